@@ -1,0 +1,56 @@
+"""A check's window on DNS: known answers are read, missing ones are noted, all that was used is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from gateway.model.dnsdata import Answer, Lookup, Question
+
+
+class NeedAnswers(Exception):
+    """A check lacks answers; the window's `pending` names them. Whoever does IO fetches them and runs it again."""
+
+
+class Window:
+    """DNS as one judgement sees it. Answers are copied on first use, so a judgement sees each name once, always alike.
+
+    `pending` decides whether a run counts, not the exception alone: pyspf has a bare except around exp=.
+    """
+
+    def __init__(self, known: Callable[[Question], Answer | None]) -> None:
+        self._known = known
+        self._used: dict[Question, Answer] = {}
+        self.pending: set[Question] = set()
+
+    def ask(self, question: Question) -> Answer:
+        """The answer. Raises NeedAnswers when it is not known yet."""
+        answer = self.peek(question)
+        if answer is None:
+            raise NeedAnswers
+        return answer
+
+    def ask_all(self, questions: Iterable[Question]) -> list[Answer]:
+        """Answers to all of them; missing ones are noted together before NeedAnswers is raised."""
+        answers = [self.peek(question) for question in questions]
+        if any(answer is None for answer in answers):
+            raise NeedAnswers
+        return [answer for answer in answers if answer is not None]
+
+    def peek(self, question: Question) -> Answer | None:
+        """The answer, or None after noting that it is missing."""
+        answer = self._used.get(question) or self._known(question)
+        if answer is None:
+            self.pending.add(question)
+        else:
+            self._used[question] = answer
+        return answer
+
+    def rerun(self, answers: dict[Question, Answer]) -> None:
+        """Take fetched answers in and forget what was pending."""
+        self._used.update(answers)
+        self.pending.clear()
+
+    @property
+    def used(self) -> tuple[Lookup, ...]:
+        """Every answer the judgement rests on, in order of name."""
+        return tuple(Lookup(question, self._used[question]) for question in sorted(self._used))

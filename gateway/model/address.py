@@ -1,0 +1,38 @@
+"""Addresses: IP addresses as canonical text, and mailboxes as they came over the wire."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import NewType
+
+IPText = NewType("IPText", str)
+"""Canonical text of an IPv4 or IPv6 address: lower case, compressed, without zone, IPv4-mapped unwrapped."""
+
+
+def ip_text(text: str) -> IPText:
+    """The canonical form of an address. Raises ValueError for anything that is not one."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return IPText(str(address))
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """An RFC 5321 mailbox. `local` and `domain` are kept as received, because they are passed on unchanged."""
+
+    local: str
+    """Local part as received, quotes included."""
+    domain: str
+    """Domain or address literal as received; empty only for the bare `<postmaster>` (RFC 5321 section 4.5.1)."""
+    ascii_domain: str
+    """Lower-case A-label form of `domain`; the literal itself for an address literal."""
+
+    @property
+    def key(self) -> str:
+        """What maps and caches are keyed by."""
+        return f"{self.local.lower()}@{self.ascii_domain}"
+
+    def __str__(self) -> str:
+        return f"{self.local}@{self.domain}" if self.domain else self.local

@@ -1,0 +1,210 @@
+"""Delivery: what is to be sent where, what became of it, and what is written down.
+
+A Transfer is the unit of scheduling and of one mail transaction; a recipient is the unit of outcome.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.model.address import Mailbox
+from gateway.model.decision import Decision
+from gateway.model.dnsdata import Lookup
+from gateway.model.envelope import Body, Envelope, Recipient, Ret
+from gateway.model.event import Event
+from gateway.model.ingress import EdgeIngress, InternalIngress, Tls
+from gateway.model.message import Content, Evidence, Message, Span
+from gateway.model.reply import Reply
+from gateway.model.result import Authentication
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One message to one route."""
+
+    id: str
+    message_id: str
+    backend: str
+    mail_from: Mailbox | None
+    rcpts: tuple[Recipient, ...]
+    """Those still without a final outcome."""
+    prefix: bytes
+    """The fields we add above the content, with their CRLFs."""
+    body: Body
+    smtputf8: bool
+    ret: Ret | None
+    envid: str
+    created: float
+    """Epoch seconds of reception."""
+    due: float
+    attempts: int = 0
+    delay_warned: bool = False
+
+
+class Kind(StrEnum):
+    """What became of one recipient in one attempt."""
+
+    DELIVERED = "delivered"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+
+
+class Scope(StrEnum):
+    """What a failure says something about."""
+
+    SESSION = "session"
+    SITE = "site"
+    MESSAGE = "message"
+    RECIPIENT = "recipient"
+    OURS = "ours"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One recipient's outcome of one attempt."""
+
+    rcpt: Recipient
+    kind: Kind
+    reply: Reply
+    scope: Scope
+    remote_mta: str
+    """Name of the host that answered; empty when none did."""
+    remote_address: str = ""
+    tls: Tls | None = None
+    certificate: str = ""
+    """`verified`, `unverified (why)`, or empty without TLS."""
+    ambiguous: bool = False
+    """The connection ended after the final dot: the backend may or may not have the message."""
+
+
+class Final(StrEnum):
+    """The one state in which each acknowledged recipient ends (promise P1)."""
+
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    """With a DSN, or refused in session so that the client was told."""
+    WITHHELD = "withheld"
+    """Failed, and the DSN withheld because the return path was not verified."""
+    EXPIRED = "expired"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A recipient's final state."""
+
+    rcpt: Recipient
+    state: Final
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A transfer taken for one attempt. `epoch` fences: a settlement with an older one is refused."""
+
+    transfer: Transfer
+    message: Message
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt, as `explain` shows it."""
+
+    transfer_id: str
+    backend: str
+    started: float
+    ended: float
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Why a message was treated as it was: enough to explain and to repeat the decision (promise P4)."""
+
+    id: str
+    received: float
+    """Epoch seconds; also the time the verdicts were made at."""
+    edge: EdgeIngress | None
+    internal: InternalIngress | None
+    """Exactly one of the two is set."""
+    envelope: Envelope
+    evidence: Evidence | None
+    """None when the message was refused before its content came."""
+    content: Content | None
+    """Size and hash of what was received, without the octets."""
+    dropped: tuple[Span, ...]
+    authentication: Authentication | None
+    lookups: tuple[Lookup, ...]
+    decision: Decision
+    routes: tuple[tuple[str, str], ...]
+    """(recipient, backend) pairs; empty when it is not delivered."""
+    added: tuple[str, ...]
+    """The fields put above, as text."""
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """The exact writes of one reception: one transaction."""
+
+    trace: Trace
+    message: Message | None
+    """None when nothing is kept but the trace."""
+    transfers: tuple[Transfer, ...]
+    claimed: bool
+    """The transfers are stored as already claimed (epoch 1) by their committer."""
+    held: bool = False
+    durable: bool = True
+    """False for refused mail: its trace need not be on stable storage before the reply."""
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The exact writes of one attempt: one transaction."""
+
+    transfer_id: str
+    message_id: str
+    epoch: int
+    endings: tuple[Ending, ...]
+    """Recipients that are done."""
+    remaining: tuple[Recipient, ...]
+    """Recipients that will be tried again."""
+    due: float | None
+    """When; None when nothing remains."""
+    attempt: Attempt
+    delay_warned: bool
+    dsn: Intake | None
+    """A DSN is an Intake inside the Settlement: same transaction."""
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QueueEntry:
+    """One waiting transfer, as `waypost queue` lists it."""
+
+    transfer_id: str
+    message_id: str
+    backend: str
+    mail_from: str
+    rcpts: tuple[str, ...]
+    size: int
+    created: float
+    due: float
+    attempts: int
+    last_reply: str
+    claimed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All that is stored of one message, as `waypost explain` reads it."""
+
+    trace: Trace
+    endings: tuple[Ending, ...]
+    waiting: tuple[Transfer, ...]
+    attempts: tuple[Attempt, ...]
+    content_kept: bool
+    held: bool

@@ -1,0 +1,49 @@
+"""DNS as data: a question, an answer, and the set of answers that a verdict rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """What became of a lookup."""
+
+    FOUND = "found"
+    NODATA = "nodata"
+    """The name exists, the type does not."""
+    NXDOMAIN = "nxdomain"
+    SERVFAIL = "servfail"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Question:
+    """A name (lower-case A-labels, no final dot) and a record type."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What DNS said. TXT records are their strings joined, one latin-1 character an octet; MX is `10 host`;
+    names have no final dot."""
+
+    status: Status
+    records: tuple[str, ...] = ()
+    authentic: bool = False
+    """The AD bit of a validating resolver."""
+
+    @property
+    def failed(self) -> bool:
+        """True when DNS gave no answer at all: a temporary error, never the absence of a record."""
+        return self.status in (Status.SERVFAIL, Status.TIMEOUT)
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """One question with its answer, as kept beside a verdict."""
+
+    question: Question
+    answer: Answer

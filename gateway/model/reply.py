@@ -1,0 +1,101 @@
+"""SMTP replies: the value, and the one table of those we speak.
+
+An enhanced code's class digit is computed from the basic code, so a 4yz with a 5.x.y cannot be written (RFC 2034).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?:\s+|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One SMTP reply. `text` may have several lines, separated by LF, when it came from elsewhere."""
+
+    code: int
+    detail: str
+    """Subject and detail of the enhanced code, e.g. `7.1`; empty when there is none."""
+    text: str
+
+    @property
+    def enhanced(self) -> str:
+        """The whole enhanced status code (RFC 3463), e.g. `5.7.1`; empty when there is none."""
+        return f"{self.code // 100}.{self.detail}" if self.detail else ""
+
+    @property
+    def positive(self) -> bool:
+        return 200 <= self.code < 400
+
+    @property
+    def transient(self) -> bool:
+        return 400 <= self.code < 500
+
+    @property
+    def permanent(self) -> bool:
+        return 500 <= self.code < 600
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (str(self.code), self.enhanced, self.text) if part)
+
+    def with_id(self, id: str) -> Reply:
+        """The same reply ending in `(id)`, by which `waypost explain` finds it."""
+        return Reply(self.code, self.detail, f"{self.text} ({id})")
+
+    def filled(self, **values: str) -> Reply:
+        """The same reply with the `{names}` in its text replaced."""
+        return Reply(self.code, self.detail, self.text.format(**values))
+
+    def wire(self) -> bytes:
+        """The reply's lines as sent (RFC 5321 section 4.2.1)."""
+        lines = self.text.split("\n")
+        lead = f"{self.enhanced} " if self.enhanced else ""
+        last = len(lines) - 1
+        return b"".join(
+            f"{self.code}{' ' if at == last else '-'}{lead}{line}\r\n".encode("utf-8", "backslashreplace")
+            for at, line in enumerate(lines)
+        )
+
+    @classmethod
+    def received(cls, code: int, text: str) -> Reply:
+        """A reply that another server gave: its enhanced code is taken from the text when it agrees with `code`."""
+        lines = []
+        detail = ""
+        for line in text.split("\n"):
+            found = _ENHANCED.match(line)
+            if found and found[1] == str(code)[0]:
+                detail = detail or f"{found[2]}.{found[3]}"
+                line = line[found.end() :]
+            lines.append(line)
+        return cls(code, detail, "\n".join(lines))
+
+
+REPLIES: dict[str, Reply] = {
+    # judgement: the names that rules use
+    "accepted": Reply(250, "0.0", "Queued"),
+    "dmarc-policy": Reply(550, "7.1", "Email rejected per DMARC policy for {domain}"),
+    "own-domain": Reply(550, "7.1", "Mail from {domain} must be authenticated by its owner"),
+    "spf-fail": Reply(550, "7.23", "SPF: {spf_domain} sends no mail"),
+    "no-author": Reply(550, "7.1", "Message has no valid From field"),
+    "several-authors": Reply(550, "7.1", "Message has more than one From field"),
+    "dns-wait": Reply(451, "7.0", "DNS gave no answer that this decision needs, try again later"),
+    "unacceptable": Reply(550, "7.1", "Message refused by policy"),
+    # recipients and routes
+    "relay-denied": Reply(550, "7.1", "Relaying denied: {domain} is not served here"),
+    "unknown-mailbox": Reply(550, "1.1", "No such mailbox here"),
+    "mixed-recipients": Reply(452, "5.3", "Send this recipient in a transaction of its own"),
+    "too-many-recipients": Reply(452, "5.3", "Too many recipients, send the rest in another transaction"),
+    # content
+    "bare-newline": Reply(550, "6.11", "Message has a bare CR, bare LF or NUL"),
+    "too-big": Reply(552, "3.4", "Message exceeds the size limit"),
+    "header-too-big": Reply(552, "3.4", "Header exceeds the size limit"),
+    "mail-loop": Reply(554, "4.6", "Too many hops: this message is in a loop"),
+    # ourselves
+    "internal": Reply(451, "3.0", "Internal error, try again later"),
+    "no-storage": Reply(452, "3.1", "Cannot store the message now, try again later"),
+    "shutting-down": Reply(421, "3.2", "Shutting down, try again later"),
+    "too-busy": Reply(421, "3.2", "Too many connections, try again later"),
+}
+"""Every reply of ours that is not plain protocol syntax, by the name that rules and code use."""

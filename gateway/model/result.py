@@ -1,0 +1,143 @@
+"""Results of the authentication checks. The words are those of RFC 8601 section 2.7."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class SpfVerdict(StrEnum):
+    """RFC 7208 section 2.6."""
+
+    NONE = "none"
+    NEUTRAL = "neutral"
+    PASS = "pass"
+    FAIL = "fail"
+    SOFTFAIL = "softfail"
+    TEMPERROR = "temperror"
+    PERMERROR = "permerror"
+
+
+class SpfIdentity(StrEnum):
+    """Which identity was checked (RFC 7208 section 2.3 and 2.4)."""
+
+    MAILFROM = "mailfrom"
+    HELO = "helo"
+
+
+@dataclass(frozen=True, slots=True)
+class SpfResult:
+    """SPF for one identity at the true ingress address."""
+
+    result: SpfVerdict
+    domain: str
+    """The domain checked, as lower-case A-labels; empty when there was none to check."""
+    identity: SpfIdentity
+    reason: str = ""
+    mechanism: str = ""
+    """The mechanism that decided, e.g. `ip4:192.0.2.0/24` or `-all`."""
+    sends_no_mail: bool = False
+    """The record is exactly `v=spf1 -all`: the domain says that it sends no mail at all."""
+
+
+class DkimVerdict(StrEnum):
+    """RFC 8601 section 2.7.1, for one signature."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    POLICY = "policy"
+    NEUTRAL = "neutral"
+    TEMPERROR = "temperror"
+    PERMERROR = "permerror"
+
+
+@dataclass(frozen=True, slots=True)
+class DkimResult:
+    """One DKIM-Signature field, judged."""
+
+    result: DkimVerdict
+    domain: str
+    """d= as lower-case A-labels; empty when it could not be read."""
+    selector: str
+    algorithm: str
+    """a= as written, e.g. `rsa-sha256`."""
+    reason: str = ""
+    identity: str = ""
+    """i=, or `@d` when absent."""
+    signature: str = ""
+    """The first characters of b=, for header.b (RFC 6008)."""
+    signed_fields: tuple[str, ...] = ()
+    """h= in order, lower case."""
+
+
+class ArcVerdict(StrEnum):
+    """RFC 8617 section 4.4."""
+
+    NONE = "none"
+    PASS = "pass"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class ArcResult:
+    """The ARC chain."""
+
+    result: ArcVerdict
+    oldest_pass: int = 0
+    """Lowest instance whose message signature still passes; 0 when all do (RFC 8617 section 5.2)."""
+    sealers: tuple[str, ...] = ()
+    """d= of the seals, oldest first."""
+    reason: str = ""
+
+
+class DmarcVerdict(StrEnum):
+    """RFC 9989 section 9.1."""
+
+    NONE = "none"
+    PASS = "pass"
+    FAIL = "fail"
+    TEMPERROR = "temperror"
+    PERMERROR = "permerror"
+
+
+class DmarcPolicy(StrEnum):
+    """The p, sp and np tags; also a disposition's words (RFC 9989 section 4.7)."""
+
+    NONE = "none"
+    QUARANTINE = "quarantine"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class DmarcResult:
+    """DMARC for the Author Domain."""
+
+    result: DmarcVerdict
+    domain: str
+    """The Author Domain (RFC5322.From) as A-labels; empty when there is none."""
+    policy_domain: str = ""
+    """Where the record stood."""
+    organizational_domain: str = ""
+    published: DmarcPolicy | None = None
+    """p as published."""
+    policy: DmarcPolicy | None = None
+    """The policy that applies, after sp, np and t."""
+    spf_aligned: bool = False
+    """SPF passed and is aligned."""
+    dkim_aligned: tuple[bool, ...] = ()
+    """Beside each DKIM result: it passed and is aligned."""
+    record: str = ""
+    testing: bool = False
+    """t=y (or pct=0 without t)."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Authentication:
+    """All results for one message."""
+
+    spf: SpfResult
+    spf_helo: SpfResult
+    dkim: tuple[DkimResult, ...]
+    arc: ArcResult
+    dmarc: DmarcResult

@@ -1,0 +1,180 @@
+"""The ports: what the services need of the world. `net/` and `spool/` fill them; only `app` knows which."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.model.address import IPText
+from gateway.model.delivery import Claim, Intake, Outcome, QueueEntry, Settlement, Story
+from gateway.model.dnsdata import Answer, Question
+from gateway.model.envelope import Envelope, Recipient
+from gateway.model.event import Event
+from gateway.model.ingress import ClientSource, Tls
+from gateway.model.message import Content
+from gateway.model.reply import Reply
+
+
+class Clock(Protocol):
+    """Time and chance."""
+
+    def now(self) -> float:
+        """Wall clock, epoch seconds."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+
+    def jitter(self) -> float:
+        """A number in [0, 1)."""
+
+    def new_id(self) -> str:
+        """A fresh id for a message, transfer or session: sorts by time, names its shard, safe in a reply."""
+
+
+class Resolver(Protocol):
+    """DNS: a live view of what is known, and a way to learn more."""
+
+    def known(self, question: Question) -> Answer | None:
+        """The answer if it is in the cache and still fresh; never does IO."""
+
+    async def fetch(self, questions: Collection[Question]) -> dict[Question, Answer]:
+        """Ask for all of them at once (single flight). A lookup that fails is an Answer too; never raises.
+        May be cancelled by its caller at a deadline: lookups under way go on for the cache."""
+
+
+class Backend(Protocol):
+    """One backend: a configured next hop with its connections."""
+
+    @property
+    def name(self) -> str: ...
+
+    def has_room(self) -> bool:
+        """A window slot is free: a delivery started now need not wait."""
+
+    async def deliver(self, claim: Claim, content: AsyncIterator[bytes]) -> tuple[Outcome, ...]:
+        """Send prefix and content in one mail transaction, byte-exact. One Outcome for each recipient of the
+        transfer, in order. Raises only `ContentAltered`; everything else is an Outcome."""
+
+    async def close(self) -> None: ...
+
+
+class ContentAltered(Exception):
+    """The octets about to be sent do not hash to what was received (promise P2). Nothing was sent."""
+
+
+class SpoolFull(Exception):
+    """The spool could not put the write on stable storage; nothing of it was kept."""
+
+
+class ContentWriter(Protocol):
+    """Takes content too large for memory, while it arrives."""
+
+    def write(self, chunk: bytes) -> None: ...
+
+    async def finish(self) -> str:
+        """Make file and directory entry durable; returns the path for `Content.path`."""
+
+    def discard(self) -> None: ...
+
+
+class Spool(Protocol):
+    """Durable state. Every method that writes is one transaction; it returns when that is on stable storage."""
+
+    async def commit(self, intake: Intake) -> None:
+        """Store a reception. Raises SpoolFull."""
+
+    def open_content(self) -> ContentWriter:
+        """A place for content above the in-memory limit."""
+
+    def read_content(self, content: Content) -> AsyncIterator[bytes]:
+        """The octets in chunks of at most 1 MB."""
+
+    async def claim(self, skip: Collection[str], limit: int, now: float, lease: float) -> Sequence[Claim]:
+        """Take up to `limit` due transfers whose backend is not in `skip`, oldest due first, for `lease` seconds."""
+
+    async def release(self, claim: Claim, due: float) -> None:
+        """Give a claim back unused. A stale one is ignored."""
+
+    async def settle(self, settlement: Settlement) -> bool:
+        """Write an attempt's outcome. False when the claim was lost (stale epoch): then nothing was written."""
+
+    async def hold(self, claim: Claim, reason: str) -> None:
+        """Keep the transfer's message back until an admin decides (altered content)."""
+
+    async def next_due(self) -> float | None:
+        """When the earliest unclaimed transfer is due, or a lease runs out; None when nothing waits."""
+
+    async def story(self, id: str) -> Story | None: ...
+
+    async def queue(self, limit: int) -> Sequence[QueueEntry]: ...
+
+    async def counts(self) -> dict[str, int]:
+        """How many transfers wait, by backend."""
+
+    async def purge(self, now: float) -> int:
+        """Remove what retention no longer asks for, a bounded number at a time; returns how many rows went."""
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An SMTP connection as the listener sees it, with the client's address as far as the transport proves it."""
+
+    listener: str
+    peer: IPText
+    client: IPText
+    source: ClientSource
+    """PEER or PROXY here; XCLIENT and RECEIVED are found later."""
+
+
+class Conversation(Protocol):
+    """One SMTP session's judge, free of transport: the listener speaks the protocol, this decides.
+
+    The listener guards the order of commands, parses paths and parameters, frames and unstuffs content, and
+    enforces the size limit; every Reply given here is sent as it is. Any exception becomes 451 4.3.0.
+    """
+
+    def hello(self, name: str, esmtp: bool, tls: Tls | None) -> None:
+        """HELO or EHLO was accepted; said again after STARTTLS. Ends any open transaction."""
+
+    async def mail(self, envelope: Envelope, size: int | None) -> Reply:
+        """MAIL: `envelope` has no recipients yet; `size` is the SIZE parameter in octets."""
+
+    async def rcpt(self, recipient: Recipient) -> Reply:
+        """RCPT: a positive reply adds the recipient."""
+
+    async def begin(self) -> Reply:
+        """DATA or the first BDAT after at least one accepted recipient: 354, or a refusal."""
+
+    def take(self, chunk: bytes) -> None:
+        """The next octets of the content, unstuffed."""
+
+    async def finish(self) -> Reply:
+        """All content has come: judge, store, answer. Not cancelled when the client goes away."""
+
+    def abandon(self) -> None:
+        """The transaction ends without a message: RSET, a new EHLO, oversize content, a lost connection."""
+
+    def close(self) -> None:
+        """The session is over."""
+
+
+class Reception(Protocol):
+    """What a listener serves."""
+
+    def connect(self, connection: Connection) -> Conversation | Reply:
+        """A new session, or the reply that refuses it."""
+
+
+class EventSink(Protocol):
+    """Takes events; must not block and must not raise."""
+
+    def __call__(self, event: Event) -> None: ...
+
+
+def emit_all(sink: EventSink, events: Iterable[Event]) -> None:
+    """Hand each event to the sink."""
+    for event in events:
+        sink(event)
