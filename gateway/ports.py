@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,9 +52,13 @@ class Backend(Protocol):
     def has_room(self) -> bool:
         """A window slot is free: a delivery started now need not wait."""
 
-    async def deliver(self, claim: Claim, content: AsyncIterator[bytes]) -> tuple[Outcome, ...]:
-        """Send prefix and content in one mail transaction, byte-exact. One Outcome for each recipient of the
-        transfer, in order. Raises only `ContentAltered`; everything else is an Outcome."""
+    def room(self) -> int:
+        """How many window slots are free."""
+
+    async def deliver(self, claim: Claim, content: Callable[[], AsyncIterator[bytes]]) -> tuple[Outcome, ...]:
+        """Send prefix and content in one mail transaction, byte-exact. `content` opens the octets anew for each host
+        that is tried. One Outcome for each recipient of the transfer, in order. Raises only `ContentAltered`; everything
+        else is an Outcome."""
 
     async def close(self) -> None: ...
 
@@ -70,47 +74,55 @@ class SpoolFull(Exception):
 class ContentWriter(Protocol):
     """Takes content too large for memory, while it arrives."""
 
-    def write(self, chunk: bytes) -> None: ...
+    def write(self, chunk: bytes) -> None:
+        """The next octets. Does not wait for the disk and never raises: `finish` tells what went wrong."""
 
     async def finish(self) -> str:
-        """Make file and directory entry durable; returns the path for `Content.path`."""
+        """Make file and directory entry durable; returns the path for `Content.path`. Raises SpoolFull."""
 
-    def discard(self) -> None: ...
+    def discard(self) -> None:
+        """Remove what was written. Does nothing once a commit has been asked to store it."""
 
 
 class Spool(Protocol):
-    """Durable state. Every method that writes is one transaction; it returns when that is on stable storage."""
+    """Durable state. Every method that writes is one transaction; it returns when that is on stable storage, but for
+    `claim` and `release`: what they write need only outlive the process. Any of them may raise SpoolFull."""
 
     async def commit(self, intake: Intake) -> None:
-        """Store a reception. Raises SpoolFull."""
+        """Store a reception. An intake that is not `durable` is only queued: it is written soon, or lost with the
+        process."""
 
     def open_content(self) -> ContentWriter:
         """A place for content above the in-memory limit."""
 
     def read_content(self, content: Content) -> AsyncIterator[bytes]:
-        """The octets in chunks of at most 1 MB."""
+        """The octets in chunks of at most 1 MB. Raises ContentAltered when they are gone."""
 
     async def claim(self, skip: Collection[str], limit: int, now: float, lease: float) -> Sequence[Claim]:
-        """Take up to `limit` due transfers whose backend is not in `skip`, oldest due first, for `lease` seconds."""
+        """Take up to `limit` due transfers whose backend is not in `skip`, for `lease` seconds: the oldest of each
+        backend, then the second of each, and so on, so that no backend's heap delays another's mail."""
 
     async def release(self, claim: Claim, due: float) -> None:
         """Give a claim back unused. A stale one is ignored."""
 
     async def settle(self, settlement: Settlement) -> bool:
-        """Write an attempt's outcome. False when the claim was lost (stale epoch): then nothing was written."""
+        """Write an attempt's outcome. False when the claim was lost (stale epoch): then nothing was written. After
+        SpoolFull the claim still stands and the same settlement can be tried again."""
 
     async def hold(self, claim: Claim, reason: str) -> None:
         """Keep the transfer's message back until an admin decides (altered content)."""
 
-    async def next_due(self) -> float | None:
-        """When the earliest unclaimed transfer is due, or a lease runs out; None when nothing waits."""
+    async def next_due(self, skip: Collection[str] = ()) -> float | None:
+        """When the earliest transfer to a backend not in `skip` is due, or its lease runs out; None when none waits."""
 
-    async def story(self, id: str) -> Story | None: ...
+    async def story(self, id: str) -> Story | None:
+        """All that is stored of one message; None when nothing is."""
 
-    async def queue(self, limit: int) -> Sequence[QueueEntry]: ...
+    async def queue(self, limit: int) -> Sequence[QueueEntry]:
+        """Up to `limit` transfers that have no final outcome yet, earliest due first; held ones too."""
 
     async def counts(self) -> dict[str, int]:
-        """How many transfers wait, by backend."""
+        """How many transfers wait or are under way, by backend; held ones are not counted."""
 
     async def purge(self, now: float) -> int:
         """Remove what retention no longer asks for, a bounded number at a time; returns how many rows went."""

@@ -1,1 +1,15 @@
-"""."""
+"""The configuration: one TOML file, read once, frozen, every mistake reported at once with its place.
+
+In: a path and the environment. Out: `Config`, or `ConfigErrors` with file, line, setting, problem and fix of each
+mistake; the routing table and the rule files that it names. `app`, `cli` and `tools` load it; services read it.
+
+    load.py        the file to a Config
+    model.py       the settings and their defaults
+    values.py      the kinds of value: networks, names, addresses, files
+    references.py  `env:NAME` and `file:/path` in place of a value
+    checks.py      what one setting says about another, and about files
+    maps.py        CSV address maps; the routing table
+    policies.py    where rule files are
+    providers.py   networks that a provider's tenants share
+    first.py       the first file, for `waypost init`
+"""

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Network = IPv4Network | IPv6Network
+from gateway.config.values import (
+    CertificateNames,
+    Count,
+    DomainName,
+    DomainNames,
+    File,
+    Hosts,
+    ListenAddress,
+    Names,
+    NameServers,
+    Networks,
+    Seconds,
+)
 
-
-def _one_or_many(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
-Networks = Annotated[tuple[Network, ...], BeforeValidator(_one_or_many)]
+PRESETS: dict[str, dict[str, object]] = {
+    # Google takes one recipient domain per transaction: 451 4.3.0 "Multiple destination domains per transaction".
+    "google-workspace": {"tls": "required", "one_domain_per_transaction": True},
+    # Connectors of Exchange Online know senders by IPv4 address only.
+    "microsoft-365": {"tls": "required", "address_family": "ipv4"},
+    "generic": {},
+}
+"""What a backend preset sets; a setting written out in the file wins over it."""
 
 
 class Section(BaseModel):
@@ -28,31 +40,31 @@ class Section(BaseModel):
 class Server(Section):
     """Who this gateway is."""
 
-    hostname: str
+    hostname: DomainName
     """The name in our banner, EHLO and Received: the MX name."""
-    authserv_id: str = ""
+    authserv_id: str = Field("", pattern=r"^[A-Za-z0-9._-]*$")
     """Our name in Authentication-Results (RFC 8601 section 2.5); the hostname when empty."""
-    spool: Path = Path("/var/lib/waypost")
-    drain_timeout: float = 60.0
+    spool: File = Path("/var/lib/waypost")
+    drain_timeout: Seconds = 60.0
     """Seconds that open sessions get after SIGTERM."""
 
 
 class Limits(Section):
     """Bounds on what clients may ask of us (promise P7)."""
 
-    message_size: int = 52_428_800
-    header_size: int = 524_288
-    recipients: int = 1000
-    connections: int = 1000
-    connections_per_address: int = 50
-    errors: int = 20
+    message_size: Count = 52_428_800
+    header_size: Count = 524_288
+    recipients: Count = 1000
+    connections: Count = 1000
+    connections_per_address: Count = 50
+    errors: Count = 20
     """Refused commands in a session before 421."""
-    commands: int = 2000
-    session_seconds: float = 3600.0
-    command_seconds: float = 300.0
-    data_seconds: float = 180.0
+    commands: Count = 2000
+    session_seconds: Seconds = 3600.0
+    command_seconds: Seconds = 300.0
+    data_seconds: Seconds = 180.0
     """How long a client may be silent inside DATA."""
-    bytes_in_flight: int = 536_870_912
+    bytes_in_flight: Count = 536_870_912
 
 
 class Listener(Section):
@@ -61,18 +73,21 @@ class Listener(Section):
     name: str = ""
     """In logs and traces; the address when empty."""
     role: Literal["mx"] = "mx"
-    address: str
+    address: ListenAddress
     """`host:port`, e.g. `0.0.0.0:25` or `[::]:25`."""
-    certificate: Path | None = None
-    key: Path | None = None
+    certificate: File | None = None
+    """PEM file: our certificate, then its intermediates. Without one STARTTLS is not offered."""
+    key: File | None = None
+    """PEM file, not encrypted; not needed when the key is in the certificate's file."""
     proxy_from: Networks = ()
-    """Balancers that must send a PROXY header; its absence from them, or its presence from others, ends the connection."""
+    """Balancers that must send a PROXY header. Its absence from them, or its presence from others, ends the
+    connection."""
 
 
 class Domain(Section):
     """A domain of ours."""
 
-    name: str
+    name: DomainName
     backend: str
     """Where mail goes whose address no map names."""
 
@@ -81,23 +96,29 @@ class Backend(Section):
     """A next hop."""
 
     preset: Literal["google-workspace", "microsoft-365", "generic"] = "generic"
-    hosts: Names
+    hosts: Hosts
     """`host` or `host:port` in order of preference; or `mx` alone: the MX of the recipient's domain."""
     tls: Literal["required", "opportunistic", "off"] = "opportunistic"
-    tls_names: Names = ()
+    tls_names: CertificateNames = ()
     """Names, one of which the certificate must carry; the host's own name when empty. `*.x` matches one label."""
-    ca_file: Path | None = None
+    ca_file: File | None = None
     """Authorities to trust instead of the system's."""
-    connections: int = 10
+    connections: Count = 10
     """How many at once."""
     ehlo_name: str = ""
-    command_seconds: float = 60.0
-    final_seconds: float = 600.0
+    command_seconds: Seconds = 60.0
+    final_seconds: Seconds = 600.0
     """How long the reply to the final dot may take (RFC 5321 section 4.5.3.2.6)."""
-    idle_seconds: float = 30.0
+    idle_seconds: Seconds = 30.0
     """How long an unused connection is kept."""
     address_family: Literal["any", "ipv4", "ipv6"] = "any"
     one_domain_per_transaction: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _start_from_preset(cls, data: Any) -> Any:
+        preset = data.get("preset") if isinstance(data, dict) else None
+        return {**PRESETS.get(preset, {}), **data} if isinstance(preset, str) else data
 
 
 class Routing(Section):
@@ -105,7 +126,7 @@ class Routing(Section):
 
     addresses: dict[str, str] = Field(default_factory=dict)
     """address -> backend."""
-    maps: tuple[Path, ...] = ()
+    maps: tuple[File, ...] = ()
     """CSV files: `address,backend` lines."""
 
 
@@ -130,22 +151,23 @@ class Policy(Section):
     """How we judge."""
 
     set: str = "enforce"
-    directory: Path | None = None
+    directory: File | None = None
     """Rule files of the admin's own; the shipped ones when empty."""
     firewall: Literal["published", "reject", "quarantine"] = "published"
-    """What happens to unauthenticated mail of our own domains; `published`: reject where the domain publishes quarantine or reject, else quarantine."""
-    protected_domains: Names = ()
+    """What happens to unauthenticated mail of our own domains; `published`: reject where the domain publishes
+    quarantine or reject, else quarantine."""
+    protected_domains: DomainNames = ()
 
 
 class Dns(Section):
     """Where names are looked up."""
 
-    nameservers: Names = ()
+    nameservers: NameServers = ()
     """`address` or `address:port`; those of /etc/resolv.conf when empty."""
-    zone: Path | None = None
+    zone: File | None = None
     """Answer everything from this file instead of asking the network (tests, demo)."""
-    query_seconds: float = 5.0
-    budget_seconds: float = 18.0
+    query_seconds: Seconds = 5.0
+    budget_seconds: Seconds = 18.0
     """For all lookups of one message together."""
 
 
@@ -153,12 +175,12 @@ class Delivery(Section):
     """When and how long delivery is tried."""
 
     in_session: bool = True
-    session_budget: float = 20.0
+    session_budget: Seconds = 20.0
     """Seconds from the final dot within which the backend's own answer is passed to the client."""
-    schedule: tuple[float, ...] = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0)
+    schedule: tuple[Seconds, ...] = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0)
     """Seconds between attempts; the last one repeats."""
-    expire: float = 432_000.0
-    delay_warning: float = 14_400.0
+    expire: Seconds = 432_000.0
+    delay_warning: Seconds = 14_400.0
     dsn_backend: str = ""
     """Backend for our own DSNs; direct to the MX of their recipient when empty."""
 
@@ -166,7 +188,7 @@ class Delivery(Section):
 class Admin(Section):
     """Metrics and health over HTTP."""
 
-    address: str = "127.0.0.1:8025"
+    address: ListenAddress = "127.0.0.1:8025"
 
 
 class Log(Section):

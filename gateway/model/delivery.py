@@ -40,6 +40,9 @@ class Transfer:
     due: float
     attempts: int = 0
     delay_warned: bool = False
+    return_path_verified: bool = False
+    """SPF passed for `mail_from`, a signature aligned with it passed, or its owner logged in: a DSN may go there (promise
+    P6)."""
 
 
 class Kind(StrEnum):
@@ -196,6 +199,8 @@ class QueueEntry:
     attempts: int
     last_reply: str
     claimed: bool
+    held: bool = False
+    """Kept back until an admin decides; `last_reply` then says why."""
 
 
 @dataclass(frozen=True, slots=True)

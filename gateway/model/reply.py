@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+_NO_CONTROL = {code: " " for code in (*range(32), 127) if code != 10}
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?:\s+|$)")
 
 
@@ -49,8 +50,9 @@ class Reply:
         return Reply(self.code, self.detail, self.text.format(**values))
 
     def wire(self) -> bytes:
-        """The reply's lines as sent (RFC 5321 section 4.2.1)."""
-        lines = self.text.split("\n")
+        """The reply's lines as sent (RFC 5321 section 4.2.1). A control character in the text becomes a space: nothing
+        that text from elsewhere brings can end a line."""
+        lines = self.text.translate(_NO_CONTROL).split("\n")
         lead = f"{self.enhanced} " if self.enhanced else ""
         last = len(lines) - 1
         return b"".join(

@@ -13,3 +13,9 @@ class Route:
 
     backend: str
     rcpts: tuple[Recipient, ...]
+
+    @property
+    def key(self) -> str:
+        """Tells the routes of one message apart."""
+        domains = {rcpt.mailbox.ascii_domain for rcpt in self.rcpts}
+        return f"{self.backend}.{domains.pop()}" if len(domains) == 1 else self.backend

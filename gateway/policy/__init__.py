@@ -1,1 +1,15 @@
-"""."""
+"""How we judge: facts to a decision, pure. The rules are data in `policies/`; nothing here reads a file.
+
+In: results of the checks, ingress, envelope and header; the text of rule files. Out: a `Decision`, a route for each
+recipient, or `RuleErrors` with file, line and caret for rules that cannot be right. Imported by `plan`, `config` and
+every floor above.
+
+    facts.py       the facts that rules may use: declared once, built in one place
+    grounds.py     what speaks for rejecting beyond the published record, and against it
+    rules.py       a rule, a rule set, and what can be wrong with them
+    load.py        TOML text to a rule set
+    proof.py       whether a condition can ever hold
+    expression.py  conditions (the only file that imports CEL)
+    evaluate.py    facts and rules to a decision
+    routing.py     recipients to backends
+"""

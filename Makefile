@@ -1,0 +1,71 @@
+# `make run` starts the demo, `make test` checks everything. Both make .venv first, from the locks.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PYTHON ?= python3
+BUILD_LOCK := requirements-build.lock
+FAST := tests/unit tests/contract tests/conformance tests/architecture
+
+.PHONY: help run test check soak bench bench-setup lock clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make run          the demo: a gateway and two stand-in backends on 127.0.0.1 (Ctrl-C stops it)"
+	@echo "make test         everything that can fail: format, lint, types, floors, all tests"
+	@echo "make check        the fast part of it, in half a minute"
+	@echo "make soak         fuzz and chaos with full counts; writes docs/soak.md"
+	@echo "make bench        side by side with Postfix and its milters (root; 'make bench-setup' installs those)"
+	@echo "make lock         resolve the dependencies again and write the locks"
+	@echo "make clean        remove what the above made"
+
+run: $(VENV)/run.stamp
+	@exec $(BIN)/waypost demo
+
+test: $(VENV)/dev.stamp lint
+	$(BIN)/pytest
+
+check: $(VENV)/dev.stamp lint
+	$(BIN)/pytest -q -m "not slow" $(FAST)
+
+.PHONY: lint
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/lint-imports --no-logo
+
+soak: $(VENV)/dev.stamp
+	WAYPOST_SOAK=1 $(BIN)/pytest tests/fuzz tests/chaos
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m bench $(BENCH)
+
+bench-setup:
+	sh bench/setup.sh
+
+# The environment is renewed when a lock or the package's own metadata is newer than it.
+$(VENV)/run.stamp: $(BUILD_LOCK) requirements.lock pyproject.toml
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || PYTHON="$(PYTHON)" sh .ci/make-venv $(VENV)
+	$(PIP) install --require-hashes -r $(BUILD_LOCK)
+	$(PIP) install --require-hashes --no-build-isolation -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.lock
+	$(PIP) install --require-hashes --no-build-isolation -r requirements-dev.lock
+	@touch $@
+
+# Indexes and caches that only this machine knows must not reach the locks: pip's configuration is left out.
+COMPILE := env -u PIP_FIND_LINKS -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null \
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes \
+	--no-emit-index-url --no-emit-find-links
+
+lock: $(VENV)/dev.stamp
+	$(COMPILE) --output-file $(BUILD_LOCK) requirements-build.in
+	$(COMPILE) --constraint $(BUILD_LOCK) --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraint $(BUILD_LOCK) --constraint requirements.lock --extra dev \
+		--output-file requirements-dev.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) var bench/build dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

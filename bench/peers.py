@@ -1,0 +1,158 @@
+"""The relays that can be measured. Each listens on 127.0.0.1:2525 and forwards to 127.0.0.1:9025."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from bench.group import Group
+
+HERE = Path(__file__).resolve().parent
+WAYPOST = HERE.parent / ".venv" / "bin" / "waypost"
+LISTEN = ("127.0.0.1", 2525)
+SINK = ("127.0.0.1", 9025)
+MILTERS = ("opendkim", "opendmarc")
+
+Start = Callable[[Group, Path], None]
+"""Starts a peer's processes; the directory is fresh and the peer's own."""
+
+
+class NotReady(Exception):
+    """A peer did not come up."""
+
+
+def fill(template: str, target: Path, **values: object) -> None:
+    """Write a file of conf/ with its @NAMES@ replaced."""
+    text = (HERE / "conf" / template).read_text()
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", str(value))
+    target.write_text(text)
+
+
+def wait_until(there: Callable[[], bool], what: str, group: Group, seconds: float = 30) -> None:
+    """Wait for what one of the group's processes is to bring up. Raises NotReady."""
+    deadline = time.monotonic() + seconds
+    while not there():
+        if not group.pids():
+            raise NotReady(f"{what}: no process is left")
+        if time.monotonic() > deadline:
+            raise NotReady(f"{what} did not come up in {seconds:.0f} s")
+        time.sleep(0.05)
+
+
+def answers(address: tuple[str, int]) -> bool:
+    """Something accepts connections here, and greets if it is the peer."""
+    try:
+        with socket.create_connection(address, 1) as client:
+            if address == LISTEN:
+                client.settimeout(5)
+                greeted = client.recv(200).startswith(b"220")
+                client.sendall(b"QUIT\r\n")
+                return greeted
+            return True
+    except OSError:
+        return False
+
+
+def start_waypost(group: Group, directory: Path, in_session: bool = True) -> None:
+    fill(
+        "gateway.toml",
+        directory / "gateway.toml",
+        DIR=directory,
+        PORT=LISTEN[1],
+        BACKEND=f"{SINK[0]}:{SINK[1]}",
+        IN_SESSION=str(in_session).lower(),
+    )
+    group.start([WAYPOST, "serve", "--config", directory / "gateway.toml"])
+
+
+def start_postfix(group: Group, directory: Path, milters: tuple[str, ...] = (), policy: bool = False) -> None:
+    for name in ("etc", "queue", "data"):
+        (directory / name).mkdir(exist_ok=True)
+    shutil.chown(directory / "data", "postfix", "postfix")
+    fill("policyd-spf.conf", directory / "policyd-spf.conf")
+    fill("master.cf", directory / "etc" / "master.cf", PORT=LISTEN[1], DIR=directory)
+    fill(
+        "main.cf",
+        directory / "etc" / "main.cf",
+        DIR=directory,
+        BACKEND=f"[{SINK[0]}]:{SINK[1]}",
+        MILTERS=", ".join(milters),
+        POLICY=", check_policy_service unix:private/policyd-spf" if policy else "",
+    )
+    group.start(["postfix", "-c", directory / "etc", "start"]).wait()
+
+
+def start_postfix_milters(group: Group, directory: Path, self_spf: bool = False) -> None:
+    """SPF by policyd-spf (Python), or with `self_spf` inside opendmarc (libspf2); unix sockets throughout."""
+    sockets = directory / "milters"
+    sockets.mkdir(exist_ok=True)
+    sockets.chmod(0o777)
+    for name in MILTERS:
+        configuration = sockets / f"{name}.conf"
+        fill(f"{name}.conf", configuration, DIR=sockets, SELF_SPF=str(self_spf).lower())
+        group.start([name, "-f", "-x" if name == "opendkim" else "-c", configuration])
+    paths = [sockets / "dkim.sock", sockets / "dmarc.sock"]
+    for path in paths:
+        wait_until(path.exists, str(path), group)
+        path.chmod(0o777)
+    start_postfix(group, directory, tuple(f"unix:{path}" for path in paths), policy=not self_spf)
+
+
+PEERS: Mapping[str, Start] = {
+    "waypost": start_waypost,
+    "waypost-queued": lambda group, directory: start_waypost(group, directory, in_session=False),
+    "postfix-milters": start_postfix_milters,
+    "postfix-milters-c": lambda group, directory: start_postfix_milters(group, directory, self_spf=True),
+    "postfix": start_postfix,
+}
+
+
+def start(peer: str, directory: Path) -> Group:
+    """Start a peer with an empty queue and wait for its greeting; `run:COMMAND` starts any other program."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    # The milters and Postfix run as users of their own and must reach their files.
+    os.chmod(directory, 0o755)
+    return restart(peer, directory)
+
+
+def restart(peer: str, directory: Path) -> Group:
+    """Start a peer on the queue that it left."""
+    group = Group("peer", directory / "output.log")
+    try:
+        if peer.startswith("run:"):
+            group.start(shlex.split(peer.removeprefix("run:")))
+        else:
+            PEERS[peer](group, directory)
+        wait_until(lambda: answers(LISTEN), peer, group)
+    except NotReady as error:
+        group.stop()
+        output = (directory / "output.log").read_text(errors="replace").splitlines()
+        raise NotReady("; ".join([str(error), *output[-5:]])) from None
+    except BaseException:
+        group.stop()
+        raise
+    return group
+
+
+def stop(peer: str, group: Group, directory: Path) -> None:
+    if peer.startswith("postfix"):
+        subprocess.run(["postfix", "-c", directory / "etc", "stop"], capture_output=True)
+    group.stop()
+
+
+def missing_programs(peers: list[str]) -> list[str]:
+    """What must be installed before these peers can run."""
+    wanted = {"unbound", "gcc", "ip", "unshare"}
+    if any(peer.startswith("postfix") for peer in peers):
+        wanted.add("postfix")
+    if any(peer.startswith("postfix-milters") for peer in peers):
+        wanted |= {*MILTERS, "policyd-spf"}
+    return sorted(name for name in wanted if shutil.which(name) is None)

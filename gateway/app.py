@@ -1,0 +1,203 @@
+"""The composition root: a configuration becomes adapters, the adapters become services, and those run, drain and stop.
+
+The only module that knows which adapter fills which port. Imported by `cli` and the demo.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from gateway.admin.api import make_application, serve_http
+from gateway.config.load import load
+from gateway.config.maps import routing_table
+from gateway.config.mistakes import ConfigErrors
+from gateway.config.model import Backend as BackendSettings
+from gateway.config.model import Config, Listener
+from gateway.config.policies import fact_settings, load_rules
+from gateway.model.address import Mailbox
+from gateway.model.event import Event, Level
+from gateway.net.resolver import DnsResolver, ZoneResolver, read_zone
+from gateway.net.smtp_backend import make_smtp_backend
+from gateway.net.system import SystemClock
+from gateway.plan.judgement import Bench
+from gateway.policy.rules import RuleErrors
+from gateway.ports import Backend, Clock, Resolver, Spool
+from gateway.service.authenticator import Authenticator
+from gateway.service.delivery import Delivery
+from gateway.service.housekeeper import Housekeeper
+from gateway.service.listener import Census, ListenerSettings, SmtpListener, serve
+from gateway.service.observer import Observer
+from gateway.service.reception import Desk, Law, MxReception
+from gateway.spool.reader import ReadOnlySpool
+from gateway.spool.sqlite import SqliteSpool
+from gateway.tools.simulate import Workshop
+
+DIRECT = "direct"
+"""The backend that is always there: the MX of the recipient's domain, with opportunistic TLS."""
+
+
+def read_config(path: Path) -> Config:
+    """The configuration with what the environment adds. Raises ConfigErrors."""
+    return load(path, os.environ)
+
+
+def make_law(config: Config) -> Law:
+    """Everything that can be replaced while running. Raises RuleErrors, ConfigErrors."""
+    hostname = config.server.hostname
+    bench = Bench(hostname, config.server.authserv_id or hostname, load_rules(config), fact_settings(config))
+    return Law(config, bench, routing_table(config))
+
+
+def make_resolver(config: Config, zone: str | None = None) -> Resolver:
+    """DNS from a zone's text, from the configured zone file, or from the network. Raises OSError, ZoneError."""
+    if zone is None and config.dns.zone is not None:
+        zone = config.dns.zone.read_text("utf-8")
+    if zone is not None:
+        return ZoneResolver(read_zone(zone))
+    return DnsResolver(config.dns.nameservers, config.dns.query_seconds, SystemClock().monotonic)
+
+
+def make_workshop() -> Workshop:
+    """What `simulate` needs of the world."""
+    return Workshop(read_config, make_law, make_resolver, time.time)
+
+
+def open_reader(config: Config) -> ReadOnlySpool:
+    """The spool to look at, whether the gateway runs or not. Raises SpoolUnusable."""
+    return ReadOnlySpool(config.server.spool)
+
+
+def make_backends(config: Config, resolver: Resolver, clock: Clock) -> dict[str, Backend]:
+    """Every next hop by its name. Raises OSError for authorities that cannot be read."""
+    settings = {DIRECT: BackendSettings(hosts=("mx",)), **config.backend}
+    hostname = config.server.hostname
+    return {name: make_smtp_backend(name, one, resolver, clock, hostname) for name, one in settings.items()}
+
+
+def make_server_tls(listener: Listener) -> ssl.SSLContext | None:
+    """STARTTLS as the listener's certificate allows. Raises OSError, ssl.SSLError."""
+    if listener.certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(listener.certificate, listener.key)
+    return context
+
+
+class Gateway:
+    """Everything that runs. Made by `open`."""
+
+    def __init__(
+        self, law: Law, clock: Clock, spool: Spool, backends: Mapping[str, Backend], observer: Observer
+    ) -> None:
+        self.ready = False
+        self._law = law
+        self._clock = clock
+        self._spool = spool
+        self._observer = observer
+        self._delivery = Delivery(spool, backends, clock, observer, law.config, self._route_dsn)
+        self._listeners: list[SmtpListener] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, law: Law, observer: Observer) -> AsyncIterator[Gateway]:
+        """Everything started in the order in which it is needed, and stopped in the reverse order."""
+        config, clock = law.config, SystemClock()
+        resolver = make_resolver(config)
+        async with AsyncExitStack() as stack:
+            spool = await SqliteSpool.open(config.server.spool, clock)
+            stack.push_async_callback(spool.close)
+            backends = make_backends(config, resolver, clock)
+            for backend in backends.values():
+                stack.push_async_callback(backend.close)
+            gateway = cls(law, clock, spool, backends, observer)
+            delivery = gateway._delivery
+            stack.push_async_callback(delivery.close)
+            authenticator = Authenticator(resolver, clock, config.dns.budget_seconds)
+            await gateway._start(stack, Desk(clock, spool, authenticator, delivery, observer))
+            yield gateway
+
+    async def _start(self, stack: AsyncExitStack, desk: Desk) -> None:
+        config = self._law.config
+        self._delivery.start()
+        housekeeping = asyncio.create_task(Housekeeper(self._spool, self._clock, self._observer).run())
+        stack.callback(housekeeping.cancel)
+        host, _, port = config.admin.address.rpartition(":")
+        application = make_application(self._observer.registry, lambda: self.ready, self._spool.counts)
+        await stack.enter_async_context(serve_http(application, host.strip("[]"), int(port)))
+        reception, census = MxReception(desk, lambda: self._law), Census(config.limits)
+        for one in config.listener:
+            settings = ListenerSettings(
+                name=one.name or one.address,
+                hostname=config.server.hostname,
+                address=one.address,
+                tls=make_server_tls(one),
+                proxy_from=one.proxy_from,
+                limits=config.limits,
+            )
+            listener = await serve(settings, reception, self._report, census)
+            stack.push_async_callback(listener.close)
+            self._listeners.append(listener)
+            self._observer(Event("listening", "", (("listener", settings.name), ("address", one.address))))
+        self.ready = True
+
+    def _route_dsn(self, return_path: Mailbox) -> str:
+        """A DSN to one of ours goes by our routes, any other by the configured backend or directly."""
+        return self._law.routing.backend_for(return_path) or self._law.config.delivery.dsn_backend or DIRECT
+
+    def _report(self, error: BaseException) -> str:
+        """An unknown exception: the client gets the event's id, the log gets the rest (promise P5)."""
+        id = self._clock.new_id()
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        at = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else ""
+        fields = (("where", "session"), ("error", f"{type(error).__name__}: {error}"), ("at", at))
+        self._observer(Event("error", id, fields, Level.WARNING))
+        return id
+
+    def reload(self, path: Path) -> None:
+        """Read configuration and rules again: all or nothing. Open transactions keep the law they began under."""
+        try:
+            law = make_law(read_config(path))
+        except (ConfigErrors, RuleErrors) as error:
+            self._observer(Event("reload-refused", "", (("error", str(error)),), Level.ALARM))
+            return
+        fixed = ("server", "listener", "backend", "limits", "dns", "delivery", "admin", "log")
+        later = [name for name in fixed if getattr(law.config, name) != getattr(self._law.config, name)]
+        self._law = law
+        fields = (("policy", law.bench.rules.name), ("after_restart", ",".join(later)))
+        self._observer(Event("reloaded", "", fields))
+
+    async def drain(self) -> None:
+        """Take no new session, let open ones end for `drain_timeout` seconds, then 421; end running attempts."""
+        self.ready = False
+        seconds = self._law.config.server.drain_timeout
+        self._observer(Event("draining", "", (("seconds", seconds),)))
+        await asyncio.gather(*(listener.drain(seconds) for listener in self._listeners))
+        await self._delivery.drain(seconds)
+        self._observer(Event("stopped", ""))
+
+
+async def run_gateway(path: Path) -> int:
+    """Serve until SIGTERM or SIGINT, drain, and return the exit status. SIGHUP reads the configuration again."""
+    law = make_law(read_config(path))
+    observer = Observer(law.config.log.format, Level(law.config.log.level))
+    try:
+        async with Gateway.open(law, observer) as gateway:
+            loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, stopping.set)
+            loop.add_signal_handler(signal.SIGHUP, partial(gateway.reload, path))
+            await stopping.wait()
+            await gateway.drain()
+    finally:
+        observer.close()
+    return 0

@@ -1,0 +1,258 @@
+"""DMARC (RFC 9989): does an authenticated domain stand behind the header From, and what does its owner ask for?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from gateway.authentication.dmarc_record import DmarcRecord, list_walk, select_records
+from gateway.authentication.lookup import Window
+from gateway.mail.author import Author
+from gateway.mail.domain import is_subdomain
+from gateway.model.dnsdata import Question, Status
+from gateway.model.result import (
+    DkimResult,
+    DkimVerdict,
+    DmarcPolicy,
+    DmarcResult,
+    DmarcVerdict,
+    SpfResult,
+    SpfVerdict,
+)
+
+_SEVERITY = {
+    (DmarcVerdict.FAIL, DmarcPolicy.REJECT): 6,
+    (DmarcVerdict.FAIL, DmarcPolicy.QUARANTINE): 5,
+    (DmarcVerdict.TEMPERROR, None): 4,
+    (DmarcVerdict.FAIL, DmarcPolicy.NONE): 3,
+    (DmarcVerdict.PERMERROR, None): 2,
+    (DmarcVerdict.NONE, None): 1,
+    (DmarcVerdict.PASS, None): 0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """One DNS Tree Walk (RFC 9989 section 4.10)."""
+
+    domain: str
+    found: tuple[tuple[str, DmarcRecord], ...]
+    """Names with their record, longest name first, up to a psd=y or psd=n."""
+    failed: str
+    """The name whose lookup failed on the way; empty when the walk is complete."""
+    duplicate: bool
+    """The start has several records: they count for nothing."""
+
+    @property
+    def record(self) -> DmarcRecord | None:
+        """The record at the start."""
+        return self.found[0][1] if self.found and self.found[0][0] == self.domain else None
+
+    @property
+    def organizational_domain(self) -> str:
+        """RFC 9989 section 4.10.2."""
+        for name, record in self.found:
+            if record.psd == "n":
+                return name
+            if record.psd == "y" and name != self.domain:
+                labels = self.domain.split(".")
+                return ".".join(labels[-(name.count(".") + 2) :])
+        return self.found[-1][0] if self.found else self.domain
+
+
+class _Walks:
+    """Walks of one evaluation, each made once."""
+
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        self._made: dict[str, _Walk] = {}
+
+    def ask(self, domains: Iterable[str]) -> None:
+        """Ask for all names of all these walks together, so that they cost one round. Raises NeedAnswers."""
+        self._window.ask_all(question for domain in domains for question in _list_questions(domain))
+
+    def walk(self, domain: str) -> _Walk:
+        if domain not in self._made:
+            self._made[domain] = self._make(domain)
+        return self._made[domain]
+
+    def _make(self, domain: str) -> _Walk:
+        found: list[tuple[str, DmarcRecord]] = []
+        duplicate = False
+        answers = self._window.ask_all(_list_questions(domain))
+        for name, answer in zip(list_walk(domain), answers, strict=True):
+            if answer.failed:
+                return _Walk(domain, tuple(found), name, duplicate)
+            records = select_records(answer.records)
+            duplicate = duplicate or (len(records) > 1 and name == domain)
+            if len(records) == 1:
+                found.append((name, records[0]))
+                if records[0].psd != "u":
+                    break
+        return _Walk(domain, tuple(found), "", duplicate)
+
+
+def evaluate(
+    author: Author, spf: SpfResult, dkim: tuple[DkimResult, ...], window: Window, *, can_fail: bool = True
+) -> DmarcResult:
+    """Judge the message (RFC 9989 section 5.3). Raises NeedAnswers, and nothing else.
+
+    `spf` is the result for MAIL FROM, which for a null sender is the HELO identity (RFC 9989 section 3.2.4). Where no
+    SPF could be had because the true ingress is unknown, `can_fail` is False: a failure is then none.
+    """
+    domain = author.domains[0] if author.domains else ""
+    nothing = DmarcResult(DmarcVerdict.NONE, domain, dkim_aligned=(False,) * len(dkim))
+    if author.fields > 1:
+        return replace(nothing, reason=f"{author.fields} From fields")
+    if not author.domains:
+        return replace(nothing, reason=author.reason or "no author domain")
+    walks = _Walks(window)
+    walks.ask(author.domains)
+    # RFC 9989 section 11.5: From may name several authors; the strictest outcome rules.
+    result = max((_judge(name, spf, dkim, walks, window) for name in author.domains), key=_rank)
+    if result.result is DmarcVerdict.PASS and author.reason:
+        # Part of From went unjudged, so nothing may be said for all of it.
+        return replace(result, result=DmarcVerdict.NONE, reason=author.reason)
+    if result.result is DmarcVerdict.FAIL and not can_fail:
+        return replace(result, result=DmarcVerdict.NONE, reason="SPF could not be judged, so DMARC cannot fail")
+    return result
+
+
+def questions(author: Author) -> tuple[Question, ...]:
+    """The names of the author domains' walks."""
+    return tuple(dict.fromkeys(question for domain in author.domains for question in _list_questions(domain)))
+
+
+def _list_questions(domain: str) -> list[Question]:
+    return [Question(f"_dmarc.{name}", "TXT") for name in list_walk(domain)]
+
+
+def _rank(result: DmarcResult) -> int:
+    return _SEVERITY[result.result, result.policy if result.result is DmarcVerdict.FAIL else None]
+
+
+def _judge(domain: str, spf: SpfResult, dkim: tuple[DkimResult, ...], walks: _Walks, window: Window) -> DmarcResult:
+    """One author domain."""
+    walk = walks.walk(domain)
+    spf_same = spf.result is SpfVerdict.PASS and spf.domain == domain
+    dkim_same = tuple(one.result is DkimVerdict.PASS and one.domain == domain for one in dkim)
+    nothing = DmarcResult(DmarcVerdict.NONE, domain, dkim_aligned=(False,) * len(dkim))
+    if walk.failed and walk.record is None:
+        if spf_same or any(dkim_same):
+            # Identical domains are aligned in either mode: no record could turn this into a failure.
+            reason = f"policy unknown: no answer for _dmarc.{walk.failed}"
+            return replace(
+                nothing, result=DmarcVerdict.PASS, spf_aligned=spf_same, dkim_aligned=dkim_same, reason=reason
+            )
+        return replace(nothing, result=DmarcVerdict.TEMPERROR, reason=f"no answer for _dmarc.{walk.failed}")
+    if walk.duplicate:
+        return replace(nothing, reason="several DMARC records at the author domain")
+    place, record = _discover(walk)
+    if record is None:
+        return replace(nothing, reason="no DMARC record", organizational_domain=walk.organizational_domain)
+    nothing = replace(
+        nothing,
+        policy_domain=place,
+        organizational_domain="" if walk.failed else walk.organizational_domain,
+        record=record.text,
+        testing=record.testing,
+    )
+    if record.verdict is not None:
+        return replace(nothing, result=record.verdict, reason=record.reason)
+    policy, doubt = _choose_policy(domain, place, record, window)
+    known = replace(nothing, published=record.policy, policy=record.apply(policy))
+    return _conclude(known, _Alignment(walk, record, walks), spf, dkim, doubt)
+
+
+def _discover(walk: _Walk) -> tuple[str, DmarcRecord | None]:
+    """DMARC Policy Discovery (RFC 9989 section 4.10.1): the author domain's own record, else the Organizational
+    Domain's, else the Public Suffix Domain's."""
+    if walk.record is not None:
+        return walk.domain, walk.record
+    organizational = walk.organizational_domain
+    for name, record in walk.found:
+        if name == organizational or (record.psd == "y" and name != walk.domain):
+            return name, record
+    return "", None
+
+
+def _choose_policy(domain: str, place: str, record: DmarcRecord, window: Window) -> tuple[DmarcPolicy, str]:
+    """The policy for the author domain, and why it is in doubt when it is."""
+    if domain == place:
+        return record.policy, ""
+    if record.nonexistent_policy == record.subdomain_policy:
+        return record.subdomain_policy, ""
+    # RFC 9989 section 4.7, np: NXDOMAIN alone means non-existent; any record type tells.
+    answer = window.ask(Question(domain, "A"))
+    if answer.status is Status.NXDOMAIN:
+        return record.nonexistent_policy, ""
+    return record.subdomain_policy, f"no answer for {domain}" if answer.failed else ""
+
+
+class _Alignment:
+    """Identifier Alignment with one author domain (RFC 9989 section 4.4)."""
+
+    def __init__(self, walk: _Walk, record: DmarcRecord, walks: _Walks) -> None:
+        self._walk = walk
+        self._record = record
+        self._walks = walks
+
+    def ask(self, spf_domains: Iterable[str], dkim_domains: Iterable[str]) -> None:
+        """Ask together for the walks that these domains need."""
+        spf_needed = [] if self._record.strict_spf else list(spf_domains)
+        dkim_needed = [] if self._record.strict_dkim else list(dkim_domains)
+        self._walks.ask({domain for domain in spf_needed + dkim_needed if self._could_align(domain)})
+
+    def covers_spf(self, domain: str) -> bool | None:
+        """Aligned or not; None when DNS did not say."""
+        return self._covers(domain, self._record.strict_spf)
+
+    def covers_dkim(self, domain: str) -> bool | None:
+        """Aligned or not; None when DNS did not say."""
+        return self._covers(domain, self._record.strict_dkim)
+
+    def _covers(self, domain: str, strict: bool) -> bool | None:
+        if domain == self._walk.domain:
+            return True
+        if strict or not domain:
+            return False
+        if self._walk.failed:
+            return None
+        if not self._could_align(domain):
+            return False
+        walk = self._walks.walk(domain)
+        return None if walk.failed else walk.organizational_domain == self._walk.organizational_domain
+
+    def _could_align(self, domain: str) -> bool:
+        """An Organizational Domain is the domain itself or above it, so anything outside the author's needs no walk."""
+        same = domain == self._walk.domain or bool(self._walk.failed)
+        return not same and is_subdomain(domain, self._walk.organizational_domain)
+
+
+def _conclude(
+    known: DmarcResult, alignment: _Alignment, spf: SpfResult, dkim: tuple[DkimResult, ...], doubt: str
+) -> DmarcResult:
+    """Pass, fail or temperror for a policy that is known (RFC 9989 section 5.3, steps 3 to 5)."""
+    spf_passes = spf.result is SpfVerdict.PASS
+    passing = [one.domain for one in dkim if one.result is DkimVerdict.PASS]
+    alignment.ask([spf.domain] if spf_passes else [], passing)
+    spf_covers = alignment.covers_spf(spf.domain) if spf_passes else False
+    dkim_covers = [alignment.covers_dkim(one.domain) if one.result is DkimVerdict.PASS else False for one in dkim]
+    known = replace(known, spf_aligned=spf_covers is True, dkim_aligned=tuple(one is True for one in dkim_covers))
+    if known.spf_aligned or any(known.dkim_aligned):
+        return replace(known, result=DmarcVerdict.PASS)
+    # A failure stands only if no missing answer could have made it a pass (RFC 9989 section 5.3.6).
+    if spf_covers is None or None in dkim_covers:
+        return replace(known, result=DmarcVerdict.TEMPERROR, reason="alignment is unknown: a lookup failed")
+    doubtful = [one.domain for one in dkim if one.result is DkimVerdict.TEMPERROR]
+    spf_doubtful = [spf.domain] if spf.result is SpfVerdict.TEMPERROR else []
+    alignment.ask(spf_doubtful, doubtful)
+    if any(alignment.covers_dkim(name) is not False for name in doubtful):
+        return replace(known, result=DmarcVerdict.TEMPERROR, reason="an aligned DKIM signature could not be checked")
+    if any(alignment.covers_spf(name) is not False for name in spf_doubtful):
+        return replace(known, result=DmarcVerdict.TEMPERROR, reason="SPF of an aligned domain could not be checked")
+    if doubt:
+        return replace(known, result=DmarcVerdict.TEMPERROR, reason=doubt)
+    unaligned = list(dict.fromkeys(([spf.domain] if spf_passes else []) + passing))
+    reason = f"passed but not aligned: {', '.join(unaligned)}" if unaligned else "neither SPF nor DKIM passed"
+    return replace(known, result=DmarcVerdict.FAIL, reason=reason)

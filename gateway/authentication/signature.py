@@ -1,0 +1,179 @@
+"""A signature field read once: what DKIM-Signature, ARC-Message-Signature and ARC-Seal have in common.
+
+In: a header field, a key's DNS answer, body digests. Out: `Signature` values and findings, for `dkim`, `arc`, `body`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.authentication.dkimpy import Key, read_forms, read_key
+from gateway.mail.domain import a_label
+from gateway.mail.header import Field, unfold
+from gateway.mail.tags import decode_base64, parse_tags
+from gateway.model.dnsdata import Answer, Question
+from gateway.model.message import BodyDigest
+from gateway.model.result import DkimVerdict
+
+MAX_FIELD = 8192
+"""Octets of a signature field that is still read."""
+_MAX_RECORDS, _MAX_KEYS = 16, 4
+"""TXT records of one selector that are read, and usable keys among them that are tried."""
+_MAX_NAME = 253
+_KEY_TYPES = {"rsa-sha256": "rsa", "ed25519-sha256": "ed25519"}
+"""RFC 8301 section 3.1 and RFC 8463 section 3."""
+_DIGITS = re.compile(r"[0-9]+")
+_UNPRINTABLE = re.compile(r"[^ -~]")
+_MAX_TIME = 10**12
+"""A longer t= or x= is for ever (RFC 6376 section 3.5)."""
+_MAX_LENGTH = 10**18
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look at a signature says."""
+
+    verdict: DkimVerdict
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A signature field, read as far as it can be."""
+
+    field: Field
+    tags: dict[str, str]
+    problem: str
+    """Why it cannot be verified; empty when it can. The rest of this value may then be incomplete."""
+    domain: str = ""
+    """d= as A-labels (RFC 8616 section 4), empty when it is no domain name."""
+    selector: str = ""
+    header_form: str = ""
+    body_form: str = ""
+    length: int | None = None
+    names: tuple[str, ...] = ()
+    """h= in order, lower case, without empty entries."""
+    octets: bytes = b""
+    """b= decoded."""
+    body_hash: bytes = b""
+    expires: int | None = None
+
+    @property
+    def question(self) -> Question:
+        """Where the key is (RFC 6376 section 3.6.2.1)."""
+        return Question(f"{self.selector}._domainkey.{self.domain}", "TXT")
+
+
+def read_signature(field: Field, more: str, forms: str) -> Signature:
+    """Read a field that must have a=, b=, d=, s= and the tags of `more` (parted by blanks); `forms` is c= if absent."""
+    tags = parse_tags(unfold(field.value)) if len(field.value) <= MAX_FIELD else None
+    if tags is None:
+        return Signature(field, {}, "signature syntax error")
+    pair = read_forms(tags.get("c", forms))
+    header_form, body_form = pair or ("", "")
+    length = min(int(tags["l"].lstrip("0")[:19] or "0"), _MAX_LENGTH) if _DIGITS.fullmatch(tags.get("l", "")) else None
+    return Signature(
+        field,
+        tags,
+        _find_problem(tags, ["a", "b", "d", "s", *more.split()]),
+        a_label(tags.get("d", "")) or "",
+        a_label(tags.get("s", "")) or "",
+        header_form,
+        body_form,
+        length,
+        tuple(name for item in tags.get("h", "").split(":") if (name := item.strip().lower())),
+        decode_base64(tags.get("b", "")),
+        decode_base64(tags.get("bh", "")),
+        _time(tags["x"]) if "x" in tags else None,
+    )
+
+
+def _find_problem(tags: dict[str, str], required: list[str]) -> str:
+    """The first rule of RFC 6376 section 3.5 that the tags break."""
+    for name in required:
+        if name not in tags:
+            return f"signature has no {name}= tag"
+    if tags["a"] == "rsa-sha1":
+        return "rsa-sha1 is not accepted (RFC 8301)"
+    if tags["a"] not in _KEY_TYPES:
+        return "signature algorithm is unknown"
+    for name in ("b", "bh"):
+        if name in tags and not decode_base64(tags[name]):
+            return f"{name}= is not base64"
+    if "c" in tags and read_forms(tags["c"]) is None:
+        return "canonicalisation is unknown"
+    for name in ("t", "x", "l"):
+        if name in tags and not _DIGITS.fullmatch(tags[name]):
+            return f"{name}= is not a number"
+    if "t" in tags and "x" in tags and _time(tags["x"]) <= _time(tags["t"]):
+        return "x= is not after t="
+    if "q" in tags and "dns/txt" not in [item.strip() for item in tags["q"].split(":")]:
+        return "q= has no dns/txt"
+    domain, selector = a_label(tags["d"]), a_label(tags["s"])
+    if not domain:
+        return "d= is not a domain name"
+    if not selector:
+        return "s= is not a selector"
+    return "" if len(f"{selector}._domainkey.{domain}") <= _MAX_NAME else "key's name is too long"
+
+
+def check_body(signature: Signature, digests: Sequence[BodyDigest]) -> Finding:
+    """Compare bh= with what was received. PASS also when l= leaves octets unsigned: see `leaves_unsigned`."""
+    digest = _digest_for(signature, digests)
+    if digest is None:
+        return Finding(DkimVerdict.TEMPERROR, "body was not digested for this signature")
+    if digest.length is not None and digest.length > digest.octets:
+        return Finding(DkimVerdict.PERMERROR, "l= reaches beyond the body")  # RFC 6376 section 3.5
+    if digest.digest != signature.body_hash:
+        return Finding(DkimVerdict.FAIL, "body hash did not verify")
+    return Finding(DkimVerdict.PASS)
+
+
+def leaves_unsigned(signature: Signature, digests: Sequence[BodyDigest]) -> int:
+    """How many octets at the end of the body l= leaves for anyone to write (RFC 6376 section 8.2)."""
+    digest = _digest_for(signature, digests)
+    return digest.octets - digest.length if digest and digest.length is not None else 0
+
+
+def check_key(signature: Signature, answer: Answer, digest: bytes, identity: str) -> Finding:
+    """Verify b= over the header's `digest` by the keys that DNS gave; `identity` is i='s domain, for t=s."""
+    if answer.failed:
+        return Finding(DkimVerdict.TEMPERROR, "key could not be looked up")
+    keys = [read_key(record) for record in answer.records[:_MAX_RECORDS]]
+    type = _KEY_TYPES[signature.tags["a"]]
+    usable = [key for key in keys if key.type == type and not key.problem]
+    if not usable:
+        return _explain(keys, type)
+    # RFC 6376 section 6.1.2: with several records at the selector each may be tried.
+    for key in usable[:_MAX_KEYS]:
+        if key.verifies(signature.octets, digest):
+            if key.strict and identity != signature.domain:
+                return Finding(DkimVerdict.PERMERROR, "key is for d= itself, i= is below it")
+            return Finding(DkimVerdict.PASS)
+    return Finding(DkimVerdict.FAIL, "signature did not verify")
+
+
+def _explain(keys: list[Key], type: str) -> Finding:
+    """Why no key is usable: the one of the right type speaks first."""
+    ordered = sorted(keys, key=lambda key: key.type != type)
+    if not ordered:
+        return Finding(DkimVerdict.PERMERROR, "no key for signature")
+    first = ordered[0]
+    verdict = DkimVerdict.POLICY if first.weak else DkimVerdict.PERMERROR
+    return Finding(verdict, first.problem or "key is of another type than a=")
+
+
+def clean(text: str, limit: int = 64) -> str:
+    """Text from outside made fit for a result: printable ASCII, at most `limit` characters."""
+    return _UNPRINTABLE.sub("?", text[:limit])
+
+
+def _digest_for(signature: Signature, digests: Sequence[BodyDigest]) -> BodyDigest | None:
+    wanted = (signature.body_form, signature.length)
+    return next((digest for digest in digests if (digest.canonicalisation, digest.length) == wanted), None)
+
+
+def _time(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else _MAX_TIME

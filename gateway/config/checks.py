@@ -1,0 +1,205 @@
+"""What one setting says about another, and about files. They work on the plain tree, so that each mistake is found
+beside any other: a setting of the wrong type is silently passed over here, the model reports it."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from difflib import get_close_matches
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+from gateway.config.maps import check_address, read_map
+from gateway.config.mistakes import Problem
+from gateway.config.policies import policy_directory
+from gateway.config.providers import find_shared
+from gateway.mail.domain import a_label
+from gateway.model.place import KeyPath
+
+
+def check_tree(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
+    """Everything wrong that a single setting does not show."""
+    yield from _check_domains(tree)
+    yield from _check_backend_names(tree)
+    yield from _check_addresses(tree)
+    yield from _check_maps(tree, directory)
+    yield from _check_listeners(tree, directory)
+    yield from _check_trust(tree)
+    yield from _check_files(tree, directory)
+    yield from _check_policy(tree, directory)
+
+
+def _check_domains(tree: dict[str, Any]) -> Iterator[Problem]:
+    for key in ("listener", "domain"):
+        if tree.get(key) == []:
+            yield Problem((key,), "is empty", f"write at least one [[{key}]]")
+    seen: dict[str, int] = {}
+    for number, domain in _tables(tree, "domain"):
+        name = _domain_name(domain)
+        if name in seen:
+            path = ("domain", number, "name")
+            yield Problem(path, f"{name} is already domain[{seen[name]}]", "remove one of the two")
+        elif name:
+            seen[name] = number
+
+
+def _check_backend_names(tree: dict[str, Any]) -> Iterator[Problem]:
+    named: list[tuple[KeyPath, Any]] = [
+        (("domain", number, "backend"), domain.get("backend")) for number, domain in _tables(tree, "domain")
+    ]
+    for address, backend in _table(_table(tree, "routing"), "addresses").items():
+        named.append((("routing", "addresses", address), backend))
+    named.append((("delivery", "dsn_backend"), _table(tree, "delivery").get("dsn_backend") or None))
+    backends = list(_table(tree, "backend"))
+    for path, name in named:
+        if isinstance(name, str) and name not in backends:
+            close = get_close_matches(name, backends, 1)
+            fix = f'did you mean "{close[0]}"?' if close else f"there are: {', '.join(backends) or 'none'}"
+            yield Problem(path, f'no backend named "{name}"', fix)
+
+
+def _check_addresses(tree: dict[str, Any]) -> Iterator[Problem]:
+    ours = _our_domains(tree)
+    for address in _table(_table(tree, "routing"), "addresses"):
+        problem, fix = check_address(address, ours)
+        if problem:
+            yield Problem(("routing", "addresses", address), problem, fix)
+
+
+def _check_maps(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
+    maps = _table(tree, "routing").get("maps")
+    for number, name in enumerate(maps if isinstance(maps, list) else ()):
+        if not isinstance(name, str):
+            continue
+        file = directory / name
+        if not file.is_file():
+            yield Problem(("routing", "maps", number), f"no file {file}", "create it or mend its path")
+        else:
+            yield from read_map(file, _our_domains(tree), _table(tree, "backend"))[1]
+
+
+def _check_listeners(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    used: list[tuple[KeyPath, Any]] = [
+        (("listener", number, "address"), listener.get("address")) for number, listener in _tables(tree, "listener")
+    ]
+    used.append((("admin", "address"), _table(tree, "admin").get("address")))
+    for path, address in used:
+        if not isinstance(address, str) or address.endswith(":0"):
+            continue
+        if address in seen:
+            yield Problem(path, f"{address} is already taken by {seen[address]}", "choose another port or address")
+        seen.setdefault(address, f"{path[0]}[{path[1]}]" if len(path) == 3 else "admin")
+    for number, listener in _tables(tree, "listener"):
+        yield from _check_certificate(("listener", number), listener, directory)
+
+
+def _check_certificate(path: KeyPath, listener: dict[str, Any], directory: Path) -> Iterator[Problem]:
+    certificate, key = listener.get("certificate"), listener.get("key")
+    if certificate is None:
+        if key is not None:
+            yield Problem((*path, "key"), "is set without a certificate", "set certificate too")
+        return
+    names = {"certificate": certificate} | ({"key": key} if key is not None else {})
+    files: dict[str, Path] = {}
+    for setting, name in names.items():
+        if not isinstance(name, str):
+            continue
+        if (directory / name).is_file():
+            files[setting] = directory / name
+        else:
+            yield Problem((*path, setting), f"no file {directory / name}", "create it or mend its path")
+    if len(files) < len(names):
+        return
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # An encrypted key would otherwise ask for its password on the terminal.
+        context.load_cert_chain(files["certificate"], files.get("key"), password="")
+    except ssl.SSLError as error:
+        yield _explain_tls(path, error, key is None, files["certificate"])
+    except OSError as error:
+        yield Problem((*path, "certificate"), f"cannot read it: {error.strerror}", "give the gateway's user the right")
+
+
+def _explain_tls(path: KeyPath, error: ssl.SSLError, lone: bool, certificate: Path) -> Problem:
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return Problem((*path, "key"), "does not belong to the certificate", "name the key that it was made with")
+    if lone and b"PRIVATE KEY-----" not in certificate.read_bytes():
+        return Problem((*path, "certificate"), "has no key", "set key")
+    said = (error.reason or "not PEM").replace("_", " ").lower()
+    return Problem((*path, "certificate"), f"cannot be used: {said}", "write PEM, the key without a password")
+
+
+def _check_trust(tree: dict[str, Any]) -> Iterator[Problem]:
+    """A provider's own network proves nothing about its tenants; a hop is either a relay or one of ours."""
+    trusted: list[tuple[KeyPath, Any]] = []
+    for section, setting in (("relay", "addresses"), ("own_hop", "addresses"), ("listener", "proxy_from")):
+        for number, table in _tables(tree, section):
+            value = table.get(setting)
+            path: KeyPath = (section, number, setting)
+            if isinstance(value, list):
+                trusted += [((*path, at), item) for at, item in enumerate(value)]
+            else:
+                trusted.append((path, value))
+    relays = []
+    for path, text in trusted:
+        try:
+            network = ip_network(text) if isinstance(text, str) else None
+        except ValueError:
+            continue
+        if network is None:
+            continue
+        shared = find_shared(network)
+        if shared:
+            provider, theirs = shared
+            said = f"{network} reaches into {theirs}, which all tenants of {provider} send from"
+            yield Problem(path, said, "list machines of your own only")
+        if path[0] == "relay":
+            relays.append(network)
+        if path[0] == "own_hop" and any(one.version == network.version and network.overlaps(one) for one in relays):
+            yield Problem(
+                path, f"{network} is also a [[relay]]", "list it once: relay where its mail comes from outside"
+            )
+
+
+def _check_files(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
+    named: list[tuple[KeyPath, Any]] = [(("dns", "zone"), _table(tree, "dns").get("zone"))]
+    for name, backend in _table(tree, "backend").items():
+        if isinstance(backend, dict):
+            named.append((("backend", name, "ca_file"), backend.get("ca_file")))
+    for path, file in named:
+        if isinstance(file, str) and not (directory / file).is_file():
+            yield Problem(path, f"no file {directory / file}", "create it or mend its path")
+
+
+def _check_policy(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
+    policy = _table(tree, "policy")
+    configured = policy.get("directory")
+    where = policy_directory(directory / configured if isinstance(configured, str) else None)
+    if not where.is_dir():
+        yield Problem(("policy", "directory"), f"no directory {where}", "create it or mend its path")
+        return
+    name = policy.get("set", "enforce")
+    if isinstance(name, str) and not (where / f"{name}.toml").is_file():
+        there = ", ".join(sorted(file.stem for file in where.glob("*.toml"))) or "none"
+        yield Problem(("policy", "set"), f'no rule set named "{name}" in {where}', f"there are: {there}")
+
+
+def _our_domains(tree: dict[str, Any]) -> list[str]:
+    return [name for _, domain in _tables(tree, "domain") if (name := _domain_name(domain))]
+
+
+def _domain_name(domain: dict[str, Any]) -> str | None:
+    name = domain.get("name")
+    return a_label(name) if isinstance(name, str) else None
+
+
+def _table(tree: dict[str, Any], key: str) -> dict[str, Any]:
+    value = tree.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _tables(tree: dict[str, Any], key: str) -> list[tuple[int, dict[str, Any]]]:
+    value = tree.get(key)
+    return [(at, table) for at, table in enumerate(value if isinstance(value, list) else []) if isinstance(table, dict)]

@@ -1,0 +1,140 @@
+"""The file to a Config."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from gateway.config.checks import check_tree
+from gateway.config.mistakes import ConfigErrors, Mistake, Problem, place_problems
+from gateway.config.model import Config
+from gateway.config.references import resolve_references
+from gateway.config.values import DIRECTORY
+from gateway.model.place import KeyPath, Place, locate
+
+_AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Config:
+    """Read the configuration. Raises ConfigErrors, which holds every mistake of the file, of the address maps that it
+    names and of the references in it. Relative paths start from the file's directory."""
+    text = _read(path)
+    tree = _parse(path, text)
+    places = locate(text)
+    directory = path.absolute().parent
+    resolved, problems = resolve_references(tree, environ, directory)
+    config, wrong = _validate(resolved, directory, places)
+    wrong += check_tree(resolved, directory)
+    # What a broken reference leads to would only hide the cause.
+    broken = {problem.path for problem in problems}
+    problems += [problem for problem in wrong if problem.path not in broken]
+    if problems or config is None:
+        raise place_problems(problems, path, places)
+    return config
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        said = f"cannot read it: {error.strerror}"
+        raise ConfigErrors((Mistake(path, 1, 0, "", said, "create it with `waypost init`"),)) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigErrors((Mistake(path, line, 0, "", "is not UTF-8 text", "save it as UTF-8"),)) from None
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        said = str(error)
+        at = _AT.search(said)
+        last = text.count("\n") + 1
+        line, column = (int(at[1]), int(at[2])) if at and at[1] else (last, len(text) - text.rfind("\n"))
+        problem = _AT.sub("", said)
+        raise ConfigErrors((Mistake(path, line, column, "", f"no TOML: {problem}"),)) from None
+    except RecursionError:
+        raise ConfigErrors((Mistake(path, 1, 0, "", "no TOML: nested too deeply"),)) from None
+
+
+def _validate(
+    tree: dict[str, Any], directory: Path, places: dict[KeyPath, Place]
+) -> tuple[Config | None, list[Problem]]:
+    try:
+        return Config.model_validate(tree, context={DIRECTORY: directory}), []
+    except ValidationError as error:
+        return None, [_explain(detail, places) for detail in error.errors(include_url=False)]
+
+
+def _explain(detail: ErrorDetails, places: dict[KeyPath, Place]) -> Problem:
+    """A model's complaint in words for the person who wrote the file."""
+    path: KeyPath = tuple(detail["loc"])
+    context = detail.get("ctx", {})
+    kind = detail["type"]
+    value = detail["input"]
+    if kind == "value":
+        return Problem(_cut(path, places), str(context["problem"]), str(context["fix"]))
+    if kind == "missing":
+        table = ".".join(str(key) for key in path[:-1] if isinstance(key, str))
+        return Problem(path, "is not set", f"add it to [{table}]" if table else "add it")
+    if kind == "extra_forbidden":
+        close = get_close_matches(str(path[-1]), _settings(path[:-1]), 1)
+        return Problem(path, "no such setting", f'did you mean "{close[0]}"?' if close else "remove it")
+    path = _cut(path, places)
+    if kind == "literal_error":
+        words = str(context["expected"]).replace("'", '"')
+        return Problem(path, f"{_show(value)} is not known", f"write {words}")
+    wanted = _WANTED.get(kind.removesuffix("_type").removesuffix("_parsing"))
+    if wanted:
+        return Problem(path, f"{_show(value)} is the wrong type", f"write {wanted}")
+    said = detail["msg"].removeprefix("Input ")
+    return Problem(path, f"{_show(value)}: {said}" if not isinstance(value, dict) else said)
+
+
+_WANTED = {
+    "int": "a whole number",
+    "int_from_float": "a whole number",
+    "float": "a number",
+    "string": 'a string in quotes, as "this"',
+    "bool": "true or false",
+    "tuple": 'a list, as ["this", "that"]',
+    "dict": "a table",
+    "model": "a table",
+    "path": "a path in quotes",
+}
+
+
+def _show(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    return "a table" if isinstance(value, dict) else "a list" if isinstance(value, list | tuple) else str(value)
+
+
+def _cut(path: KeyPath, places: dict[KeyPath, Place]) -> KeyPath:
+    """Without an index that the file does not have: one string may stand where a list is meant."""
+    while path and path not in places and isinstance(path[-1], int):
+        path = path[:-1]
+    return path
+
+
+def _settings(path: KeyPath) -> list[str]:
+    """The settings that may stand in the table at `path`."""
+    model: Any = Config
+    for key in path:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            field = model.model_fields.get(str(key))
+            model = field.annotation if field else None
+        else:
+            # An element of tuple[Listener, ...], or a value of dict[str, Backend].
+            model = next((one for one in get_args(model) if isinstance(one, type) and one is not str), None)
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

@@ -1,0 +1,83 @@
+"""Mistakes in the configuration, for the person who has to mend them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.model.place import KeyPath, Place, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong, before it is known where in the file the setting stands."""
+
+    path: KeyPath
+    problem: str
+    fix: str = ""
+    file: Path | None = None
+    """Another file than the configuration, such as an address map; then `line` is its line."""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """Something wrong and its place."""
+
+    file: Path
+    line: int
+    column: int
+    """0 when only the line is known."""
+    setting: str
+    """The setting's path, e.g. `listener[0].address`; empty for trouble with the file itself."""
+    problem: str
+    fix: str = ""
+
+    def format(self) -> str:
+        """One line: `file:line: setting: problem; fix`."""
+        place = f"{self.file}:{self.line}" + (f":{self.column}" if self.column else "")
+        said = f"{self.problem}; {self.fix}" if self.fix else self.problem
+        return ": ".join(part for part in (place, self.setting, said) if part)
+
+
+class ConfigErrors(Exception):
+    """Every mistake that was found, in the order of the file."""
+
+    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
+        super().__init__(mistakes)
+        self.mistakes = mistakes
+
+    def format(self) -> str:
+        """One line for each mistake."""
+        return "\n".join(mistake.format() for mistake in self.mistakes)
+
+    def __str__(self) -> str:
+        return self.format()
+
+
+def place_problems(problems: list[Problem], file: Path, places: dict[KeyPath, Place]) -> ConfigErrors:
+    """Give each problem its place. Problems of other files come last, in the order of their lines."""
+    own, others = [], []
+    for problem in problems:
+        setting = format_path(problem.path)
+        if problem.file is not None:
+            others.append(Mistake(problem.file, problem.line, 0, setting, problem.problem, problem.fix))
+        else:
+            line = nearest(places, problem.path).line
+            own.append(Mistake(file, line, 0, setting, problem.problem, problem.fix))
+    own.sort(key=lambda mistake: mistake.line)
+    others.sort(key=lambda mistake: (str(mistake.file), mistake.line))
+    return ConfigErrors((*own, *others))
+
+
+def format_path(path: KeyPath) -> str:
+    """`listener[0].address`."""
+    text = ""
+    for key in path:
+        if isinstance(key, int):
+            text += f"[{key}]"
+        elif key.replace("-", "").replace("_", "").isalnum():
+            text += f".{key}" if text else key
+        else:
+            text += f'."{key}"'
+    return text

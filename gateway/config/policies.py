@@ -1,0 +1,51 @@
+"""From the configuration to the law: where rule files are, and what the facts need to know of us."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gateway.config.model import Config
+from gateway.policy.facts import FactSettings
+from gateway.policy.load import load
+from gateway.policy.rules import RuleErrors, RuleMistake, RuleSet
+
+_PACKAGED = Path(__file__).resolve().parent.parent / "policies"
+_CHECKOUT = Path(__file__).resolve().parent.parent.parent / "policies"
+
+
+def policy_directory(configured: Path | None) -> Path:
+    """The directory that rule sets are read from: the configured one, else the installed package's, else the
+    checkout's (an editable install has no package data)."""
+    if configured is not None:
+        return configured
+    return _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
+
+
+def read_policies(configured: Path | None) -> dict[str, str]:
+    """Every rule file by its name, for `gateway.policy.load.load`. Raises RuleErrors for one that is not readable."""
+    texts, mistakes = {}, []
+    for file in sorted(policy_directory(configured).glob("*.toml")):
+        try:
+            texts[file.name] = file.read_text("utf-8")
+        except OSError as error:
+            mistakes.append(RuleMistake(str(file), 1, "", f"cannot read it: {error.strerror}"))
+        except UnicodeDecodeError:
+            mistakes.append(RuleMistake(str(file), 1, "", "is not UTF-8 text"))
+    if mistakes:
+        raise RuleErrors(tuple(mistakes))
+    return texts
+
+
+def load_rules(config: Config, name: str = "") -> RuleSet:
+    """The rule set that the configuration names, or another one from the same directory. Raises RuleErrors."""
+    return load(name or config.policy.set, read_policies(config.policy.directory))
+
+
+def fact_settings(config: Config) -> FactSettings:
+    """What the facts of a message need of the configuration."""
+    return FactSettings(
+        own=frozenset(domain.name for domain in config.domain),
+        protected=frozenset(config.policy.protected_domains),
+        firewall=config.policy.firewall,
+        relays=frozenset(name.lower() for relay in config.relay for name in relay.by),
+    )

@@ -1,0 +1,52 @@
+"""Networks that a provider sends from for all of its tenants. Whoever rents a mailbox there sends from them, so they
+prove nothing about the sender and are never a trusted hop.
+
+Taken from the SPF records of the providers: `spf.protection.outlook.com` and `_netblocks.google.com` with its
+siblings. The list is short on purpose: it stops the common mistake, it is no census.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+_TENANTS_SHARE = {
+    "Microsoft 365": (
+        "40.92.0.0/15",
+        "40.107.0.0/16",
+        "52.100.0.0/14",
+        "104.47.0.0/17",
+        "2a01:111:f400::/48",
+        "2a01:111:f403::/48",
+    ),
+    "Google": (
+        "35.190.247.0/24",
+        "64.233.160.0/19",
+        "66.102.0.0/20",
+        "66.249.80.0/20",
+        "72.14.192.0/18",
+        "74.125.0.0/16",
+        "108.177.8.0/21",
+        "172.217.0.0/19",
+        "173.194.0.0/16",
+        "209.85.128.0/17",
+        "216.58.192.0/19",
+        "216.239.32.0/19",
+        "2001:4860:4000::/36",
+        "2404:6800:4000::/36",
+        "2607:f8b0:4000::/36",
+        "2800:3f0:4000::/36",
+        "2a00:1450:4000::/36",
+        "2c0f:fb50:4000::/36",
+    ),
+}
+_NETWORKS = tuple(
+    (provider, ip_network(network)) for provider, networks in _TENANTS_SHARE.items() for network in networks
+)
+
+
+def find_shared(network: IPv4Network | IPv6Network) -> tuple[str, IPv4Network | IPv6Network] | None:
+    """The provider and its network that this one reaches into, or None."""
+    for provider, shared in _NETWORKS:
+        if network.version == shared.version and network.overlaps(shared):
+            return provider, shared
+    return None

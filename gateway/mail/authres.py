@@ -1,0 +1,257 @@
+"""Authentication-Results (RFC 8601): the field we write, strictly; those we read, leniently; those that forge ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.mail.domain import a_label
+from gateway.mail.folding import fold
+from gateway.mail.header import Field, fields
+from gateway.mail.tokens import Token, read_tokens
+from gateway.model.ingress import Ingress
+from gateway.model.message import Span
+from gateway.model.result import (
+    ArcResult,
+    ArcVerdict,
+    Authentication,
+    DkimResult,
+    DkimVerdict,
+    DmarcPolicy,
+    DmarcResult,
+    SpfIdentity,
+    SpfResult,
+)
+
+_MOST_OCTETS = 4000
+"""Large receivers bound a field's size; ours stays below 4 KB whatever a message holds."""
+_LONGEST_REASON = 100
+_LONGEST_VALUE = 253
+_TOKEN = re.compile(r"[!#-'*+.0-9A-Z^-~-]+")
+"""RFC 2045 section 5.1."""
+_IDENTITY = re.compile(r"[!#-'*+.0-9A-Z^-~-]*@[A-Za-z0-9._-]+")
+_UNPRINTABLE = re.compile(r"[^ -~]")
+_SUBDOMAIN_POLICY = re.compile(r";\s*sp\s*=\s*(none|quarantine|reject)\s*(?:;|$)", re.IGNORECASE)
+
+
+def compose(
+    authserv_id: str, authentication: Authentication, ingress: Ingress, disposition: DmarcPolicy | None = None
+) -> bytes:
+    """Our field, CRLF included. Of the envelope only domains are shown (RFC 7208 section 9.2), and what comes from
+    outside stands in a token or a quoted string. `disposition` is what DMARC's policy came to, shown as `d=`."""
+    groups = _resinfos(authentication, ingress, disposition, brief=False)
+    field = _render(authserv_id, groups)
+    if len(field) > _MOST_OCTETS:
+        groups = _resinfos(authentication, ingress, disposition, brief=True)
+        field = _render(authserv_id, groups)
+    while len(field) > _MOST_OCTETS:
+        # The last signatures go first: those that DMARC passes by stand on top as a rule, and all are in the trace.
+        groups.pop(max(at for at, group in enumerate(groups) if group[0].startswith("dkim=")))
+        field = _render(authserv_id, groups)
+    return field
+
+
+def _render(authserv_id: str, groups: list[list[str]]) -> bytes:
+    rows = [[_value(authserv_id)], *groups]
+    return fold("Authentication-Results", [[*row[:-1], f"{row[-1]};"] for row in rows[:-1]] + [rows[-1]])
+
+
+def _resinfos(
+    authentication: Authentication, ingress: Ingress, disposition: DmarcPolicy | None, brief: bool
+) -> list[list[str]]:
+    """One for each method, and one for each DKIM signature (RFC 8601 section 2.7.1). Brief: without what explains."""
+    rows = [_spf(authentication.spf)]
+    rows += [_dkim(one, brief) for one in authentication.dkim] or [["dkim=none"]]
+    rows += [_dmarc(authentication.dmarc, disposition), _arc(authentication.arc, ingress)]
+    return [[word for word in row if word and not (brief and word.startswith("reason="))] for row in rows]
+
+
+def _spf(spf: SpfResult) -> list[str]:
+    name = "smtp.mailfrom" if spf.identity is SpfIdentity.MAILFROM else "smtp.helo"
+    return [f"spf={spf.result}", _reason(spf.reason), _property(name, spf.domain)]
+
+
+def _dkim(dkim: DkimResult, brief: bool) -> list[str]:
+    return [
+        f"dkim={dkim.result}",
+        _reason(dkim.reason if dkim.result is not DkimVerdict.PASS else ""),
+        _property("header.d", dkim.domain),
+        "" if brief else _property("header.i", dkim.identity),
+        _property("header.s", dkim.selector),
+        _property("header.a", dkim.algorithm[:32]),
+        # RFC 6008 section 4: it tells signatures of one domain apart.
+        _property("header.b", re.sub(r"\s", "", dkim.signature)[:16]),
+    ]
+
+
+def _dmarc(dmarc: DmarcResult, disposition: DmarcPolicy | None) -> list[str]:
+    """With the policy as RFC 9989 section 9.1 has it: the one that applies, after sp, np and t."""
+    notes = []
+    if dmarc.published:
+        notes.append(f"p={dmarc.published}")
+        subdomain = _SUBDOMAIN_POLICY.search(dmarc.record)
+        notes += [f"sp={subdomain[1].lower()}"] if subdomain else []
+        notes += [f"d={disposition}"] if disposition else []
+    return [
+        f"dmarc={dmarc.result}",
+        f"({' '.join(notes)})" if notes else "",
+        _reason(dmarc.reason),
+        _property("header.from", dmarc.domain),
+        _property("policy.dmarc", dmarc.policy or ""),
+    ]
+
+
+def _arc(arc: ArcResult, ingress: Ingress) -> list[str]:
+    """RFC 8617 section 10.2."""
+    oldest = str(arc.oldest_pass) if arc.result is ArcVerdict.PASS else ""
+    client = ingress.client or ""
+    return [
+        f"arc={arc.result}",
+        _reason(arc.reason),
+        _property("header.oldest-pass", oldest),
+        _property("smtp.remote-ip", client),
+    ]
+
+
+def _reason(text: str) -> str:
+    return f"reason={_quote(text[:_LONGEST_REASON])}" if text else ""
+
+
+def _property(name: str, value: str) -> str:
+    return f"{name}={_value(value)}" if value else ""
+
+
+def _value(text: str) -> str:
+    text = text[:_LONGEST_VALUE]
+    return text if _TOKEN.fullmatch(text) or _IDENTITY.fullmatch(text) else _quote(text)
+
+
+def _quote(text: str) -> str:
+    """A quoted-string (RFC 5322 section 3.2.4) in printable ASCII."""
+    return '"' + _UNPRINTABLE.sub("?", text).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """`ptype.property=value`; the type is empty where a writer leaves it out (Microsoft's `action=`)."""
+
+    type: str
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedResult:
+    """One resinfo."""
+
+    method: str
+    result: str
+    reason: str
+    properties: tuple[Property, ...]
+
+    def value(self, type: str, name: str) -> str:
+        """The first property of that name; empty when there is none."""
+        return next((one.value for one in self.properties if (one.type, one.name) == (type, name)), "")
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedResults:
+    """One Authentication-Results field, as its writer claims it."""
+
+    authserv_id: str
+    """Empty where the writer gives none (Microsoft's older form)."""
+    results: tuple[ParsedResult, ...]
+
+
+_MOST_RESULTS = 100
+
+
+def parse(value: str) -> ParsedResults | None:
+    """Read a field's value as far as it makes sense; comments and versions are dropped. Linear time, never raises.
+
+    None for a value with more than 100 results, which nobody writes in good faith.
+    """
+    segments: list[list[Token]] = [[]]
+    for token in read_tokens(value):
+        if token.mark and token.text == ";":
+            segments.append([])
+        else:
+            segments[-1].append(token)
+    if len(segments) > _MOST_RESULTS:
+        return None
+    authserv_id = ""
+    if not any(token.mark for token in segments[0]):
+        head = segments.pop(0)
+        authserv_id = head[0].text if head else ""
+    found = [_read_result(segment) for segment in segments]
+    return ParsedResults(authserv_id, tuple(result for result in found if result))
+
+
+def _read_result(segment: list[Token]) -> ParsedResult | None:
+    """One resinfo; None for `none` and for what is no resinfo."""
+    pairs = _read_pairs(segment)
+    if not pairs:
+        return None
+    method, result = pairs[0]
+    reason = next((value for name, value in pairs[1:] if name == "reason"), "")
+    properties = tuple(_property_of(name, value) for name, value in pairs[1:] if name != "reason")
+    return ParsedResult(method.partition("/")[0], result.lower(), reason, properties)
+
+
+def _property_of(name: str, value: str) -> Property:
+    type, dot, bare = name.partition(".")
+    return Property(type, bare, value) if dot else Property("", name, value)
+
+
+def _read_pairs(segment: list[Token]) -> list[tuple[str, str]]:
+    """`name=value` pairs. A name may have spaces around its `.` and `/`; a value reaches to the next space."""
+    pairs = []
+    name = ""
+    at = 0
+    while at < len(segment):
+        token = segment[at]
+        at += 1
+        if not token.mark:
+            joined = name.endswith((".", "/")) or token.text.startswith((".", "/"))
+            name = name + token.text if joined else token.text
+            continue
+        value = ""
+        if at < len(segment):
+            value = segment[at].text
+            at += 1
+            while at < len(segment) and segment[at].glued:
+                value += segment[at].text
+                at += 1
+        pairs.append((name.lower(), value))
+        name = ""
+    return pairs
+
+
+def own_spans(header: Sequence[Field], authserv_id: str) -> tuple[Span, ...]:
+    """Places of the Authentication-Results fields that claim to be ours, which someone outside has forged: they MUST
+    go (RFC 8601 section 5). Ids are compared without case, white space, comments and quotes."""
+    ours = _comparable(authserv_id)
+    return tuple(
+        Span(field.start, field.end)
+        for field in fields(header, "authentication-results")
+        if _claims(field.value.decode("utf-8", "surrogateescape"), ours)
+    )
+
+
+def _claims(value: str, ours: str) -> bool:
+    """Some reader, strict or lenient, might take the field's authserv-id for ours: to one that removes comments and
+    quotes first, `mx(x)."example"` is one name."""
+    name = ""
+    for token in read_tokens(value):
+        name += token.text
+        if token.mark or len(name) > _LONGEST_VALUE:
+            return False
+        if _comparable(name) == ours:
+            return True
+    return False
+
+
+def _comparable(authserv_id: str) -> str:
+    name = authserv_id.lower()
+    return name if name.isascii() else a_label(name) or name

@@ -1,0 +1,50 @@
+"""Domain names as DNS and the authentication checks need them: lower-case A-labels without a final dot."""
+
+from __future__ import annotations
+
+import re
+
+import idna
+
+_MAX_OCTETS = 253
+"""A name of 255 octets on the wire (RFC 1035 section 2.3.4), written without the final dot."""
+_NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
+"""Letters, digits and hyphens (RFC 5321 section 4.1.2), and the underscore of names such as `_dmarc`."""
+_DOTS = str.maketrans("。．｡", "...")  # noqa: RUF001 the dots that IDNA takes for a full stop (RFC 3490 section 3.1)
+
+
+def a_label(domain: str) -> str | None:
+    """The name in lower-case A-labels (RFC 5890 section 2.3.2.1), one final dot removed.
+
+    None for anything that is no DNS name: an empty label, a label above 63 octets, more than 253 octets in all, an
+    address literal, or a U-label that IDNA refuses. Underscores are allowed. Never raises.
+    """
+    name = domain if domain.isascii() else _encode(domain)
+    if name is None:
+        return None
+    name = name.lower().removesuffix(".")
+    if len(name) > _MAX_OCTETS or not _NAME.fullmatch(name):
+        return None
+    return name
+
+
+def parent(domain: str) -> str:
+    """The name without its leftmost label; empty for a single label."""
+    return domain.partition(".")[2]
+
+
+def is_subdomain(child: str, parent: str) -> bool:
+    """True when `child` is `parent` or lies below it. Both are A-labels."""
+    return child == parent or (bool(parent) and child.endswith("." + parent))
+
+
+def _encode(domain: str) -> str | None:
+    """U-labels to A-labels, label by label: an underscore label beside a U-label is legal (RFC 8616 section 4)."""
+    # An A-label is longer than its U-label, so more characters than octets allowed can never fit: IDNA work is bounded.
+    if len(domain) > _MAX_OCTETS + 1:
+        return None
+    labels = domain.translate(_DOTS).split(".")
+    try:
+        return ".".join(label if label.isascii() else idna.encode(label, uts46=True).decode() for label in labels)
+    except UnicodeError:
+        return None

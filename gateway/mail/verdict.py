@@ -1,0 +1,34 @@
+"""X-Waypost-Verdict, the one field for backend rules, and whether a field of ours would break a signature."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from gateway.mail.folding import fold
+from gateway.mail.header import Field
+from gateway.model.decision import Action
+from gateway.model.result import DkimResult, DkimVerdict, DmarcVerdict
+
+NAME = "X-Waypost-Verdict"
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+
+
+def compose(action: Action, dmarc: DmarcVerdict, rule: str, id: str) -> bytes:
+    """The field, CRLF included. Anyone can forge one below ours, so backend rules act only on values that harm a
+    forger, such as `action=quarantine`."""
+    pairs = (("action", action), ("dmarc", dmarc), ("rule", rule), ("id", id))
+    words = [f"{name}={_UNSAFE.sub('_', value)}" for name, value in pairs]
+    return fold(NAME, [[f"{word};" for word in words[:-1]] + words[-1:]])
+
+
+def would_break(name: str, results: Iterable[DkimResult], header: Sequence[Field]) -> bool:
+    """True when one more field of this name above `header` breaks a passing signature among `results`.
+
+    A signer may list a name in h= more often than the message has it; the surplus stands for "no further one", and
+    the next one added takes its place (RFC 6376 section 5.4.2).
+    """
+    lower = name.lower()
+    present = sum(field.lower == lower for field in header)
+    return any(Counter(one.signed_fields)[lower] > present for one in results if one.result is DkimVerdict.PASS)

@@ -1,0 +1,154 @@
+"""A backend as a window of sessions over its hosts, tried in order. Knows no protocol library: sessions are dialled by
+whoever is handed in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from typing import Protocol
+
+from gateway.config.model import Backend as BackendSettings
+from gateway.model.address import IPText
+from gateway.model.delivery import Claim, Outcome
+from gateway.model.envelope import Recipient
+from gateway.net.mx import Host, HostFinder, NoHost
+from gateway.net.outcomes import (
+    NoReply,
+    Peer,
+    Refused,
+    Result,
+    answered,
+    at_another_site,
+    decided_here,
+    supersedes,
+    unanswered,
+)
+from gateway.net.pool import Pool, Reusable
+from gateway.net.transaction import Session, StaleSession, Transaction
+
+_ATTEMPT_SECONDS = 1800.0
+"""What all hosts of one attempt together may take before the final dot."""
+
+Read = Callable[[], AsyncIterator[bytes]]
+
+
+class HostSession(Session, Reusable, Protocol):
+    """A session that transactions follow each other on."""
+
+    deadline: float
+    """Until when the final dot must have been sent, in the loop's time."""
+
+    async def is_ready(self) -> bool:
+        """The connection lives and no transaction is open on it."""
+
+    def abort(self) -> None:
+        """Drop the connection: what was written and not yet sent is discarded."""
+
+
+class Dialer(Protocol):
+    """Opens sessions."""
+
+    async def open(self, host: Host, address: IPText, deadline: float) -> HostSession:
+        """A session on which MAIL may follow. Raises NoReply and Refused."""
+
+
+class HostBackend:
+    """Implements `ports.Backend`."""
+
+    def __init__(self, name: str, settings: BackendSettings, hosts: HostFinder, dialer: Dialer) -> None:
+        self._name = name
+        self._hosts = hosts
+        self._dialer = dialer
+        self._by_domain = hosts.uses_mx or settings.one_domain_per_transaction
+        self._window = settings.connections
+        self._slots = asyncio.Semaphore(settings.connections)
+        self._busy = 0
+        self._pool: Pool[HostSession] = Pool(settings.idle_seconds)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def has_room(self) -> bool:
+        return self.room() > 0
+
+    def room(self) -> int:
+        return max(self._window - self._busy, 0)
+
+    async def deliver(self, claim: Claim, content: Read) -> tuple[Outcome, ...]:
+        rcpts = claim.transfer.rcpts
+        results: dict[int, Result] = {}
+        self._busy += 1
+        try:
+            async with self._slots:
+                deadline = asyncio.get_running_loop().time() + _ATTEMPT_SECONDS
+                for domain, places in self._transactions(rcpts).items():
+                    found = await self._try_hosts(claim, domain, [rcpts[at] for at in places], content, deadline)
+                    results.update(zip(places, found, strict=True))
+        finally:
+            self._busy -= 1
+        ordered = (results[at].outcome for at in range(len(rcpts)))
+        return tuple(at_another_site(outcome) if self._hosts.uses_mx else outcome for outcome in ordered)
+
+    async def close(self) -> None:
+        self._pool.close()
+
+    def _transactions(self, rcpts: Sequence[Recipient]) -> dict[str, list[int]]:
+        """Which recipients share a transaction, by recipient domain where that matters."""
+        groups: dict[str, list[int]] = {}
+        for at, rcpt in enumerate(rcpts):
+            groups.setdefault(rcpt.mailbox.ascii_domain if self._by_domain else "", []).append(at)
+        return groups
+
+    async def _try_hosts(
+        self, claim: Claim, domain: str, rcpts: Sequence[Recipient], content: Read, deadline: float
+    ) -> list[Result]:
+        """Host after host, as long as there are recipients that the next one may take."""
+        results: dict[int, Result] = {}
+        waiting = list(range(len(rcpts)))
+        try:
+            async with aclosing(self._hosts.candidates(domain)) as candidates:
+                async for host, address in candidates:
+                    found = await self._at_host(host, address, claim, [rcpts[at] for at in waiting], content, deadline)
+                    for at, result in zip(waiting, found, strict=True):
+                        if supersedes(result, results.get(at)):
+                            results[at] = result
+                    waiting = [at for at, result in zip(waiting, found, strict=True) if result.next_host]
+                    if not waiting or asyncio.get_running_loop().time() > deadline:
+                        break
+        except NoHost as error:
+            return [decided_here(rcpt, error.scope, error.reply) for rcpt in rcpts]
+        return [results[at] for at in range(len(rcpts))]
+
+    async def _at_host(
+        self, host: Host, address: IPText, claim: Claim, rcpts: Sequence[Recipient], content: Read, deadline: float
+    ) -> Sequence[Result]:
+        session = self._pool.take(host)
+        if session is not None:
+            session.deadline = deadline
+            try:
+                if await session.is_ready():
+                    return await self._transact(session, claim, rcpts, content)
+            except StaleSession:
+                pass
+            session.close()
+        try:
+            self._pool.shrink(self._window - self._busy)
+            session = await self._dialer.open(host, address, deadline)
+        except NoReply as silence:
+            return [unanswered(rcpt, silence, Peer(host.name, address)) for rcpt in rcpts]
+        except Refused as refusal:
+            return [answered(rcpt, refusal.phase, refusal.reply, Peer(host.name, address)) for rcpt in rcpts]
+        return await self._transact(session, claim, rcpts, content)
+
+    async def _transact(
+        self, session: HostSession, claim: Claim, rcpts: Sequence[Recipient], content: Read
+    ) -> Sequence[Result]:
+        try:
+            results = await Transaction(session, claim, rcpts).run(content)
+        except BaseException:
+            session.abort()
+            raise
+        self._pool.put(session)
+        return results

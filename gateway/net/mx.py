@@ -1,0 +1,181 @@
+"""The hosts of a backend, in the order in which they are tried: a configured list, or the MX of the recipient's domain.
+
+Names are looked up through the resolver's port only; `localhost` needs no lookup (RFC 6761 section 6.3).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.model.address import IPText, ip_text
+from gateway.model.delivery import Scope
+from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.reply import Reply
+from gateway.ports import Resolver
+
+Family = Literal["any", "ipv4", "ipv6"]
+
+_MOST_HOSTS = 10
+_MOST_ADDRESSES_OF_HOST = 2
+_MOST_ADDRESSES = 6
+"""How many connections one attempt tries."""
+_SMTP_PORT = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host by name or address literal."""
+
+    name: str
+    port: int = _SMTP_PORT
+
+
+class NoHost(Exception):
+    """There is no host to connect to: `reply` says why in our own words."""
+
+    def __init__(self, reply: Reply, scope: Scope) -> None:
+        super().__init__(str(reply))
+        self.reply = reply
+        self.scope = scope
+
+
+def parse_host(text: str) -> Host:
+    """`host`, `host:port`, `[IPv6]:port`. Raises ValueError."""
+    name, port = text, ""
+    if text.startswith("["):
+        name, bracket, port = text[1:].partition("]")
+        if not bracket or (port and not port.startswith(":")):
+            raise ValueError(f"not a host: {text}")
+        port = port[1:]
+    elif text.count(":") == 1:
+        name, _, port = text.partition(":")
+    if not name or (port and not port.isdecimal()):
+        raise ValueError(f"not a host: {text}")
+    return Host(name, int(port) if port else _SMTP_PORT)
+
+
+async def find_mx(domain: str, resolver: Resolver, own_name: str, jitter: Callable[[], float]) -> tuple[Host, ...]:
+    """The hosts that take mail for a domain (RFC 5321 section 5.1). Raises NoHost.
+
+    `domain` is in A-labels, or an address literal. Hosts of equal preference come in random order.
+    """
+    if domain.startswith("["):
+        return (_literal(domain),)
+    question = Question(domain, "MX")
+    answer = (await resolver.fetch([question]))[question]
+    if answer.failed:
+        raise NoHost(Reply(451, "4.3", f"DNS gave no answer for the mail hosts of {domain}"), Scope.RECIPIENT)
+    if answer.status is Status.NXDOMAIN:
+        raise NoHost(Reply(550, "1.2", f"The domain {domain} does not exist"), Scope.RECIPIENT)
+    exchanges = _exchanges(answer)
+    if not exchanges:
+        return (Host(domain),)  # implicit MX
+    if all(not name for _, name in exchanges):
+        # RFC 7505 section 4.1
+        raise NoHost(Reply(556, "1.10", f"The domain {domain} takes no mail (null MX)"), Scope.RECIPIENT)
+    ours = [preference for preference, name in exchanges if name.lower() == own_name.lower()]
+    usable = [(preference, name) for preference, name in exchanges if name and (not ours or preference < min(ours))]
+    if not usable:
+        # RFC 5321 section 5.1: a host never passes mail to itself, or to one less preferred than itself.
+        raise NoHost(Reply(554, "4.6", f"The mail host of {domain} is this gateway itself"), Scope.RECIPIENT)
+    ordered = sorted((preference, jitter(), name) for preference, name in usable)
+    return tuple(Host(name) for _, _, name in ordered[:_MOST_HOSTS])
+
+
+def _exchanges(answer: Answer) -> list[tuple[int, str]]:
+    found = []
+    for record in answer.records:
+        preference, _, name = record.partition(" ")
+        if preference.isdecimal():
+            found.append((int(preference), name.strip().rstrip(".")))
+    return found
+
+
+def _literal(domain: str) -> Host:
+    text = domain.strip("[]")
+    text = text[5:] if text.lower().startswith("ipv6:") else text
+    try:
+        return Host(ip_text(text))
+    except ValueError:
+        raise NoHost(Reply(550, "1.2", f"{domain} is no address literal"), Scope.RECIPIENT) from None
+
+
+async def find_addresses(host: Host, family: Family, resolver: Resolver) -> tuple[IPText, ...]:
+    """The addresses of a host, IPv4 first: backends know a gateway by its IPv4 addresses. Empty when it has none.
+
+    Raises NoHost when DNS gave no answer.
+    """
+    literal = _addresses_without_lookup(host.name)
+    if literal:
+        return tuple(address for address in literal if _fits(address, family))
+    types = [type for type, only in (("A", "ipv4"), ("AAAA", "ipv6")) if family in ("any", only)]
+    questions = [Question(host.name.lower().rstrip("."), type) for type in types]
+    answers = await resolver.fetch(questions)
+    found = [record for question in questions for record in answers[question].records]
+    if not found and any(answers[question].failed for question in questions):
+        raise NoHost(Reply(451, "4.3", f"DNS gave no address for {host.name}"), Scope.SITE)
+    return tuple(ip_text(record) for record in found)
+
+
+def _addresses_without_lookup(name: str) -> Sequence[IPText]:
+    if name.lower().rstrip(".") == "localhost":
+        return (IPText("127.0.0.1"), IPText("::1"))
+    try:
+        return (ip_text(name),)
+    except ValueError:
+        return ()
+
+
+def _fits(address: IPText, family: Family) -> bool:
+    version = ipaddress.ip_address(address).version
+    return family == "any" or version == (4 if family == "ipv4" else 6)
+
+
+class HostFinder:
+    """The hosts and addresses of one backend."""
+
+    def __init__(
+        self, hosts: Sequence[str], family: Family, resolver: Resolver, own_name: str, jitter: Callable[[], float]
+    ) -> None:
+        """`hosts` as configured: `host` or `host:port` each, or `mx` alone. Raises ValueError."""
+        self.uses_mx = tuple(hosts) == ("mx",)
+        self._configured = () if self.uses_mx else tuple(parse_host(text) for text in hosts)
+        self._family = family
+        self._resolver = resolver
+        self._own_name = own_name
+        self._jitter = jitter
+
+    async def candidates(self, domain: str) -> AsyncGenerator[tuple[Host, IPText], None]:
+        """Hosts with their addresses, in the order in which they are tried, looked up as they are needed.
+
+        Raises NoHost when there is not one.
+        """
+        problem = NoHost(Reply(451, "4.4", "No host is configured"), Scope.OURS)
+        count = 0
+        hosts = self._configured or await find_mx(domain, self._resolver, self._own_name, self._jitter)
+        for host in hosts:
+            try:
+                addresses = await find_addresses(host, self._family, self._resolver)
+            except NoHost as error:
+                problem = error
+                continue
+            if not addresses:
+                problem = self._no_address(host, implicit=self.uses_mx and host.name == domain)
+            for address in addresses[:_MOST_ADDRESSES_OF_HOST]:
+                yield host, address
+                count += 1
+                if count == _MOST_ADDRESSES:
+                    return
+        if not count:
+            raise problem
+
+    def _no_address(self, host: Host, implicit: bool) -> NoHost:
+        if implicit:
+            # RFC 5321 section 5.1: neither MX nor address is the same as no such domain.
+            return NoHost(Reply(550, "1.2", f"The domain {host.name} has no mail host"), Scope.RECIPIENT)
+        # A configured name that has no address is a slip of ours (promise P5), an MX one may be mended.
+        scope = Scope.RECIPIENT if self.uses_mx else Scope.OURS
+        return NoHost(Reply(451, "4.4", f"The host {host.name} has no address"), scope)

@@ -1,0 +1,202 @@
+"""The one table that turns a backend's reply, or its silence, into an outcome: what became of the recipients, what the
+failure says something about, and whether another host is asked at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from gateway.model.delivery import Kind, Outcome, Scope
+from gateway.model.envelope import Recipient
+from gateway.model.ingress import Tls
+from gateway.model.reply import Reply
+
+_MOST_TEXT = 4096
+"""Characters of a reply that are kept: eight lines of RFC 5321 section 4.5.3.1.5."""
+
+
+class Phase(Enum):
+    """How far a session with a backend has come."""
+
+    GREETING = "greeting"
+    HELLO = "EHLO"
+    TLS = "STARTTLS"
+    MAIL = "MAIL"
+    RCPT = "RCPT"
+    DATA = "DATA"
+    CONTENT = "content"
+    """354 has come, the final dot has not been sent."""
+    DOT = "final dot"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one reply or silence means for the recipients that it is about."""
+
+    kind: Kind
+    scope: Scope
+    next_host: bool = False
+    """Another host of the backend may take them now."""
+
+
+_OPENING = frozenset({Phase.GREETING, Phase.HELLO, Phase.TLS})
+_RCPT = frozenset({Phase.RCPT})
+_MESSAGE = frozenset({Phase.MAIL, Phase.DATA, Phase.CONTENT, Phase.DOT})
+_END = frozenset({Phase.DOT})
+_ANY = frozenset(Phase)
+_NO_DETAIL = "-"
+
+_TABLE: tuple[tuple[frozenset[Phase], str, str, Judgement], ...] = (
+    # phases, how the code begins, how the enhanced code's subject and detail begin, meaning; the first row counts
+    (_END, "2", "", Judgement(Kind.DELIVERED, Scope.MESSAGE)),
+    # The host closes. A 4.7.x is a verdict on us or the message that its neighbour would repeat: it waits.
+    (_ANY, "421", "7.", Judgement(Kind.DEFERRED, Scope.SITE)),
+    (_ANY, "421", "", Judgement(Kind.DEFERRED, Scope.SITE, next_host=True)),
+    # A refusal before MAIL is about the connection, never about a message (RFC 5321 section 3.1): it bounces nothing.
+    (_OPENING, "4", "", Judgement(Kind.DEFERRED, Scope.SITE, next_host=True)),
+    (_OPENING, "5", "", Judgement(Kind.DEFERRED, Scope.SITE, next_host=True)),
+    # Wrong sequence, login or TLS wanted: we or our settings are at fault (promise P5).
+    (_ANY, "503", "", Judgement(Kind.DEFERRED, Scope.OURS)),
+    (_ANY, "530", "", Judgement(Kind.DEFERRED, Scope.OURS)),
+    (_ANY, "534", "", Judgement(Kind.DEFERRED, Scope.OURS)),
+    (_ANY, "535", "", Judgement(Kind.DEFERRED, Scope.OURS)),
+    (_ANY, "538", "", Judgement(Kind.DEFERRED, Scope.OURS)),
+    # Old servers say 552 for "too many recipients" (RFC 5321 section 4.5.3.1.10).
+    (_RCPT, "552", _NO_DETAIL, Judgement(Kind.DEFERRED, Scope.RECIPIENT)),
+    (_RCPT, "552", "5.3", Judgement(Kind.DEFERRED, Scope.RECIPIENT)),
+    (_RCPT, "4", "", Judgement(Kind.DEFERRED, Scope.RECIPIENT)),
+    (_RCPT, "5", "", Judgement(Kind.FAILED, Scope.RECIPIENT)),
+    # The host's own trouble, not the message's: its neighbour may have none.
+    (_MESSAGE, "4", "3.", Judgement(Kind.DEFERRED, Scope.SESSION, next_host=True)),
+    (_MESSAGE, "4", "4.", Judgement(Kind.DEFERRED, Scope.SESSION, next_host=True)),
+    (_MESSAGE, "4", "", Judgement(Kind.DEFERRED, Scope.MESSAGE)),
+    (_MESSAGE, "5", "", Judgement(Kind.FAILED, Scope.MESSAGE)),
+    # A reply that has no meaning here (a 2yz to DATA, a 3yz to MAIL) is a breach of the protocol.
+    (_ANY, "", "", Judgement(Kind.DEFERRED, Scope.SESSION, next_host=True)),
+)
+
+
+def judge(phase: Phase, reply: Reply) -> Judgement:
+    """What a reply that a host gave in this phase means."""
+    code = str(reply.code)
+    detail = reply.detail or _NO_DETAIL
+    return next(row[3] for row in _TABLE if phase in row[0] and code.startswith(row[1]) and detail.startswith(row[2]))
+
+
+def judge_silence(phase: Phase) -> Judgement:
+    """What it means that no reply came: no connection, a lost one, a timeout, no TLS, or octets that are no reply."""
+    if phase in _OPENING:
+        return Judgement(Kind.DEFERRED, Scope.SITE, next_host=True)
+    # After the dot the host may have the message: another host would double it.
+    return Judgement(Kind.DEFERRED, Scope.SESSION, next_host=phase is not Phase.DOT)
+
+
+class NoReply(Exception):
+    """A host gave no reply that can be used. `reply` says so in our own words."""
+
+    def __init__(self, phase: Phase, reply: Reply, certificate: str = "") -> None:
+        super().__init__(str(reply))
+        self.phase = phase
+        self.reply = reply
+        self.certificate = certificate
+
+
+class Refused(Exception):
+    """A host refused the session with a reply of its own."""
+
+    def __init__(self, phase: Phase, reply: Reply) -> None:
+        super().__init__(str(reply))
+        self.phase = phase
+        self.reply = reply
+
+
+class Unsendable(Exception):
+    """This host cannot take the message as it is, and it is never converted (promise P2)."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(str(reply))
+        self.reply = reply
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The host of an attempt, as its outcomes name it."""
+
+    host: str
+    address: str
+    tls: Tls | None = None
+    certificate: str = ""
+
+
+NOBODY = Peer("", "")
+
+
+def read_reply(phase: Phase, code: int, text: str, peer: Peer) -> Reply:
+    """A host's reply as a value: its text bounded, and free of control characters and octets that are no UTF-8.
+
+    Raises NoReply for what is no SMTP reply (RFC 5321 section 4.2).
+    """
+    if not 200 <= code < 600:
+        reply = Reply(451, "5.0", f"{peer.host} [{peer.address}]: no SMTP reply ({phase.value})")
+        raise NoReply(phase, reply)
+    clean = text[:_MOST_TEXT].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if not clean.replace("\n", "").isprintable():
+        clean = "".join(char if char == "\n" or char.isprintable() else f"\\x{ord(char):02x}" for char in clean)
+    return Reply.received(code, clean)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One recipient's outcome at one host."""
+
+    outcome: Outcome
+    next_host: bool = False
+
+
+def answered(rcpt: Recipient, phase: Phase, reply: Reply, peer: Peer) -> Result:
+    """The result of a reply that the host gave."""
+    found = judge(phase, reply)
+    if reply.code < 400 and found.kind is not Kind.DELIVERED:
+        # No diagnostic can be made of it, so it is told in our own words.
+        text = f"{peer.host} [{peer.address}]: unexpected reply ({phase.value}): {reply}"
+        return unanswered(rcpt, NoReply(phase, Reply(451, "5.0", text)), peer)
+    outcome = Outcome(
+        rcpt, found.kind, reply, found.scope, peer.host, peer.address, tls=peer.tls, certificate=peer.certificate
+    )
+    return Result(outcome, found.next_host)
+
+
+def unanswered(rcpt: Recipient, error: NoReply, peer: Peer) -> Result:
+    """The result of silence: no remote MTA is named, because none said anything."""
+    found = judge_silence(error.phase)
+    outcome = Outcome(
+        rcpt,
+        found.kind,
+        error.reply,
+        found.scope,
+        "",
+        peer.address,
+        tls=peer.tls,
+        certificate=error.certificate or peer.certificate,
+        ambiguous=error.phase is Phase.DOT,
+    )
+    return Result(outcome, found.next_host)
+
+
+def decided_here(rcpt: Recipient, scope: Scope, reply: Reply, peer: Peer = NOBODY) -> Result:
+    """The result of a reply of our own: what cannot be sent (5yz), or cannot be sent now (4yz)."""
+    kind = Kind.FAILED if reply.permanent else Kind.DEFERRED
+    outcome = Outcome(rcpt, kind, reply, scope, "", peer.address, tls=peer.tls, certificate=peer.certificate)
+    return Result(outcome)
+
+
+def at_another_site(outcome: Outcome) -> Outcome:
+    """The outcome for a backend that is `mx`: each domain is a site of its own, so its trouble is not the backend's."""
+    return replace(outcome, scope=Scope.RECIPIENT) if outcome.scope is Scope.SITE else outcome
+
+
+def supersedes(new: Result, old: Result | None) -> bool:
+    """True when the result of a later host is the one to keep: silence tells less than an answer."""
+    if old is None or not old.outcome.remote_mta:
+        return True
+    return bool(new.outcome.remote_mta) or new.outcome.ambiguous or new.outcome.kind is not Kind.DEFERRED

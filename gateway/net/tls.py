@@ -1,0 +1,112 @@
+"""TLS towards backends: contexts, and whether a certificate carries a name that we expect (RFC 6125)."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gateway.config.model import Backend
+from gateway.model.ingress import Tls
+
+Mode = Literal["required", "opportunistic", "off"]
+
+_MOST_SHOWN = 3
+"""Names of a certificate that a message shows; some carry a hundred."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTls:
+    """How a backend's hosts are spoken to."""
+
+    mode: Mode
+    names: tuple[str, ...]
+    """One of them must be in the certificate; the host's own name when empty."""
+    verifying: ssl.SSLContext
+    """Trusts the configured authorities, or the system's. Names are matched here, because there may be several."""
+    trusting: ssl.SSLContext
+    """Takes any certificate: for opportunistic TLS with a host that cannot prove its own."""
+
+    def expected(self, host: str) -> tuple[str, ...]:
+        return self.names or (host,)
+
+
+def client_tls(settings: Backend) -> ClientTls:
+    """The contexts of a backend. Reads the authorities from disk. Raises OSError when that fails."""
+    verifying = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
+    verifying.check_hostname = False
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname = False
+    trusting.verify_mode = ssl.CERT_NONE
+    return ClientTls(settings.tls, settings.tls_names, verifying, trusting)
+
+
+class TlsTrouble(Exception):
+    """TLS did not come about on this connection."""
+
+    def __init__(self, why: str, certificate: bool = False) -> None:
+        """`certificate`: all was well but the certificate."""
+        super().__init__(why)
+        self.why = why
+        self.certificate = certificate
+
+
+def certificate_trouble(certificate: Mapping[str, Any], expected: Sequence[str]) -> str:
+    """What is wrong with the names of a verified certificate; empty when one is expected."""
+    carried = certificate_names(certificate)
+    if match_name(expected, carried):
+        return ""
+    return f"certificate is for {', '.join(carried[:_MOST_SHOWN]) or 'no name'}, expected {', '.join(expected)}"
+
+
+def certificate_names(certificate: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names and addresses of a verified certificate, from subjectAltName only (RFC 6125 section 6.4.4)."""
+    found: Iterable[tuple[str, str]] = certificate.get("subjectAltName", ())
+    return tuple(value for kind, value in found if kind in ("DNS", "IP Address"))
+
+
+def match_name(expected: Sequence[str], carried: Sequence[str]) -> bool:
+    """True when one of the names carried is expected. On either side `*.x` stands for one label (RFC 6125 section
+    6.4.3); an address matches only itself."""
+    return any(_equal(one, other) for one in expected for other in carried)
+
+
+def _equal(expected: str, carried: str) -> bool:
+    address = _address(expected)
+    if address is not None:
+        return address == _address(carried)
+    one, other = expected.lower().rstrip("."), carried.lower().rstrip(".")
+    return one == other or _covers(other, one) or _covers(one, other)
+
+
+def _covers(pattern: str, name: str) -> bool:
+    label, _, rest = name.partition(".")
+    return pattern.startswith("*.") and bool(label) and "*" not in label and "." in rest and pattern[2:] == rest
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def describe_session(session: ssl.SSLObject) -> Tls:
+    """The TLS session as a value."""
+    cipher = session.cipher()
+    certificate: Mapping[str, Any] = session.getpeercert() or {}
+    subject = dict(pair for group in certificate.get("subject", ()) for pair in group)
+    return Tls(session.version() or "", cipher[0] if cipher else "", str(subject.get("commonName", "")))
+
+
+def explain_failure(error: BaseException) -> str:
+    """Why TLS did not come about, in one line."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message or "certificate not verified"
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "TLS error").lower().replace("_", " ")
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    return str(error) or type(error).__name__

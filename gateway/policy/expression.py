@@ -1,0 +1,139 @@
+"""Conditions of rules: CEL over typed facts. The only file that imports the CEL library.
+
+Each fact is declared as a variable with a dotted name, so a misspelt one is refused when the rule is loaded. What the
+library does not do is done here: a value that is missing or of the wrong type can vanish behind `&&` and `||`, so facts
+are checked before they are used; and an expression that cannot be evaluated yields an error value, or raises, and
+never a boolean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, TypeAlias
+
+from cel_expr_python import cel
+
+from gateway.model.decision import Stage
+from gateway.policy.vocabulary import Fact, Kind
+
+Activation: TypeAlias = Any
+"""Facts as the library takes them."""
+
+_TYPES = {
+    Kind.BOOL: cel.Type.BOOL,
+    Kind.INT: cel.Type.INT,
+    Kind.STRING: cel.Type.STRING,
+    Kind.STRINGS: cel.Type.List(cel.Type.STRING),
+}
+_PYTHON_TYPES = {Kind.BOOL: bool, Kind.INT: int, Kind.STRING: str, Kind.STRINGS: list}
+_FAULT = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+_UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
+_EXPECTING = re.compile(r" expecting \{.*", re.DOTALL)
+
+
+class CannotEvaluate(Exception):
+    """A condition gave no boolean, or the facts are not what was declared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong in an expression. Line and column count from 1."""
+
+    line: int
+    column: int
+    problem: str
+
+
+class ExpressionErrors(Exception):
+    """All that is wrong in one expression."""
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        super().__init__(faults)
+        self.faults = faults
+
+
+class Condition:
+    """A compiled expression that gives a boolean."""
+
+    __slots__ = ("_compiled", "text")
+
+    def __init__(self, text: str, compiled: Any) -> None:
+        self.text = text
+        self._compiled = compiled
+
+    def holds(self, facts: Activation) -> bool:
+        """Raises CannotEvaluate for anything that is no boolean."""
+        try:
+            value = self._compiled.eval(facts).value()
+        except RuntimeError as error:
+            # E.g. the iteration budget, which is spent by nested loops over long lists.
+            raise CannotEvaluate(str(error)) from None
+        if value is True or value is False:
+            return value
+        raise CannotEvaluate(str(value))
+
+
+class Language:
+    """CEL over one set of facts."""
+
+    def __init__(self, facts: Collection[Fact]) -> None:
+        self._facts = {fact.name: fact for fact in facts}
+        self._env = _declare(facts)
+        self._known = {
+            stage: tuple((fact.name, _PYTHON_TYPES[fact.kind]) for fact in facts if fact.known_at(stage))
+            for stage in Stage
+        }
+        self._envs = {stage: _declare([fact for fact in facts if fact.known_at(stage)]) for stage in Stage}
+
+    def compile(self, text: str, stage: Stage) -> Condition:
+        """Check an expression against the facts known at `stage`. Raises ExpressionErrors with every fault."""
+        try:
+            self._envs[stage].compile(text)
+            compiled = self._env.compile(text)
+        except RuntimeError as error:
+            raise ExpressionErrors(self._explain(str(error), text, stage)) from None
+        given = compiled.return_type()
+        if given != cel.Type.BOOL:
+            raise ExpressionErrors((Fault(1, 1, f"gives {given.name().lower()}, not true or false"),))
+        return Condition(text, compiled)
+
+    def bind(self, facts: Mapping[str, object], stage: Stage) -> Activation:
+        """The facts of one message. Raises CannotEvaluate unless every fact of the stage is there, well typed: the
+        library would pass over a missing one where another operand decides."""
+        for name, wanted in self._known[stage]:
+            value = facts.get(name)
+            if type(value) is not wanted:
+                raise CannotEvaluate(f"fact {name} is {'missing' if value is None else type(value).__name__}")
+        return self._env.Activation(facts)
+
+    def bind_some(self, facts: Mapping[str, object]) -> Activation:
+        """Facts of which only some are known; a condition that needs another one raises CannotEvaluate."""
+        return self._env.Activation(facts)
+
+    def _explain(self, said: str, text: str, stage: Stage) -> tuple[Fault, ...]:
+        lines = text.split("\n")
+        faults = []
+        for found in _FAULT.finditer(said):
+            line, column = int(found[1]), int(found[2])
+            problem = _EXPECTING.sub("", found[3]).removesuffix(" [INVALID_ARGUMENT]")
+            undeclared = _UNDECLARED.match(problem)
+            if undeclared and 0 < line <= len(lines):
+                name = undeclared[1]
+                # The library points at a dot inside the name.
+                column = max(lines[line - 1].rfind(name, 0, column + len(name)) + 1, 1)
+                problem = self._explain_name(name, stage)
+            faults.append(Fault(line, column, problem.replace("found no matching overload for", "types do not fit:")))
+        return tuple(faults) or (Fault(1, 1, said),)
+
+    def _explain_name(self, name: str, stage: Stage) -> str:
+        if name in self._facts:
+            return f"{name} is not known yet at stage {stage}, only from {self._facts[name].stage} on"
+        close = get_close_matches(name, self._facts, 1)
+        return f"no fact named {name}" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _declare(facts: Collection[Fact]) -> Any:
+    return cel.NewEnv(variables={fact.name: _TYPES[fact.kind] for fact in facts})

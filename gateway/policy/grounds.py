@@ -1,0 +1,136 @@
+"""What speaks for rejecting a message beyond the published record, and what speaks against.
+
+RFC 9989 section 7.4 forbids rejecting on p=reject alone, because mail that took an indirect way fails DMARC without
+being forged. So each piece of evidence for an indirect way is looked for, and a ground is only what is left without.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+
+from gateway.mail.domain import a_label, is_subdomain
+from gateway.mail.header import Field, fields, unfold
+from gateway.model.ingress import ClientSource, EdgeIngress
+from gateway.model.result import ArcVerdict, Authentication, DkimResult, DkimVerdict, SpfVerdict
+
+OWN_DOMAIN = "own-domain"
+PROTECTED = "protected"
+DIRECT_SPOOF = "direct-spoof"
+GROUNDS = (OWN_DOMAIN, PROTECTED, DIRECT_SPOOF)
+
+EVIDENCE = ("author-signature", "list", "earlier-hop", "arc")
+"""Each speaks for an indirect way. None ever accepts by itself."""
+
+_LIST_FIELDS = frozenset(
+    {
+        # RFC 2919, RFC 2369, and what list managers wrote before. List-Unsubscribe and List-Help are left out: every
+        # bulk sender writes them on mail of his own, so they say nothing about a list in between.
+        *("list-id", "list-post", "list-owner", "list-archive", "list-subscribe"),
+        *("mailing-list", "x-mailing-list", "x-beenthere", "x-mailman-version"),
+    }
+)
+_MOST_RECEIVED = 60
+_MOST_OCTETS = 2000
+_FROM = re.compile(r"from\s+(?P<helo>[^\s;()]+)(?:\s*\((?P<inside>[^()]{0,500})\))?", re.IGNORECASE)
+_BY = re.compile(r"(?:^|\s)by\s+(?P<by>[^\s;()]+)", re.IGNORECASE)
+_FROM_PERSON = re.compile(r"\swith\s+(?:(?:E?SMTP|UTF8SMTP|LMTP)S?A|HTTPS?)(?:[\s;]|$)", re.IGNORECASE)
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})+")
+_NOT_IN_DNS = frozenset({"local", "localdomain", "localhost", "lan", "home", "internal", "intranet", "corp", "invalid"})
+"""Top labels of machines inside some network: they tell nothing of a machine that relays."""
+_PUBLIC_SECOND = frozenset({"ac", "co", "com", "edu", "gob", "gouv", "gov", "gv", "mil", "ne", "net", "or", "org"})
+
+
+def author_signature(domain: str, organization: str, results: Sequence[DkimResult]) -> str:
+    """`pass`, `broken` or `none`: what became of the signatures of the author's organizational domain.
+
+    A broken one is what a changed message looks like, so it speaks for an indirect way (incident 1b).
+    """
+    theirs = [one for one in results if one.domain and _same_organization(one.domain, domain, organization)]
+    if any(one.result is DkimVerdict.PASS for one in theirs):
+        return "pass"
+    return "broken" if theirs else "none"
+
+
+def _same_organization(signer: str, domain: str, organization: str) -> bool:
+    if organization and is_subdomain(domain, organization):
+        return is_subdomain(signer, organization)
+    return is_subdomain(signer, domain) or ("." in signer and is_subdomain(domain, signer))
+
+
+def list_evidence(header: Sequence[Field]) -> bool:
+    """A mailing list says that it was here."""
+    if any(field.lower in _LIST_FIELDS for field in header):
+        return True
+    return any(unfold(field.value).lower() == "list" for field in fields(header, "precedence"))
+
+
+def indirect_evidence(
+    ingress: EdgeIngress,
+    header: Sequence[Field],
+    authentication: Authentication,
+    signature: str,
+    relays: Collection[str],
+) -> list[str]:
+    """Which of `EVIDENCE` the message carries, in that order. `relays` are the names that our own listed relays
+    write after `by`."""
+    found = {
+        "author-signature": signature != "none",
+        "list": list_evidence(header),
+        "earlier-hop": _earlier_hop(ingress, header, authentication, relays),
+        "arc": authentication.arc.result is not ArcVerdict.NONE,
+    }
+    return [name for name in EVIDENCE if found[name]]
+
+
+def _earlier_hop(
+    ingress: EdgeIngress, header: Sequence[Field], authentication: Authentication, relays: Collection[str]
+) -> bool:
+    """Some earlier machine outside the client's own domain handled the message, as its trace says."""
+    own = {_organization(name) for name in _client_names(ingress, authentication)}
+    lines = [unfold(field.value)[:_MOST_OCTETS] for field in fields(header, "received")[:_MOST_RECEIVED]]
+    walked = ingress.source is ClientSource.RECEIVED
+    while walked and lines and (by := _BY.search(lines[0])) and by["by"].lower() in relays:
+        # What our own relay wrote tells of the client, not of a hop before it.
+        lines.pop(0)
+    return any(_organization(name) not in own for line in lines for name in _hop_names(line))
+
+
+def _client_names(ingress: EdgeIngress, authentication: Authentication) -> Iterator[str]:
+    """The names the client goes by. The MAIL FROM domain is among them only where SPF says so: a forwarder that
+    leaves MAIL FROM as it was is no machine of the sender's."""
+    for name in (ingress.rdns, ingress.helo):
+        if _NAME.fullmatch(name):
+            yield name.lower()
+    if authentication.spf.result is SpfVerdict.PASS and authentication.spf.domain:
+        yield authentication.spf.domain
+
+
+def _hop_names(line: str) -> Iterator[str]:
+    """Names of the machines that one Received line tells of (RFC 5321 section 4.4)."""
+    by = _BY.search(line)
+    if by and (name := _host_name(by["by"])):
+        yield name
+    origin = _FROM.match(line.lstrip())
+    if not origin or _FROM_PERSON.search(line):
+        # RFC 3848: whoever logged in is a person's program, not a machine that relays.
+        return
+    for text in (origin["helo"], (origin["inside"] or "").partition(" ")[0]):
+        if name := _host_name(text):
+            yield name
+
+
+def _host_name(text: str) -> str:
+    """The name when it is one of a machine in DNS; empty for address literals, single labels and junk."""
+    name = text.strip("<>,").rstrip(".")
+    top = name.rpartition(".")[2].lower()
+    if not _NAME.fullmatch(name) or top.isdigit() or top in _NOT_IN_DNS:
+        return ""
+    return a_label(name) or ""
+
+
+def _organization(name: str) -> str:
+    """The registered part of a host name, by its looks: verdicts do not rest on it, it only tells hops apart."""
+    labels = name.rsplit(".", 3)
+    wide = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _PUBLIC_SECOND
+    return ".".join(labels[-3:] if wide else labels[-2:])

@@ -1,0 +1,79 @@
+"""Whether a rule can ever decide. What cannot is a mistake: a misspelt value, or a rule that another one hides.
+
+The condition is tried with every combination of the values that its finite facts can have, all other facts unknown.
+CEL gives a boolean from unknown operands only where they do not matter, so `false` here is false for every message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from itertools import product
+from math import prod
+
+from gateway.policy.expression import CannotEvaluate, Condition, Language
+from gateway.policy.vocabulary import Fact
+
+_MOST_COMBINATIONS = 4096
+_NAME = re.compile(r"[a-z_]+(?:\.[a-z_]+)*")
+
+
+def find_futility(
+    condition: Condition, earlier: Sequence[tuple[str, Condition]], language: Language, facts: Collection[Fact]
+) -> str:
+    """Why the condition can never decide after the earlier ones, which have names; empty when it can, or when that
+    would take too long to tell."""
+    own = _finite_facts([condition], [], facts)
+    more = _finite_facts([other for _, other in earlier], own, facts)
+    possible = False
+    hiding: set[str] = set()
+    for combination in _combine(own):
+        if _holds(condition, language.bind_some(combination)) is False:
+            continue
+        possible = True
+        # Most often what the rule itself asks for tells already which earlier one comes first.
+        first = _find_first(earlier, language, combination)
+        if first is not None:
+            hiding.add(first)
+            continue
+        for rest in _combine(more):
+            first = _find_first(earlier, language, {**combination, **rest})
+            if first is None:
+                return ""
+            hiding.add(first)
+    if not possible:
+        return "can never hold"
+    names = " or ".join(name for name, _ in earlier if name in hiding)
+    return f"is never asked: whenever it holds, {names} comes first"
+
+
+def _find_first(
+    earlier: Sequence[tuple[str, Condition]], language: Language, combination: dict[str, object]
+) -> str | None:
+    """The first rule that surely holds."""
+    known = language.bind_some(combination)
+    return next((name for name, condition in earlier if _holds(condition, known)), None)
+
+
+def _finite_facts(conditions: Sequence[Condition], chosen: Sequence[Fact], facts: Collection[Fact]) -> list[Fact]:
+    """The finite facts in the conditions, beyond those chosen: of as many conditions as there is time for."""
+    found: list[Fact] = []
+    for condition in conditions:
+        names = set(_NAME.findall(condition.text))
+        more = [one for one in facts if one.values and one.name in names and one not in chosen and one not in found]
+        if prod(len(fact.values) for fact in [*chosen, *found, *more]) <= _MOST_COMBINATIONS:
+            found += more
+    return found
+
+
+def _combine(facts: Sequence[Fact]) -> Iterator[dict[str, object]]:
+    for values in product(*(fact.values for fact in facts)):
+        yield {fact.name: value for fact, value in zip(facts, values, strict=True)}
+
+
+def _holds(condition: Condition, known: object) -> bool | None:
+    """None when it depends on facts that are not known."""
+    try:
+        return condition.holds(known)
+    except CannotEvaluate:
+        return None

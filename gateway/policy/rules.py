@@ -1,0 +1,77 @@
+"""Rules as they stand in force, and what can be wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.model.decision import Action, Stage
+from gateway.model.reply import Reply
+from gateway.policy.expression import Condition, Language
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When this holds, do that."""
+
+    id: str
+    stage: Stage
+    condition: Condition
+    action: Action
+    reply: Reply
+    """May hold `{domain}` (the Author Domain) and `{spf_domain}`."""
+    shadow: bool = False
+    """Only recorded, never acted on."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """Everything we judge by, checked and compiled."""
+
+    name: str
+    rules: Mapping[Stage, tuple[Rule, ...]]
+    """In the order they are asked."""
+    language: Language
+
+
+@dataclass(frozen=True, slots=True)
+class RuleMistake:
+    """Something wrong in a rule file, and its place."""
+
+    file: str
+    line: int
+    rule: str
+    """The rule's id; empty for trouble with the file itself."""
+    problem: str
+    excerpt: str = ""
+    """The line of the expression that is meant."""
+    column: int = 0
+    """Where in `excerpt`, from 1."""
+
+    def format(self) -> str:
+        """`file:line: rule: problem`, and below it the expression with a caret."""
+        said = f"{self.file}:{self.line}: " + (f"rule {self.rule}: " if self.rule else "") + self.problem
+        return f"{said}\n    {self.excerpt}\n    {' ' * (self.column - 1)}^" if self.excerpt else said
+
+
+class RuleErrors(Exception):
+    """Every mistake of a rule set and the files it includes."""
+
+    def __init__(self, mistakes: tuple[RuleMistake, ...]) -> None:
+        super().__init__(mistakes)
+        self.mistakes = mistakes
+
+    def format(self) -> str:
+        return "\n".join(mistake.format() for mistake in self.mistakes)
+
+    def __str__(self) -> str:
+        return self.format()
+
+
+class RuleFailure(Exception):
+    """A rule could not be asked: no match and no skip, but a fault of ours (451 4.3.0 and an event)."""
+
+    def __init__(self, rule: str, reason: str) -> None:
+        super().__init__(f"rule {rule}: {reason}" if rule else reason)
+        self.rule = rule
+        self.reason = reason

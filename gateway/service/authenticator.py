@@ -1,0 +1,77 @@
+"""Runs the pure judgement over live DNS: fetch what it lacks, run it again, within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import TypeVar
+
+from gateway.authentication.lookup import NeedAnswers, Window
+from gateway.model.dnsdata import Answer, Question, Status
+from gateway.ports import Clock, Resolver
+
+_MOST_ROUNDS = 40
+"""SPF alone may follow ten includes one after the other (RFC 7208 section 4.6.4); prefetch makes two rounds usual."""
+_MOST_QUESTIONS = 400
+
+T = TypeVar("T")
+
+
+class Authenticator:
+    """The only loop that does IO for a verdict. One message may spend `budget` seconds on DNS; what is missing then
+    counts as timed out, so a check that needs it ends in temperror (promise P7)."""
+
+    def __init__(self, resolver: Resolver, clock: Clock, budget: float) -> None:
+        self._resolver = resolver
+        self._clock = clock
+        self._budget = budget
+        self._prefetching: set[asyncio.Task[object]] = set()
+
+    async def run(self, check: Callable[[Window], T]) -> tuple[T, Window]:
+        """The check's result and the window that holds every answer it rests on."""
+        window = Window(self._resolver.known)
+        deadline = self._clock.monotonic() + self._budget
+        asked = 0
+        for _ in range(_MOST_ROUNDS):
+            result = _attempt(check, window)
+            if result is not None:
+                return result, window
+            missing = frozenset(window.pending)
+            asked += len(missing)
+            left = deadline - self._clock.monotonic()
+            if left <= 0 or asked > _MOST_QUESTIONS:
+                break
+            window.rerun(await self._fetch(missing, left))
+        return self._conclude(check, window), window
+
+    async def _fetch(self, questions: Collection[Question], seconds: float) -> dict[Question, Answer]:
+        try:
+            return await asyncio.wait_for(self._resolver.fetch(questions), seconds)
+        except TimeoutError:
+            # Lookups under way go on for the cache; this judgement ends with what has come.
+            return {question: self._resolver.known(question) or Answer(Status.TIMEOUT) for question in questions}
+
+    def _conclude(self, check: Callable[[Window], T], window: Window) -> T:
+        """Run to the end with every further question answered `timeout`."""
+        for _ in range(_MOST_ROUNDS):
+            window.rerun({question: Answer(Status.TIMEOUT) for question in window.pending})
+            result = _attempt(check, window)
+            if result is not None:
+                return result
+        raise RuntimeError("a check keeps asking for names it was told time out")
+
+    def prefetch(self, questions: Collection[Question]) -> None:
+        """Start lookups that a later judgement will ask for; nobody waits for them."""
+        missing = [question for question in questions if self._resolver.known(question) is None]
+        if missing:
+            task: asyncio.Task[object] = asyncio.ensure_future(self._resolver.fetch(missing))
+            self._prefetching.add(task)
+            task.add_done_callback(self._prefetching.discard)
+
+
+def _attempt(check: Callable[[Window], T], window: Window) -> T | None:
+    try:
+        result = check(window)
+    except NeedAnswers:
+        return None
+    return None if window.pending else result

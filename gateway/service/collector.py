@@ -1,0 +1,111 @@
+"""Takes a message's octets as they arrive: scans, hashes and keeps them, in memory or on disk, without a copy."""
+
+from __future__ import annotations
+
+import hashlib
+
+from gateway.authentication.body import BodyHasher, wanted_digests
+from gateway.mail.header import parse_header, split_message
+from gateway.mail.octets import OctetScanner
+from gateway.model.message import Content, Evidence, Message
+from gateway.ports import ContentWriter, Spool
+
+IN_MEMORY = 1_048_576
+"""Octets up to which a message is kept in memory and inside its row; larger ones go to a file as they come."""
+
+
+class Collector:
+    """One message on its way in. Feed `take`, then either `finish` or `discard`."""
+
+    def __init__(self, spool: Spool, header_limit: int) -> None:
+        self._spool = spool
+        self._header_limit = header_limit
+        self._scanner = OctetScanner()
+        self._hash = hashlib.sha256()
+        self._head = bytearray()
+        self._hasher: BodyHasher | None = None
+        self._header = b""
+        self._chunks: list[bytes] = []
+        self._writer: ContentWriter | None = None
+        self.header_too_big = False
+
+    @property
+    def bare_newline(self) -> bool:
+        """A bare CR, a bare LF or a NUL was seen."""
+        return self._scanner.bare_newline
+
+    @property
+    def size(self) -> int:
+        return self._scanner.size
+
+    def take(self, chunk: bytes) -> None:
+        """The next octets, unstuffed."""
+        self._scanner.update(chunk)
+        self._hash.update(chunk)
+        if self._hasher is not None:
+            self._hasher.update(chunk)
+        elif not self.header_too_big:
+            self._scan_header(chunk)
+        self._keep(chunk)
+
+    def _scan_header(self, chunk: bytes) -> None:
+        """Look for the blank line; from there on the body is hashed as it comes."""
+        start = max(0, len(self._head) - 3)
+        self._head += chunk
+        if self._head.startswith(b"\r\n") or self._head.find(b"\r\n\r\n", start) >= 0:
+            self._open_body()
+        elif len(self._head) > self._header_limit:
+            self.header_too_big = True
+            self._head.clear()
+
+    def _open_body(self) -> None:
+        octets = bytes(self._head)
+        self._head.clear()
+        self._header, offset = split_message(octets)
+        if len(self._header) > self._header_limit:
+            self.header_too_big = True
+            return
+        self._hasher = BodyHasher(wanted_digests(parse_header(self._header)))
+        self._hasher.update(octets[offset:])
+
+    def _keep(self, chunk: bytes) -> None:
+        if self._writer is not None:
+            self._writer.write(chunk)
+            return
+        self._chunks.append(chunk)
+        if self._scanner.size > IN_MEMORY:
+            self._writer = self._spool.open_content()
+            for kept in self._chunks:
+                self._writer.write(kept)
+            self._chunks.clear()
+
+    async def finish(self) -> Message:
+        """The whole message; a large one is on stable storage when this returns."""
+        if self._hasher is None and not self.header_too_big:
+            self._open_body()
+        digests = self._hasher.digests() if self._hasher is not None else ()
+        data, path = None, ""
+        if self._writer is not None:
+            path = await self._writer.finish()
+        else:
+            data = b"".join(self._chunks)
+        content = Content(
+            size=self._scanner.size,
+            sha256=self._hash.digest(),
+            leading_dot=self._scanner.leading_dot,
+            eight_bit=self._scanner.eight_bit,
+            data=data,
+            path=path,
+        )
+        return Message(content, Evidence(self._header, digests, content.size))
+
+    def keep(self) -> None:
+        """The message was committed: its file stays."""
+        self._writer = None
+
+    def discard(self) -> None:
+        """The message will not be kept. Does nothing after `keep`."""
+        self._chunks.clear()
+        if self._writer is not None:
+            self._writer.discard()
+            self._writer = None

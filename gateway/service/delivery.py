@@ -1,0 +1,288 @@
+"""The scheduler: takes due transfers from the spool, has their backends send them, and settles what became of them.
+
+Each claim has one task, which alone settles it: a claim ends settled, held, or given back, whatever happens. When the
+time of a client that waits for its answer is over, the task goes on without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
+
+from gateway.config.model import Config
+from gateway.model.address import Mailbox
+from gateway.model.delivery import Claim, Kind, Outcome, Scope, Settlement
+from gateway.model.event import Event, Level
+from gateway.model.reply import REPLIES, Reply
+from gateway.plan.settlement import Circumstances, Terms, settle
+from gateway.ports import Backend, Clock, ContentAltered, EventSink, Spool, emit_all
+from gateway.service.backoff import Backoff
+from gateway.service.job import Job, Outcomes
+
+_LEASE = 7200.0
+"""Seconds; longer than an attempt can take, from the first connection to the reply to the final dot."""
+_MOST_CLAIMS = 50
+"""Claims taken from the spool at once."""
+_LONGEST_SLEEP = 60.0
+_SHORTEST_SLEEP = 0.05
+_PAUSE_AFTER_ERROR = 5.0
+_RETRY_AFTER_ERROR = 300.0
+"""Seconds after which a transfer is tried again whose attempt failed by a fault of ours."""
+_DRAIN_STEP = 0.1
+_DRAIN_ROUNDS = 100
+"""How often, and every how many seconds, what was cancelled is looked after."""
+_SETTLE_PAUSES = (0.2, 1.0, 5.0, 15.0, 60.0, 60.0, 60.0, 60.0)
+"""Seconds between tries to write a settlement: what was delivered and not written down is delivered twice."""
+
+
+class Delivery:
+    """Delivers what the spool holds, from `start` until `drain`."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        backends: Mapping[str, Backend],
+        clock: Clock,
+        emit: EventSink,
+        config: Config,
+        route_dsn: Callable[[Mailbox], str],
+    ) -> None:
+        """`route_dsn` names the backend that takes a DSN to this mailbox."""
+        self._spool = spool
+        self._backends = backends
+        self._clock = clock
+        self._emit = emit
+        settings = config.delivery
+        self._terms = Terms(config.server.hostname, settings.schedule, settings.expire, settings.delay_warning)
+        self._route_dsn = route_dsn
+        self._backoff = Backoff()
+        self._jobs: dict[asyncio.Task[None], Job] = {}
+        self._woken = asyncio.Event()
+        self._backlog = False
+        self._stopping = False
+        self._loop: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to deliver whatever is due."""
+        self._loop = asyncio.create_task(self._run())
+
+    def has_room(self, backend: str) -> bool:
+        """An attempt started now would not wait for a connection."""
+        return self._room(backend) > 0
+
+    def wake(self) -> None:
+        """Something new is due."""
+        self._woken.set()
+
+    async def attempt(self, claim: Claim, deadline: float) -> Outcomes | None:
+        """One attempt of a claimed transfer whose client waits until `deadline` (monotonic).
+
+        The outcomes, once they are settled on stable storage: if they refuse every recipient for good, the client is
+        to be told so, and no DSN is made. None when that is not so in time, or no connection is free: then the client
+        is to be told 250, and delivery goes on by itself.
+        """
+        if not self.has_room(claim.transfer.backend):
+            await self._give_back(claim, claim.transfer.due)
+            return None
+        job = self._start(claim, client_waits=True)
+        try:
+            await asyncio.wait({job.answer}, timeout=max(deadline - self._clock.monotonic(), 0))
+        finally:
+            # No await between the timeout and this line: the task cannot decide in between.
+            job.client_waits = False
+        if job.decided or job.answer.done():
+            return await asyncio.shield(job.answer)
+        return None
+
+    async def drain(self, seconds: float) -> None:
+        """Start nothing more; give what is under way this long, then give its claims back."""
+        self._stopping = True
+        self.wake()
+        if self._jobs:
+            await asyncio.wait(self._jobs, timeout=seconds)
+        for _ in range(_DRAIN_ROUNDS):
+            if not self._jobs:
+                break
+            for task, job in self._jobs.items():
+                # What is being written down is not disturbed: the client may be told by it.
+                if not job.writing and not job.stopped:
+                    job.stopped = True
+                    task.cancel()
+            await asyncio.wait(self._jobs, timeout=_DRAIN_STEP)
+        if self._loop is not None:
+            await self._loop
+
+    async def close(self) -> None:
+        """End at once."""
+        await self.drain(0)
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            self._woken.clear()
+            try:
+                seconds = 0.0 if await self._claim_due() else await self._time_to_sleep()
+            except Exception as error:
+                self._report_error("claim", "", error)
+                seconds = _PAUSE_AFTER_ERROR
+            await self._sleep(seconds)
+
+    def _room(self, backend: str) -> int:
+        known = self._backends.get(backend)
+        if self._stopping or known is None:
+            return 0
+        return self._backoff.allow(backend, known.room(), self._clock.monotonic())
+
+    async def _sleep(self, seconds: float) -> None:
+        if seconds > 0 and not self._stopping:
+            waiting = asyncio.ensure_future(self._woken.wait())
+            await asyncio.wait({waiting}, timeout=seconds)
+            waiting.cancel()
+
+    async def _time_to_sleep(self) -> float:
+        """Until something is due that an open backend takes, or a pause ends that something waits for."""
+        now = self._clock.now()
+        closed = [name for name in self._backends if not self._room(name)]
+        due = await self._spool.next_due(closed)
+        waiting = await self._spool.next_due() if closed else None
+        self._backlog = waiting is not None and waiting <= now
+        seconds = _LONGEST_SLEEP if due is None else min(due - now, _LONGEST_SLEEP)
+        probe = self._backoff.next_probe(self._clock.monotonic()) if self._backlog else None
+        if probe is not None:
+            seconds = min(seconds, probe)
+        return max(seconds, _SHORTEST_SLEEP)
+
+    async def _claim_due(self) -> int:
+        """Take and start what is due and has a free connection; how many."""
+        taken = 0
+        for name in self._backends:
+            room = min(self._room(name), _MOST_CLAIMS)
+            if not room:
+                continue
+            others = self._backends.keys() - {name}
+            claims = await self._spool.claim(others, room, self._clock.now(), _LEASE)
+            taken += len(claims)
+            for claim in claims:
+                if self._stopping:
+                    await self._give_back(claim, claim.transfer.due)
+                else:
+                    self._start(claim)
+            await asyncio.sleep(0)  # the tasks take their slots before the room is asked again
+        return taken
+
+    def _start(self, claim: Claim, client_waits: bool = False) -> Job:
+        job = Job(claim)
+        job.client_waits = client_waits
+        self._backoff.start(claim.transfer.backend)
+        task = asyncio.create_task(self._work(job))
+        self._jobs[task] = job
+        task.add_done_callback(self._jobs.pop)
+        return job
+
+    async def _work(self, job: Job) -> None:
+        """The whole life of a claim."""
+        claim = job.claim
+        started = self._clock.now()
+        try:
+            outcomes = await self._send(claim)
+            if outcomes is not None:
+                self._learn(claim.transfer.backend, outcomes)
+                await self._settle(job, outcomes, started, self._clock.now())
+        except asyncio.CancelledError:
+            await self._give_back(claim, self._clock.now())
+            raise
+        except Exception as error:
+            self._report_error("delivery", claim.transfer.message_id, error)
+            await self._give_back(claim, self._clock.now() + _RETRY_AFTER_ERROR)
+        finally:
+            job.conclude(None)
+            self._backoff.give_up(claim.transfer.backend)
+            if self._backlog:
+                self.wake()
+
+    async def _send(self, claim: Claim) -> Outcomes | None:
+        """The attempt's outcomes; None when the message is held instead."""
+        backend = self._backends.get(claim.transfer.backend)
+        if backend is None:
+            return _defer_all(claim, Reply(451, "3.5", f"No backend is called {claim.transfer.backend}"))
+        try:
+            return await backend.deliver(claim, partial(self._read, claim))
+        except ContentAltered:
+            # Promise P2: what changed in the spool is never sent.
+            fields = (("transfer", claim.transfer.id), ("backend", claim.transfer.backend))
+            self._emit(Event("content-altered", claim.transfer.message_id, fields, Level.ALARM))
+            await self._spool.hold(claim, "the stored content is not what was received")
+            return None
+        except Exception as error:
+            self._report_error("backend", claim.transfer.message_id, error)
+            return _defer_all(claim, REPLIES["internal"])
+
+    def _read(self, claim: Claim) -> AsyncIterator[bytes]:
+        return self._spool.read_content(claim.message.content)
+
+    def _learn(self, backend: str, outcomes: Outcomes) -> None:
+        """What the outcomes say of the backend as a whole."""
+        if all(one.kind is Kind.DEFERRED and one.scope is Scope.SITE for one in outcomes):
+            seconds = self._backoff.fail(backend, self._clock.monotonic())
+            if seconds:
+                fields = (("backend", backend), ("seconds", seconds), ("reply", str(outcomes[0].reply)))
+                self._emit(Event("backend-paused", "", fields, Level.WARNING))
+        elif any(one.remote_mta for one in outcomes) and self._backoff.succeed(backend):
+            self._emit(Event("backend-back", "", (("backend", backend),)))
+            self.wake()
+
+    async def _settle(self, job: Job, outcomes: Outcomes, started: float, ended: float) -> None:
+        """Write what became of the claim, again and again while the spool refuses: it happened."""
+        for pause in (*_SETTLE_PAUSES, None):
+            settlement = self._plan(job, outcomes, started, ended)
+            job.writing = True
+            try:
+                written = await self._spool.settle(settlement)
+            except Exception as error:
+                job.writing = False
+                job.conclude(None)
+                if pause is None:
+                    raise
+                self._report_error("settle", job.claim.transfer.message_id, error)
+                await asyncio.sleep(pause)
+            else:
+                self._close(job, outcomes, settlement, written)
+                return
+
+    def _plan(self, job: Job, outcomes: Outcomes, started: float, ended: float) -> Settlement:
+        return_path = job.claim.transfer.mail_from
+        circumstances = Circumstances(
+            started=started,
+            ended=ended,
+            jitter=self._clock.jitter(),
+            in_session=job.decide(),
+            dsn_id=self._clock.new_id(),
+            dsn_backend=self._route_dsn(return_path) if return_path else "",
+        )
+        return settle(job.claim, outcomes, self._terms, circumstances)
+
+    def _close(self, job: Job, outcomes: Outcomes, settlement: Settlement, written: bool) -> None:
+        if not written:
+            fields = (("transfer", settlement.transfer_id), ("epoch", settlement.epoch))
+            self._emit(Event("claim-lost", settlement.message_id, fields, Level.WARNING))
+            job.conclude(None)
+            return
+        job.conclude(outcomes)
+        emit_all(self._emit, settlement.events)
+        if settlement.dsn is not None or settlement.due is not None:
+            self.wake()
+
+    async def _give_back(self, claim: Claim, due: float) -> None:
+        try:
+            await self._spool.release(claim, due)
+        except Exception as error:
+            # The lease runs out by itself.
+            self._report_error("release", claim.transfer.message_id, error)
+        self.wake()
+
+    def _report_error(self, where: str, id: str, error: BaseException) -> None:
+        self._emit(Event("error", id, (("where", where), ("error", repr(error))), Level.ALARM))
+
+
+def _defer_all(claim: Claim, reply: Reply) -> Outcomes:
+    return tuple(Outcome(rcpt, Kind.DEFERRED, reply, Scope.OURS, "") for rcpt in claim.transfer.rcpts)

@@ -1,0 +1,35 @@
+"""A claim under way, and what stands between its task and the client that waits for its answer."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.model.delivery import Claim, Outcome
+
+Outcomes = tuple[Outcome, ...]
+
+
+class Job:
+    """One claim and its flags; they are read and set between awaits only."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.client_waits = False
+        self.decided = False
+        """The settlement being written says that the client is told: now it has to wait for that write."""
+        self.writing = False
+        """The spool is at it: not to be cancelled."""
+        self.stopped = False
+        """It was cancelled once; giving its claim back must not be cancelled too."""
+        self.answer: asyncio.Future[Outcomes | None] = asyncio.get_running_loop().create_future()
+
+    def decide(self) -> bool:
+        """True when the client waits; from then on it waits until `conclude`."""
+        self.decided = self.client_waits
+        return self.decided
+
+    def conclude(self, outcomes: Outcomes | None) -> None:
+        """Answer the client, if it still waits: `outcomes` are on stable storage, None means that it gets 250."""
+        self.client_waits = self.decided = False
+        if not self.answer.done():
+            self.answer.set_result(outcomes)

@@ -1,0 +1,13 @@
+"""SMTP listeners: the protocol on the wire, and nothing of what is decided about mail.
+
+In: octets of clients, PROXY headers of balancers. Out: calls to a `Conversation` of the `Reception` that is served, and
+its replies. The listener guards the order of commands, reads paths and parameters, frames content, and enforces limits
+of size, time, commands, errors and connections. `session` is the one module that knows aiosmtpd. Imported by `app` and
+the demo; knows the ports, the configuration's limits and `mail`.
+"""
+
+from gateway.service.listener.census import Census
+from gateway.service.listener.server import SmtpListener, serve
+from gateway.service.listener.settings import EXTENSIONS, ListenerSettings
+
+__all__ = ["EXTENSIONS", "Census", "ListenerSettings", "SmtpListener", "serve"]

@@ -1,0 +1,168 @@
+"""A session's mail transactions: the order of their steps, the size limit, and what an exception becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from enum import Enum, auto
+from functools import partial
+
+from gateway.model.envelope import Envelope, Recipient
+from gateway.model.ingress import Tls
+from gateway.model.reply import REPLIES, Reply
+from gateway.ports import Conversation
+
+_NO_MAIL = Reply(503, "5.1", "Send MAIL first")
+_NESTED_MAIL = Reply(503, "5.1", "A mail transaction is open already")
+_NO_RECIPIENT = Reply(503, "5.1", "No valid recipients")
+_CONTENT_BEGAN = Reply(503, "5.1", "The content has begun already")
+_MIXED = Reply(503, "5.1", "DATA cannot follow BDAT in one transaction")
+
+
+class _State(Enum):
+    NONE = auto()
+    OPEN = auto()
+    BROKEN = auto()
+    """Something failed inside a transaction: until it is left, each of its commands gets the reply that said so.
+    Otherwise recipients pipelined behind a 451 would meet a 503, and be bounced for our fault (promise P5)."""
+
+
+class Dialogue:
+    """Stands between the commands and a Conversation.
+
+    Whatever a hook raises becomes 451 4.3.0 with the id that `report` gives it, and ends the transaction.
+    """
+
+    def __init__(self, conversation: Conversation, most_octets: int, report: Callable[[BaseException], str]) -> None:
+        self._conversation = conversation
+        self._most_octets = most_octets
+        self._report = report
+        self._state = _State.NONE
+        self._refusal = REPLIES["internal"]
+        self._accepted = 0
+        self._receiving = False
+        self._chunked = False
+        self._octets = 0
+        self.smtputf8 = False
+        """The open transaction's MAIL had that parameter (RFC 6531 section 3.4)."""
+
+    @property
+    def idle(self) -> bool:
+        """No transaction is open."""
+        return self._state is _State.NONE
+
+    @property
+    def refusal(self) -> Reply | None:
+        """What broke the transaction, if something did."""
+        return self._refusal if self._state is _State.BROKEN else None
+
+    def fail(self, error: Exception) -> Reply:
+        """Report an exception; the reply tells the client no more than where to find it."""
+        return REPLIES["internal"].with_id(self._report(error))
+
+    def hello(self, name: str, esmtp: bool, tls: Tls | None) -> Reply | None:
+        """HELO or EHLO (RFC 5321 section 4.1.4: it ends a transaction). A reply only when that failed."""
+        self.reset()
+        try:
+            self._conversation.hello(name, esmtp, tls)
+        except Exception as error:
+            return self.fail(error)
+        return None
+
+    async def mail(self, envelope: Envelope, size: int | None) -> Reply:
+        if self._state is _State.OPEN:
+            return _NESTED_MAIL
+        self._state = _State.NONE
+        reply = await self._ask(partial(self._conversation.mail, envelope, size))
+        if reply.positive:
+            self._state = _State.OPEN
+            self.smtputf8 = envelope.smtputf8
+            self._accepted = self._octets = 0
+            self._receiving = self._chunked = False
+        return reply
+
+    async def rcpt(self, recipient: Recipient) -> Reply:
+        if self._state is not _State.OPEN:
+            return self.refusal or _NO_MAIL
+        if self._receiving:
+            return _CONTENT_BEGAN
+        reply = await self._ask(partial(self._conversation.rcpt, recipient))
+        self._accepted += reply.positive
+        return reply
+
+    async def begin(self, chunked: bool) -> Reply:
+        """Ask to send content: 354, also for each further BDAT; or why not."""
+        if self._state is not _State.OPEN:
+            return self.refusal or _NO_MAIL
+        if not self._accepted:
+            return _NO_RECIPIENT
+        if self._receiving:
+            # RFC 3030 section 2: DATA after BDAT is 503, and only RSET leads on.
+            return Reply(354, "", "Go on") if chunked and self._chunked else self._break(_MIXED)
+        reply = await self._ask(self._conversation.begin)
+        if reply.code == 354:
+            self._receiving, self._chunked = True, chunked
+        elif not chunked:
+            self.reset()
+        elif self._state is _State.OPEN:
+            self._break(reply)  # chunks pipelined behind this one get the same answer
+        return reply
+
+    def take(self, octets: bytes) -> None:
+        """Pass content on; when the transaction is broken it is dropped."""
+        if not self._receiving or not octets:
+            return
+        self._octets += len(octets)
+        if self._octets > self._most_octets:
+            self._break(REPLIES["too-big"])
+            return
+        try:
+            self._conversation.take(octets)
+        except Exception as error:
+            self._break(self.fail(error))
+
+    async def finish(self) -> Reply:
+        """The content is complete. It runs to its end also when the client goes away meanwhile."""
+        refusal = self.refusal
+        self._state = _State.NONE
+        self._receiving = False
+        if refusal is not None:
+            return refusal
+        try:
+            return await self._conversation.finish()
+        except Exception as error:
+            self._abandon()
+            return self.fail(error)
+
+    def reset(self) -> None:
+        """RSET, or anything else that ends a transaction without a message."""
+        if self._state is _State.OPEN:
+            self._abandon()
+        self._state = _State.NONE
+        self._receiving = False
+
+    def close(self) -> None:
+        """The session is over."""
+        self.reset()
+        try:
+            self._conversation.close()
+        except Exception as error:
+            self._report(error)
+
+    async def _ask(self, hook: Callable[[], Awaitable[Reply]]) -> Reply:
+        try:
+            return await hook()
+        except Exception as error:
+            return self._break(self.fail(error))
+
+    def _break(self, reply: Reply) -> Reply:
+        self._abandon()
+        self._state = _State.BROKEN
+        self._receiving = False
+        self._refusal = reply
+        return reply
+
+    def _abandon(self) -> None:
+        try:
+            self._conversation.abandon()
+        except Exception as error:
+            self._report(error)

@@ -1,0 +1,177 @@
+"""Octets from the client, waiting to be read: command lines, content, and how long to wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.model.reply import Reply
+
+_HIGH = 65_536
+"""Octets beyond which the transport is held back."""
+_LOW = 16_384
+_CR = 13
+_TIMEOUT = Reply(421, "4.2", "Timeout, closing the connection")
+_BARE_LF = Reply(500, "5.2", "A command line ends in CRLF")
+
+
+class SessionOver(Exception):
+    """The session ends. `reply` is what the client is still told; None when it is gone, or need not know."""
+
+    def __init__(self, reply: Reply | None) -> None:
+        super().__init__(reply)
+        self.reply = reply
+
+
+class Inflow:
+    """A bounded buffer between the transport and a session's task. Only one task reads.
+
+    Reading raises SessionOver when the client is gone, when it was silent for too long, or after `stop`.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._octets = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._held_back = False
+        self._ended = False
+        self._closed = False
+        self._stopped: Reply | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._octets)
+
+    def attach(self, transport: asyncio.Transport) -> None:
+        """The transport that feeds us; said again when TLS replaces it."""
+        self._release()
+        self._transport = transport
+
+    def feed(self, octets: bytes) -> None:
+        """Octets have come."""
+        if self._closed:
+            return  # under TLS they may still come while we wait for the client's close_notify
+        self._octets += octets
+        if len(self._octets) > _HIGH and not self._held_back and self._transport is not None:
+            self._held_back = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def end(self) -> None:
+        """No more will come; what has come can still be read."""
+        self._ended = True
+        self._wake()
+
+    def stop(self, reply: Reply) -> None:
+        """End the session as soon as it waits for the client, now or later."""
+        self._stopped = reply
+        self._wake()
+
+    def close(self) -> None:
+        """Nobody reads any more."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._octets.clear()
+        self._release()
+
+    async def wait_more(self, deadline: float) -> None:
+        """Until more octets than now are here. `deadline` is in the loop's time."""
+        before = len(self._octets)
+        while len(self._octets) == before:
+            await self._wait(deadline)
+
+    def peek(self, most: int) -> bytes:
+        """The first octets, left in place."""
+        return bytes(self._octets[:most])
+
+    def skip(self, count: int) -> None:
+        """Drop the first octets."""
+        del self._octets[:count]
+        self._let_flow()
+
+    def unread(self, octets: bytes) -> None:
+        """Put octets back in front."""
+        self._octets[:0] = octets
+
+    async def read(self, most: int, deadline: float) -> bytes:
+        """At least one octet, at most `most`."""
+        while not self._octets:
+            await self._wait(deadline)
+        if len(self._octets) <= most:
+            octets = bytes(self._octets)
+            self._octets.clear()
+        else:
+            octets = bytes(self._octets[:most])
+            del self._octets[:most]
+        self._let_flow()
+        return octets
+
+    async def read_line(self, most: int, deadline: float) -> bytes | None:
+        """A command line without its CRLF; None for one longer than `most`, which is dropped.
+
+        A bare LF ends the session: it is never the end of a command (RFC 5321 section 2.3.8).
+        """
+        start = 0
+        too_long = False
+        while (end := self._octets.find(b"\n", start)) < 0:
+            if len(self._octets) > most + 1:
+                too_long = True
+                del self._octets[:-1]  # the last one may be the CR
+            start = len(self._octets)
+            self._let_flow()
+            await self._wait(deadline)
+        if not end or self._octets[end - 1] != _CR:
+            raise SessionOver(_BARE_LF)
+        line = bytes(self._octets[: end - 1])
+        del self._octets[: end + 1]
+        self._let_flow()
+        return None if too_long or len(line) > most else line
+
+    async def _wait(self, deadline: float) -> None:
+        if self._stopped is not None:
+            raise SessionOver(self._stopped)
+        if self._ended:
+            raise SessionOver(None)
+        if self._loop.time() >= deadline:
+            raise SessionOver(_TIMEOUT)
+        self._set_timer(deadline)
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _set_timer(self, deadline: float) -> None:
+        """One timer serves many waits: it is moved when it fires too early, not at each wait."""
+        self._deadline = deadline
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._check_silence)
+
+    def _check_silence(self) -> None:
+        self._timer = None
+        if self._waiter is None or self._waiter.done():
+            return
+        if self._loop.time() < self._deadline:
+            self._set_timer(self._deadline)
+        else:
+            self._waiter.set_exception(SessionOver(_TIMEOUT))
+
+    def _let_flow(self) -> None:
+        if self._held_back and len(self._octets) < _LOW:
+            self._release()
+
+    def _release(self) -> None:
+        if self._held_back and self._transport is not None:
+            self._held_back = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()

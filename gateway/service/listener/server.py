@@ -1,0 +1,112 @@
+"""A listening socket and its sessions: opened, drained, closed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+
+from gateway.model.reply import REPLIES, Reply
+from gateway.ports import Reception
+from gateway.service.listener.census import Census
+from gateway.service.listener.house import House
+from gateway.service.listener.session import SmtpSession
+from gateway.service.listener.settings import ListenerSettings
+
+_BACKLOG = 1024
+_CUT_SECONDS = 5.0
+"""What running commits get to end when we close."""
+_CANCEL_SECONDS = 1.0
+
+
+class SmtpListener:
+    """A listener that is served. Made by `serve`."""
+
+    def __init__(self, house: House, server: asyncio.Server) -> None:
+        self._house = house
+        self._server = server
+        name = server.sockets[0].getsockname()
+        self.address: tuple[str, int] = (name[0], name[1])
+        """Host and port, the real one where port 0 was asked for."""
+
+    @property
+    def sessions(self) -> int:
+        """How many are open."""
+        return len(self._house.guests)
+
+    def stop_accepting(self) -> None:
+        """Close the listening socket. Open sessions go on."""
+        self._server.close()
+
+    async def drain(self, seconds: float) -> bool:
+        """Stop accepting, and let sessions end: each gets 421 4.3.2 at its next command outside a transaction.
+
+        When `seconds` are over, whoever waits for its client is cut off with 421, also inside a transaction. A message
+        that is complete is still answered. True when every session has ended.
+        """
+        self.stop_accepting()
+        self._house.draining = True
+        await self._wait_for_sessions(seconds)
+        self._cut(REPLIES["shutting-down"])
+        return await self._wait_for_sessions(_CANCEL_SECONDS)
+
+    async def close(self) -> None:
+        """End everything, in `_CUT_SECONDS` and a little more, whatever clients and commits do.
+
+        `Server.wait_closed` is not used: from Python 3.12 on it waits for connections that may never end.
+        """
+        self.stop_accepting()
+        self._house.draining = True
+        self._cut(REPLIES["shutting-down"])
+        if not await self._wait_for_sessions(_CUT_SECONDS):
+            for guest in self._house.guests:
+                guest.task.cancel()
+            await self._wait_for_sessions(_CANCEL_SECONDS)
+        await self._wait_for_connections()
+        for guest in self._house.connected:
+            guest.abort()
+        await self._wait_for_connections()
+
+    def _cut(self, reply: Reply) -> None:
+        for guest in self._house.guests:
+            guest.stop(reply)
+
+    async def _wait_for_sessions(self, seconds: float) -> bool:
+        tasks = [guest.task for guest in self._house.guests]
+        if not tasks:
+            return True
+        _, pending = await asyncio.wait(tasks, timeout=seconds)
+        return not pending
+
+    async def _wait_for_connections(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CANCEL_SECONDS):
+                await self._house.empty.wait()
+
+
+async def serve(
+    settings: ListenerSettings,
+    reception: Reception,
+    report: Callable[[BaseException], str],
+    census: Census | None = None,
+) -> SmtpListener:
+    """Listen. `report` takes an exception of ours and returns the id that the client is told.
+
+    Listeners that are given the same census share its limits. Raises OSError when the address cannot be had, ValueError
+    when the settings contradict themselves.
+    """
+    if settings.tls is not None and settings.tls.minimum_version < ssl.TLSVersion.TLSv1_2:
+        raise ValueError(f"listener {settings.name}: TLS below 1.2 is allowed (RFC 8996)")
+    if settings.require_tls and settings.tls is None:
+        raise ValueError(f"listener {settings.name}: TLS is required and there is no certificate")
+    logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd's own, with clients' commands in it
+    house = House(settings, reception, report, census or Census(settings.limits))
+    loop = asyncio.get_running_loop()
+    if settings.sock is not None:
+        server = await loop.create_server(lambda: SmtpSession(house), sock=settings.sock, backlog=_BACKLOG)
+    else:
+        host, _, port = settings.address.rpartition(":")
+        server = await loop.create_server(lambda: SmtpSession(house), host.strip("[]"), int(port), backlog=_BACKLOG)
+    return SmtpListener(house, server)

@@ -1,0 +1,46 @@
+"""What a listener is told."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+
+from gateway.config.model import Limits
+
+EXTENSIONS = ("PIPELINING", "SIZE", "8BITMIME", "STARTTLS", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8", "CHUNKING")
+"""The service extensions that a listener speaks, in the order it names them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerSettings:
+    """One listening socket."""
+
+    name: str
+    hostname: str
+    """Our name in the greeting and in the reply to EHLO."""
+    address: str = ""
+    """`host:port`, `[::1]:25`; port 0 takes a free one. Not used when `sock` is given."""
+    sock: socket.socket | None = None
+    """A socket that is bound already."""
+    tls: ssl.SSLContext | None = None
+    """For STARTTLS; None: not offered. TLS 1.2 or newer (RFC 8996)."""
+    proxy_from: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Balancers that must send a PROXY header; nobody else may."""
+    limits: Limits = field(default_factory=Limits)
+    extensions: tuple[str, ...] = EXTENSIONS
+    """What EHLO names, in order. What is missing of `EXTENSIONS` is not spoken; a word beyond them is only named."""
+    require_tls: bool = False
+    """No mail before STARTTLS."""
+    banner: str = "ESMTP Waypost"
+    """What follows our name in the greeting."""
+    greet_pause: float = 0.0
+    """Seconds that a client must be silent before it is greeted. Who talks earlier is cut off in any case."""
+
+    def name_extensions(self, secured: bool) -> tuple[str, ...]:
+        """EHLO's lines: SIZE with its limit (RFC 1870), STARTTLS not under TLS (RFC 3207 section 4.2)."""
+        hidden = "STARTTLS" if secured or self.tls is None else ""
+        return tuple(
+            f"SIZE {self.limits.message_size}" if word == "SIZE" else word for word in self.extensions if word != hidden
+        )

@@ -1,0 +1,226 @@
+"""Receives mail: what each SMTP command is answered, and what is stored before 250. Free of transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+from gateway.authentication import spf
+from gateway.authentication.lookup import Window
+from gateway.config.model import Config
+from gateway.mail.header import Field, fields, parse_header
+from gateway.model.decision import Stage
+from gateway.model.delivery import Claim, Intake, Kind, Outcome
+from gateway.model.envelope import Envelope, Recipient
+from gateway.model.ingress import EdgeIngress, Ingress, Tls
+from gateway.model.message import Message
+from gateway.model.reply import REPLIES, Reply
+from gateway.plan.admission import refuse_recipient
+from gateway.plan.intake import Arrival, refuse, take_in
+from gateway.plan.judgement import Bench, Judgement, judge
+from gateway.policy.routing import RoutingTable
+from gateway.ports import Clock, Connection, Conversation, EventSink, Spool, SpoolFull, emit_all
+from gateway.service.authenticator import Authenticator
+from gateway.service.collector import Collector
+from gateway.service.ingress import find_ingress
+
+MOST_HOPS = 50
+"""Received fields beyond which a message is taken to be in a loop (RFC 5321 section 6.3)."""
+
+
+class Deliverer(Protocol):
+    """What reception needs of delivery."""
+
+    def has_room(self, backend: str) -> bool:
+        """An attempt started now would not wait for a connection."""
+
+    async def attempt(self, claim: Claim, deadline: float) -> Sequence[Outcome] | None:
+        """One attempt of a claimed transfer; None when it is not settled by `deadline` (monotonic) and goes on."""
+
+    def wake(self) -> None:
+        """Something new is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """What can be replaced while running: configuration and all that is made from it."""
+
+    config: Config
+    bench: Bench
+    routing: RoutingTable
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a conversation works with."""
+
+    clock: Clock
+    spool: Spool
+    authenticator: Authenticator
+    deliverer: Deliverer
+    emit: EventSink
+
+
+class MxReception:
+    """Serves `mx` listeners: mail for our domains, from anyone."""
+
+    def __init__(self, desk: Desk, law: Callable[[], Law]) -> None:
+        self._desk = desk
+        self._law = law
+
+    def connect(self, connection: Connection) -> Conversation | Reply:
+        return MxConversation(self._desk, self._law, connection)
+
+
+class MxConversation:
+    """One session."""
+
+    def __init__(self, desk: Desk, law: Callable[[], Law], connection: Connection) -> None:
+        self._desk = desk
+        self._current_law = law
+        self._law = law()
+        self._connection = connection
+        self._helo = ""
+        self._esmtp = False
+        self._tls: Tls | None = None
+        self._id = ""
+        self._envelope: Envelope | None = None
+        self._collector: Collector | None = None
+
+    def hello(self, name: str, esmtp: bool, tls: Tls | None) -> None:
+        self.abandon()
+        self._helo, self._esmtp, self._tls = name, esmtp, tls
+
+    async def mail(self, envelope: Envelope, size: int | None) -> Reply:
+        self._law = self._current_law()
+        self._id = self._desk.clock.new_id()
+        self._envelope = envelope
+        if size is not None and size > self._law.config.limits.message_size:
+            return REPLIES["too-big"].with_id(self._id)
+        ingress = self._ingress(None)
+        if isinstance(ingress, EdgeIngress):
+            self._desk.authenticator.prefetch(spf.questions(ingress, envelope.mail_from))
+        return Reply(250, "1.0", "Sender OK")
+
+    async def rcpt(self, recipient: Recipient) -> Reply:
+        envelope = self._transaction()
+        refusal = refuse_recipient(recipient, envelope.rcpts, self._law.routing, self._law.config.limits.recipients)
+        if refusal is not None:
+            return await self._refuse_recipient(recipient, *refusal)
+        self._envelope = replace(envelope, rcpts=(*envelope.rcpts, recipient))
+        return Reply(250, "1.5", "Recipient OK")
+
+    async def begin(self) -> Reply:
+        self._collector = Collector(self._desk.spool, self._law.config.limits.header_size)
+        return Reply(354, "", "End data with <CR><LF>.<CR><LF>")
+
+    def take(self, chunk: bytes) -> None:
+        if self._collector is not None:
+            self._collector.take(chunk)
+
+    async def finish(self) -> Reply:
+        collector, self._collector = self._collector, None
+        if collector is None:
+            raise RuntimeError("end of data without data")
+        deadline = self._desk.clock.monotonic() + self._law.config.delivery.session_budget
+        try:
+            return await self._receive(collector, deadline)
+        except SpoolFull:
+            return REPLIES["no-storage"].with_id(self._id)
+        finally:
+            collector.discard()
+            self._envelope = None
+
+    def abandon(self) -> None:
+        if self._collector is not None:
+            self._collector.discard()
+            self._collector = None
+        self._envelope = None
+
+    def close(self) -> None:
+        self.abandon()
+
+    def _transaction(self) -> Envelope:
+        if self._envelope is None:
+            raise RuntimeError("no transaction is open")
+        return self._envelope
+
+    def _ingress(self, header: tuple[Field, ...] | None) -> Ingress:
+        return find_ingress(self._connection, self._helo, self._esmtp, self._tls, self._law.config, header)
+
+    async def _refuse_recipient(self, recipient: Recipient, rule: str, reply: Reply) -> Reply:
+        """Each refused recipient has an id and a trace of its own: the transaction may go on without it."""
+        id = self._desk.clock.new_id()
+        envelope = replace(self._transaction(), rcpts=(recipient,))
+        arrival = Arrival(id, self._desk.clock.now(), self._ingress(None), envelope, None)
+        return await self._store_refusal(arrival, rule, reply, Stage.RCPT)
+
+    async def _store_refusal(self, arrival: Arrival, rule: str, reply: Reply, stage: Stage) -> Reply:
+        intake = refuse(arrival, rule, reply.with_id(arrival.id), stage)
+        await self._desk.spool.commit(intake)
+        emit_all(self._desk.emit, intake.events)
+        return intake.trace.decision.reply
+
+    async def _receive(self, collector: Collector, deadline: float) -> Reply:
+        """Everything between the final dot and its answer."""
+        message = await collector.finish()
+        header = parse_header(message.evidence.header)
+        arrival = Arrival(self._id, self._desk.clock.now(), self._ingress(header), self._transaction(), message)
+        fault = _find_fault(collector, header)
+        if fault is not None:
+            return await self._store_refusal(arrival, fault, REPLIES[fault], Stage.DATA)
+        judgement, window = await self._judge(arrival, message)
+        routes = self._law.routing.group(arrival.envelope.rcpts)
+        in_session = self._goes_in_session([route.backend for route in routes], judgement)
+        intake = take_in(arrival, judgement, window, routes, self._law.bench, claimed=in_session)
+        await self._desk.spool.commit(intake)
+        if intake.message is not None:
+            collector.keep()
+        emit_all(self._desk.emit, intake.events)
+        reply = judgement.decision.reply.with_id(self._id)
+        if not intake.transfers:
+            return reply
+        if intake.claimed:
+            return await self._deliver_now(intake, deadline, reply)
+        self._desk.deliverer.wake()
+        return reply
+
+    async def _judge(self, arrival: Arrival, message: Message) -> tuple[Judgement, Window]:
+        check = partial(_judge_arrival, arrival, message, self._law.bench)
+        return await self._desk.authenticator.run(check)
+
+    def _goes_in_session(self, backends: Sequence[str], judgement: Judgement) -> bool:
+        """In-session delivery: one route takes the whole message, and a connection to it is free (SPEC section 7)."""
+        return (
+            self._law.config.delivery.in_session
+            and judgement.decision.action.delivers
+            and len(backends) == 1
+            and self._desk.deliverer.has_room(backends[0])
+        )
+
+    async def _deliver_now(self, intake: Intake, deadline: float, accepted: Reply) -> Reply:
+        """The backend's own permanent refusal is the client's answer; anything else is 250: the message is stored."""
+        if intake.message is None:
+            raise RuntimeError("a claimed intake has a message")
+        claim = Claim(intake.transfers[0], intake.message, epoch=1)
+        outcomes = await self._desk.deliverer.attempt(claim, deadline)
+        if outcomes and all(outcome.kind is Kind.FAILED for outcome in outcomes):
+            return outcomes[0].reply.with_id(self._id)
+        return accepted
+
+
+def _judge_arrival(arrival: Arrival, message: Message, bench: Bench, window: Window) -> Judgement:
+    return judge(arrival.ingress, arrival.envelope, message.evidence, window, arrival.received, bench)
+
+
+def _find_fault(collector: Collector, header: tuple[Field, ...]) -> str | None:
+    """What is wrong with the content whoever sent it: these are invariants, not policy."""
+    if collector.bare_newline:
+        return "bare-newline"
+    if collector.header_too_big:
+        return "header-too-big"
+    if len(fields(header, "received")) > MOST_HOPS:
+        return "mail-loop"
+    return None

@@ -1,0 +1,117 @@
+"""Nouns to octets and back, for the columns that no query looks into.
+
+The first octet says how the rest is written, so that rows of several forms live side by side. A noun is a map by
+field name: a field added later, with a default, is absent in old rows, and an unknown one is ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from gateway.model.delivery import Attempt, Ending, Trace, Transfer
+from gateway.model.envelope import Recipient
+from gateway.model.message import Evidence, Span
+
+T = TypeVar("T")
+
+_PLAIN = b"\x01"
+"""MessagePack."""
+_ESCAPED = b"\x02"
+"""JSON in ASCII: the one form that can carry a lone surrogate, which is what an octet that is not UTF-8 becomes."""
+_DEFLATED = b"\x03"
+"""MessagePack in a zlib stream."""
+
+_LEVEL = 1
+_WINDOW = -13
+"""A raw stream with a small window: what is packed is a few kB, and the tables of a large one take time to set up."""
+
+
+class Unreadable(Exception):
+    """A stored noun cannot be read."""
+
+
+class Codec(Generic[T]):
+    """Writes and reads one type of noun."""
+
+    def __init__(self, noun: Any, deflated: bool = False) -> None:
+        self._noun = noun
+        self._deflated = deflated
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(noun)
+
+    def pack(self, value: T) -> bytes:
+        """The noun as octets."""
+        try:
+            octets = self._encoder.encode(value)
+        except UnicodeEncodeError:
+            return _ESCAPED + json.dumps(msgspec.to_builtins(value)).encode("ascii")
+        return _DEFLATED + zlib.compress(octets, _LEVEL, _WINDOW) if self._deflated else _PLAIN + octets
+
+    def unpack(self, octets: bytes) -> T:
+        """The noun. Raises Unreadable."""
+        form, rest = octets[:1], octets[1:]
+        try:
+            return self._read(form, rest)
+        except (msgspec.DecodeError, zlib.error, ValueError) as error:
+            raise Unreadable(str(error)) from error
+
+    def _read(self, form: bytes, rest: bytes) -> T:
+        value: T
+        if form == _ESCAPED:
+            value = msgspec.convert(json.loads(rest), self._noun)
+        elif form == _DEFLATED:
+            value = self._decoder.decode(zlib.decompress(rest, _WINDOW))
+        elif form == _PLAIN:
+            value = self._decoder.decode(rest)
+        else:
+            raise Unreadable(f"stored in an unknown form {form!r}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class TracedEvidence:
+    """The part of a Trace that a Claim needs: read from a trace's octets, it skips the rest."""
+
+    evidence: Evidence | None
+
+
+TRACE: Codec[Trace] = Codec(Trace, deflated=True)
+TRACED_EVIDENCE: Codec[TracedEvidence] = Codec(TracedEvidence)
+EVIDENCE: Codec[Evidence] = Codec(Evidence, deflated=True)
+TRANSFER: Codec[Transfer] = Codec(Transfer)
+RECIPIENTS: Codec[tuple[Recipient, ...]] = Codec(tuple[Recipient, ...])
+SPANS: Codec[tuple[Span, ...]] = Codec(tuple[Span, ...])
+ATTEMPT: Codec[tuple[Attempt, tuple[Ending, ...]]] = Codec(tuple[Attempt, tuple[Ending, ...]])
+
+
+def pack_trace(trace: Trace) -> bytes:
+    """A trace, without the octets of its content."""
+    if trace.content is not None and (trace.content.data is not None or trace.content.path):
+        trace = replace(trace, content=replace(trace.content, data=None, path=""))
+    return TRACE.pack(trace)
+
+
+def pack_transfer(transfer: Transfer) -> bytes:
+    """What of a transfer never changes; the rest has columns of its own."""
+    return TRANSFER.pack(replace(transfer, rcpts=(), due=0.0, attempts=0, delay_warned=False))
+
+
+def unpack_transfer(due: float, attempts: int, delay_warned: int, rcpts: bytes, body: bytes) -> Transfer:
+    """The whole transfer from its columns. Raises Unreadable."""
+    return replace(
+        TRANSFER.unpack(body),
+        rcpts=RECIPIENTS.unpack(rcpts),
+        due=due,
+        attempts=attempts,
+        delay_warned=bool(delay_warned),
+    )
+
+
+def as_text(text: str) -> str:
+    """Text that a column can hold: an octet that is not UTF-8 is shown as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,118 @@
+"""The directory under a spool: who owns it, what file system it is on, and the calls that reach the disk."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+# fmt: off
+_NETWORK = frozenset((
+    "9p", "acfs", "afs", "beegfs", "ceph", "cifs", "coda", "gfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs",
+    "nfs4", "ocfs2", "orangefs", "panfs", "pvfs2", "smb", "smb2", "smb3", "smbfs", "wekafs",
+))
+# fmt: on
+_LOCAL_FUSE = frozenset(("fuse.fuse-overlayfs", "fuse.portal"))
+"""Every other `fuse.*` is refused: most are remote, and none says whether locks and fsync mean anything."""
+
+
+class SpoolUnusable(Exception):
+    """The spool cannot be opened; the text names the directory and says why."""
+
+
+def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
+    # isolation_level None: Python begins no transaction of its own. Connections are used by one thread at a time.
+    uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+
+
+def _free(path: Path) -> int:
+    state = os.statvfs(path)
+    return state.f_bavail * state.f_frsize
+
+
+def _mounts() -> str:
+    return Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What the spool asks of the operating system, so that a test can give it a disk that fails."""
+
+    connect: Callable[[Path, bool], sqlite3.Connection] = _connect
+    """A database file and whether it is only read."""
+    sync: Callable[[int], None] = os.fsync
+    """Bring a file or directory to stable storage."""
+    free: Callable[[Path], int] = _free
+    """Octets left on the file system of a path."""
+    mounts: Callable[[], str] = _mounts
+    """The mount table, as proc(5) describes mountinfo."""
+
+
+def find_filesystem(path: str, mounts: str) -> str:
+    """Type of the file system that holds an absolute path; empty when the table does not say."""
+    best, kind = -1, ""
+    for line in mounts.splitlines():
+        left, _, right = line.partition(" - ")
+        fields, types = left.split(" "), right.split(" ")
+        if len(fields) < 5 or not types[0]:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4]).rstrip("/")
+        # Of two mounts on one point the later hides the earlier.
+        if (path == point or path.startswith(point + "/")) and len(point) >= best:
+            best, kind = len(point), types[0]
+    return kind
+
+
+def is_network(kind: str) -> bool:
+    """Such a file system may forget a lock, or acknowledge an fsync that did not happen."""
+    return kind in _NETWORK or (kind.startswith("fuse.") and kind not in _LOCAL_FUSE)
+
+
+def make_shard(directory: Path, shard: str, disk: Disk) -> Path:
+    """The shard's directory, made with its parents where absent. Raises SpoolUnusable."""
+    path = directory / shard
+    try:
+        for made in (directory, path, path / "content"):
+            if not made.is_dir():
+                made.mkdir(mode=0o700, parents=True)
+                sync_directory(made.parent, disk)
+        kind = find_filesystem(str(path.resolve()), disk.mounts())
+    except OSError as error:
+        raise SpoolUnusable(f"spool {directory}: {error.strerror or error}") from error
+    if is_network(kind):
+        raise SpoolUnusable(f"spool {directory} is on a network file system ({kind}): put it on a local disk")
+    return path
+
+
+def sync_directory(path: Path, disk: Disk) -> None:
+    """Make a directory's entries durable: fsync of a file does not bring its name to disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        disk.sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def lock_shard(path: Path) -> int:
+    """Own the shard until the descriptor given back is closed or the process ends. Raises SpoolUnusable."""
+    try:
+        descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise SpoolUnusable(f"spool {path}: cannot open its lock: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        raise SpoolUnusable(f"spool {path} is in use by another process (pid {owner})") from None
+    except OSError as error:
+        os.close(descriptor)
+        raise SpoolUnusable(f"spool {path}: cannot lock it: {error.strerror}") from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+    return descriptor

@@ -1,0 +1,113 @@
+-- Every statement on the spool's tables, by name.
+
+-- name: insert_trace
+INSERT INTO trace (id, received, body) VALUES (?, ?, ?);
+
+-- name: insert_message
+INSERT INTO message (n, size, sha256, leading_dot, eight_bit, dropped, evidence, held, reason, failed, kept_until,
+                     path, data)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', 0, ?, ?, ?);
+
+-- name: insert_transfer
+INSERT INTO transfer (message, id, backend, wake, due, leased, epoch, attempts, delay_warned, last_reply, rcpts, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?);
+
+-- name: recover_leases
+UPDATE transfer SET leased = 0, wake = :now, due = min(due, :now) WHERE leased;
+
+-- name: content_paths
+SELECT path FROM message WHERE path IS NOT NULL;
+
+-- name: backends
+WITH RECURSIVE one (name) AS (
+    SELECT min(backend) FROM transfer
+    UNION ALL
+    SELECT (SELECT min(backend) FROM transfer WHERE backend > one.name) FROM one WHERE one.name IS NOT NULL
+)
+SELECT name FROM one WHERE name IS NOT NULL;
+
+-- name: due_transfers
+SELECT wake, n FROM transfer WHERE backend = ? AND wake <= ? ORDER BY wake LIMIT ?;
+
+-- name: first_wake
+SELECT min(wake) FROM transfer WHERE backend = ?;
+
+-- name: read_claim
+SELECT transfer.epoch, transfer.due, transfer.attempts, transfer.delay_warned, transfer.rcpts, transfer.body,
+       message.size, message.sha256, message.leading_dot, message.eight_bit, message.dropped,
+       message.evidence, trace.body, message.path, message.data
+FROM transfer JOIN message ON message.n = transfer.message JOIN trace ON trace.n = transfer.message
+WHERE transfer.n = ?;
+
+-- name: lease_transfer
+UPDATE transfer SET leased = 1, epoch = epoch + 1, wake = ? WHERE n = ?;
+
+-- name: find_claimed
+SELECT transfer.n, transfer.message, message.failed, message.path,
+       message.held OR EXISTS (SELECT 1 FROM transfer AS other
+                               WHERE other.message = transfer.message AND other.n <> transfer.n)
+FROM trace JOIN transfer ON transfer.message = trace.n JOIN message ON message.n = trace.n
+WHERE trace.id = ? AND transfer.id = ? AND transfer.epoch = ? AND transfer.leased;
+
+-- name: release_transfer
+UPDATE transfer SET leased = 0, wake = :due, due = :due WHERE n = :n;
+
+-- name: hold_transfer
+UPDATE transfer SET leased = 0, wake = NULL WHERE n = ?;
+
+-- name: hold_message
+UPDATE message SET held = 1, reason = ? WHERE n = (SELECT message FROM transfer WHERE n = ?);
+
+-- name: insert_attempt
+INSERT INTO attempt (message, transfer_id, epoch, body) VALUES (?, ?, ?, ?);
+
+-- name: defer_transfer
+UPDATE transfer SET leased = 0, wake = :due, due = :due, attempts = attempts + 1, delay_warned = :delay_warned,
+                    last_reply = :last_reply, rcpts = :rcpts
+WHERE n = :n;
+
+-- name: mark_failed
+UPDATE message SET failed = 1 WHERE n = ?;
+
+-- name: delete_transfer
+DELETE FROM transfer WHERE n = ?;
+
+-- name: keep_message
+UPDATE message SET kept_until = ? WHERE n = ?;
+
+-- name: delete_message
+DELETE FROM message WHERE n = ?;
+
+-- name: stale_messages
+SELECT n, path FROM message WHERE kept_until <= ? ORDER BY kept_until LIMIT ?;
+
+-- name: stale_traces
+SELECT trace.n FROM trace WHERE trace.received <= ? AND NOT EXISTS (SELECT 1 FROM message WHERE message.n = trace.n)
+ORDER BY trace.received LIMIT ?;
+
+-- name: delete_attempts
+DELETE FROM attempt WHERE message = ?;
+
+-- name: delete_trace
+DELETE FROM trace WHERE n = ?;
+
+-- name: read_trace
+SELECT n, body FROM trace WHERE id = ?;
+
+-- name: read_message_state
+SELECT held FROM message WHERE n = ?;
+
+-- name: read_transfers
+SELECT due, attempts, delay_warned, rcpts, body FROM transfer WHERE message = ? ORDER BY n;
+
+-- name: read_attempts
+SELECT body FROM attempt WHERE message = ?;
+
+-- name: list_queue
+SELECT transfer.due, transfer.attempts, transfer.delay_warned, transfer.rcpts, transfer.body,
+       transfer.leased, transfer.wake IS NULL, transfer.last_reply, message.reason, message.size
+FROM transfer JOIN message ON message.n = transfer.message
+WHERE transfer.backend = ? ORDER BY transfer.wake LIMIT ?;
+
+-- name: count_backends
+SELECT backend, count(wake) FROM transfer GROUP BY backend HAVING count(wake) > 0;

@@ -1,0 +1,131 @@
+"""Reading the spool beside its writer, from the same process or another."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gateway.model.delivery import QueueEntry, Story
+from gateway.spool import codec
+from gateway.spool.disk import Disk, SpoolUnusable
+from gateway.spool.queries import QUERIES, STEPS, check_version
+from gateway.spool.rows import find_backends
+
+T = TypeVar("T")
+
+SHARD = "0"
+"""The directory below the spool's in which everything stands."""
+DATABASE = "spool.db"
+
+
+class ReadOnlySpool:
+    """A view of a spool that needs no lock: for command-line tools while the gateway runs, or while it is down.
+
+    Each method sees one consistent state. Opening raises SpoolUnusable when there is no spool or when another version
+    wrote it.
+    """
+
+    def __init__(self, directory: Path, disk: Disk | None = None) -> None:
+        path = directory / SHARD / DATABASE
+        if not path.is_file():
+            raise SpoolUnusable(f"there is no spool in {directory}")
+        try:
+            self._connection = (disk or Disk()).connect(path, True)
+            version = check_version(self._connection, str(directory))
+        except sqlite3.Error as error:
+            raise SpoolUnusable(f"spool {directory} cannot be read: {error}") from error
+        if version < len(STEPS):
+            self._connection.close()
+            raise SpoolUnusable(f"spool {directory} has format {version}: the gateway updates it when it starts")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool-reader")
+
+    async def story(self, id: str) -> Story | None:
+        """All that is stored of one message; None when nothing is. Raises `codec.Unreadable` on a damaged row."""
+        return await self._read(lambda connection: _read_story(connection, id))
+
+    async def queue(self, limit: int) -> Sequence[QueueEntry]:
+        """Up to `limit` transfers, held ones too, in order of when they are due."""
+        return await self._read(lambda connection: _list_queue(connection, limit))
+
+    async def counts(self) -> dict[str, int]:
+        """How many transfers wait or are being sent, by backend; held ones are not counted."""
+        return await self._read(lambda connection: dict(connection.execute(QUERIES["count_backends"])))
+
+    async def next_due(self, skip: Collection[str] = ()) -> float | None:
+        """When the earliest transfer to a backend not in `skip` is due or its lease ends; None when none waits."""
+        return await self._read(lambda connection: _find_next(connection, skip))
+
+    async def close(self) -> None:
+        """End the reading thread."""
+        await asyncio.to_thread(self._thread.shutdown)
+        self._connection.close()
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read_at_once, work)
+
+    def _read_at_once(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Several statements that see the same state."""
+        self._connection.execute("BEGIN")
+        try:
+            return work(self._connection)
+        finally:
+            self._connection.execute("ROLLBACK")
+
+
+def _read_story(connection: sqlite3.Connection, id: str) -> Story | None:
+    found = connection.execute(QUERIES["read_trace"], (codec.as_text(id),)).fetchone()
+    if found is None:
+        return None
+    n, body = found
+    state = connection.execute(QUERIES["read_message_state"], (n,)).fetchone()
+    rows = [codec.ATTEMPT.unpack(row) for (row,) in connection.execute(QUERIES["read_attempts"], (n,))]
+    rows.sort(key=lambda row: row[0].started)
+    return Story(
+        trace=codec.TRACE.unpack(body),
+        endings=tuple(ending for _, endings in rows for ending in endings),
+        waiting=tuple(codec.unpack_transfer(*row) for row in connection.execute(QUERIES["read_transfers"], (n,))),
+        attempts=tuple(attempt for attempt, _ in rows),
+        content_kept=state is not None,
+        held=bool(state and state[0]),
+    )
+
+
+def _list_queue(connection: sqlite3.Connection, limit: int) -> list[QueueEntry]:
+    rows = [
+        row
+        for backend in find_backends(connection)
+        for row in connection.execute(QUERIES["list_queue"], (backend, limit))
+    ]
+    return [_read_entry(row) for row in heapq.nsmallest(limit, rows, key=lambda row: float(row[0]))]
+
+
+def _read_entry(row: Sequence[Any]) -> QueueEntry:
+    due, attempts, warned, rcpts, body, leased, held, last_reply, reason, size = row
+    transfer = codec.unpack_transfer(due, attempts, warned, rcpts, body)
+    return QueueEntry(
+        transfer_id=transfer.id,
+        message_id=transfer.message_id,
+        backend=transfer.backend,
+        mail_from=str(transfer.mail_from or ""),
+        rcpts=tuple(str(rcpt.mailbox) for rcpt in transfer.rcpts),
+        size=size,
+        created=transfer.created,
+        due=due,
+        attempts=attempts,
+        last_reply=reason if held and reason else last_reply,
+        claimed=bool(leased),
+        held=bool(held),
+    )
+
+
+def _find_next(connection: sqlite3.Connection, skip: Collection[str]) -> float | None:
+    wakes = (
+        connection.execute(QUERIES["first_wake"], (backend,)).fetchone()[0]
+        for backend in find_backends(connection, skip)
+    )
+    return min((wake for wake in wakes if wake is not None), default=None)

@@ -1,0 +1,264 @@
+"""What each write does to the tables. Every function runs inside a transaction that its caller holds."""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gateway.model.delivery import Claim, Final, Intake, Settlement, Transfer
+from gateway.model.message import Content, Evidence, Message
+from gateway.spool import codec
+from gateway.spool.content import ContentStore
+from gateway.spool.queries import QUERIES
+
+_MOST_CLAIMED_OCTETS = 16_777_216
+"""Content that one `claim` brings into memory at most, but for its first transfer."""
+_PURGED_AT_ONCE = 400
+_FREE_PAGES_KEPT = 4096
+"""Freed pages are used again: only what goes beyond this many is given back to the file system."""
+_PAGES_FREED_AT_ONCE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long content and traces are kept, in seconds."""
+
+    delivered_seconds: float = 0.0
+    """Content of a message all of whose recipients were delivered."""
+    failed_seconds: float = 604_800.0
+    """Content of a message with a recipient that ended otherwise."""
+    trace_seconds: float = 2_592_000.0
+    """Traces and attempts, counted from reception; never less than the content."""
+
+
+class _Claimed(NamedTuple):
+    """A claim that still stands: its rows and the state of its message."""
+
+    n: int
+    message: int
+    failed: int
+    path: str | None
+    needed: int
+    """Another transfer waits, or an admin is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The writes of one shard."""
+
+    store: ContentStore
+    retention: Retention
+    lease: float
+    """Seconds for which a transfer stored as claimed belongs to its committer."""
+
+    def put(self, connection: sqlite3.Connection, intake: Intake, now: float) -> None:
+        """One reception."""
+        trace, message = intake.trace, intake.message
+        row = (trace.id, trace.received, codec.pack_trace(trace))
+        n = connection.execute(QUERIES["insert_trace"], row).lastrowid
+        if message is None:
+            return
+        if n is None:
+            raise RuntimeError("SQLite gave a row no number")
+        self._put_message(connection, n, intake, message, now)
+        for transfer in intake.transfers:
+            self._put_transfer(connection, n, transfer, intake, now)
+
+    def _put_message(
+        self, connection: sqlite3.Connection, n: int, intake: Intake, message: Message, now: float
+    ) -> None:
+        content = message.content
+        traced = message.evidence == intake.trace.evidence
+        waits = intake.held or intake.transfers
+        row = (
+            n,
+            content.size,
+            content.sha256,
+            content.leading_dot,
+            content.eight_bit,
+            codec.SPANS.pack(message.dropped),
+            None if traced else codec.EVIDENCE.pack(message.evidence),
+            intake.held,
+            None if waits else now + self.retention.failed_seconds,
+            self.store.name_of(content),
+            content.data,
+        )
+        connection.execute(QUERIES["insert_message"], row)
+
+    def _put_transfer(
+        self, connection: sqlite3.Connection, n: int, transfer: Transfer, intake: Intake, now: float
+    ) -> None:
+        claimed = intake.claimed and not intake.held
+        wake = None if intake.held else now + self.lease if claimed else transfer.due
+        row = (
+            n,
+            transfer.id,
+            transfer.backend,
+            wake,
+            transfer.due,
+            claimed,
+            int(claimed),
+            transfer.attempts,
+            transfer.delay_warned,
+            codec.RECIPIENTS.pack(transfer.rcpts),
+            codec.pack_transfer(transfer),
+        )
+        connection.execute(QUERIES["insert_transfer"], row)
+
+    def claim(
+        self, connection: sqlite3.Connection, skip: Collection[str], limit: int, now: float, lease: float
+    ) -> list[Claim]:
+        """Lease due transfers: the oldest of each backend in turn, so that one backend's heap hides no other's mail."""
+        claims: list[Claim] = []
+        octets = 0
+        for n in find_due(connection, skip, limit, now):
+            if octets > _MOST_CLAIMED_OCTETS:
+                break
+            try:
+                claim = self._read_claim(connection, n)
+            except codec.Unreadable as error:
+                # One bad row must not stop the queue: it waits for an admin.
+                self._hold(connection, n, f"unreadable row: {error}")
+                continue
+            connection.execute(QUERIES["lease_transfer"], (now + lease, n))
+            claims.append(claim)
+            octets += len(claim.message.content.data or b"")
+        return claims
+
+    def _read_claim(self, connection: sqlite3.Connection, n: int) -> Claim:
+        row = connection.execute(QUERIES["read_claim"], (n,)).fetchone()
+        (
+            epoch,
+            due,
+            attempts,
+            warned,
+            rcpts,
+            body,
+            size,
+            sha256,
+            dot,
+            eight_bit,
+            dropped,
+            evidence,
+            trace,
+            path,
+            data,
+        ) = row
+        transfer = codec.unpack_transfer(due, attempts, warned, rcpts, body)
+        content = Content(size, sha256, bool(dot), bool(eight_bit), data, self.store.path_of(path))
+        message = Message(content, _read_evidence(evidence, trace), codec.SPANS.unpack(dropped))
+        return Claim(transfer, message, epoch + 1)
+
+    def release(self, connection: sqlite3.Connection, claim: Claim, due: float) -> None:
+        """Give a claim back."""
+        found = _find_claimed(connection, claim.transfer.message_id, claim.transfer.id, claim.epoch)
+        if found is not None:
+            connection.execute(QUERIES["release_transfer"], {"n": found.n, "due": due})
+
+    def hold(self, connection: sqlite3.Connection, claim: Claim, reason: str) -> None:
+        """Keep a claimed transfer back."""
+        found = _find_claimed(connection, claim.transfer.message_id, claim.transfer.id, claim.epoch)
+        if found is not None:
+            self._hold(connection, found.n, reason)
+
+    def _hold(self, connection: sqlite3.Connection, n: int, reason: str) -> None:
+        connection.execute(QUERIES["hold_transfer"], (n,))
+        connection.execute(QUERIES["hold_message"], (codec.as_text(reason), n))
+
+    def settle(
+        self, connection: sqlite3.Connection, settlement: Settlement, now: float
+    ) -> tuple[bool, tuple[str, ...]]:
+        """One attempt: whether the claim still stood, and the content files that no row names any more."""
+        found = _find_claimed(connection, settlement.message_id, settlement.transfer_id, settlement.epoch)
+        if found is None:
+            return False, ()
+        body = codec.ATTEMPT.pack((settlement.attempt, settlement.endings))
+        row = (found.message, settlement.transfer_id, settlement.epoch, body)
+        connection.execute(QUERIES["insert_attempt"], row)
+        failed = any(ending.state is not Final.DELIVERED for ending in settlement.endings)
+        if failed and not found.failed:
+            connection.execute(QUERIES["mark_failed"], (found.message,))
+        if settlement.dsn is not None:
+            self.put(connection, settlement.dsn, now)
+        if settlement.remaining:
+            self._defer(connection, found.n, settlement, now)
+            return True, ()
+        connection.execute(QUERIES["delete_transfer"], (found.n,))
+        if found.needed:
+            return True, ()
+        return True, self._finish_message(connection, found, failed or bool(found.failed), now)
+
+    def _defer(self, connection: sqlite3.Connection, n: int, settlement: Settlement, now: float) -> None:
+        values = {
+            "n": n,
+            "due": now if settlement.due is None else settlement.due,
+            "delay_warned": settlement.delay_warned,
+            "last_reply": _last_reply(settlement),
+            "rcpts": codec.RECIPIENTS.pack(settlement.remaining),
+        }
+        connection.execute(QUERIES["defer_transfer"], values)
+
+    def _finish_message(
+        self, connection: sqlite3.Connection, found: _Claimed, failed: bool, now: float
+    ) -> tuple[str, ...]:
+        """No transfer needs the content any more and no admin is asked for: free it, or set its time."""
+        seconds = self.retention.failed_seconds if failed else self.retention.delivered_seconds
+        if seconds > 0:
+            connection.execute(QUERIES["keep_message"], (now + seconds, found.message))
+            return ()
+        connection.execute(QUERIES["delete_message"], (found.message,))
+        return (found.path,) if found.path else ()
+
+    def purge(self, connection: sqlite3.Connection, now: float) -> tuple[int, tuple[str, ...]]:
+        """Remove what retention no longer asks for: how many rows went, and the files that no row names any more."""
+        stale = connection.execute(QUERIES["stale_messages"], (now, _PURGED_AT_ONCE)).fetchall()
+        connection.executemany(QUERIES["delete_message"], ((n,) for n, _ in stale))
+        before = now - self.retention.trace_seconds
+        traces = connection.execute(QUERIES["stale_traces"], (before, _PURGED_AT_ONCE)).fetchall()
+        connection.executemany(QUERIES["delete_attempts"], traces)
+        connection.executemany(QUERIES["delete_trace"], traces)
+        free = connection.execute("PRAGMA freelist_count").fetchone()[0] - _FREE_PAGES_KEPT
+        if free > 0:
+            connection.execute(f"PRAGMA incremental_vacuum({min(free, _PAGES_FREED_AT_ONCE)})").fetchall()
+        return len(stale) + len(traces), tuple(path for _, path in stale if path)
+
+
+def find_backends(connection: sqlite3.Connection, skip: Collection[str] = ()) -> list[str]:
+    """Backends that have transfers, by one index seek each however many those are."""
+    return [name for (name,) in connection.execute(QUERIES["backends"]) if name not in skip]
+
+
+def find_due(connection: sqlite3.Connection, skip: Collection[str], limit: int, now: float) -> Iterable[int]:
+    """Due transfers: the oldest of each backend, then the second of each, and so on."""
+    ranked: list[tuple[int, float, int]] = []
+    for backend in find_backends(connection, skip):
+        rows = connection.execute(QUERIES["due_transfers"], (backend, now, limit))
+        ranked.extend((rank, wake, n) for rank, (wake, n) in enumerate(rows))
+    return [n for _, _, n in heapq.nsmallest(limit, ranked)]
+
+
+def _find_claimed(connection: sqlite3.Connection, message_id: str, transfer_id: str, epoch: int) -> _Claimed | None:
+    """The rows of a claim; None when it does not stand any more."""
+    row = connection.execute(QUERIES["find_claimed"], (message_id, transfer_id, epoch)).fetchone()
+    return _Claimed(*row) if row else None
+
+
+def _read_evidence(own: bytes | None, trace: bytes) -> Evidence:
+    if own is not None:
+        return codec.EVIDENCE.unpack(own)
+    evidence = codec.TRACED_EVIDENCE.unpack(trace).evidence
+    if evidence is None:
+        raise codec.Unreadable("neither message nor trace has evidence")
+    return evidence
+
+
+def _last_reply(settlement: Settlement) -> str:
+    """What the queue shows: the reply given for a recipient that is tried again."""
+    remaining = set(settlement.remaining)
+    for outcome in settlement.attempt.outcomes:
+        if outcome.rcpt in remaining:
+            return codec.as_text(str(outcome.reply))
+    return ""

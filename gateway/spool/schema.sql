@@ -1,0 +1,61 @@
+-- The spool's tables, as steps: a spool of an older version is brought up to date by the steps that it lacks.
+-- Columns that queries need stand alone; everything else of a noun is in `body`, written by codec.py.
+-- Times are epoch seconds.
+
+-- version: 1
+
+-- Every message that was judged, also those refused.
+CREATE TABLE trace (
+    n        INTEGER PRIMARY KEY,
+    id       TEXT NOT NULL UNIQUE,
+    received REAL NOT NULL,
+    body     BLOB NOT NULL
+);
+CREATE INDEX trace_received ON trace (received);
+
+-- Content that is kept. A row goes when its content may go; n is the trace's.
+CREATE TABLE message (
+    n           INTEGER PRIMARY KEY,
+    size        INTEGER NOT NULL,
+    sha256      BLOB NOT NULL,
+    leading_dot INTEGER NOT NULL,
+    eight_bit   INTEGER NOT NULL,
+    dropped     BLOB NOT NULL,
+    evidence    BLOB,              -- NULL: the trace has the same
+    held        INTEGER NOT NULL,  -- kept until an admin decides
+    reason      TEXT NOT NULL,     -- why it is held
+    failed      INTEGER NOT NULL,  -- some recipient ended other than delivered
+    kept_until  REAL,              -- NULL while a transfer remains or it is held
+    path        TEXT,              -- file name below content/, NULL when the octets are in `data`
+    data        BLOB               -- last: the columns above are read without it
+);
+CREATE INDEX message_kept_until ON message (kept_until) WHERE kept_until IS NOT NULL;
+CREATE INDEX message_path ON message (path) WHERE path IS NOT NULL;
+
+-- What is still to be sent. A row goes with its last recipient.
+CREATE TABLE transfer (
+    n            INTEGER PRIMARY KEY,
+    message      INTEGER NOT NULL,
+    id           TEXT NOT NULL,
+    backend      TEXT NOT NULL,
+    wake         REAL,              -- when it may be claimed: `due`, or the end of its lease; NULL when held
+    due          REAL NOT NULL,
+    leased       INTEGER NOT NULL,
+    epoch        INTEGER NOT NULL,  -- grows with each claim and never goes back
+    attempts     INTEGER NOT NULL,
+    delay_warned INTEGER NOT NULL,
+    last_reply   TEXT NOT NULL,
+    rcpts        BLOB NOT NULL,
+    body         BLOB NOT NULL
+);
+CREATE UNIQUE INDEX transfer_id ON transfer (message, id);
+CREATE INDEX transfer_wake ON transfer (backend, wake);
+
+-- Attempts, each with the final states that it brought.
+CREATE TABLE attempt (
+    message     INTEGER NOT NULL,
+    transfer_id TEXT NOT NULL,
+    epoch       INTEGER NOT NULL,
+    body        BLOB NOT NULL,
+    PRIMARY KEY (message, transfer_id, epoch)
+) WITHOUT ROWID;

@@ -1,0 +1,196 @@
+"""The embedded spool: one directory, one owner, one writing thread."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Collection, Sequence
+from functools import partial
+from pathlib import Path
+
+from gateway.model.delivery import Claim, Intake, QueueEntry, Settlement, Story
+from gateway.model.message import Content
+from gateway.ports import Clock, ContentWriter, SpoolFull
+from gateway.spool.content import ContentStore
+from gateway.spool.disk import Disk, SpoolUnusable, lock_shard, make_shard, sync_directory
+from gateway.spool.queries import QUERIES, migrate
+from gateway.spool.reader import DATABASE, SHARD, ReadOnlySpool
+from gateway.spool.rows import Retention, Rows
+from gateway.spool.writer import Writer
+
+RESERVE = 33_554_432
+"""Octets of disk that receptions leave free, so that outcomes can still be written when the disk is full."""
+
+
+class SqliteSpool:
+    """`ports.Spool` on SQLite. Made by `open`."""
+
+    def __init__(self, clock: Clock, lock: int, store: ContentStore, rows: Rows, writer: Writer, reader: ReadOnlySpool):
+        self._clock = clock
+        self._lock = lock
+        self._store = store
+        self._rows = rows
+        self._writer = writer
+        self._reader = reader
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls,
+        directory: Path,
+        clock: Clock,
+        lease: float = 900.0,
+        retention: Retention | None = None,
+        reserve: int = RESERVE,
+        disk: Disk | None = None,
+    ) -> SqliteSpool:
+        """Own the spool in `directory`, made if absent, and put it in order after a crash.
+
+        Transfers that a dead process had claimed are due at once; content files that no row names are removed.
+        `lease` is in seconds, `reserve` in octets. Raises SpoolUnusable: owned by another process, on a network file
+        system, written by a newer version, or not readable.
+        """
+        disk = disk or Disk()
+        path = await asyncio.to_thread(make_shard, directory, SHARD, disk)
+        lock = lock_shard(path)
+        try:
+            connection = await asyncio.to_thread(_open_database, path / DATABASE, clock.now(), disk)
+            try:
+                store = ContentStore(path / "content", disk, reserve, clock.new_id)
+                named = {name for (name,) in connection.execute(QUERIES["content_paths"])}
+                await asyncio.to_thread(store.sweep, named)
+                reader = ReadOnlySpool(directory, disk)
+            except BaseException:
+                connection.close()
+                raise
+        except BaseException:
+            os.close(lock)
+            raise
+        rows = Rows(store, retention or Retention(), lease)
+        return cls(clock, lock, store, rows, Writer(connection), reader)
+
+    async def commit(self, intake: Intake) -> None:
+        """Store a reception. When it is not `durable` this returns at once, and a failure only counts in `unwritten`.
+
+        Raises SpoolFull, and then nothing is kept, a content file neither.
+        """
+        if not intake.durable:
+            await self._writer.post(partial(self._put, intake))
+            return
+        content = intake.message.content if intake.message else None
+        name = self._store.name_of(content) if content else None
+        if name is not None:
+            self._store.unowned.discard(name)
+        octets = len(content.data) if content and content.data else 0
+        try:
+            await self._writer.run(partial(self._put, intake), octets=octets)
+        except Exception:
+            if name is not None:
+                self._store.remove((name,))
+            raise
+
+    def _put(self, intake: Intake, connection: sqlite3.Connection) -> None:
+        if self._store.disk.free(self._store.directory) < self._store.reserve:
+            raise SpoolFull("the disk is almost full")
+        self._rows.put(connection, intake, self._clock.now())
+
+    @property
+    def unwritten(self) -> int:
+        """Receptions committed as not durable that could not be written."""
+        return self._writer.unwritten
+
+    def open_content(self) -> ContentWriter:
+        """A place for content above the in-memory limit."""
+        return self._store.create()
+
+    def read_content(self, content: Content) -> AsyncIterator[bytes]:
+        """The octets in chunks of at most 1 MB. Raises ContentAltered when the file is gone."""
+        return self._store.read(content)
+
+    async def claim(self, skip: Collection[str], limit: int, now: float, lease: float) -> Sequence[Claim]:
+        """Take due transfers. A claim need not reach the disk: after a power cut nobody is left who holds it."""
+        names = frozenset(skip)
+        return await self._writer.run(
+            lambda connection: self._rows.claim(connection, names, limit, now, lease), durable=False
+        )
+
+    async def release(self, claim: Claim, due: float) -> None:
+        """Give a claim back unused. A stale one is ignored."""
+        await self._writer.run(lambda connection: self._rows.release(connection, claim, due), durable=False)
+
+    async def settle(self, settlement: Settlement) -> bool:
+        """Write an attempt's outcome. False when the claim was lost. Raises SpoolFull; then it can be tried again."""
+        now = self._clock.now()
+        done, _ = await self._writer.run(
+            lambda connection: self._rows.settle(connection, settlement, now),
+            settled=lambda result: self._store.remove(result[1]),
+        )
+        return done
+
+    async def hold(self, claim: Claim, reason: str) -> None:
+        """Keep the claimed transfer back until an admin decides. A stale claim is ignored."""
+        await self._writer.run(lambda connection: self._rows.hold(connection, claim, reason))
+
+    async def next_due(self, skip: Collection[str] = ()) -> float | None:
+        """When the earliest transfer is due or a lease ends, but for backends in `skip`; None when none waits."""
+        return await self._reader.next_due(skip)
+
+    async def story(self, id: str) -> Story | None:
+        """All that is stored of one message."""
+        return await self._reader.story(id)
+
+    async def queue(self, limit: int) -> Sequence[QueueEntry]:
+        """Up to `limit` transfers in order of when they are due."""
+        return await self._reader.queue(limit)
+
+    async def counts(self) -> dict[str, int]:
+        """How many transfers wait, by backend."""
+        return await self._reader.counts()
+
+    async def purge(self, now: float) -> int:
+        """Remove what retention no longer asks for, a bounded number at a time; returns how many rows went."""
+        count, _ = await self._writer.run(
+            lambda connection: self._rows.purge(connection, now),
+            settled=lambda result: self._store.remove(result[1]),
+        )
+        return count
+
+    async def close(self) -> None:
+        """Write what waits, then give the directory up."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._reader.close()
+        await self._writer.close()
+        await self._store.close()
+        os.close(self._lock)
+
+
+def _open_database(path: Path, now: float, disk: Disk) -> sqlite3.Connection:
+    """The writing connection, its tables up to date, leases of a dead process ended. Raises SpoolUnusable."""
+    try:
+        connection = disk.connect(path, False)
+    except sqlite3.Error as error:
+        raise SpoolUnusable(f"spool {path.parent}: {error}") from error
+    try:
+        # Only an empty file takes these two, and only before the first table.
+        connection.execute("PRAGMA page_size = 8192")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+            raise SpoolUnusable(f"spool {path.parent}: its file system cannot hold a write-ahead log")
+        # FULL is per connection: each commit is on stable storage when it returns.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute("PRAGMA cache_size = -32768")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        migrate(connection, str(path.parent))
+        connection.execute(QUERIES["recover_leases"], {"now": now})
+        sync_directory(path.parent, disk)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, (sqlite3.Error, OSError)):
+            raise SpoolUnusable(f"spool {path.parent}: {error}") from error
+        raise
+    return connection

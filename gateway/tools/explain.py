@@ -1,0 +1,290 @@
+"""All that is known of one message: for people as a story with its evidence, for programs as JSON.
+
+In: a `Story` from the spool and what was found on checking it. Out: rich renderables, or plain JSON values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from rich.console import Group
+from rich.text import Text
+
+from gateway.authentication.lookup import NeedAnswers, Window
+from gateway.model.delivery import Attempt, Outcome, Story, Trace
+from gateway.model.envelope import Envelope
+from gateway.model.ingress import InternalIngress, Tls
+from gateway.plan.judgement import Bench, judge
+from gateway.tools.narrative import clean, narrate
+from gateway.tools.results import Json, decision_json, lookup_json, results_json, routes_json, safe_json, spf_json
+
+
+class ContentState(StrEnum):
+    """What became of the octets received."""
+
+    IDENTICAL = "identical"
+    """Kept, and they hash to what was received."""
+    PURGED = "purged"
+    ALTERED = "altered"
+    """Kept, and they do not: an alarm (promise P2)."""
+
+
+class Replayed(StrEnum):
+    """What the stored evidence is judged to be now."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found when the story was told."""
+
+    content: ContentState
+    replayed: Replayed
+
+
+async def check_content(trace: Trace, octets: AsyncIterable[bytes] | None) -> ContentState:
+    """Hash what is kept; `octets` is None when nothing is."""
+    if octets is None or trace.content is None:
+        return ContentState.PURGED
+    found = hashlib.sha256()
+    async for chunk in octets:
+        found.update(chunk)
+    return ContentState.IDENTICAL if found.digest() == trace.content.sha256 else ContentState.ALTERED
+
+
+def replay(trace: Trace, bench: Bench) -> Replayed:
+    """Judge the stored evidence again, with the DNS answers of then and the rules of now (promise P4).
+
+    What an invariant refused, such as an unknown recipient, rests on no verdict that could come out otherwise.
+    """
+    ingress = trace.edge or trace.internal
+    if trace.authentication is None or trace.evidence is None or ingress is None:
+        return Replayed.SAME
+    known = {lookup.question: lookup.answer for lookup in trace.lookups}
+    window = Window(known.get)
+    try:
+        judgement = judge(ingress, trace.envelope, trace.evidence, window, trace.received, bench)
+    except NeedAnswers:
+        return Replayed.DIFFERENT
+    then, now = trace.decision, judgement.decision
+    same = (
+        not window.pending
+        and judgement.authentication == trace.authentication
+        and (now.action, now.rule, now.disposition, now.grounds)
+        == (then.action, then.rule, then.disposition, then.grounds)
+        and str(now.reply) == str(then.reply).removesuffix(f" ({trace.id})")
+    )
+    return Replayed.SAME if same else Replayed.DIFFERENT
+
+
+def story_json(story: Story, checked: Checked) -> dict[str, Json]:
+    """Everything stored, as `waypost explain --json` prints it. Times are epoch seconds."""
+    trace = story.trace
+    authentication = trace.authentication
+    helo = spf_json(authentication.spf_helo) if authentication else None
+    tree: dict[str, Json] = {
+        "id": trace.id,
+        "received": trace.received,
+        "ingress": _ingress_json(trace),
+        "envelope": _envelope_json(trace.envelope),
+        "evidence": _evidence_json(trace),
+        "dns": [lookup_json(lookup) for lookup in trace.lookups],
+        "results": {**results_json(trace), "spf_helo": helo},
+        "decision": decision_json(trace.decision, trace.id),
+        "routes": routes_json(trace),
+        "added": list(trace.added),
+        "removed": [{"start": span.start, "end": span.end} for span in trace.dropped],
+        "attempts": [_attempt_json(attempt) for attempt in story.attempts],
+        "recipients": [{"rcpt": rcpt, "state": state, "reply": reply} for rcpt, state, reply in _states(story)],
+        "held": story.held,
+        "content": checked.content.value,
+        "replayed": checked.replayed.value,
+    }
+    return safe_json(tree)
+
+
+def _ingress_json(trace: Trace) -> dict[str, Json]:
+    ingress = trace.edge or trace.internal
+    if ingress is None:
+        return {}
+    inside = isinstance(ingress, InternalIngress)
+    return {
+        "edge": not inside,
+        "client": ingress.client,
+        "source": None if isinstance(ingress, InternalIngress) else ingress.source.value,
+        "reason": None if isinstance(ingress, InternalIngress) else ingress.reason or None,
+        "trusted_by": ingress.trusted_by if isinstance(ingress, InternalIngress) else None,
+        "login": (ingress.login or None) if isinstance(ingress, InternalIngress) else None,
+        "peer": ingress.peer,
+        "helo": ingress.helo or None,
+        "rdns": ingress.rdns or None,
+        "listener": ingress.listener,
+        "esmtp": ingress.esmtp,
+        "tls": _tls_json(ingress.tls),
+    }
+
+
+def _tls_json(tls: Tls | None) -> Json:
+    return asdict(tls) if tls else None
+
+
+def _envelope_json(envelope: Envelope) -> dict[str, Json]:
+    return {
+        "mail_from": str(envelope.mail_from) if envelope.mail_from else None,
+        "rcpts": [
+            {"rcpt": str(one.mailbox), "notify": [word.value for word in one.notify], "orcpt": one.orcpt or None}
+            for one in envelope.rcpts
+        ],
+        "body": envelope.body.value,
+        "smtputf8": envelope.smtputf8,
+        "ret": envelope.ret.value if envelope.ret else None,
+        "envid": envelope.envid or None,
+    }
+
+
+def _evidence_json(trace: Trace) -> Json:
+    if trace.evidence is None:
+        return None
+    return {
+        "size": trace.evidence.size,
+        "sha256": trace.content.sha256.hex() if trace.content else None,
+        "header": trace.evidence.header.decode("utf-8", "backslashreplace"),
+        "digests": [
+            {
+                "canonicalisation": one.canonicalisation,
+                "length": one.length,
+                "sha256": one.digest.hex(),
+                "octets": one.octets,
+            }
+            for one in trace.evidence.digests
+        ],
+    }
+
+
+def _attempt_json(attempt: Attempt) -> dict[str, Json]:
+    return {
+        "transfer": attempt.transfer_id,
+        "backend": attempt.backend,
+        "started": attempt.started,
+        "ended": attempt.ended,
+        "outcomes": [_outcome_json(outcome) for outcome in attempt.outcomes],
+    }
+
+
+def _outcome_json(outcome: Outcome) -> dict[str, Json]:
+    return {
+        "rcpt": str(outcome.rcpt.mailbox),
+        "kind": outcome.kind.value,
+        "host": outcome.remote_mta or None,
+        "address": outcome.remote_address or None,
+        "tls": _tls_json(outcome.tls),
+        "certificate": outcome.certificate or None,
+        "reply": str(outcome.reply),
+        "scope": outcome.scope.value,
+        "ambiguous": outcome.ambiguous,
+    }
+
+
+def _states(story: Story) -> Iterator[tuple[str, str, str | None]]:
+    """Each recipient, its state and the reply that put it there; in the end exactly one final state (promise P1)."""
+    ended = {str(ending.rcpt.mailbox): (ending.state.value, str(ending.reply)) for ending in story.endings}
+    waiting = {str(rcpt.mailbox) for transfer in story.waiting for rcpt in transfer.rcpts}
+    for one in story.trace.envelope.rcpts:
+        rcpt = str(one.mailbox)
+        if rcpt in ended:
+            yield rcpt, *ended[rcpt]
+        elif story.held:
+            yield rcpt, "held", None
+        elif rcpt in waiting:
+            yield rcpt, "waiting", None
+        elif story.trace.routes:
+            yield rcpt, "unknown", None
+        else:
+            yield rcpt, "refused", str(story.trace.decision.reply)
+
+
+def render_story(story: Story, checked: Checked) -> Group:
+    """The story for people."""
+    trace = story.trace
+    parts: list[Text] = [Text(f"Message {clean(trace.id)}, received {show_time(trace.received)}", "bold"), Text()]
+    parts += [Text(sentence) for sentence in narrate(trace)]
+    parts += render_section(
+        "Recipients", (f"{rcpt}: {state}{_reply_note(reply)}" for rcpt, state, reply in _states(story))
+    )
+    parts += render_section("Routes", (f"{rcpt} -> {backend}" for rcpt, backend in trace.routes))
+    parts += render_section("Attempts", _attempt_lines(story))
+    parts += render_evidence(trace)
+    parts += render_section("Checked now", _checked_lines(trace, checked))
+    return Group(*parts)
+
+
+def render_evidence(trace: Trace) -> list[Text]:
+    """What the decision rests on: rules, DNS, and the fields put above."""
+    hits = ((hit, "") for hit in trace.decision.considered)
+    shadow = ((hit, " (shadow)") for hit in trace.decision.shadow)
+    rules = (
+        f"{'matched' if hit.matched else 'no     '}  {hit.rule} at {hit.stage}{note}" for hit, note in (*hits, *shadow)
+    )
+    dns = (
+        f"{lookup.question.name} {lookup.question.type}: "
+        + (" | ".join(lookup.answer.records) or lookup.answer.status.value)
+        for lookup in trace.lookups
+    )
+    added = (line.strip() if number == 0 else f"  {line.strip()}" for field in trace.added
+             for number, line in enumerate(field.split("\r\n")))  # fmt: skip
+    return [
+        *render_section("Rules considered", rules),
+        *render_section("DNS answers", dns),
+        *render_section("Fields put above", added),
+    ]
+
+
+def render_section(title: str, lines: Iterator[str]) -> list[Text]:
+    """A heading and its lines; nothing at all when there are none."""
+    shown = [Text(f"  {clean(line)}") for line in lines]
+    return [Text(), Text(title, "bold"), *shown] if shown else []
+
+
+def show_time(epoch: float) -> str:
+    """A moment, in UTC."""
+    return datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _reply_note(reply: str | None) -> str:
+    return f" ({reply})" if reply else ""
+
+
+def _attempt_lines(story: Story) -> Iterator[str]:
+    for attempt in story.attempts:
+        seconds = attempt.ended - attempt.started
+        yield f"{show_time(attempt.started)} to {attempt.backend}, {seconds:.1f} s"
+        for outcome in attempt.outcomes:
+            host = f"{outcome.remote_mta or 'no host'} [{outcome.remote_address or '?'}]"
+            tls = f"{outcome.tls.version}, certificate {outcome.certificate or 'unknown'}" if outcome.tls else "no TLS"
+            yield f"  {outcome.rcpt.mailbox}: {outcome.kind} by {host}, {tls}: {outcome.reply}"
+    for transfer in story.waiting:
+        rcpts = ", ".join(str(rcpt.mailbox) for rcpt in transfer.rcpts)
+        yield f"next: {show_time(transfer.due)} to {transfer.backend} for {rcpts}"
+
+
+_CONTENT_SAYS = {
+    ContentState.IDENTICAL: "identical to what was received",
+    ContentState.PURGED: "purged; the evidence is kept",
+    ContentState.ALTERED: "ALTERED: it does not hash to what was received",
+}
+
+
+def _checked_lines(trace: Trace, checked: Checked) -> Iterator[str]:
+    yield f"content: {_CONTENT_SAYS[checked.content]}"
+    if trace.content is not None:
+        yield f"received: {trace.content.size} octets, SHA-256 {trace.content.sha256.hex()}"
+    if trace.dropped:
+        yield f"removed: {len(trace.dropped)} forged Authentication-Results of our own name"
+    says = "the same decision" if checked.replayed is Replayed.SAME else "a different decision: rules or code changed"
+    yield f"replayed: {checked.replayed}, judging the stored evidence again gives {says}"

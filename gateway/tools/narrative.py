@@ -1,0 +1,170 @@
+"""A message's story in plain words: who sent what as whom, what the checks found, and which rule decided.
+
+In: a `Trace`. Out: sentences, free of control characters. No verdict is made here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gateway.model.decision import Action, Decision
+from gateway.model.delivery import Trace
+from gateway.model.envelope import Envelope
+from gateway.model.ingress import ClientSource, EdgeIngress, InternalIngress
+from gateway.model.result import (
+    ArcResult,
+    ArcVerdict,
+    Authentication,
+    DkimResult,
+    DkimVerdict,
+    DmarcResult,
+    DmarcVerdict,
+    SpfIdentity,
+    SpfResult,
+    SpfVerdict,
+)
+
+_PROOFS = {
+    ClientSource.PEER: "the address is that of the TCP connection",
+    ClientSource.PROXY: "the balancer {peer} gave the address in its PROXY header",
+    ClientSource.XCLIENT: "the relay {peer} gave the address by XCLIENT",
+    ClientSource.RECEIVED: "our relay {peer} recorded the address in its Received line",
+}
+_SPF_SAYS = {
+    SpfVerdict.PASS: "lets {client} send",
+    SpfVerdict.FAIL: "does not let {client} send",
+    SpfVerdict.SOFTFAIL: "says {client} is probably none of its senders",
+    SpfVerdict.NEUTRAL: "does not say whether {client} may send",
+    SpfVerdict.NONE: "says nothing about its senders",
+    SpfVerdict.PERMERROR: "has a record that cannot be used",
+    SpfVerdict.TEMPERROR: "could not be asked",
+}
+_GROUNDS = {
+    "own-domain": "the author domain is one of ours",
+    "protected": "the author domain is one that the configuration protects",
+    "direct-spoof": "the author domain signed nothing, and nothing shows a list or forwarder on the way",
+}
+_ACTIONS = {
+    Action.ACCEPT: "accept it",
+    Action.QUARANTINE: "deliver it, marked for the junk folder",
+    Action.HOLD: "keep it here until an admin decides",
+    Action.DEFER: "ask the client to try again later",
+    Action.REJECT: "refuse it",
+    Action.GREYLIST: "ask the client to try again later, as it is unknown here",
+}
+
+
+def clean(text: str) -> str:
+    """The text fit for a terminal: a control character or one that reorders text is written as an escape."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def narrate(trace: Trace) -> list[str]:
+    """The story, a sentence or two for each step, in the order things happened."""
+    told = [_tell_ingress(trace), _tell_envelope(trace.envelope)]
+    if trace.authentication is not None:
+        told += _tell_results(trace, trace.authentication)
+    told += _tell_decision(trace.decision)
+    return [clean(sentence) for sentence in told]
+
+
+def _tell_ingress(trace: Trace) -> str:
+    if trace.internal is not None:
+        return _tell_inside(trace.internal)
+    edge = trace.edge
+    if edge is None:
+        return "Where it came from was not recorded."
+    name = f" ({edge.rdns})" if edge.rdns else ""
+    helo = f'which called itself "{edge.helo}"' if edge.helo else "which gave no name"
+    if edge.client is None:
+        return f"It came through {edge.peer}, {helo}. The true client is unknown: {edge.reason}."
+    return f"It came from {edge.client}{name}, {helo}: {_PROOFS[edge.source].format(peer=edge.peer)}."
+
+
+def _tell_inside(internal: InternalIngress) -> str:
+    login = f", logged in as {internal.login}" if internal.login else ""
+    return (
+        f"It came from {internal.client}{login}, which is trusted ({internal.trusted_by}): it crossed no border here, "
+        "so SPF was no question."
+    )
+
+
+def _tell_envelope(envelope: Envelope) -> str:
+    sender = f"<{envelope.mail_from}>" if envelope.mail_from else "the null sender <>"
+    rcpts = [str(rcpt.mailbox) for rcpt in envelope.rcpts]
+    shown = ", ".join(rcpts[:5]) + (f" and {len(rcpts) - 5} more" if len(rcpts) > 5 else "")
+    return f"The envelope: from {sender} to {shown or 'nobody'}."
+
+
+def _tell_results(trace: Trace, authentication: Authentication) -> Iterator[str]:
+    dmarc = authentication.dmarc
+    if dmarc.domain:
+        yield f"The author, as the header From says, is at {dmarc.domain}: DMARC asks who stands behind that name."
+    yield _tell_spf(authentication.spf, dmarc, trace.edge)
+    if not authentication.dkim:
+        yield "DKIM: it carries no signature."
+    for number, signature in enumerate(authentication.dkim):
+        yield _tell_signature(signature, number < len(dmarc.dkim_aligned) and dmarc.dkim_aligned[number], dmarc)
+    if authentication.arc.result is not ArcVerdict.NONE:
+        yield _tell_arc(authentication.arc)
+    yield from _tell_dmarc(dmarc)
+
+
+def _tell_spf(spf: SpfResult, dmarc: DmarcResult, edge: EdgeIngress | None) -> str:
+    why = f" ({spf.mechanism or spf.reason})" if spf.mechanism or spf.reason else ""
+    if edge is None or edge.client is None or not spf.domain:
+        return f"SPF: {spf.result}{why}."
+    says = _SPF_SAYS[spf.result].format(client=edge.client)
+    name = "the HELO name" if spf.identity is SpfIdentity.HELO else "the envelope's domain"
+    return f"SPF: {spf.domain}, {name}, {says}: {spf.result}{why}.{_alignment(spf, dmarc)}"
+
+
+def _alignment(spf: SpfResult, dmarc: DmarcResult) -> str:
+    if spf.result is not SpfVerdict.PASS or not dmarc.domain:
+        return ""
+    if dmarc.spf_aligned:
+        return f" {spf.domain} is aligned with {dmarc.domain}."
+    return f" But {spf.domain} is not aligned with {dmarc.domain}, so it proves nothing about the author."
+
+
+def _tell_signature(signature: DkimResult, aligned: bool, dmarc: DmarcResult) -> str:
+    who = f"{signature.domain or 'nobody readable'} (selector {signature.selector or '?'})"
+    why = f" ({signature.reason})" if signature.reason else ""
+    told = f"DKIM: the signature of {who}: {signature.result}{why}."
+    if signature.result is not DkimVerdict.PASS or not dmarc.domain:
+        return told
+    return told + f" It is {'' if aligned else 'not '}aligned with {dmarc.domain}."
+
+
+def _tell_arc(arc: ArcResult) -> str:
+    why = f" ({arc.reason})" if arc.reason else ""
+    return f"ARC: {arc.result}{why}, sealed by {', '.join(arc.sealers) or 'nobody readable'}."
+
+
+def _tell_dmarc(dmarc: DmarcResult) -> Iterator[str]:
+    if dmarc.record:
+        yield f'DMARC: the record at {dmarc.policy_domain} is "{dmarc.record}".'
+    why = f" ({dmarc.reason})" if dmarc.reason else ""
+    if dmarc.result is DmarcVerdict.FAIL and dmarc.policy:
+        changed = "" if dmarc.policy is dmarc.published else f", so that p={dmarc.policy} applies"
+        yield (
+            f"DMARC: fail{why}. Neither SPF nor DKIM passed for a domain aligned with {dmarc.domain}; "
+            f"the record asks for p={dmarc.published}{changed}."
+        )
+    elif dmarc.result is DmarcVerdict.PASS:
+        by = [name for name, aligned in (("SPF", dmarc.spf_aligned), ("DKIM", any(dmarc.dkim_aligned))) if aligned]
+        yield f"DMARC: pass{why}, by aligned {' and '.join(by) or 'results'}."
+    else:
+        yield f"DMARC: {dmarc.result}{why}."
+
+
+def _tell_decision(decision: Decision) -> Iterator[str]:
+    for ground in decision.grounds:
+        said = f": {_GROUNDS[ground]}" if ground in _GROUNDS else ""
+        yield f"Ground beyond the published record: {ground}{said}."
+    for override in decision.overrides:
+        yield f"The published policy was not followed ({override.type}): {override.comment}."
+    yield (
+        f'Rule "{decision.rule}" of set "{decision.rule_set}" decided to {_ACTIONS[decision.action]}: '
+        f"{decision.action}, answered `{decision.reply}`."
+    )

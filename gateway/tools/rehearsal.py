@@ -1,0 +1,201 @@
+"""A mail transaction with nobody behind it: the very code that serves port 25, a spool that keeps nothing, no
+delivery. So what `simulate` says is what would happen.
+
+In: envelope, octets, law and a resolver. Out: the trace that the live path would have stored.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import cast
+
+from gateway.mail.header import parse_header
+from gateway.model.address import IPText, Mailbox
+from gateway.model.decision import Stage
+from gateway.model.delivery import Claim, Intake, Outcome, Trace
+from gateway.model.envelope import Body, Envelope, Recipient
+from gateway.model.event import Event
+from gateway.model.ingress import ClientSource
+from gateway.model.reply import Reply
+from gateway.plan.intake import Arrival, refuse
+from gateway.plan.judgement import judge
+from gateway.ports import Connection, ContentWriter, Resolver, Spool
+from gateway.service.authenticator import Authenticator
+from gateway.service.collector import Collector
+from gateway.service.ingress import find_ingress
+from gateway.service.reception import Desk, Law, MxReception
+
+ID = "simulated"
+_CHUNK = 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What a client would hand over."""
+
+    ip: IPText
+    helo: str
+    mail_from: Mailbox | None
+    rcpts: tuple[Mailbox, ...]
+    octets: bytes
+    now: float
+    """Epoch seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What would happen."""
+
+    trace: Trace
+    refused: tuple[tuple[str, Reply], ...]
+    """Recipients refused at RCPT, when others were accepted."""
+
+
+async def rehearse(delivered: Delivered, law: Law, resolver: Resolver) -> Rehearsed:
+    """Run one transaction from EHLO to the answer to the final dot. A message that is refused before its content is
+    judged is judged all the same, so that its results can be shown; the decision stays that refusal."""
+    clock = _Clock(delivered.now)
+    spool = _Forgetful()
+    authenticator = Authenticator(resolver, clock, law.config.dns.budget_seconds)
+    # Reception commits and collects, and asks nothing else of a spool.
+    desk = Desk(clock, cast(Spool, spool), authenticator, _NoDelivery(), _ignore)
+    trace, refused = await _converse(MxReception(desk, lambda: law), spool, delivered, law)
+    if trace.authentication is None:
+        trace = await _judge_anyway(trace, delivered, law, authenticator, spool)
+    return Rehearsed(trace, refused)
+
+
+async def _converse(
+    reception: MxReception, spool: _Forgetful, delivered: Delivered, law: Law
+) -> tuple[Trace, tuple[tuple[str, Reply], ...]]:
+    conversation = reception.connect(_connection(delivered))
+    if isinstance(conversation, Reply):
+        return _refusal(delivered, law, "connection", conversation, Stage.CONNECT), ()
+    conversation.hello(delivered.helo, True, None)
+    reply = await conversation.mail(_envelope(delivered, ()), len(delivered.octets))
+    if not reply.positive:
+        return _refusal(delivered, law, "mail", reply, Stage.MAIL), ()
+    refused = []
+    for mailbox in delivered.rcpts:
+        reply = await conversation.rcpt(Recipient(mailbox))
+        if not reply.positive:
+            refused.append((str(mailbox), reply))
+    if len(refused) < len(delivered.rcpts):
+        reply = await conversation.begin()
+        for start in range(0, len(delivered.octets), _CHUNK):
+            conversation.take(delivered.octets[start : start + _CHUNK])
+        reply = await conversation.finish()
+    if not spool.traces:
+        return _refusal(delivered, law, "internal", reply, Stage.DATA), ()
+    return spool.traces[-1], tuple(refused) if spool.traces[-1].id == ID else ()
+
+
+async def _judge_anyway(
+    trace: Trace, delivered: Delivered, law: Law, authenticator: Authenticator, spool: _Forgetful
+) -> Trace:
+    collector = Collector(cast(Spool, spool), law.config.limits.header_size)
+    collector.take(delivered.octets)
+    if collector.header_too_big:
+        return trace
+    evidence = (await collector.finish()).evidence
+    header = parse_header(evidence.header)
+    ingress = find_ingress(_connection(delivered), delivered.helo, True, None, law.config, header)
+    envelope = _envelope(delivered, delivered.rcpts)
+    check = partial(judge, ingress, envelope, evidence, now=delivered.now, bench=law.bench)
+    judgement, window = await authenticator.run(check)
+    return replace(trace, authentication=judgement.authentication, lookups=window.used)
+
+
+def _refusal(delivered: Delivered, law: Law, rule: str, reply: Reply, stage: Stage) -> Trace:
+    """The trace of a refusal that the live path only answers."""
+    envelope = _envelope(delivered, delivered.rcpts)
+    ingress = find_ingress(_connection(delivered), delivered.helo, True, None, law.config, None)
+    return refuse(Arrival(ID, delivered.now, ingress, envelope, None), rule, reply, stage).trace
+
+
+def _connection(delivered: Delivered) -> Connection:
+    return Connection("simulate", delivered.ip, delivered.ip, ClientSource.PEER)
+
+
+def _envelope(delivered: Delivered, rcpts: Sequence[Mailbox]) -> Envelope:
+    addresses = [*delivered.rcpts, *([delivered.mail_from] if delivered.mail_from else [])]
+    return Envelope(
+        delivered.mail_from,
+        tuple(Recipient(mailbox) for mailbox in rcpts),
+        Body.SEVEN_BIT if delivered.octets.isascii() else Body.EIGHT_BIT,
+        smtputf8=not all(str(address).isascii() for address in addresses),
+    )
+
+
+class _Clock:
+    """The wall clock stands at the moment asked for; waiting for DNS takes real time."""
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+        self._ids = _ids()
+
+    def now(self) -> float:
+        return self._now
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def jitter(self) -> float:
+        return 0.0
+
+    def new_id(self) -> str:
+        return next(self._ids)
+
+
+def _ids() -> Iterator[str]:
+    yield ID
+    number = 1
+    while True:
+        number += 1
+        yield f"{ID}-{number}"
+
+
+class _Forgetful:
+    """Takes receptions and content, and keeps the traces alone."""
+
+    def __init__(self) -> None:
+        self.traces: list[Trace] = []
+
+    async def commit(self, intake: Intake) -> None:
+        self.traces.append(intake.trace)
+
+    def open_content(self) -> ContentWriter:
+        return _Nowhere()
+
+
+class _Nowhere:
+    """Large content has been scanned and hashed when it comes here; nobody reads it again."""
+
+    def write(self, chunk: bytes) -> None:
+        pass
+
+    async def finish(self) -> str:
+        return ""
+
+    def discard(self) -> None:
+        pass
+
+
+class _NoDelivery:
+    """No backend ever has room, so nothing is tried."""
+
+    def has_room(self, backend: str) -> bool:
+        return False
+
+    async def attempt(self, claim: Claim, deadline: float) -> Sequence[Outcome] | None:
+        return None
+
+    def wake(self) -> None:
+        pass
+
+
+def _ignore(event: Event) -> None:
+    """Nobody watches a rehearsal."""

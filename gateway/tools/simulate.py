@@ -1,0 +1,270 @@
+"""`waypost simulate`: judges message files without sending them, one or a batch.
+
+In: cases, and a `Workshop` that can read configurations and answer DNS. Out: JSON results, or text for people.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+from rich.console import Group
+from rich.text import Text
+
+from gateway.config.model import Config
+from gateway.mail.path import mailbox
+from gateway.model.address import IPText, Mailbox, ip_text
+from gateway.ports import Resolver
+from gateway.service.reception import Law
+from gateway.tools.explain import render_evidence, render_section
+from gateway.tools.narrative import clean, narrate
+from gateway.tools.newlines import Newlines, read_lines
+from gateway.tools.rehearsal import Delivered, Rehearsed, rehearse
+from gateway.tools.results import Json, decision_json, results_json, routes_json, safe_json
+
+_HOSTNAME = "waypost.invalid"
+"""Our name where no configuration gives one (RFC 6761 section 6.4)."""
+
+
+_MOST_REMEMBERED = 64
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class CaseError(ValueError):
+    """A case that cannot be judged as it was asked for; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One message and the circumstances to judge it in."""
+
+    file: Path
+    ip: IPText
+    helo: str
+    mail_from: Mailbox | None
+    rcpts: tuple[Mailbox, ...]
+    zone: str | None
+    """Text of the zone that answers DNS; None asks the network."""
+    now: float | None
+    """Epoch seconds; None is the present."""
+    config: Path | None
+    policy: str | None
+    raw: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What a simulation needs of the world."""
+
+    load_config: Callable[[Path], Config]
+    make_law: Callable[[Config], Law]
+    make_resolver: Callable[[Config, str | None], Resolver]
+    """From a configuration and the text of a zone; without a zone it asks the network."""
+    now: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """One case, judged."""
+
+    rehearsed: Rehearsed
+    newlines: Newlines
+
+
+def read_case(options: Mapping[str, object], directory: Path) -> Case:
+    """A case from options by name, as on the command line with `_` for `-`; relative paths start from `directory`.
+
+    Raises CaseError; OSError when the zone cannot be read. Unknown keys are the case's own.
+    """
+    for name in ("file", "ip", "mail_from", "rcpt"):
+        if options.get(name) is None:
+            raise CaseError(f"{name} is missing")
+    address = _text(options, "ip")
+    try:
+        ip = ip_text(address)
+    except ValueError:
+        raise CaseError(f"ip: {address!r} is no IP address") from None
+    rcpt = options["rcpt"]
+    rcpts = rcpt if isinstance(rcpt, list | tuple) else [rcpt]
+    if not rcpts:
+        raise CaseError("rcpt is missing")
+    mail_from = _text(options, "mail_from")
+    literal = f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
+    return Case(
+        file=directory / _text(options, "file"),
+        ip=ip,
+        helo=_text(options, "helo") or literal,
+        mail_from=None if mail_from in ("", "<>") else _mailbox("mail_from", mail_from),
+        rcpts=tuple(_mailbox("rcpt", one) for one in rcpts),
+        zone=_zone(options.get("dns"), directory),
+        now=_number(options.get("now")),
+        config=directory / _text(options, "config") if options.get("config") else None,
+        policy=_text(options, "policy") or None,
+        raw=options.get("raw") is True,
+    )
+
+
+def _text(options: Mapping[str, object], name: str) -> str:
+    value = options.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str | Path):
+        raise CaseError(f"{name}: a string is wanted")
+    return str(value)
+
+
+def _mailbox(name: str, value: object) -> Mailbox:
+    text = value.removeprefix("<").removesuffix(">") if isinstance(value, str) else ""
+    found = mailbox(text)
+    if found is None:
+        raise CaseError(f"{name}: {value!r} is no mail address")
+    return found
+
+
+def _zone(value: object, directory: Path) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        return json.dumps(value)
+    if isinstance(value, str | Path):
+        return (directory / value).read_text("utf-8")
+    raise CaseError("dns: a path or an object is wanted")
+
+
+def _number(value: object) -> float | None:
+    if value is None:
+        return None
+    try:
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            return float(value)
+    except ValueError:
+        pass
+    raise CaseError(f"now: {value!r} is no number of seconds since 1970")
+
+
+async def simulate(case: Case, workshop: Workshop) -> Simulation:
+    """Judge one case. Raises CaseError, OSError, and what the workshop raises for a bad configuration or zone."""
+    octets, newlines = read_lines(case.file.read_bytes(), case.raw)
+    config = workshop.load_config(case.config) if case.config else make_config(case.rcpts)
+    if case.policy:
+        config = config.model_copy(update={"policy": config.policy.model_copy(update={"set": case.policy})})
+    now = workshop.now() if case.now is None else case.now
+    delivered = Delivered(case.ip, case.helo, case.mail_from, case.rcpts, octets, now)
+    rehearsed = await rehearse(delivered, workshop.make_law(config), workshop.make_resolver(config, case.zone))
+    return Simulation(rehearsed, newlines)
+
+
+def make_config(rcpts: Iterable[Mailbox]) -> Config:
+    """What holds without a configuration: the recipients' domains are ours, all on one backend, policy `enforce`."""
+    domains = dict.fromkeys(mailbox.ascii_domain for mailbox in rcpts)
+    try:
+        return Config.model_validate(
+            {
+                "server": {"hostname": _HOSTNAME},
+                "listener": [{"address": "127.0.0.1:25"}],
+                "domain": [{"name": name, "backend": "default"} for name in domains],
+                "backend": {"default": {"hosts": "mx"}},
+            }
+        )
+    except ValidationError:
+        raise CaseError(f"rcpt: {', '.join(domains)} can be no domain of ours") from None
+
+
+def simulation_json(simulation: Simulation) -> dict[str, Json]:
+    """The result; its keys and their order are fixed."""
+    trace = simulation.rehearsed.trace
+    return safe_json(
+        {
+            **results_json(trace),
+            "decision": decision_json(trace.decision, trace.id),
+            "routes": routes_json(trace),
+            "added": list(trace.added),
+            "newlines": simulation.newlines.value,
+        }
+    )
+
+
+def render_simulation(simulation: Simulation) -> Group:
+    """The result for people."""
+    trace = simulation.rehearsed.trace
+    title = f"{trace.decision.action.value}: {str(trace.decision.reply).removesuffix(f' ({trace.id})')}"
+    parts = [Text(clean(title), "bold"), Text()]
+    parts += [Text(sentence) for sentence in narrate(trace)]
+    if simulation.newlines is not Newlines.CRLF:
+        parts += [Text(f"Line ends of the file: {simulation.newlines}.")]
+    refused = (f"{rcpt}: {reply}" for rcpt, reply in simulation.rehearsed.refused)
+    parts += render_section("Recipients refused", refused)
+    parts += render_section("Routes", (f"{rcpt} -> {backend}" for rcpt, backend in trace.routes))
+    parts += render_evidence(trace)
+    return Group(*parts)
+
+
+async def run_batch(
+    lines: Iterable[str], directory: Path, defaults: Mapping[str, object], workshop: Workshop
+) -> AsyncIterator[dict[str, Json]]:
+    """One result for each case line, in order; a case that cannot be judged gives `{index, file, error}`.
+
+    Relative paths in a case start from `directory`; those in `defaults` are the caller's to make absolute.
+    """
+    workshop = _remember(workshop)
+    for index, line in enumerate(line for line in lines if line.strip()):
+        tree: dict[str, Json] = {}
+        try:
+            tree = _parse_line(line)
+            simulation = await simulate(read_case({**defaults, **tree}, directory), workshop)
+        except Exception as error:  # one bad case, whatever is wrong with it, must not end the run
+            yield {**_heading(index, tree, defaults), "error": _describe(error)}
+            continue
+        yield {**_heading(index, tree, defaults), **simulation_json(simulation)}
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+def _remember(workshop: Workshop) -> Workshop:
+    """The same workshop, which makes nothing twice in a row of cases: rules take longer to compile than to ask."""
+    configs: dict[Path, Config] = {}
+    laws: dict[str, Law] = {}
+    resolvers: dict[tuple[str, str | None], Resolver] = {}
+    return Workshop(
+        load_config=lambda path: _once(configs, path, lambda: workshop.load_config(path)),
+        make_law=lambda config: _once(laws, config.model_dump_json(), lambda: workshop.make_law(config)),
+        make_resolver=lambda config, zone: _once(
+            resolvers, (config.dns.model_dump_json(), zone), lambda: workshop.make_resolver(config, zone)
+        ),
+        now=workshop.now,
+    )
+
+
+def _once(made: dict[K, V], key: K, make: Callable[[], V]) -> V:
+    if key not in made:
+        if len(made) >= _MOST_REMEMBERED:
+            made.clear()
+        made[key] = make()
+    return made[key]
+
+
+def _parse_line(line: str) -> dict[str, Json]:
+    try:
+        tree = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise CaseError(f"no JSON: {error}") from None
+    if not isinstance(tree, dict):
+        raise CaseError("a case is a JSON object")
+    return tree
+
+
+def _heading(index: int, tree: dict[str, Json], defaults: Mapping[str, object]) -> dict[str, Json]:
+    file = tree.get("file")
+    if file is None and defaults.get("file") is not None:
+        file = str(defaults["file"])
+    found: dict[str, Json] = {"index": index, "file": file}
+    return {**found, "id": tree["id"]} if "id" in tree else found

@@ -1,0 +1,170 @@
+"""A signer for tests: it signs whatever it is told to, also what no standard allows."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from dkim.canonicalization import CanonicalizationPolicy
+
+from gateway.authentication import arc, dkim
+from gateway.authentication.body import BodyHasher, wanted_digests
+from gateway.authentication.lookup import Window
+from gateway.mail.header import Field, parse_header, split_message
+from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.message import Evidence
+from gateway.model.result import ArcResult, DkimResult
+
+NOW = 1_790_000_000.0
+MESSAGE = (
+    b"From: Ann <ann@src.example>\r\nTo: bob@dst.example\r\nSubject: A  question\r\n about folding\r\n"
+    b"Date: Mon, 2 Nov 2026 10:00:00 +0000\r\n\r\nHello Bob,\r\n\r\nhow  are you? \r\n\r\n\r\n"
+)
+AAR = b"ARC-Authentication-Results: i=%d; gw.example; dmarc=pass\r\n"
+
+
+@functools.cache
+def rsa_key(bits: int = 2048) -> RSAPrivateKey:
+    return generate_private_key(65537, bits)
+
+
+@functools.cache
+def ed25519_key() -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.generate()
+
+
+def p_tag(key: RSAPrivateKey | Ed25519PrivateKey) -> str:
+    """The p= value of a key record."""
+    if isinstance(key, RSAPrivateKey):
+        octets = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    else:
+        octets = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return base64.b64encode(octets).decode()
+
+
+def key_record(key: RSAPrivateKey | Ed25519PrivateKey | None = None, tags: str = "") -> str:
+    """A key record; `tags` such as `t=s;` stand before p=."""
+    key = key or rsa_key()
+    return f"v=DKIM1; k={'rsa' if isinstance(key, RSAPrivateKey) else 'ed25519'}; {tags} p={p_tag(key)}"
+
+
+def zone(*records: str, name: str = "s._domainkey.src.example") -> dict[Question, Answer]:
+    return {Question(name, "TXT"): Answer(Status.FOUND, records)}
+
+
+def window(known: dict[Question, Answer]) -> Window:
+    """A window on DNS where every other name does not exist."""
+    return Window(lambda question: known.get(question, Answer(Status.NXDOMAIN)))
+
+
+def evidence(message: bytes) -> tuple[Evidence, tuple[Field, ...]]:
+    block, start = split_message(message)
+    header = parse_header(block)
+    hasher = BodyHasher(wanted_digests(header))
+    hasher.update(message[start:])
+    return Evidence(block, hasher.digests(), len(message)), header
+
+
+def verify(message: bytes, known: dict[Question, Answer] | None = None, now: float = NOW) -> tuple[DkimResult, ...]:
+    return dkim.verify(*evidence(message), window(zone(key_record()) if known is None else known), now)
+
+
+def validate(message: bytes, known: dict[Question, Answer] | None = None, now: float = NOW) -> ArcResult:
+    return arc.validate(*evidence(message), window(zone(key_record()) if known is None else known), now)
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Makes one signature field."""
+
+    tags: tuple[tuple[str, str | None], ...] = ()
+    """Tags added or replaced; None leaves one out. `b` among them only says where b= stands: else it comes last."""
+    key: RSAPrivateKey | Ed25519PrivateKey | None = None
+    name: str = "DKIM-Signature"
+    fold: str = " "
+    """What stands between tags."""
+    form: str = ""
+    """Canonicalisation where c= does not say it."""
+
+    def sign(self, message: bytes, signed: Sequence[Field] | None = None) -> bytes:
+        """The field with its CRLF; `signed` overrides the fields that h= selects."""
+        header, start = evidence_header(message)
+        tags: dict[str, str | None] = {"v": "1", "a": "rsa-sha256", "c": "relaxed/relaxed", "d": "src.example"}
+        tags |= {"s": "s", "h": "from:to:subject:date", "bh": ""} | dict(self.tags) | {"b": ""}
+        policy = CanonicalizationPolicy.from_c_value((self.form or tags["c"] or "simple/simple").encode())
+        hash = hashlib.sha1 if tags["a"] == "rsa-sha1" else hashlib.sha256
+        if tags["bh"] == "":
+            body = policy.canonicalize_body(message[start:])[: int(tags.get("l") or len(message))]
+            tags["bh"] = base64.b64encode(hash(body).digest()).decode()
+        field = self._write(tags)
+        fields = _select(header, tags["h"] or "") if signed is None else signed
+        pairs = [(item.name.encode(), item.value + b"\r\n") for item in fields]
+        octets = b"".join(b":".join(pair) for pair in policy.canonicalize_headers(pairs))
+        own = field.partition(b":")
+        octets += b":".join(policy.canonicalize_headers([(own[0], own[2])])[0]).rstrip(b"\r\n")
+        tags["b"] = base64.b64encode(self._sign(octets, tags["a"] or "")).decode()
+        return self._write(tags) + b"\r\n"
+
+    def _write(self, tags: dict[str, str | None]) -> bytes:
+        value = f";{self.fold}".join(f"{tag}={value}" for tag, value in tags.items() if value is not None)
+        return f"{self.name}: {value}".encode("utf-8", "surrogateescape")
+
+    def _sign(self, octets: bytes, algorithm: str) -> bytes:
+        key = self.key or rsa_key()
+        if isinstance(key, RSAPrivateKey):
+            return key.sign(octets, PKCS1v15(), SHA1() if algorithm == "rsa-sha1" else SHA256())
+        return key.sign(hashlib.sha256(octets).digest())
+
+
+def sign(message: bytes = MESSAGE, **tags: str | None) -> bytes:
+    """The message with a signature above."""
+    return Signer(tuple(tags.items())).sign(message) + message
+
+
+def seal(
+    message: bytes, instance: int, cv: str | None = None, key: Ed25519PrivateKey | None = None, **tags: str | None
+) -> bytes:
+    """The message with one more ARC set above (RFC 8617 section 5.1); `tags` go to the message signature."""
+    results = AAR % instance
+    common = (("v", None), ("i", str(instance)), ("a", "ed25519-sha256" if key else "rsa-sha256"))
+    signature = Signer((*common, *tags.items()), key, "ARC-Message-Signature").sign(message)
+    above = signature + results + message
+    names = ("arc-authentication-results", "arc-message-signature", "arc-seal")
+    header, _ = evidence_header(above)
+    sets = [[item for item in reversed(header) if item.lower == name] for name in names]
+    covered = [fields[at] for at in range(instance) for fields in sets if at < len(fields)]
+    status = cv or ("none" if instance == 1 else "pass")
+    own = (*common, ("c", None), ("h", None), ("bh", None), ("cv", status))
+    return Signer(own, key, "ARC-Seal", form="relaxed").sign(above, covered) + above
+
+
+def chain(length: int, message: bytes = MESSAGE) -> bytes:
+    """The message with `length` ARC sets."""
+    for instance in range(1, length + 1):
+        message = seal(message, instance)
+    return message
+
+
+def evidence_header(message: bytes) -> tuple[tuple[Field, ...], int]:
+    block, start = split_message(message)
+    return parse_header(block), start
+
+
+def _select(header: Sequence[Field], names: str) -> list[Field]:
+    """h= as RFC 6376 section 5.4.2 says, the slow way."""
+    left = list(header)
+    chosen = []
+    for name in names.lower().split(":"):
+        found = next((item for item in reversed(left) if item.lower == name.strip()), None)
+        if found:
+            left.remove(found)
+            chosen.append(found)
+    return chosen

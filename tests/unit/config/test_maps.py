@@ -1,0 +1,147 @@
+"""What `app` makes of a configuration: the routing table, the law, the first file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config.first import write_first
+from gateway.config.load import load
+from gateway.config.maps import routing_table
+from gateway.config.mistakes import ConfigErrors
+from gateway.config.model import Config
+from gateway.config.policies import fact_settings, load_rules, policy_directory
+from gateway.policy.rules import RuleErrors
+from tests.unit.policy.scenes import mailbox
+
+TEXT = """\
+[server]
+hostname = "mx.own.example"
+[[listener]]
+address = "127.0.0.1:0"
+[[domain]]
+name = "own.example"
+backend = "google"
+[[domain]]
+name = "bücher.example"
+backend = "microsoft"
+[backend.google]
+preset = "google-workspace"
+hosts = "smtp.google.com"
+[backend.microsoft]
+preset = "microsoft-365"
+hosts = "own-example.mail.protection.outlook.com"
+[[relay]]
+name = "old"
+addresses = "192.0.2.20"
+by = ["MX-old.own.example", "mx2"]
+format = "postfix"
+[policy]
+firewall = "reject"
+protected_domains = ["bank.example"]
+"""
+
+
+def read(directory: Path, more: str = "") -> Config:
+    file = directory / "waypost.toml"
+    file.write_text(TEXT + more, "utf-8")
+    return load(file, {})
+
+
+def test_the_table_knows_defaults_addresses_and_maps(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(
+        "\ufeffbob@own.example, microsoft\ncarol@bücher.example,google\neve@own.example,google"
+    )
+    (tmp_path / "b.csv").write_text("bob@own.example,google\ndave@own.example,microsoft\n")
+    table = routing_table(
+        read(tmp_path, '[routing]\nmaps = ["a.csv", "b.csv"]\n[routing.addresses]\n"Eve@OWN.example" = "microsoft"')
+    )
+    assert table.single_domain == {"google"}
+    assert {
+        address: table.backend_for(mailbox(address))
+        for address in (
+            *("alice@own.example", "bob@own.example", "dave@own.example", "eve@own.example"),
+            *("carol@xn--bcher-kva.example", "x@xn--bcher-kva.example", "x@stranger.example", "postmaster"),
+        )
+    } == {
+        "alice@own.example": "google",
+        "bob@own.example": "microsoft",  # the earlier map wins
+        "dave@own.example": "microsoft",
+        "eve@own.example": "microsoft",  # the configuration wins
+        "carol@xn--bcher-kva.example": "google",
+        "x@xn--bcher-kva.example": "microsoft",
+        "x@stranger.example": None,
+        "postmaster": "google",
+    }
+
+
+def test_a_map_that_became_unreadable_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("")
+    config = read(tmp_path, '[routing]\nmaps = ["a.csv"]')
+    (tmp_path / "a.csv").unlink()
+    with pytest.raises(ConfigErrors, match=r"a\.csv:1: cannot read it: No such file or directory"):
+        routing_table(config)
+
+
+def test_facts_know_us(tmp_path: Path) -> None:
+    settings = fact_settings(read(tmp_path))
+    assert settings.own == {"own.example", "xn--bcher-kva.example"}
+    assert settings.protected == {"bank.example"}
+    assert settings.firewall == "reject"
+    assert settings.relays == {"mx-old.own.example", "mx2"}
+
+
+def test_rules_come_from_the_checkout_or_a_directory_of_ones_own(tmp_path: Path) -> None:
+    assert load_rules(read(tmp_path)).name == "enforce"
+    assert (policy_directory(None) / "enforce.toml").is_file()
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "lax.toml").write_text('set = "lax"')
+    config = read(tmp_path, 'directory = "mine"\nset = "lax"')
+    assert load_rules(config).name == "lax"
+    with pytest.raises(RuleErrors, match=r"enforce\.toml:1: there is no such rule file; there are: lax\.toml"):
+        load_rules(config, "enforce")
+    (mine / "bad.toml").write_bytes(b"\xff")
+    with pytest.raises(RuleErrors, match=r"bad\.toml:1: is not UTF-8 text"):
+        load_rules(config)
+
+
+def test_the_first_file_asks_for_its_blanks_and_for_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "waypost.toml"
+    file.write_text(write_first(), "utf-8")
+    with pytest.raises(ConfigErrors) as caught:
+        load(file, {})
+    assert [mistake.setting for mistake in caught.value.mistakes] == ["server.hostname", "domain[0].name"]
+    lines = write_first().splitlines()
+    assert [lines[mistake.line - 1] for mistake in caught.value.mistakes] == ['hostname = ""', 'name = ""']
+
+
+def test_the_first_file_loads_once_filled(tmp_path: Path) -> None:
+    file = tmp_path / "waypost.toml"
+    file.write_text(write_first("mx.own.example", "own.example"), "utf-8")
+    config = load(file, {})
+    assert config.domain[0].name == "own.example"
+    assert config.backend["google"].tls == "required"
+
+
+def test_what_the_first_file_shows_in_comments_is_right_too(tmp_path: Path) -> None:
+    text = write_first("mx.example.com", "example.com")
+    settings = [
+        line for line in text.splitlines() if not line.startswith("# ") or "=" in line or line.startswith("# [")
+    ]
+    shown = [line.removeprefix("# ") for line in settings if not line.startswith("# Relays") and "lines: [" not in line]
+    shown = [line for line in shown if "certificate" not in line and "key =" not in line]
+    file = tmp_path / "waypost.toml"
+    file.write_text("\n".join(shown), "utf-8")
+    config = load(file, {})
+    assert config.relay[0].format == "postfix"
+    assert config.own_hop[0].name == "inner-forwarder"
+    assert routing_table(config).backend_for(mailbox("bob@example.com")) == "microsoft"
+
+
+def test_whatever_is_typed_stays_a_string(tmp_path: Path) -> None:
+    file = tmp_path / "waypost.toml"
+    file.write_text(write_first('x"\ny = 1\\', "own.example"), "utf-8")
+    with pytest.raises(ConfigErrors, match=r"server\.hostname: "):
+        load(file, {})

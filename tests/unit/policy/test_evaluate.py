@@ -1,0 +1,75 @@
+"""Asking rules: first match, faults that are ours, shadows."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.model.decision import Action, RuleHit, Stage
+from gateway.policy.evaluate import decide, judge
+from gateway.policy.load import load
+from gateway.policy.rules import RuleFailure, RuleSet
+from tests.unit.policy.scenes import Scene
+
+
+def rules(*conditions: str, more: str = "") -> RuleSet:
+    text = 'set = "mine"\n'
+    for number, when in enumerate(conditions, 1):
+        text += f'[[rule]]\nid = "r{number}"\nstage = "data"\nwhen = \'{when}\'\nthen = "hold"\n{more}'
+    return load("mine", {"mine.toml": text})
+
+
+def hit(rule: str, matched: bool) -> RuleHit:
+    return RuleHit(rule, Stage.DATA, matched)
+
+
+def test_the_first_rule_that_holds_decides_and_no_later_one_is_asked() -> None:
+    decision = judge(rules("message.size > 5000", "message.size > 500", "message.size > 400"), Scene().facts())
+    assert (decision.action, decision.rule) == (Action.HOLD, "r2")
+    assert decision.considered == (hit("r1", False), hit("r2", True))
+    assert decision.reply.code == 250
+
+
+def test_without_a_match_a_message_is_accepted_by_default() -> None:
+    decision = judge(rules("message.size > 5000"), Scene().facts())
+    assert (decision.action, decision.rule) == (Action.ACCEPT, "default")
+    assert decision.considered == (hit("r1", False),)
+
+
+@pytest.mark.parametrize("when", ['author.domains[3] == "x"', "message.size / rcpt.count > 1"])
+def test_a_rule_that_gives_no_boolean_is_a_fault_and_never_a_skip(when: str) -> None:
+    facts = {**Scene().facts(), "rcpt.count": 0}
+    with pytest.raises(RuleFailure) as caught:
+        judge(rules("message.size > 5000", when, "message.size > 5"), facts)
+    assert caught.value.rule == "r2"
+
+
+def test_a_missing_fact_is_a_fault_even_if_no_rule_asks_for_it() -> None:
+    facts = Scene().facts()
+    del facts["message.hops"]
+    with pytest.raises(RuleFailure, match=r"message\.hops is missing"):
+        judge(rules("message.size > 5000"), facts)
+
+
+def test_shadow_rules_are_recorded_and_decide_nothing() -> None:
+    shadow = rules("message.size > 5", 'author.domains[3] == "x"', "message.size > 5000", more="shadow = true\n")
+    decision = judge(shadow, Scene().facts())
+    assert (decision.action, decision.rule, decision.considered) == (Action.ACCEPT, "default", ())
+    assert [(one.rule.split(" ")[0], one.matched) for one in decision.shadow] == [
+        ("r1", True),
+        ("r2", False),
+        ("r3", False),
+    ]
+    assert "failed: " in decision.shadow[1].rule
+
+
+def test_stages_are_asked_apart() -> None:
+    text = (
+        'set = "mine"\n[[rule]]\nid = "tls"\nstage = "mail"\nwhen = "!ingress.tls"\nthen = "reject"\n'
+        'reply = "unacceptable"'
+    )
+    early = load("mine", {"mine.toml": text})
+    facts = Scene().facts()
+    verdict = decide(early, Stage.MAIL, facts)
+    assert verdict.rule is not None
+    assert verdict.rule.id == "tls"
+    assert decide(early, Stage.DATA, facts).rule is None

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import io
+import json
+import time
+
+from prometheus_client.exposition import generate_latest
+
+from gateway.model.event import Event, Level
+from gateway.service.observer import Observer
+
+ACCEPTED = Event("accepted", "id1", (("action", "accept"), ("dmarc", "pass"), ("size", 5000), ("client", "192.0.2.1")))
+
+
+def test_one_event_is_one_line_and_one_count() -> None:
+    stream = io.StringIO()
+    observer = Observer("json", Level.INFO, stream)
+    observer(ACCEPTED)
+    observer(Event("noise", "", (), Level.DEBUG))
+    observer.close()
+    [line] = stream.getvalue().splitlines()
+    assert json.loads(line) | {"timestamp": ""} == {
+        "event": "accepted",
+        "level": "info",
+        "id": "id1",
+        "action": "accept",
+        "dmarc": "pass",
+        "size": 5000,
+        "client": "192.0.2.1",
+        "timestamp": "",
+    }
+    metrics = generate_latest(observer.registry).decode()
+    assert 'waypost_events_total{detail="accept,pass",name="accepted"} 1.0' in metrics
+    assert 'waypost_message_octets_bucket{le="16384.0"} 1.0' in metrics
+    assert "192.0.2.1" not in metrics, "what a client chooses is never a label"
+
+
+def test_a_reader_that_does_not_read_delays_nobody() -> None:
+    class Stuck(io.StringIO):
+        def write(self, text: str) -> int:
+            time.sleep(3600)
+            return 0
+
+    observer = Observer("json", Level.INFO, Stuck())
+    start = time.monotonic()
+    for _ in range(11_000):
+        observer(ACCEPTED)
+    assert time.monotonic() - start < 5
+    lost = observer.registry.get_sample_value("waypost_log_lines_lost_total")
+    assert lost is not None
+    assert lost > 500

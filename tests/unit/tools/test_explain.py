@@ -1,0 +1,262 @@
+"""`waypost explain`: the story in words and as JSON, checked against what is stored."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from gateway.app import make_law
+from gateway.mail.path import mailbox
+from gateway.model.address import IPText
+from gateway.model.decision import Action
+from gateway.model.delivery import Attempt, Ending, Final, Kind, Outcome, Scope, Story, Trace, Transfer
+from gateway.model.dnsdata import Answer, Lookup, Status
+from gateway.model.envelope import Body, Recipient
+from gateway.model.ingress import ClientSource, EdgeIngress, InternalIngress, Tls
+from gateway.model.message import Span
+from gateway.model.reply import Reply
+from gateway.net.resolver import ZoneResolver
+from gateway.net.zone import build_zone
+from gateway.service.reception import Law
+from gateway.tools.explain import Checked, ContentState, Replayed, check_content, render_story, replay, story_json
+from gateway.tools.narrative import narrate
+from gateway.tools.rehearsal import Delivered, rehearse
+from gateway.tools.simulate import make_config
+from tests.samples import nested_multipart, plain, sign, signing_key
+
+ZONE = {
+    "sender.example": {"TXT": ["v=spf1 ip4:203.0.113.7 -all"]},
+    "_dmarc.sender.example": {"TXT": ["v=DMARC1; p=reject"]},
+    "sel1._domainkey.sender.example": {"TXT": [signing_key()[1]]},
+    "_dmarc.microsoft.com": {"TXT": ["v=DMARC1; p=reject; pct=100"]},
+    "other.example": {"TXT": ["v=spf1 ip4:203.0.113.7 -all"]},
+}
+SIGNED = sign(nested_multipart("author@sender.example"), "sender.example")
+
+
+def box(text: str) -> Recipient:
+    found = mailbox(text)
+    assert found is not None
+    return Recipient(found)
+
+
+ALICE, BOB = box("alice@corp.example"), box("bob@corp.example")
+
+
+@pytest.fixture(scope="module")
+def law() -> Law:
+    return make_law(make_config([ALICE.mailbox]))
+
+
+async def judged(law: Law, octets: bytes, mail_from: str = "author@sender.example", helo: str = "h.example") -> Trace:
+    sender = mailbox(mail_from)
+    delivered = Delivered(IPText("203.0.113.7"), helo, sender, (ALICE.mailbox, BOB.mailbox), octets, 1795295400.0)
+    return (await rehearse(delivered, law, ZoneResolver(build_zone(ZONE)))).trace
+
+
+@pytest.fixture
+async def accepted(law: Law) -> Trace:
+    return await judged(law, SIGNED)
+
+
+@pytest.fixture
+async def spoof(law: Law) -> Trace:
+    return await judged(law, plain("security@microsoft.com"), "x@other.example")
+
+
+FINE = Checked(ContentState.PURGED, Replayed.SAME)
+
+
+def text_of(story: Story, checked: Checked = FINE) -> str:
+    page = io.StringIO()
+    Console(width=400, file=page).print(render_story(story, checked))
+    return page.getvalue()
+
+
+def told(trace: Trace) -> Story:
+    return Story(trace, (), (), (), content_kept=False, held=False)
+
+
+async def test_incident_3_in_plain_words(spoof: Trace) -> None:
+    text = text_of(told(spoof))
+    for words in (
+        "Message simulated, received 2026-11-21 21:10:00 UTC",
+        'It came from 203.0.113.7, which called itself "h.example": the address is that of the TCP connection.',
+        "The envelope: from <x@other.example> to alice@corp.example, bob@corp.example.",
+        "The author, as the header From says, is at microsoft.com",
+        "SPF: other.example, the envelope's domain, lets 203.0.113.7 send: pass",
+        "But other.example is not aligned with microsoft.com, so it proves nothing about the author.",
+        "DKIM: it carries no signature.",
+        'DMARC: the record at microsoft.com is "v=DMARC1; p=reject; pct=100".',
+        "Neither SPF nor DKIM passed for a domain aligned with microsoft.com; the record asks for p=reject.",
+        "Ground beyond the published record: direct-spoof: the author domain signed nothing",
+        'Rule "dmarc-reject" of set "enforce" decided to refuse it: reject, '
+        "answered `550 5.7.1 Email rejected per DMARC policy for microsoft.com",
+        "alice@corp.example: refused",
+        "matched  dmarc-reject at data",
+        "content: purged",
+        "replayed: same",
+    ):
+        assert words in text, f"{words} is missing in\n{text}"
+
+
+async def test_the_story_as_json(accepted: Trace) -> None:
+    tls = Tls("TLSv1.3", "TLS_AES_256_GCM_SHA384")
+    done = Outcome(
+        ALICE, Kind.DELIVERED, Reply(250, "0.0", "OK"), Scope.RECIPIENT, "google", "192.0.2.1", tls, "verified"
+    )
+    late = Outcome(BOB, Kind.DEFERRED, Reply(451, "4.0", "later"), Scope.SITE, "")
+    transfer = Transfer("t2", "simulated", "ms", None, (BOB,), b"", Body.EIGHT_BIT, False, None, "", 0.0, 60.0)
+    story = Story(
+        replace(accepted, dropped=(Span(0, 10),)),
+        (Ending(ALICE, Final.DELIVERED, Reply(250, "0.0", "OK")),),
+        (transfer,),
+        (Attempt("t1", "google", 1.0, 2.5, (done,)), Attempt("t2", "ms", 1.0, 1.5, (late,))),
+        content_kept=True,
+        held=False,
+    )
+    tree = json.loads(json.dumps(story_json(story, Checked(ContentState.IDENTICAL, Replayed.SAME))))
+    assert tree["ingress"]["edge"] is True
+    assert (tree["ingress"]["client"], tree["ingress"]["source"]) == ("203.0.113.7", "peer")
+    assert tree["envelope"]["mail_from"] == "author@sender.example"
+    assert tree["evidence"]["sha256"] == hashlib.sha256(SIGNED).hexdigest()
+    assert tree["evidence"]["header"].startswith("DKIM-Signature:")
+    assert tree["evidence"]["digests"][0]["canonicalisation"] == "relaxed"
+    assert {"name": "_dmarc.sender.example", "type": "TXT", "status": "found"}.items() <= tree["dns"][1].items()
+    assert tree["results"]["dkim"][0]["result"] == "pass"
+    assert tree["results"]["dmarc"]["alignment"] == {"spf": True, "dkim": True}
+    assert tree["results"]["spf_helo"]["identity"] == "helo"
+    assert tree["decision"]["rule"] == "default"
+    assert tree["routes"][0] == {"rcpt": "alice@corp.example", "backend": "default"}
+    assert tree["added"][-1].startswith("Received: ")
+    assert tree["removed"] == [{"start": 0, "end": 10}]
+    assert tree["attempts"][0]["outcomes"][0] == {
+        "rcpt": "alice@corp.example",
+        "kind": "delivered",
+        "host": "google",
+        "address": "192.0.2.1",
+        "tls": {"version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "peer_subject": ""},
+        "certificate": "verified",
+        "reply": "250 2.0.0 OK",
+        "scope": "recipient",
+        "ambiguous": False,
+    }
+    assert tree["recipients"] == [
+        {"rcpt": "alice@corp.example", "state": "delivered", "reply": "250 2.0.0 OK"},
+        {"rcpt": "bob@corp.example", "state": "waiting", "reply": None},
+    ]
+    assert (tree["content"], tree["replayed"]) == ("identical", "same")
+    text = text_of(story, Checked(ContentState.ALTERED, Replayed.DIFFERENT))
+    for words in (
+        "alice@corp.example: delivered (250 2.0.0 OK)",
+        "1970-01-01 00:00:01 UTC to google, 1.5 s",
+        "alice@corp.example: delivered by google [192.0.2.1], TLSv1.3, certificate verified: 250 2.0.0 OK",
+        "bob@corp.example: deferred by no host [?], no TLS: 451 4.4.0 later",
+        "next: 1970-01-01 00:01:00 UTC to ms for bob@corp.example",
+        "content: ALTERED",
+        "replayed: different",
+        "removed: 1 forged",
+    ):
+        assert words in text, f"{words} is missing in\n{text}"
+
+
+async def test_held_and_refused_before_judgement(accepted: Trace, spoof: Trace) -> None:
+    held = replace(told(accepted), held=True)
+    assert [one["state"] for one in story_json(held, FINE)["recipients"]] == ["held", "held"]
+    early = replace(spoof, authentication=None, evidence=None, content=None, lookups=())
+    tree = story_json(told(early), FINE)
+    assert tree["evidence"] is None
+    assert tree["results"] | {"spf_helo": None} == tree["results"]
+    assert "SPF:" not in text_of(told(early))
+
+
+async def test_replay(law: Law, accepted: Trace, spoof: Trace) -> None:
+    assert replay(accepted, law.bench) is Replayed.SAME
+    assert replay(spoof, law.bench) is Replayed.SAME
+    answers = tuple(
+        Lookup(one.question, Answer(Status.NXDOMAIN)) if "domainkey" in one.question.name else one
+        for one in accepted.lookups
+    )
+    assert replay(replace(accepted, lookups=answers), law.bench) is Replayed.DIFFERENT
+    assert replay(replace(accepted, lookups=()), law.bench) is Replayed.DIFFERENT
+    other = replace(spoof, decision=replace(spoof.decision, action=Action.QUARANTINE))
+    assert replay(other, law.bench) is Replayed.DIFFERENT
+    assert replay(replace(spoof, authentication=None), law.bench) is Replayed.SAME
+
+
+async def test_content(accepted: Trace) -> None:
+    async def octets(*chunks: bytes) -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+
+    assert await check_content(accepted, None) is ContentState.PURGED
+    assert await check_content(accepted, octets(SIGNED[:100], SIGNED[100:])) is ContentState.IDENTICAL
+    assert await check_content(accepted, octets(SIGNED, b"x")) is ContentState.ALTERED
+    nothing = replace(accepted, content=None)
+    assert await check_content(nothing, octets(SIGNED)) is ContentState.PURGED
+
+
+def edge(**changes: object) -> EdgeIngress:
+    base = EdgeIngress(IPText("203.0.113.7"), ClientSource.PEER, "h.example", "mx", IPText("192.0.2.10"))
+    return replace(base, **changes)
+
+
+@pytest.mark.parametrize(
+    ("ingress", "words"),
+    [
+        (edge(source=ClientSource.PROXY), "the balancer 192.0.2.10 gave the address in its PROXY header"),
+        (edge(source=ClientSource.RECEIVED), "our relay 192.0.2.10 recorded the address in its Received line"),
+        (edge(rdns="out.example"), "It came from 203.0.113.7 (out.example), which"),
+        (edge(helo=""), "which gave no name"),
+        (edge(client=None, reason="no line"), "The true client is unknown: no line."),
+        (
+            InternalIngress(IPText("10.0.0.9"), "h", "mx", IPText("10.0.0.9"), "own hop inner"),
+            "It came from 10.0.0.9, which is trusted (own hop inner): it crossed no border here, so SPF was",
+        ),
+    ],
+)
+async def test_where_it_came_from(spoof: Trace, ingress: EdgeIngress | InternalIngress, words: str) -> None:
+    inside = isinstance(ingress, InternalIngress)
+    trace = replace(spoof, edge=None if inside else ingress, internal=ingress if inside else None)
+    assert words in narrate(trace)[0]
+    story_json(told(trace), FINE)
+
+
+async def test_nothing_from_outside_reaches_the_terminal_raw(law: Law) -> None:
+    trace = await judged(law, plain("security@microsoft.com"), "x@other.example", helo="h\x1b]0;owned\x07\u202e\udcff")
+    hostile = Lookup(trace.lookups[0].question, Answer(Status.FOUND, ("\x1b[2J\r\n\x9b31m",)))
+    story = told(replace(trace, lookups=(hostile,), added=("X: a\x1b[31m\r\n\tb",)))
+    text = text_of(story)
+    assert not {"\x1b", "\x07", "\x9b", "\u202e", "\udcff", "\r"} & set(text)
+    json.dumps(story_json(story, FINE), ensure_ascii=False).encode()
+
+
+async def test_a_pretended_markup_stays_text(law: Law) -> None:
+    trace = await judged(law, plain("security@microsoft.com"), "x@other.example", helo="[bold red]x[/bold red]")
+    assert '"[bold red]x[/bold red]"' in text_of(told(trace))
+
+
+async def test_quarantine_arc_and_broken_signatures(law: Law) -> None:
+    trace = await judged(law, SIGNED.replace(b"Hi</p>", b"Ho</p>"), "x@other.example")
+    words = "\n".join(narrate(trace))
+    assert "DKIM: the signature of sender.example (selector sel1): fail (" in words
+    assert "deliver it, marked for the junk folder: quarantine" in words
+    assert "The published policy was not followed (local_policy)" in words
+
+
+async def test_a_passing_signature_that_is_not_aligned(law: Law) -> None:
+    message = sign(plain("security@microsoft.com"), "sender.example")
+    words = "\n".join(narrate(await judged(law, message)))
+    assert "pass. It is not aligned with microsoft.com." in words
+
+
+async def test_dmarc_pass_names_what_it_rests_on(accepted: Trace) -> None:
+    words = "\n".join(narrate(accepted))
+    assert "by aligned SPF and DKIM." in words
+    assert "sender.example is aligned with sender.example." in words
