@@ -36,7 +36,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/lint-imports --no-logo
 
 soak: $(VENV)/dev.stamp
-	WAYPOST_SOAK=1 $(BIN)/pytest tests/fuzz tests/chaos
+	WAYPOST_SOAK=1 WAYPOST_SOAK_REPORT=docs/soak.md $(BIN)/pytest tests/fuzz tests/chaos
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench $(BENCH)

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from bench.measure import Bench, Load
 HERE = Path(__file__).resolve().parent
 BUILT = HERE / "build"
 RESULTS = BUILT / "results.jsonl"
-INSIDE = "WAYPOST_BENCH_INSIDE"
 NAMESPACES = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
 
 
@@ -41,8 +41,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--recipients", type=int, default=1)
     parser.add_argument("--base", default="postfix-milters", help="the peer that ratios are taken to")
     parser.add_argument("--backlog", type=int, metavar="N", help="instead: N messages for a dead backend")
-    parser.add_argument("--work", type=Path, default=Path("/var/tmp/waypost-bench"), help="where the peers queue")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="one JSON line per cell")
+    parser.add_argument("--disk", type=Path, default=Path("/var/tmp"), help="where the peers' queues are made")
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)  # inside the namespaces: what was made there
+    parser.add_argument("--out", type=Path, default=RESULTS, help="a JSON line for each cell")
     options = parser.parse_args()
     if options.full:
         options.peers = ",".join(peers.PEERS)
@@ -127,7 +128,7 @@ def run_inside(options: argparse.Namespace) -> int:
 
 def main() -> int:
     options = parse_arguments()
-    if INSIDE in os.environ:
+    if options.work is not None:
         return run_inside(options)
     if os.geteuid() != 0:
         print("bench needs root: it runs in a network of its own", file=sys.stderr)
@@ -136,13 +137,14 @@ def main() -> int:
         print(f"bench needs {', '.join(missing)}: `make bench-setup` installs them on Debian", file=sys.stderr)
         return 2
     build()
-    shutil.rmtree(options.work, ignore_errors=True)
-    options.work.mkdir(parents=True)
+    work = tempfile.mkdtemp(prefix="waypost-bench-", dir=options.disk)
+    # Postfix and the milters run as users of their own and must reach their files.
+    os.chmod(work, 0o755)
     try:
-        command = ["unshare", *NAMESPACES, sys.executable, "-m", "bench", *sys.argv[1:]]
-        return subprocess.run(command, env={**os.environ, INSIDE: "1"}, cwd=HERE.parent).returncode
+        command = ["unshare", *NAMESPACES, sys.executable, "-m", "bench", *sys.argv[1:], "--work", work]
+        return subprocess.run(command, cwd=HERE.parent).returncode
     finally:
-        shutil.rmtree(options.work, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import socket
@@ -117,9 +116,7 @@ PEERS: Mapping[str, Start] = {
 def start(peer: str, directory: Path) -> Group:
     """Start a peer with an empty queue and wait for its greeting; `run:COMMAND` starts any other program."""
     shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    # The milters and Postfix run as users of their own and must reach their files.
-    os.chmod(directory, 0o755)
+    directory.mkdir()
     return restart(peer, directory)
 
 

@@ -57,8 +57,8 @@ class Backend(Protocol):
 
     async def deliver(self, claim: Claim, content: Callable[[], AsyncIterator[bytes]]) -> tuple[Outcome, ...]:
         """Send prefix and content in one mail transaction, byte-exact. `content` opens the octets anew for each host
-        that is tried. One Outcome for each recipient of the transfer, in order. Raises only `ContentAltered`; everything
-        else is an Outcome."""
+        that is tried. One Outcome for each recipient of the transfer, in order. Raises only `ContentAltered`;
+        everything else is an Outcome."""
 
     async def close(self) -> None: ...
 

@@ -110,10 +110,9 @@ class Gateway:
         self.key = self.directory / "server.key"
         self.certificate.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
         issued.private_key_pem.write_to_path(str(self.key))
-        self.google = StandIn("google", self.directory / "google", free_port(), certificate=(self.certificate, self.key))
-        self.microsoft = StandIn(
-            "microsoft", self.directory / "microsoft", free_port(), certificate=(self.certificate, self.key)
-        )
+        pair = (self.certificate, self.key)
+        self.google = StandIn("google", self.directory / "google", free_port(), certificate=pair)
+        self.microsoft = StandIn("microsoft", self.directory / "microsoft", free_port(), certificate=pair)
         self.client_tls = ssl.create_default_context(cafile=str(self.ca_file))
         self.client_tls.check_hostname = False
 

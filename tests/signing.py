@@ -86,21 +86,24 @@ class Signer:
     """Makes one signature field."""
 
     tags: tuple[tuple[str, str | None], ...] = ()
-    """Tags added or replaced; None leaves one out. `b` among them only says where b= stands: else it comes last."""
+    """Tags that come first, before the usual ones that they do not replace; None leaves one out."""
     key: RSAPrivateKey | Ed25519PrivateKey | None = None
     name: str = "DKIM-Signature"
     fold: str = " "
-    """What stands between tags."""
+    """What stands before each tag."""
     form: str = ""
     """Canonicalisation where c= does not say it."""
 
     def sign(self, message: bytes, signed: Sequence[Field] | None = None) -> bytes:
         """The field with its CRLF; `signed` overrides the fields that h= selects."""
         header, start = evidence_header(message)
-        tags: dict[str, str | None] = {"v": "1", "a": "rsa-sha256", "c": "relaxed/relaxed", "d": "src.example"}
-        tags |= {"s": "s", "h": "from:to:subject:date", "bh": ""} | dict(self.tags) | {"b": ""}
+        given = dict(self.tags)
+        usual = {"v": "1", "a": "rsa-sha256", "c": "relaxed/relaxed", "d": "src.example", "s": "s"}
+        usual |= {"h": "from:to:subject:date", "bh": "", "b": ""}
+        tags = given | {tag: value for tag, value in usual.items() if tag not in given}
         policy = CanonicalizationPolicy.from_c_value((self.form or tags["c"] or "simple/simple").encode())
         hash = hashlib.sha1 if tags["a"] == "rsa-sha1" else hashlib.sha256
+        tags["b"] = ""
         if tags["bh"] == "":
             body = policy.canonicalize_body(message[start:])[: int(tags.get("l") or len(message))]
             tags["bh"] = base64.b64encode(hash(body).digest()).decode()
@@ -114,8 +117,8 @@ class Signer:
         return self._write(tags) + b"\r\n"
 
     def _write(self, tags: dict[str, str | None]) -> bytes:
-        value = f";{self.fold}".join(f"{tag}={value}" for tag, value in tags.items() if value is not None)
-        return f"{self.name}: {value}".encode("utf-8", "surrogateescape")
+        value = ";".join(f"{self.fold}{tag}={value}" for tag, value in tags.items() if value is not None)
+        return f"{self.name}:{value}".encode("utf-8", "surrogateescape")
 
     def _sign(self, octets: bytes, algorithm: str) -> bytes:
         key = self.key or rsa_key()

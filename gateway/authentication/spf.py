@@ -270,7 +270,7 @@ def _read_term(term: str, domain: str, family: str) -> Iterator[Question]:
 
 
 def _sends_no_mail(domain: str, window: Window) -> bool:
-    """The domain's record is `v=spf1 -all` and no more (RFC 7208 section 10.1.2)."""
+    """The domain's record is `v=spf1 -all` and no more."""
     answer = window.ask(Question(domain, "TXT"))
     records = [record.lower().split() for record in answer.records if _is_spf(record)]
     return records == [["v=spf1", "-all"]]

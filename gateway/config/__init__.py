@@ -6,10 +6,11 @@ mistake; the routing table and the rule files that it names. `app`, `cli` and `t
     load.py        the file to a Config
     model.py       the settings and their defaults
     values.py      the kinds of value: networks, names, addresses, files
+    mistakes.py    what is wrong and where, for people
     references.py  `env:NAME` and `file:/path` in place of a value
     checks.py      what one setting says about another, and about files
     maps.py        CSV address maps; the routing table
-    policies.py    where rule files are
+    policies.py    where rule files are; what the facts need to know of us
     providers.py   networks that a provider's tenants share
     first.py       the first file, for `waypost init`
 """

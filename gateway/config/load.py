@@ -29,12 +29,12 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     tree = _parse(path, text)
     places = locate(text)
     directory = path.absolute().parent
-    resolved, problems = resolve_references(tree, environ, directory)
-    config, wrong = _validate(resolved, directory, places)
-    wrong += check_tree(resolved, directory)
+    resolved = resolve_references(tree, environ, directory)
+    config, wrong = _validate(resolved.tree, directory, places)
+    wrong += check_tree(resolved.tree, directory)
     # What a broken reference leads to would only hide the cause.
-    broken = {problem.path for problem in problems}
-    problems += [problem for problem in wrong if problem.path not in broken]
+    broken = {problem.path for problem in resolved.problems}
+    problems = [*resolved.problems, *(resolved.hide(problem) for problem in wrong if problem.path not in broken)]
     if problems or config is None:
         raise place_problems(problems, path, places)
     return config

@@ -6,6 +6,7 @@ Any string of the configuration may be such a reference, so that secrets stay ou
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,48 +16,70 @@ from gateway.model.place import KeyPath
 _MOST_OCTETS = 65_536
 
 
-def resolve_references(
-    tree: dict[str, Any], environ: Mapping[str, str], directory: Path
-) -> tuple[dict[str, Any], list[Problem]]:
-    """A copy of the tree with every reference replaced; one that leads nowhere becomes an empty string and a
-    Problem. A relative path starts from `directory`."""
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The tree with its references replaced."""
+
+    tree: dict[str, Any]
+    problems: tuple[Problem, ...]
+    """References that lead nowhere; an empty string stands in the tree for each."""
+    brought: dict[KeyPath, tuple[str, str]]
+    """Each reference that was followed, and what it brought."""
+
+    def hide(self, problem: Problem) -> Problem:
+        """The problem without what a reference brought, which may be a secret."""
+        reference, value = self.brought.get(problem.path, ("", ""))
+        return replace(problem, problem=problem.problem.replace(f'"{value}"', reference)) if reference else problem
+
+
+def resolve_references(tree: dict[str, Any], environ: Mapping[str, str], directory: Path) -> Resolved:
+    """Follow every reference in the tree. A relative path starts from `directory`."""
     problems: list[Problem] = []
+    brought: dict[KeyPath, tuple[str, str]] = {}
 
     def walk(value: Any, path: KeyPath) -> Any:
         if isinstance(value, dict):
             return {key: walk(item, (*path, key)) for key, item in value.items()}
         if isinstance(value, list):
             return [walk(item, (*path, number)) for number, item in enumerate(value)]
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not value.startswith(("env:", "file:")):
             return value
-        if value.startswith("env:"):
-            name = value.removeprefix("env:")
-            if name in environ:
-                return environ[name]
-            problems.append(Problem(path, f"environment variable {name or '(no name)'} is not set", f"set {name}"))
+        found = _follow(value, path, environ, directory)
+        if isinstance(found, Problem):
+            problems.append(found)
             return ""
-        if value.startswith("file:"):
-            file = directory / value.removeprefix("file:")
-            content = _read(file)
-            if isinstance(content, str):
-                return content
-            problems.append(Problem(path, f"cannot read {file}: {content.strerror or content}", "mount or create it"))
-            return ""
-        return value
+        brought[path] = value, found
+        return found
 
-    return {key: walk(item, (key,)) for key, item in tree.items()}, problems
+    resolved = {key: walk(item, (key,)) for key, item in tree.items()}
+    return Resolved(resolved, tuple(problems), brought)
 
 
-def _read(file: Path) -> str | OSError:
+def _follow(reference: str, path: KeyPath, environ: Mapping[str, str], directory: Path) -> str | Problem:
+    kind, _, name = reference.partition(":")
+    if kind == "env":
+        missing = Problem(path, f"environment variable {name or '(no name)'} is not set", f"set {name}")
+        return environ.get(name, missing)
+    file = directory / name
+    content = _read(file)
+    if isinstance(content, str):
+        return content
+    return Problem(path, f"cannot read {file}: {content}", "mount or create it")
+
+
+def _read(file: Path) -> str | Exception:
     """The content without its final newlines, or why there is none."""
     try:
         with file.open("rb") as stream:
             content = stream.read(_MOST_OCTETS + 1)
     except OSError as error:
+        return OSError(error.strerror)
+    except ValueError as error:
+        # A name with a NUL in it.
         return error
     if len(content) > _MOST_OCTETS:
-        return OSError(f"larger than {_MOST_OCTETS} octets")
+        return ValueError(f"larger than {_MOST_OCTETS} octets")
     try:
         return content.decode().rstrip("\r\n")
     except UnicodeDecodeError:
-        return OSError("not UTF-8 text")
+        return ValueError("not UTF-8 text")

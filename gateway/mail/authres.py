@@ -32,6 +32,7 @@ _TOKEN = re.compile(r"[!#-'*+.0-9A-Z^-~-]+")
 """RFC 2045 section 5.1."""
 _IDENTITY = re.compile(r"[!#-'*+.0-9A-Z^-~-]*@[A-Za-z0-9._-]+")
 _UNPRINTABLE = re.compile(r"[^ -~]")
+_CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _SUBDOMAIN_POLICY = re.compile(r";\s*sp\s*=\s*(none|quarantine|reject)\s*(?:;|$)", re.IGNORECASE)
 
 
@@ -253,5 +254,5 @@ def _claims(value: str, ours: str) -> bool:
 
 
 def _comparable(authserv_id: str) -> str:
-    name = authserv_id.lower()
+    name = _CONTROL.sub("", authserv_id.lower())
     return name if name.isascii() else a_label(name) or name

@@ -39,7 +39,7 @@ def is_subdomain(child: str, parent: str) -> bool:
 
 
 def _encode(domain: str) -> str | None:
-    """U-labels to A-labels, label by label: an underscore label beside a U-label is legal (RFC 8616 section 4)."""
+    """U-labels to A-labels, label by label: an underscore label may stand beside one, and IDNA would refuse it."""
     # An A-label is longer than its U-label, so more characters than octets allowed can never fit: IDNA work is bounded.
     if len(domain) > _MAX_OCTETS + 1:
         return None

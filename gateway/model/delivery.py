@@ -41,8 +41,8 @@ class Transfer:
     attempts: int = 0
     delay_warned: bool = False
     return_path_verified: bool = False
-    """SPF passed for `mail_from`, a signature aligned with it passed, or its owner logged in: a DSN may go there (promise
-    P6)."""
+    """SPF passed for `mail_from`, a signature of its domain passed, or its owner logged in: a DSN may go there
+    (promise P6)."""
 
 
 class Kind(StrEnum):

@@ -62,6 +62,8 @@ async def find_mx(domain: str, resolver: Resolver, own_name: str, jitter: Callab
 
     `domain` is in A-labels, or an address literal. Hosts of equal preference come in random order.
     """
+    if not domain:
+        raise NoHost(Reply(550, "1.2", "The address has no domain"), Scope.RECIPIENT)
     if domain.startswith("["):
         return (_literal(domain),)
     question = Question(domain, "MX")

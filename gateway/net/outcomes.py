@@ -145,6 +145,13 @@ def read_reply(phase: Phase, code: int, text: str, peer: Peer) -> Reply:
     return Reply.received(code, clean)
 
 
+def tls_failed(peer: Peer, why: str, certificate: bool) -> NoReply:
+    """Required TLS did not come about; `certificate`: because of the host's certificate alone."""
+    # RFC 3463 section 3.8: X.7.5, cryptographic failure
+    reply = Reply(451, "7.5", f"{peer.host} [{peer.address}]: TLS is required and failed: {why}")
+    return NoReply(Phase.TLS, reply, f"unverified ({why})" if certificate else "")
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """One recipient's outcome at one host."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ _MOST_AT_ONCE = 512
 """Each takes a socket."""
 _MOST_IN_ZONE = 64
 _TRY_SECONDS = 2.0
+_BRACKETED = re.compile(r"\[([0-9a-fA-F:.]+)\](?::(\d{1,5}))?")
 
 
 class DnsResolver:
@@ -249,14 +251,13 @@ def _has_soa(response: dns.message.Message) -> bool:
 
 def _parse_server(text: str) -> tuple[str, int]:
     """`192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1` or `[2001:db8::1]:5353`."""
-    address, port = text, ""
-    if text.startswith("["):
-        address, _, port = text[1:].partition("]")
-        port = port.removeprefix(":")
-    elif text.count(":") == 1:
-        address, _, port = text.partition(":")
-    if not dns.inet.is_address(address):
-        raise ValueError(f"nameserver {text!r} is no IP address")
+    bracketed = _BRACKETED.fullmatch(text)
+    if bracketed:
+        address, port = bracketed[1], bracketed[2] or ""
+    else:
+        address, _, port = text.partition(":") if text.count(":") == 1 else (text, "", "")
+    if not dns.inet.is_address(address) or not (port.isdecimal() or address == text or bracketed):
+        raise ValueError(f"nameserver {text!r} is neither `address` nor `address:port`")
     return address, int(port or 53)
 
 

@@ -12,7 +12,7 @@ import ssl
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import aiosmtplib
 
@@ -21,7 +21,7 @@ from gateway.model.address import IPText
 from gateway.model.reply import Reply
 from gateway.net.host_backend import HostBackend
 from gateway.net.mx import Host, HostFinder
-from gateway.net.outcomes import NoReply, Peer, Phase, Refused, read_reply
+from gateway.net.outcomes import NoReply, Peer, Phase, Refused, read_reply, tls_failed
 from gateway.net.tls import ClientTls, TlsTrouble, certificate_trouble, client_tls, describe_session, explain_failure
 from gateway.ports import Clock, Resolver
 
@@ -133,10 +133,8 @@ class SmtpSession:
 
     async def _drain(self, reading: asyncio.Future[aiosmtplib.SMTPResponse]) -> None:
         """Wait until the host has taken enough of what was written, or says something."""
-        transport, protocol = self._smtp.transport, self._smtp.protocol
-        if not isinstance(transport, asyncio.WriteTransport) or protocol is None:
-            return
-        if transport.get_write_buffer_size() <= _HIGH_WATER:
+        transport, protocol = self._transport(), self._smtp.protocol
+        if transport is None or protocol is None or transport.get_write_buffer_size() <= _HIGH_WATER:
             return
         if self._writer is None:
             # The public way to the protocol's flow control; it must live as long as the connection.
@@ -176,9 +174,14 @@ class SmtpSession:
 
     def abort(self) -> None:
         """Drop the connection: what was written and not yet sent is discarded."""
-        if isinstance(self._smtp.transport, asyncio.WriteTransport):
-            self._smtp.transport.abort()
+        transport = self._transport()
+        if transport is not None:
+            transport.abort()
         self._smtp.close()
+
+    def _transport(self) -> asyncio.WriteTransport | None:
+        # A cast, not isinstance: uvloop's transports do not derive from asyncio's.
+        return cast("asyncio.WriteTransport | None", self._smtp.transport)
 
 
 class SmtpDialer:
@@ -202,7 +205,7 @@ class SmtpDialer:
             return await self._dial(host, address, deadline, self._tls.verifying, "")
         except TlsTrouble as trouble:
             if self._tls.mode == "required":
-                raise _tls_failed(Peer(host.name, address), trouble) from trouble
+                raise tls_failed(Peer(host.name, address), trouble.why, trouble.certificate) from trouble
             why = trouble.why
             unproven = trouble.certificate
         if unproven:
@@ -267,12 +270,6 @@ async def _greet(smtp: aiosmtplib.SMTP, peer: Peer) -> None:
             if error.code not in _EHLO_UNKNOWN:
                 raise
             await smtp.helo()  # RFC 5321 section 3.2
-
-
-def _tls_failed(peer: Peer, trouble: TlsTrouble) -> NoReply:
-    # RFC 3463: X.7.5 cryptographic failure
-    reply = Reply(451, "7.5", f"{peer.host} [{peer.address}]: TLS is required and failed: {trouble.why}")
-    return NoReply(Phase.TLS, reply, f"unverified ({trouble.why})" if trouble.certificate else "")
 
 
 @contextmanager

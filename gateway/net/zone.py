@@ -88,9 +88,9 @@ def fold_name(name: str) -> str:
 
 
 def _ancestors(name: str) -> Iterable[str]:
-    while name:
-        name = name.partition(".")[2]
-        yield name
+    while above := name.partition(".")[2]:
+        yield above
+        name = above
 
 
 def _found(records: Iterable[str]) -> Answer:

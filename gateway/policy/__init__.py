@@ -4,7 +4,8 @@ In: results of the checks, ingress, envelope and header; the text of rule files.
 recipient, or `RuleErrors` with file, line and caret for rules that cannot be right. Imported by `plan`, `config` and
 every floor above.
 
-    facts.py       the facts that rules may use: declared once, built in one place
+    vocabulary.py  the facts that rules may use, declared once
+    facts.py       the facts of one message, built in one place
     grounds.py     what speaks for rejecting beyond the published record, and against it
     rules.py       a rule, a rule set, and what can be wrong with them
     load.py        TOML text to a rule set
@@ -12,4 +13,5 @@ every floor above.
     expression.py  conditions (the only file that imports CEL)
     evaluate.py    facts and rules to a decision
     routing.py     recipients to backends
+    retry.py       when a deferred transfer is tried again
 """

@@ -25,7 +25,7 @@ _LEASE = 7200.0
 _MOST_CLAIMS = 50
 """Claims taken from the spool at once."""
 _LONGEST_SLEEP = 60.0
-_SHORTEST_SLEEP = 0.05
+_SHORTEST_SLEEP = 0.2
 _PAUSE_AFTER_ERROR = 5.0
 _RETRY_AFTER_ERROR = 300.0
 """Seconds after which a transfer is tried again whose attempt failed by a fault of ours."""

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 
 from gateway.model.message import Content
 from gateway.ports import ContentAltered, SpoolFull
@@ -22,8 +22,12 @@ CHUNK = 1_048_576
 """Octets given out at a time."""
 _PIECE = 262_144
 """Octets collected before they are written."""
-_MOST_BEHIND = 8_388_608
-"""Octets that may wait in memory for a slow disk."""
+_FAR_BEHIND = 4_194_304
+"""Octets waiting in memory for a slow disk from which on `drain` waits."""
+_MOST_BEHIND = 16_777_216
+"""Octets that may so wait when nobody calls `drain`."""
+_LONGEST_WAIT = 0.02
+"""Seconds the loop may wait for the thread to open a file that is already that much behind."""
 _SYNC_EVERY = 8_388_608
 """A file is synced this often while it grows, so that the last sync before the reply is short."""
 
@@ -108,6 +112,7 @@ class ContentFile:
         self._behind = 0
         self._unsynced = 0
         self._descriptor = -1
+        self._opened = Event()
         self._error: OSError | None = None
         self._over = False
 
@@ -119,6 +124,13 @@ class ContentFile:
         self._buffered += len(chunk)
         if self._buffered >= _PIECE:
             self._flush()
+
+    async def drain(self) -> None:
+        """Wait for a disk that is far behind, so that the client is read no faster than it writes."""
+        if self._behind > _FAR_BEHIND:
+            caught_up: Future[None] = Future()
+            if self._step(partial(caught_up.set_result, None)):
+                await asyncio.shield(asyncio.wrap_future(caught_up))
 
     async def finish(self) -> str:
         """Make file and directory entry durable; returns the path. Raises SpoolFull, and then the file is gone."""
@@ -146,7 +158,7 @@ class ContentFile:
         self._offset += self._buffered
         self._buffer.clear()
         self._buffered = 0
-        if self._behind > _MOST_BEHIND and self._descriptor >= 0:
+        if self._behind > _MOST_BEHIND and self._opened.wait(_LONGEST_WAIT):
             # The disk is slower than the client. Memory stays bounded at the price of a short write in the loop.
             self._put(octets, offset)
             return
@@ -183,6 +195,7 @@ class ContentFile:
         try:
             if self._descriptor < 0:
                 self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                self._opened.set()
             rest = memoryview(octets)
             while rest:
                 done = os.pwrite(self._descriptor, rest, offset)

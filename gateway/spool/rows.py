@@ -19,7 +19,7 @@ _MOST_CLAIMED_OCTETS = 16_777_216
 _PURGED_AT_ONCE = 400
 _FREE_PAGES_KEPT = 4096
 """Freed pages are used again: only what goes beyond this many is given back to the file system."""
-_PAGES_FREED_AT_ONCE = 1024
+_PAGES_FREED_AT_ONCE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,10 +220,15 @@ class Rows:
         traces = connection.execute(QUERIES["stale_traces"], (before, _PURGED_AT_ONCE)).fetchall()
         connection.executemany(QUERIES["delete_attempts"], traces)
         connection.executemany(QUERIES["delete_trace"], traces)
-        free = connection.execute("PRAGMA freelist_count").fetchone()[0] - _FREE_PAGES_KEPT
-        if free > 0:
-            connection.execute(f"PRAGMA incremental_vacuum({min(free, _PAGES_FREED_AT_ONCE)})").fetchall()
+        _shrink(connection)
         return len(stale) + len(traces), tuple(path for _, path in stale if path)
+
+
+def _shrink(connection: sqlite3.Connection) -> None:
+    """Give some free pages back. One at a time: Python's sqlite3 takes a single step of this pragma."""
+    free = int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+    for _ in range(min(free - _FREE_PAGES_KEPT, _PAGES_FREED_AT_ONCE)):
+        connection.execute("PRAGMA incremental_vacuum(1)")
 
 
 def find_backends(connection: sqlite3.Connection, skip: Collection[str] = ()) -> list[str]:

@@ -14,7 +14,7 @@ from gateway.model.message import Content
 from gateway.ports import Clock, ContentWriter, SpoolFull
 from gateway.spool.content import ContentStore
 from gateway.spool.disk import Disk, SpoolUnusable, lock_shard, make_shard, sync_directory
-from gateway.spool.queries import QUERIES, migrate
+from gateway.spool.queries import QUERIES, check_version, migrate
 from gateway.spool.reader import DATABASE, SHARD, ReadOnlySpool
 from gateway.spool.rows import Retention, Rows
 from gateway.spool.writer import Writer
@@ -174,9 +174,10 @@ def _open_database(path: Path, now: float, disk: Disk) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise SpoolUnusable(f"spool {path.parent}: {error}") from error
     try:
-        # Only an empty file takes these two, and only before the first table.
-        connection.execute("PRAGMA page_size = 8192")
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        if check_version(connection, str(path.parent)) == 0:
+            # Only an empty file takes these two.
+            connection.execute("PRAGMA page_size = 8192")
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise SpoolUnusable(f"spool {path.parent}: its file system cannot hold a write-ahead log")
         # FULL is per connection: each commit is on stable storage when it returns.

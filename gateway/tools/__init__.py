@@ -1,1 +1,14 @@
-"""."""
+"""The command line's tools: each shows people and programs what the gateway knows or would do.
+
+In: a stored story, queue entries, or a message file with its circumstances; never a socket or a spool, which `app`
+hands in. Out: rich renderables for people, plain values for JSON. Imported by `app` and `cli`. No verdict is made here:
+the tools call what the live path calls.
+
+    simulate.py   one message file or a batch, judged without sending
+    rehearsal.py  the mail transaction behind it, with nobody listening
+    explain.py    the story of one stored message
+    narrative.py  a trace in plain words
+    results.py    results and decisions as JSON, alike in every tool
+    queue.py      what waits
+    newlines.py   FILE arguments and their line ends
+"""

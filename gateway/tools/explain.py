@@ -263,7 +263,7 @@ def _reply_note(reply: str | None) -> str:
 def _attempt_lines(story: Story) -> Iterator[str]:
     for attempt in story.attempts:
         seconds = attempt.ended - attempt.started
-        yield f"{show_time(attempt.started)} to {attempt.backend}, {seconds:.1f} s"
+        yield f"{show_time(attempt.started)} to {attempt.backend}, {seconds:.3f} s"
         for outcome in attempt.outcomes:
             host = f"{outcome.remote_mta or 'no host'} [{outcome.remote_address or '?'}]"
             tls = f"{outcome.tls.version}, certificate {outcome.certificate or 'unknown'}" if outcome.tls else "no TLS"
@@ -275,7 +275,7 @@ def _attempt_lines(story: Story) -> Iterator[str]:
 
 _CONTENT_SAYS = {
     ContentState.IDENTICAL: "identical to what was received",
-    ContentState.PURGED: "purged; the evidence is kept",
+    ContentState.PURGED: "purged: no longer kept, or never, as it was refused; the evidence is",
     ContentState.ALTERED: "ALTERED: it does not hash to what was received",
 }
 

@@ -164,7 +164,7 @@ def _tell_decision(decision: Decision) -> Iterator[str]:
         yield f"Ground beyond the published record: {ground}{said}."
     for override in decision.overrides:
         yield f"The published policy was not followed ({override.type}): {override.comment}."
-    yield (
-        f'Rule "{decision.rule}" of set "{decision.rule_set}" decided to {_ACTIONS[decision.action]}: '
-        f"{decision.action}, answered `{decision.reply}`."
-    )
+    matched = any(hit.matched for hit in decision.considered)
+    who = f'Rule "{decision.rule}"' if matched else f'No rule matched, so "{decision.rule}"'
+    what = f"{_ACTIONS[decision.action]}: {decision.action}, answered `{decision.reply}`"
+    yield f'{who} of set "{decision.rule_set}" decided to {what}.'

@@ -16,6 +16,7 @@ from rich.console import Group
 from rich.text import Text
 
 from gateway.config.model import Config
+from gateway.mail.domain import a_label
 from gateway.mail.path import mailbox
 from gateway.model.address import IPText, Mailbox, ip_text
 from gateway.ports import Resolver
@@ -99,7 +100,7 @@ def read_case(options: Mapping[str, object], directory: Path) -> Case:
         file=directory / _text(options, "file"),
         ip=ip,
         helo=_text(options, "helo") or literal,
-        mail_from=None if mail_from in ("", "<>") else _mailbox("mail_from", mail_from),
+        mail_from=None if mail_from in ("", "<>") else _sender(mail_from),
         rcpts=tuple(_mailbox("rcpt", one) for one in rcpts),
         zone=_zone(options.get("dns"), directory),
         now=_number(options.get("now")),
@@ -124,6 +125,16 @@ def _mailbox(name: str, value: object) -> Mailbox:
     if found is None:
         raise CaseError(f"{name}: {value!r} is no mail address")
     return found
+
+
+def _sender(text: str) -> Mailbox:
+    """MAIL FROM as it is, also one that no RFC 5321 client can send: SPF has an answer to those too (RFC 7208 section
+    4.3)."""
+    path = text.removeprefix("<").removesuffix(">")
+    local, at, domain = path.rpartition("@")
+    if not at or not domain:
+        return _mailbox("mail_from", text)
+    return mailbox(path) or Mailbox(local, domain, a_label(domain) or domain.lower())
 
 
 def _zone(value: object, directory: Path) -> str | None:

@@ -19,7 +19,9 @@ CASES = {
 
 
 def run_pytest(directory: Path, ci: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "WAYPOST_SOAK")}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("CI", "WAYPOST_SOAK", "WAYPOST_SOAK_REPORT")
+    }
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", directory],
         cwd=directory,

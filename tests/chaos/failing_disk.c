@@ -44,15 +44,12 @@ static void make_parents(char *path) {
 }
 
 static void save(int fd, const char *path, const char *shadow) {
-    char target[PATH_MAX * 2], draft[PATH_MAX * 2 + 8], names[PATH_MAX * 2];
+    char target[PATH_MAX * 2 + 16], draft[PATH_MAX * 2 + 32];
     static char block[1 << 16];
     struct stat state;
     if (fstat(fd, &state) != 0) return;
-    snprintf(target, sizeof target, "%s%s", shadow, path + strlen(getenv("DISK_ROOT")));
-    if (S_ISDIR(state.st_mode)) {
-        snprintf(names, sizeof names, "%s/.names", target);
-        strcpy(target, names);
-    }
+    snprintf(target, sizeof target, "%s%s%s", shadow, path + strlen(getenv("DISK_ROOT")),
+             S_ISDIR(state.st_mode) ? "/.names" : "");
     make_parents(target);
     snprintf(draft, sizeof draft, "%s.draft", target);
     int out = open(draft, O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -62,11 +59,13 @@ static void save(int fd, const char *path, const char *shadow) {
             if (entry->d_name[0] != '.') dprintf(out, "%s\n", entry->d_name);
         if (directory) closedir(directory);
     } else {
-        /* By descriptor: the file may have lost its name. Never open(path): closing it would drop SQLite's locks. */
+        /* A database is read by its own descriptor: closing another one would drop SQLite's locks on it. */
+        int writable_only = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY, in = fd;
         off_t at = 0;
-        for (ssize_t size; (size = syscall(SYS_pread64, fd, block, sizeof block, at)) > 0; at += size)
+        if (writable_only) in = open(path, O_RDONLY);
+        for (ssize_t size; (size = syscall(SYS_pread64, in, block, sizeof block, at)) > 0; at += size)
             if (syscall(SYS_write, out, block, size) != size) abort();
-        if (at == 0 && state.st_size > 0) abort(); /* a descriptor that cannot be read would leave an empty copy */
+        if (writable_only && in >= 0) close(in);
     }
     close(out);
     rename(draft, target);

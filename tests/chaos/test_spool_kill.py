@@ -21,5 +21,6 @@ async def test_kill_at_any_instant(tmp_path: Path, full_count: Callable[[int], i
             run_and_kill(spool, path, chance.randrange(1 << 30), chance.uniform(0.0, 0.5))
             log.read(path)
             await check(spool, log)
-        assert len(log.acknowledged) > 20 * rounds
-        assert len(log.settled) > 20 * rounds
+        # On a busy machine a victim may be killed before it did much; all of them together did something.
+        assert len(log.acknowledged) > rounds
+        assert len(log.settled) > rounds

@@ -97,87 +97,86 @@ def send(client: smtplib.SMTP, octets: bytes) -> tuple[int, bytes]:
 
 
 def test_a_transaction_is_written_down_exactly(standin: StandIn, kind: str) -> None:
-    client = standin.client()
-    dsn = kind == "microsoft"
-    assert client.mail("", ["BODY=8BITMIME", *(["RET=HDRS", "ENVID=abc"] if dsn else [])])[0] == 250
-    assert client.rcpt("alice@demo.example", ["NOTIFY=FAILURE,DELAY"] if dsn else [])[0] == 250
-    code, text = send(client, MESSAGE)
-    assert code == 250, text
-    client.quit()
-    [content] = standin.files(".eml")
-    assert content.read_bytes() == MESSAGE
-    facts = json.loads(content.with_suffix(".json").read_text())
-    assert facts["mail_from"] == ""
-    assert facts["rcpts"] == ["alice@demo.example"]
-    assert facts["tls"]["version"] in ("TLSv1.2", "TLSv1.3")
-    assert facts["params"]["body"] == "8BITMIME"
-    assert facts["params"]["envid"] == ("abc" if dsn else None)
-    assert facts["params"]["ret"] == ("HDRS" if dsn else None)
-    assert facts["params"]["notify"] == [["FAILURE", "DELAY"] if dsn else []]
-    assert len(list(standin.directory.iterdir())) == 2, "no part is left, not even that of a killed process"
+    with standin.client() as client:
+        dsn = kind == "microsoft"
+        assert client.mail("", ["BODY=8BITMIME", *(["RET=HDRS", "ENVID=abc"] if dsn else [])])[0] == 250
+        assert client.rcpt("alice@demo.example", ["NOTIFY=FAILURE,DELAY"] if dsn else [])[0] == 250
+        code, text = send(client, MESSAGE)
+        assert code == 250, text
+        [content] = standin.files(".eml")
+        assert content.read_bytes() == MESSAGE
+        facts = json.loads(content.with_suffix(".json").read_text())
+        assert facts["mail_from"] == ""
+        assert facts["rcpts"] == ["alice@demo.example"]
+        assert facts["tls"]["version"] in ("TLSv1.2", "TLSv1.3")
+        assert facts["params"]["body"] == "8BITMIME"
+        assert facts["params"]["envid"] == ("abc" if dsn else None)
+        assert facts["params"]["ret"] == ("HDRS" if dsn else None)
+        assert facts["params"]["notify"] == [["FAILURE", "DELAY"] if dsn else []]
+        assert len(list(standin.directory.iterdir())) == 2, "no part is left, not even that of a killed process"
 
 
 def test_tls_is_demanded(standin: StandIn) -> None:
-    client = standin.client(tls=False)
-    code, text = client.mail("a@b.example")
-    assert (code, text[:5]) == (530, b"5.7.0")
+    with standin.client(tls=False) as client:
+        code, text = client.mail("a@b.example")
+        assert (code, text[:5]) == (530, b"5.7.0")
 
 
 def test_ehlo_is_the_providers(standin: StandIn, kind: str) -> None:
-    client = standin.client()
-    features = set(client.esmtp_features)
-    assert client.esmtp_features["size"] == "157286400"
-    assert {"8bitmime", "chunking", "smtputf8", "pipelining", "enhancedstatuscodes"} <= features
-    assert ("dsn" in features) == ("binarymime" in features) == (kind == "microsoft")
-    assert ("google" if kind == "google" else "outlook") in client.ehlo_resp.decode().split("\n")[0]
+    with standin.client() as client:
+        features = set(client.esmtp_features)
+        assert client.esmtp_features["size"] == "157286400"
+        assert {"8bitmime", "chunking", "smtputf8", "pipelining", "enhancedstatuscodes"} <= features
+        assert ("dsn" in features) == ("binarymime" in features) == (kind == "microsoft")
+        assert ("google" if kind == "google" else "outlook") in client.ehlo_resp.decode().split("\n")[0]
 
 
 def test_google_takes_one_recipient_domain(standin: StandIn, kind: str) -> None:
-    client = standin.client()
-    client.mail("a@b.example")
-    assert client.rcpt("alice@demo.example")[0] == 250
-    assert client.rcpt("carol@DEMO.example")[0] == 250
-    code, text = client.rcpt("dave@other.example")
-    if kind == "google":
-        assert code == 451
-        assert text.startswith(b"4.3.0 Multiple destination domains per transaction is unsupported")
-    else:
-        assert code == 250
-    assert send(client, MESSAGE)[0] == 250
-    [facts] = [json.loads(path.read_text()) for path in standin.files(".json")]
-    assert len(facts["rcpts"]) == (2 if kind == "google" else 3)
+    with standin.client() as client:
+        client.mail("a@b.example")
+        assert client.rcpt("alice@demo.example")[0] == 250
+        assert client.rcpt("carol@DEMO.example")[0] == 250
+        code, text = client.rcpt("dave@other.example")
+        if kind == "google":
+            assert code == 451
+            assert text.startswith(b"4.3.0 Multiple destination domains per transaction is unsupported")
+        else:
+            assert code == 250
+        assert send(client, MESSAGE)[0] == 250
+        [facts] = [json.loads(path.read_text()) for path in standin.files(".json")]
+        assert len(facts["rcpts"]) == (2 if kind == "google" else 3)
 
 
 def test_an_abandoned_transaction_leaves_nothing(standin: StandIn) -> None:
-    client = standin.client()
-    client.mail("a@b.example")
-    client.rcpt("alice@demo.example")
-    client.docmd("DATA")
-    client.send(b"half")
-    client.close()
-    end = time.monotonic() + 5
-    while list(standin.directory.iterdir()) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not list(standin.directory.iterdir())
+    with standin.client() as client:
+        client.mail("a@b.example")
+        client.rcpt("alice@demo.example")
+        client.docmd("DATA")
+        client.send(b"half")
+        client.close()
+        end = time.monotonic() + 5
+        while list(standin.directory.iterdir()) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not list(standin.directory.iterdir())
 
 
 def test_bdat_in_chunks(standin: StandIn) -> None:
-    client = standin.client()
-    client.mail("a@b.example")
-    client.rcpt("alice@demo.example")
-    for start in range(0, len(MESSAGE), 1000):
-        chunk = MESSAGE[start : start + 1000]
-        last = " LAST" if start + 1000 >= len(MESSAGE) else ""
-        client.send(f"BDAT {len(chunk)}{last}\r\n".encode() + chunk)
-        code, text = client.getreply()
-        assert code == 250, text
-    [content] = standin.files(".eml")
-    assert content.read_bytes() == MESSAGE
-    assert re.search(rb"OK|Queued", text)
+    with standin.client() as client:
+        client.mail("a@b.example")
+        client.rcpt("alice@demo.example")
+        for start in range(0, len(MESSAGE), 1000):
+            chunk = MESSAGE[start : start + 1000]
+            last = " LAST" if start + 1000 >= len(MESSAGE) else ""
+            client.send(f"BDAT {len(chunk)}{last}\r\n".encode() + chunk)
+            code, text = client.getreply()
+            assert code == 250, text
+        [content] = standin.files(".eml")
+        assert content.read_bytes() == MESSAGE
+        assert re.search(rb"OK|Queued", text)
 
 
 def test_sigterm_ends_it_well(standin: StandIn) -> None:
-    client = standin.client()
-    standin.process.send_signal(signal.SIGTERM)
-    assert standin.process.wait(10) == 0
-    client.close()
+    with standin.client() as client:
+        standin.process.send_signal(signal.SIGTERM)
+        assert standin.process.wait(10) == 0
+        client.close()

@@ -75,5 +75,6 @@ def test_sigterm_drains_and_exits_zero(gateway: Gateway) -> None:
     end = time.monotonic() + 10
     while client.noop()[0] == 250 and time.monotonic() < end:
         time.sleep(0.2)
+    client.close()
     assert gateway.process.wait(20) == 0
     assert len(gateway.google.received()) == 1

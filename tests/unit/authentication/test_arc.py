@@ -81,6 +81,12 @@ def test_bad_instances(name: bytes, instance: bytes) -> None:
     assert failed(validate(message)) == "ARC instances are not 1 to N, each once"
 
 
+@pytest.mark.parametrize("name", [b"ARC-Seal", b"ARC-Message-Signature", b"ARC-Authentication-Results"])
+def test_a_bad_instance_is_not_taken_for_the_first(name: bytes) -> None:
+    message = chain(1).replace(name + b": i=1;", name + b": i=x;")
+    assert failed(validate(message)) == "ARC instances are not 1 to N, each once"
+
+
 def test_a_gap_in_the_chain() -> None:
     assert failed(validate(seal(chain(1), 3))) == "ARC instances are not 1 to N, each once"
 
@@ -148,6 +154,20 @@ def test_oldest_pass_names_the_first_set_after_the_last_change() -> None:
 def test_altered_results_break_their_seal() -> None:
     message = chain(3).replace(b"i=2; gw.example; dmarc=pass", b"i=2; gw.example; dmarc=fail")
     assert failed(validate(message)) == "ARC-Seal 3: signature did not verify"
+
+
+def test_every_seal_is_verified() -> None:
+    for broken in range(1, 4):
+        message = chain(broken)
+        message = re.sub(rb" b=(.)", lambda found: b" b=" + (b"B" if found[1] == b"A" else b"A"), message, count=1)
+        for instance in range(broken + 1, 5):
+            message = seal(message, instance)
+        assert failed(validate(message)) == f"ARC-Seal {broken}: signature did not verify"
+
+
+def test_a_set_need_not_sign_from() -> None:
+    assert validate(seal(MESSAGE, 1, h="to")).result is ArcVerdict.PASS
+    assert validate(seal(MESSAGE, 1, h="")).result is ArcVerdict.PASS
 
 
 def test_relaxed_seals_survive_folding() -> None:

@@ -96,14 +96,22 @@ def test_lines_that_are_no_fields_do_no_harm(line: bytes) -> None:
 
 
 @pytest.mark.parametrize("fold", ["\r\n\t", "\r\n \r\n ", " ", ""])
-def test_folding_between_tags(fold: str) -> None:
-    assert one(Signer(fold=fold).sign(MESSAGE) + MESSAGE).result is PASS
+@pytest.mark.parametrize("tags", [(), (("b", ""),), (("z", "b"), ("b", ""), ("bb", "x"))])
+@pytest.mark.parametrize("form", ["simple/simple", "relaxed/relaxed"])
+def test_folding_between_tags_and_b_anywhere(fold: str, tags: tuple[tuple[str, str], ...], form: str) -> None:
+    assert one(Signer((*tags, ("c", form)), fold=fold).sign(MESSAGE) + MESSAGE).result is PASS
+
+
+def test_signatures_of_either_form_over_the_same_fields() -> None:
+    fields = [Signer((("c", form),)).sign(MESSAGE) for form in ("relaxed/simple", "simple/relaxed", "relaxed/relaxed")]
+    for order in (fields, fields[::-1]):
+        assert [each.result for each in verify(b"".join(order) + MESSAGE)] == [PASS] * 3
 
 
 @pytest.mark.parametrize("form", ["simple/simple", "relaxed/relaxed"])
 def test_white_space_in_and_around_the_b_value_is_not_signed(form: str) -> None:
-    for signed in (sign(c=form), sign(c=form, b="here", z="last")):
-        folded = re.sub(rb"; b=(\S{20})([^;\s]+)", rb"; b= \1\r\n\t\2 \r\n ", signed, count=1)
+    for signed in (sign(c=form), sign(b="here", c=form)):
+        folded = re.sub(rb" b=(\S{20})([^;\s]+)", rb" b= \1\r\n\t\2 \r\n ", signed, count=1)
         assert folded != signed
         assert one(folded).result is PASS
 
@@ -173,7 +181,7 @@ def test_required_tags(tag: str) -> None:
 
 
 def test_required_b() -> None:
-    assert said(one(sign().replace(b"; b=", b"; bb=", 1))) == (PERM, "signature has no b= tag")
+    assert said(one(sign(h="from").replace(b" b=", b" bb=", 1))) == (PERM, "signature has no b= tag")
 
 
 @pytest.mark.parametrize(
@@ -263,6 +271,11 @@ def test_l_does_not_hide_a_change() -> None:
     assert said(one(sign(l="12").replace(b"Hello", b"Hallo"))) == (FAIL, BODY)
 
 
+def test_a_failing_signature_fails_whatever_else_it_leaves_open() -> None:
+    assert said(one(sign(l="12").replace(b"A  question", b"Answer"))) == (FAIL, SIGNATURE)
+    assert said(one(b"From: eve@evil.example\r\n" + sign().replace(b"A  question", b"Answer"))) == (FAIL, SIGNATURE)
+
+
 def test_l_beyond_the_body() -> None:
     assert said(one(sign(l="29"))) == (PERM, "l= reaches beyond the body")
     assert said(one(sign(l="9" * 70))) == (PERM, "l= reaches beyond the body")
@@ -274,6 +287,7 @@ def test_l_beyond_the_body() -> None:
 @pytest.mark.parametrize("status", [Status.NXDOMAIN, Status.NODATA])
 def test_no_key(status: Status) -> None:
     assert said(one(sign(), {KEY: Answer(status)})) == (PERM, "no key for signature")
+    assert said(one(sign() + b"altered\r\n", {KEY: Answer(status)})) == (PERM, "no key for signature")
 
 
 @pytest.mark.parametrize("status", [Status.SERVFAIL, Status.TIMEOUT])

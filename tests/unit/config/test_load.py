@@ -125,7 +125,7 @@ MISTAKES = {
                  'write "debug", "info", "warning" or "alarm"'),
     "a domain twice": ('[[domain]]\nname = "OWN.example."\nbackend = "google"',
                        "21: domain[1].name: own.example is already domain[0]; remove one of the two"),
-    "no domain name": ('[[domain]]\nname = "no name"\nbackend = "google"', '21: domain[1].name: "no name" is no domain'),
+    "no domain name": ('[[domain]]\nname = "no name"\nbackend = "google"', '21: domain[1].name: "no name" is no '),
     "a listener's port": ('[[listener]]\naddress = "0.0.0.0:99999"', '21: listener[1].address: "0.0.0.0:99999" is no '),
     "a listener by name": ('[[listener]]\naddress = "mx.own.example:25"', "21: listener[1].address: "),
     "an address taken": ('[[listener]]\naddress = "127.0.0.1:2525"',
@@ -145,7 +145,7 @@ MISTAKES = {
                                  '21: routing.addresses."a@other.example": other.example is no domain of ours'),
     "no address": ('[routing.addresses]\nalice = "google"', '21: routing.addresses.alice: "alice" is no mail address'),
     "an address on no backend": ('[routing.addresses]\n"a@own.example" = "gogle"',
-                                 '21: routing.addresses."a@own.example": no backend named "gogle"; did you mean "google"?'),
+                                 '21: routing.addresses."a@own.example": no backend named "gogle"; did you mean '),
     "a map that is not there": ('[routing]\nmaps = ["a.csv"]', "21: routing.maps[0]: no file a.csv"),
     "DSNs through no backend": ('[delivery]\ndsn_backend = "x"',
                                 '21: delivery.dsn_backend: no backend named "x"; there are: google, microsoft'),
@@ -159,7 +159,6 @@ MISTAKES = {
     "a zone that is not there": ('[dns]\nzone = "zone"', "21: dns.zone: no file zone; create it or mend its path"),
     "a rule set that is not there": ('[policy]\nset = "lax"', '21: policy.set: no rule set named "lax" in '),
     "rules that are not there": ('[policy]\ndirectory = "mine"', "21: policy.directory: no directory mine"),
-    "an authserv-id with a blank": ('[x]\n[server.y]', "20: x: no such setting"),
 }  # fmt: skip
 
 
@@ -168,7 +167,7 @@ def test_mistake(tmp_path: Path, name: str) -> None:
     added, expected = MISTAKES[name]
     lines = complaints(tmp_path, GOOD + "\n\n" + added)
     assert any(line.startswith(f"waypost.toml:{expected}") for line in lines), lines
-    assert name == "an authserv-id with a blank" or name == "no address" or len(lines) == 1, lines
+    assert len(lines) == 1, lines
 
 
 @pytest.mark.parametrize(
@@ -262,14 +261,23 @@ class TestReferences:
 
     def test_what_a_reference_brings_is_checked_like_any_value(self, tmp_path: Path) -> None:
         lines = complaints(tmp_path, GOOD.replace("127.0.0.1:2525", "env:AT"), {"AT": "nowhere"})
-        assert lines[0].startswith('waypost.toml:5: listener[0].address: "nowhere" ')
+        assert lines[0].startswith("waypost.toml:5: listener[0].address: env:AT is no address to listen on")
+
+    def test_what_a_reference_brings_is_never_shown(self, tmp_path: Path) -> None:
+        (tmp_path / "secret").write_text("hidden\nwords\n")
+        text = GOOD.replace('"smtp.google.com"', '["file:secret", "env:S"]') + '[log]\nlevel = "env:S"\n'
+        text += '[limits]\nrecipients = "file:secret"\n[dns]\nnameservers = "env:S"\n[policy]\nset = "env:S"'
+        lines = complaints(tmp_path, text.replace('backend = "google"', 'backend = "env:S"'), {"S": "hid den"})
+        assert len(lines) == 7
+        assert not any("hid" in line for line in lines), lines
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA(key_type=trustme.KeyType.ECDSA)
 
 
 class TestCertificates:
-    @pytest.fixture(scope="class")
-    def authority(self) -> trustme.CA:
-        return trustme.CA(key_type=trustme.KeyType.ECDSA)
-
     def listen(self, certificate: str, key: str = "") -> str:
         more = f'certificate = "{certificate}"' + (f'\nkey = "{key}"' if key else "")
         return GOOD.replace('"127.0.0.1:2525"', f'"127.0.0.1:2525"\n{more}')

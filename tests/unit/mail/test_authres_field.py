@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.mail.authres import Property, compose, own_spans, parse
 from gateway.mail.header import parse_header
@@ -175,6 +177,7 @@ def test_the_field_stays_below_4_kb() -> None:
         " mx.demo.example(open comment; spf=pass",
         " \uff4dx.demo.example; spf=pass",
         ' "" mx.demo.example; spf=pass',
+        " \x0bmx.demo.example\x00; spf=pass",
     ],
 )
 def test_forged_own_fields_are_found(value: str) -> None:
@@ -271,3 +274,27 @@ def test_what_we_write_reads_back() -> None:
     assert parsed is not None
     assert parsed.authserv_id == "mx.demo.example"
     assert parsed.results[1].value("header", "b") == SIGNATURE.signature
+
+
+@given(st.text())
+def test_reading_never_raises(value: str) -> None:
+    parse(value)
+    own_spans(
+        parse_header(b"Authentication-Results: " + value.encode("utf-8", "surrogatepass") + b"\r\n"), "mx.example"
+    )
+
+
+@given(st.text(max_size=400), st.sampled_from(list(DkimVerdict)))
+def test_one_field_in_ascii_whatever_a_message_holds(text: str, verdict: DkimVerdict) -> None:
+    """Invariant: one field, printable ASCII, below 4 KB, that reads back with the results in their places."""
+    signature = DkimResult(verdict, text, text, text, text, text, text)
+    dmarc = DmarcResult(DmarcVerdict.FAIL, text, published=DmarcPolicy.REJECT, record=text, reason=text)
+    spf = SpfResult(SpfVerdict.FAIL, text, SpfIdentity.MAILFROM, text)
+    field = compose("mx.demo.example", results(spf, (signature,) * 8, dmarc), EDGE, DmarcPolicy.REJECT)
+    assert re.fullmatch(rb"(?:[\t -~]+\r\n\t)*[ -~]+\r\n", field)
+    assert len(field) < 4096
+    parsed = parse(field.partition(b":")[2].decode())
+    assert parsed is not None
+    methods = [one.method for one in parsed.results]
+    assert (methods[0], methods[-2:]) == ("spf", ["dmarc", "arc"])
+    assert set(methods[1:-2]) == {"dkim"}

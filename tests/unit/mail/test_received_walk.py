@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.mail.header import parse_header
 from gateway.mail.received import Walked, walk
@@ -217,3 +219,23 @@ def test_hostile_lines_cost_little() -> None:
     assert walked(line + REST).client is None
     nearly = TLS_LINES.replace("X25519", "X" * 190).replace("someone", "s" * 290).replace("Postfix", "Postfi")
     assert walked(nearly + REST).client is None
+
+
+@given(st.text(max_size=300), st.sampled_from(["203.0.113.7", FORGED]), st.binary(max_size=200))
+def test_no_helo_moves_the_walk(helo: str, below: str, above: bytes) -> None:
+    """Invariant: the client found is the one in the bracket of the relay's own line, or none."""
+    line = hop(helo=helo).encode("utf-8", "surrogatepass")
+    header = parse_header(line + hop(address=below).encode() + REST.encode())
+    assert walk(header, RELAYS, PEER).client in ("203.0.113.7", None)
+    walk(parse_header(above + line), RELAYS, PEER)
+
+
+@given(st.data())
+def test_no_edit_of_a_line_yields_another_address_of_ours(data: st.DataObject) -> None:
+    """Invariant: whatever is cut out of a genuine line, it is read as it stands or not at all."""
+    line = hop()
+    start = data.draw(st.integers(10, len(line) - 2))
+    end = data.draw(st.integers(start, len(line) - 2))
+    found = walked(line[:start] + line[end:] + REST)
+    if found.client is not None:
+        assert f" [{found.client}])\r\n\tby relay.corp.example (Postfix) with " in line[:start] + line[end:]

@@ -155,7 +155,7 @@ async def test_the_story_as_json(accepted: Trace) -> None:
     text = text_of(story, Checked(ContentState.ALTERED, Replayed.DIFFERENT))
     for words in (
         "alice@corp.example: delivered (250 2.0.0 OK)",
-        "1970-01-01 00:00:01 UTC to google, 1.5 s",
+        "1970-01-01 00:00:01 UTC to google, 1.500 s",
         "alice@corp.example: delivered by google [192.0.2.1], TLSv1.3, certificate verified: 250 2.0.0 OK",
         "bob@corp.example: deferred by no host [?], no TLS: 451 4.4.0 later",
         "next: 1970-01-01 00:01:00 UTC to ms for bob@corp.example",
@@ -258,5 +258,6 @@ async def test_a_passing_signature_that_is_not_aligned(law: Law) -> None:
 
 async def test_dmarc_pass_names_what_it_rests_on(accepted: Trace) -> None:
     words = "\n".join(narrate(accepted))
+    assert 'No rule matched, so "default" of set "enforce" decided to accept it: accept' in words
     assert "by aligned SPF and DKIM." in words
     assert "sender.example is aligned with sender.example." in words

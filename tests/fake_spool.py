@@ -1,0 +1,261 @@
+"""A spool in memory: it keeps the contract of ports.Spool, and fails when told to."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass, field, replace
+
+from gateway.model.delivery import Attempt, Claim, Ending, Final, Intake, QueueEntry, Settlement, Story, Trace, Transfer
+from gateway.model.message import Content, Message
+from gateway.ports import Clock, ContentAltered, ContentWriter
+
+_CHUNK = 1_048_576
+_MOST_PURGED = 500
+
+
+@dataclass
+class _Row:
+    transfer: Transfer
+    wake: float | None
+    """None when held."""
+    leased: bool
+    epoch: int
+    last_reply: str = ""
+
+
+@dataclass
+class _Record:
+    trace: Trace
+    message: Message | None
+    held: bool
+    reason: str = ""
+    rows: dict[str, _Row] = field(default_factory=dict)
+    endings: list[Ending] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    kept_until: float | None = None
+
+
+class _Writer:
+    def __init__(self, spool: FakeSpool) -> None:
+        self._spool = spool
+        self._path = f"memory-{next(spool.serial)}"
+        self._data = bytearray()
+
+    def write(self, chunk: bytes) -> None:
+        self._data += chunk
+
+    async def finish(self) -> str:
+        self._spool.files[self._path] = bytes(self._data)
+        return self._path
+
+    def discard(self) -> None:
+        if self._path not in self._spool.stored:
+            self._spool.files.pop(self._path, None)
+
+
+class FakeSpool:
+    """Implements `ports.Spool`."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        lease: float = 900.0,
+        failed_seconds: float = 604_800.0,
+        trace_seconds: float = 2_592_000.0,
+    ) -> None:
+        self.serial = itertools.count()
+        self.files: dict[str, bytes] = {}
+        self.stored: set[str] = set()
+        self.failures: dict[str, list[BaseException]] = defaultdict(list)
+        """Method name to the exceptions that its next calls raise."""
+        self.calls: Counter[str] = Counter()
+        self.settlements: list[Settlement] = []
+        self._clock = clock
+        self._lease = lease
+        self._failed_seconds = failed_seconds
+        self._trace_seconds = trace_seconds
+        self._records: dict[str, _Record] = {}
+
+    def _called(self, name: str) -> None:
+        self.calls[name] += 1
+        if self.failures[name]:
+            raise self.failures[name].pop(0)
+
+    async def commit(self, intake: Intake) -> None:
+        self._called("commit")
+        self._put(intake)
+
+    def _put(self, intake: Intake) -> None:
+        if intake.trace.id in self._records:
+            raise ValueError("UNIQUE id")
+        ids = [transfer.id for transfer in intake.transfers]
+        if len(set(ids)) != len(ids):
+            raise ValueError("UNIQUE transfer")
+        record = _Record(intake.trace, intake.message, intake.held)
+        if intake.message is not None and intake.message.content.path:
+            self.stored.add(intake.message.content.path)
+        for transfer in intake.transfers:
+            wake = self._clock.now() + self._lease if intake.claimed else transfer.due
+            row = _Row(transfer, None if intake.held else wake, intake.claimed, 1 if intake.claimed else 0)
+            record.rows[transfer.id] = row
+        self._records[intake.trace.id] = record
+
+    def open_content(self) -> ContentWriter:
+        return _Writer(self)
+
+    async def read_content(self, content: Content) -> AsyncIterator[bytes]:
+        self._called("read_content")
+        data = content.data if content.data is not None else self.files.get(content.path)
+        if data is None:
+            raise ContentAltered("content is missing")
+        for start in range(0, len(data), _CHUNK):
+            yield data[start : start + _CHUNK]
+
+    async def claim(self, skip: Collection[str], limit: int, now: float, lease: float) -> Sequence[Claim]:
+        self._called("claim")
+        due: dict[str, list[tuple[float, _Record, _Row]]] = defaultdict(list)
+        for record in self._records.values():
+            for row in record.rows.values():
+                if row.wake is not None and row.wake <= now and row.transfer.backend not in skip:
+                    due[row.transfer.backend].append((row.wake, record, row))
+        for found in due.values():
+            found.sort(key=lambda one: one[0])
+        turns = itertools.chain.from_iterable(itertools.zip_longest(*due.values()))
+        claims = []
+        for _, record, row in itertools.islice((turn for turn in turns if turn is not None), limit):
+            row.leased, row.wake = True, now + lease
+            row.epoch += 1
+            assert record.message is not None
+            claims.append(Claim(row.transfer, record.message, row.epoch))
+        return claims
+
+    def _claimed(self, message_id: str, transfer_id: str, epoch: int) -> tuple[_Record, _Row] | None:
+        record = self._records.get(message_id)
+        row = record.rows.get(transfer_id) if record else None
+        if record is None or row is None or not row.leased or row.epoch != epoch:
+            return None
+        return record, row
+
+    async def release(self, claim: Claim, due: float) -> None:
+        self._called("release")
+        found = self._claimed(claim.transfer.message_id, claim.transfer.id, claim.epoch)
+        if found is not None:
+            _, row = found
+            row.leased, row.wake = False, due
+            row.transfer = replace(row.transfer, due=due)
+
+    async def settle(self, settlement: Settlement) -> bool:
+        self._called("settle")
+        found = self._claimed(settlement.message_id, settlement.transfer_id, settlement.epoch)
+        if found is None:
+            return False
+        record, row = found
+        if settlement.dsn is not None:
+            self._put(settlement.dsn)
+        self.settlements.append(settlement)
+        record.endings += settlement.endings
+        record.attempts.append(settlement.attempt)
+        if settlement.remaining and settlement.due is not None:
+            row.leased, row.wake = False, settlement.due
+            row.last_reply = str(settlement.attempt.outcomes[-1].reply)
+            row.transfer = replace(
+                row.transfer,
+                rcpts=settlement.remaining,
+                due=settlement.due,
+                attempts=row.transfer.attempts + 1,
+                delay_warned=settlement.delay_warned,
+            )
+        else:
+            del record.rows[row.transfer.id]
+        self._end(record)
+        return True
+
+    def _end(self, record: _Record) -> None:
+        """The content goes when the last transfer did; that of a failure is kept for a time."""
+        if record.rows or record.held or record.message is None:
+            return
+        if any(ending.state is not Final.DELIVERED for ending in record.endings):
+            record.kept_until = self._clock.now() + self._failed_seconds
+        else:
+            self._forget_content(record)
+
+    def _forget_content(self, record: _Record) -> None:
+        if record.message is not None:
+            self.files.pop(record.message.content.path, None)
+        record.message = record.kept_until = None
+
+    async def hold(self, claim: Claim, reason: str) -> None:
+        self._called("hold")
+        found = self._claimed(claim.transfer.message_id, claim.transfer.id, claim.epoch)
+        if found is not None:
+            record, row = found
+            record.held, record.reason = True, reason
+            row.leased, row.wake = False, None
+
+    async def next_due(self, skip: Collection[str] = ()) -> float | None:
+        self._called("next_due")
+        rows = (row for record in self._records.values() for row in record.rows.values())
+        return min(
+            (row.wake for row in rows if row.wake is not None and row.transfer.backend not in skip), default=None
+        )
+
+    async def story(self, id: str) -> Story | None:
+        record = self._records.get(id)
+        if record is None:
+            return None
+        waiting = tuple(row.transfer for row in record.rows.values())
+        kept = record.message is not None
+        return Story(record.trace, tuple(record.endings), waiting, tuple(record.attempts), kept, record.held)
+
+    async def queue(self, limit: int) -> Sequence[QueueEntry]:
+        entries = [
+            QueueEntry(
+                transfer_id=row.transfer.id,
+                message_id=row.transfer.message_id,
+                backend=row.transfer.backend,
+                mail_from=str(row.transfer.mail_from or ""),
+                rcpts=tuple(str(rcpt.mailbox) for rcpt in row.transfer.rcpts),
+                size=record.message.content.size if record.message else 0,
+                created=row.transfer.created,
+                due=row.transfer.due,
+                attempts=row.transfer.attempts,
+                last_reply=record.reason if row.wake is None else row.last_reply,
+                claimed=row.leased,
+                held=row.wake is None,
+            )
+            for record in self._records.values()
+            for row in record.rows.values()
+        ]
+        return sorted(entries, key=lambda entry: entry.due)[:limit]
+
+    async def counts(self) -> dict[str, int]:
+        rows = (row for record in self._records.values() for row in record.rows.values())
+        return dict(Counter(row.transfer.backend for row in rows if row.wake is not None))
+
+    async def purge(self, now: float) -> int:
+        kept = [one for one in self._records.values() if one.kept_until is not None and one.kept_until <= now]
+        stale = kept[:_MOST_PURGED]
+        for record in stale:
+            self._forget_content(record)
+        old = [
+            id
+            for id, record in self._records.items()
+            if record.message is None and record.trace.received + self._trace_seconds <= now
+        ]
+        for id in old[:_MOST_PURGED]:
+            del self._records[id]
+        return len(stale) + len(old[:_MOST_PURGED])
+
+    async def close(self) -> None:
+        self._called("close")
+
+    def reopen(self) -> None:
+        """What a new process finds: nobody holds a claim."""
+        for record in self._records.values():
+            for row in record.rows.values():
+                if row.leased:
+                    row.leased, row.wake = False, min(row.transfer.due, self._clock.now())
+        self.files = {path: data for path, data in self.files.items() if path in self.stored}

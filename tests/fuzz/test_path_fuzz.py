@@ -1,0 +1,70 @@
+"""Invariant: any text is a path or none, never an exception; a path's mailbox repeats what stood in the brackets."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.mail.path import mailbox, parse_path
+
+PIECES = st.sampled_from(
+    [
+        *'<>@:,.-[]"\\ =aü\0\u2028\udcff\u3002\u200d',
+        "\r\n",
+        "B.c",
+        "IPv6:::1",
+        "192.0.2.1",
+        "postmaster",
+        "b.example",
+        "SIZE=1",
+        "xn--a",
+    ]
+)
+TEXTS = st.one_of(st.text(max_size=60), st.lists(PIECES, max_size=25).map("".join))
+KEYWORDS = st.sampled_from(["FROM", "TO"])
+
+
+def check(keyword: str, argument: str) -> None:
+    parsed = parse_path(argument, keyword)
+    if parsed is None:
+        return
+    assert all(key.isascii() and key == key.upper() for key in parsed.parameters)
+    assert not any(character in value for value in parsed.parameters.values() for character in " =\r\n\0")
+    if parsed.mailbox is None:
+        assert keyword == "FROM"
+        assert "<>" in argument
+        return
+    text = str(parsed.mailbox)
+    assert f"{text}>" in argument
+    assert text.isascii() is not parsed.wide
+    assert not any(ord(character) < 32 or ord(character) == 127 for character in text)
+    text.encode()  # no lone surrogates: it can be sent on
+    if parsed.bare:
+        assert keyword == "TO"
+        assert text.lower() == "postmaster"
+    else:
+        assert mailbox(text) == parsed.mailbox
+        assert parsed.mailbox.ascii_domain.isascii()
+
+
+@given(KEYWORDS, TEXTS)
+def test_any_argument(keyword: str, argument: str) -> None:
+    check(keyword, argument)
+
+
+@given(KEYWORDS, TEXTS, TEXTS)
+def test_any_path_and_parameters(keyword: str, path: str, parameters: str) -> None:
+    check(keyword, f"{keyword}:<{path}>{parameters}")
+    check(keyword, f"{keyword}:<{path}@b.example> {parameters}")
+    check(keyword, f"{keyword}:<a@{path}>")
+
+
+@given(
+    st.from_regex(r'[a-z.!+=-]{1,20}|"[a-z @<>]{0,10}"', fullmatch=True), st.sampled_from(["b.example", "[192.0.2.1]"])
+)
+def test_a_valid_mailbox_is_read(local: str, domain: str) -> None:
+    parsed = parse_path(f"TO:<{local}@{domain}> NOTIFY=NEVER", "TO")
+    assert parsed is not None
+    assert parsed.mailbox is not None
+    assert (parsed.mailbox.local, parsed.mailbox.domain) == (local, domain)
+    assert parsed.parameters == {"NOTIFY": "NEVER"}

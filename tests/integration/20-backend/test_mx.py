@@ -1,0 +1,213 @@
+"""Which hosts a backend has, and delivery to the MX of each recipient's domain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from gateway.config.model import Backend as Settings
+from gateway.model.delivery import Kind, Outcome, Scope
+from gateway.model.dnsdata import Status
+from gateway.net.host_backend import HostBackend
+from gateway.net.mx import Family, Host, HostFinder, NoHost, parse_host
+from gateway.net.smtp_backend import SmtpDialer, SmtpSession
+from gateway.net.tls import match_name
+from tests.sending import FixedResolver, make_claim, reader
+from tests.smtp_sink import Sink
+
+ZONE: dict[str, dict[str, list[str] | Status]] = {
+    "two.example": {"MX": ["20 b.two.example", "10 a.two.example", "20 c.two.example"]},
+    "a.two.example": {"A": ["192.0.2.1", "192.0.2.2", "192.0.2.3"], "AAAA": ["2001:db8::1"]},
+    "b.two.example": {"A": ["192.0.2.11"]},
+    "c.two.example": {"A": ["192.0.2.12"]},
+    "none.example": {"MX": ["0 "]},
+    "dot.example": {"MX": ["0 ."]},
+    "implicit.example": {"A": ["192.0.2.5"]},
+    "empty.example": {"TXT": ["v=spf1 -all"]},
+    "slow.example": {"MX": Status.TIMEOUT},
+    "broken.example": {"MX": ["10 gone.example"]},
+    "flaky.example": {"MX": ["10 fail.example", "20 b.two.example"]},
+    "fail.example": {"A": Status.SERVFAIL, "AAAA": Status.SERVFAIL},
+    "ours.example": {"MX": ["10 GW.example", "20 b.two.example"]},
+    "backup.example": {"MX": ["5 b.two.example", "10 gw.example", "10 c.two.example", "20 a.two.example"]},
+    "six.example": {"AAAA": ["2001:db8::6"]},
+}
+
+
+async def find(hosts: tuple[str, ...], domain: str = "", family: Family = "any", jitter: float = 0.5) -> list[str]:
+    finder = HostFinder(hosts, family, FixedResolver(ZONE), "gw.example", lambda: jitter)
+    return [f"{host.name} {address} {host.port}" async for host, address in finder.candidates(domain)]
+
+
+def draws(*numbers: float) -> Callable[[], float]:
+    return iter(numbers).__next__
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("mx.example", Host("mx.example", 25)),
+        ("mx.example:2525", Host("mx.example", 2525)),
+        ("[::1]:2525", Host("::1", 2525)),
+        ("[::1]", Host("::1", 25)),
+        ("::1", Host("::1", 25)),
+        ("192.0.2.1:26", Host("192.0.2.1", 26)),
+    ],
+)
+def test_parse_host(text: str, host: Host) -> None:
+    assert parse_host(text) == host
+
+
+@pytest.mark.parametrize("text", ["", ":25", "a:b", "[::1", "[::1]25", "a:25x"])
+def test_what_is_no_host(text: str) -> None:
+    with pytest.raises(ValueError, match="not a host"):
+        parse_host(text)
+
+
+async def test_by_preference_two_addresses_each() -> None:
+    assert (await find(("mx",), "two.example"))[:3] == [
+        "a.two.example 192.0.2.1 25",
+        "a.two.example 192.0.2.2 25",
+        "b.two.example 192.0.2.11 25",
+    ]
+    assert await find(("mx",), "two.example", "ipv6") == ["a.two.example 2001:db8::1 25"]
+
+
+async def test_equal_preference_in_random_order() -> None:
+    orders = set()
+    for first, second in ((0.1, 0.9), (0.9, 0.1)):
+        finder = HostFinder(("mx",), "any", FixedResolver(ZONE), "gw.example", draws(first, 0.5, second))
+        orders.add(tuple([host.name async for host, _ in finder.candidates("two.example")][2:]))
+    assert orders == {("b.two.example", "c.two.example"), ("c.two.example", "b.two.example")}
+
+
+@pytest.mark.parametrize("domain", ["none.example", "dot.example"])
+async def test_null_mx(domain: str) -> None:
+    with pytest.raises(NoHost) as caught:
+        await find(("mx",), domain)
+    assert (str(caught.value.reply)[:11], caught.value.scope) == ("556 5.1.10 ", Scope.RECIPIENT)
+
+
+async def test_implicit_mx() -> None:
+    assert await find(("mx",), "implicit.example") == ["implicit.example 192.0.2.5 25"]
+    assert await find(("mx",), "six.example") == ["six.example 2001:db8::6 25"]
+    assert await find(("mx",), "[192.0.2.9]") == ["192.0.2.9 192.0.2.9 25"]
+    assert await find(("mx",), "[IPv6:2001:db8::9]") == ["2001:db8::9 2001:db8::9 25"]
+
+
+@pytest.mark.parametrize(
+    ("domain", "reply"),
+    [
+        ("nowhere.example", "550 5.1.2"),
+        ("empty.example", "550 5.1.2"),
+        ("[no]", "550 5.1.2"),
+        ("", "550 5.1.2"),
+        ("slow.example", "451 4.4.3"),
+        ("broken.example", "451 4.4.4"),
+        ("ours.example", "554 5.4.6"),
+    ],
+)
+async def test_no_host(domain: str, reply: str) -> None:
+    with pytest.raises(NoHost) as caught:
+        await find(("mx",), domain)
+    assert (str(caught.value.reply)[:9], caught.value.scope) == (reply, Scope.RECIPIENT)
+
+
+async def test_only_hosts_preferred_to_ourselves() -> None:
+    assert await find(("mx",), "backup.example") == ["b.two.example 192.0.2.11 25"]
+
+
+async def test_host_whose_address_is_unknown_is_passed_over() -> None:
+    assert await find(("mx",), "flaky.example") == ["b.two.example 192.0.2.11 25"]
+
+
+async def test_configured_hosts() -> None:
+    assert await find(("b.two.example:26", "192.0.2.99")) == ["b.two.example 192.0.2.11 26", "192.0.2.99 192.0.2.99 25"]
+    assert await find(("localhost:26",)) == ["localhost 127.0.0.1 26", "localhost ::1 26"]
+    assert await find(("localhost",), family="ipv4") == ["localhost 127.0.0.1 25"]
+
+
+async def test_configured_host_without_address_is_our_slip() -> None:
+    with pytest.raises(NoHost) as caught:
+        await find(("gone.example",))
+    assert (caught.value.reply.transient, caught.value.scope) == (True, Scope.OURS)
+    with pytest.raises(NoHost) as caught:
+        await find(("fail.example",))
+    assert (caught.value.reply.enhanced, caught.value.scope) == ("4.4.3", Scope.SITE)
+
+
+@pytest.mark.parametrize(
+    ("expected", "carried", "good"),
+    [
+        (["mx.example"], ["MX.example"], True),
+        (["mx.example"], ["*.example"], False),
+        (["mx.corp.example"], ["*.corp.example"], True),
+        (["a.mx.corp.example"], ["*.corp.example"], False),
+        (["*.corp.example"], ["mx.corp.example"], True),
+        (["*.corp.example"], ["*.corp.example"], True),
+        (["*.corp.example"], ["a.b.corp.example"], False),
+        (["*.corp.example"], ["corp.example"], False),
+        (["other.example", "mx.example"], ["x.example", "mx.example"], True),
+        (["192.0.2.1"], ["192.0.2.1"], True),
+        (["192.0.2.1"], ["*.0.2.1"], False),
+        (["2001:db8::1"], ["2001:DB8:0:0:0:0:0:1"], True),
+        (["mx.example"], [], False),
+        (["mx.example"], ["*"], False),
+        (["mx.example"], ["*.*"], False),
+        (["mx.example"], [""], False),
+    ],
+)
+def test_certificate_names(expected: list[str], carried: list[str], good: bool) -> None:
+    assert match_name(expected, carried) is good
+
+
+class PortDialer:
+    """Dials every host at one port of this machine."""
+
+    def __init__(self, port: int) -> None:
+        self._dialer = SmtpDialer(Settings(hosts=("mx",)), "gw.example")
+        self._port = port
+        self.dialled: list[str] = []
+
+    async def open(self, host: Host, address: str, deadline: float) -> SmtpSession:
+        self.dialled.append(f"{host.name} {address}")
+        return await self._dialer.open(Host(host.name, self._port), "127.0.0.1", deadline)  # type: ignore[arg-type]
+
+
+async def deliver_direct(sink: Sink, *rcpts: str) -> tuple[tuple[Outcome, ...], list[str]]:
+    dialer = PortDialer(sink.port)
+    hosts = HostFinder(("mx",), "any", FixedResolver(ZONE), "gw.example", lambda: 0.5)
+    backend = HostBackend("direct", Settings(hosts=("mx",)), hosts, dialer)  # type: ignore[arg-type]
+    claim = make_claim(rcpts=rcpts)
+    outcomes = await backend.deliver(claim, reader(claim))
+    await backend.close()
+    return outcomes, dialer.dialled
+
+
+async def test_each_domain_goes_to_its_own_hosts() -> None:
+    async with Sink() as sink:
+        outcomes, dialled = await deliver_direct(
+            sink, "a@two.example", "b@none.example", "c@implicit.example", "d@slow.example", "e@two.example"
+        )
+        assert dialled == ["a.two.example 192.0.2.1", "implicit.example 192.0.2.5"]
+        assert [mail.rcpts for mail in sink.mails] == [
+            ["TO:<a@two.example>", "TO:<e@two.example>"],
+            ["TO:<c@implicit.example>"],
+        ]
+        assert [one.kind for one in outcomes] == [
+            Kind.DELIVERED,
+            Kind.FAILED,
+            Kind.DELIVERED,
+            Kind.DEFERRED,
+            Kind.DELIVERED,
+        ]
+        assert [one.remote_mta for one in outcomes] == ["a.two.example", "", "implicit.example", "", "a.two.example"]
+
+
+async def test_dead_domain_is_not_the_backends_trouble() -> None:
+    async with Sink() as sink:
+        await sink.shut()
+        (outcome,), dialled = await deliver_direct(sink, "a@two.example")
+    assert (outcome.kind, outcome.scope) == (Kind.DEFERRED, Scope.RECIPIENT)
+    assert len(dialled) == 4

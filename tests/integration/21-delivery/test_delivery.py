@@ -1,0 +1,535 @@
+"""The scheduler with real backends on real sockets: a claim is settled once, held, or given back, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
+
+import pytest
+
+from gateway.config.model import Backend as Settings
+from gateway.config.model import Config, Server
+from gateway.config.model import Delivery as DeliverySettings
+from gateway.model.address import IPText
+from gateway.model.decision import Action, Decision
+from gateway.model.delivery import Claim, Final, Intake, Kind, Outcome, Story, Trace
+from gateway.model.envelope import Envelope
+from gateway.model.event import Event, Level
+from gateway.model.ingress import ClientSource, EdgeIngress
+from gateway.model.reply import Reply
+from gateway.net.smtp_backend import make_smtp_backend
+from gateway.plan.settlement import find_refusal
+from gateway.ports import Backend, SpoolFull
+from gateway.service.delivery import Delivery
+from tests.fake_spool import FakeSpool
+from tests.sending import PREFIX, TEXT, FixedResolver, changed, make_claim, make_message
+from tests.smtp_sink import HANG_UP, Sink
+
+DSN_BACKEND = "direct"
+
+
+class OffsetClock:
+    """The real clock, which a test can put forward."""
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+        self.serial = 0
+
+    def now(self) -> float:
+        return time.time() + self.offset
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.offset
+
+    def jitter(self) -> float:
+        return 0.5
+
+    def new_id(self) -> str:
+        self.serial += 1
+        return f"n{self.serial}"
+
+
+class House:
+    """A delivery service with its spool and backends."""
+
+    def __init__(self, backends: Mapping[str, Backend], clock: OffsetClock) -> None:
+        self.clock = clock
+        self.events: list[Event] = []
+        self.spool = FakeSpool(clock)
+        config = Config.model_construct(
+            server=Server(hostname="gw.example"),
+            delivery=DeliverySettings(schedule=(60.0, 600.0), expire=432_000.0, delay_warning=14_400.0),
+        )
+        self.delivery = Delivery(self.spool, backends, clock, self.events.append, config, lambda _: DSN_BACKEND)
+        self.backends = backends
+
+    async def commit(self, claim: Claim, claimed: bool = False) -> Claim:
+        """Store the claim's message as a reception would."""
+        now = self.clock.now()
+        transfer = replace(claim.transfer, created=min(now, claim.transfer.created), due=now)
+        envelope = Envelope(transfer.mail_from, transfer.rcpts)
+        edge = EdgeIngress(IPText("192.0.2.1"), ClientSource.PEER, "x", "mx", IPText("192.0.2.1"))
+        decision = Decision(Action.ACCEPT, "default", "enforce", Reply(250, "0.0", "OK"))
+        trace = Trace(
+            transfer.message_id, now, edge, None, envelope, claim.message.evidence, None, (), None, (), decision, (), ()
+        )
+        await self.spool.commit(Intake(trace, claim.message, (transfer,), claimed))
+        return Claim(transfer, claim.message, 1)
+
+    async def attempt(self, claim: Claim, budget: float = 5.0) -> tuple[Outcome, ...] | None:
+        return await self.delivery.attempt(await self.commit(claim, True), self.clock.monotonic() + budget)
+
+    async def story(self, id: str = "m1") -> Story:
+        story = await self.spool.story(id)
+        assert story is not None
+        return story
+
+    async def states(self, id: str = "m1") -> list[Final]:
+        return [ending.state for ending in (await self.story(id)).endings]
+
+    def named(self, name: str) -> list[Event]:
+        return [event for event in self.events if event.name == name]
+
+
+async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]], seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        result = condition()
+        if result if isinstance(result, bool) else await result:
+            return
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def sink() -> AsyncIterator[Sink]:
+    async with Sink() as sink:
+        yield sink
+
+
+@pytest.fixture
+async def direct() -> AsyncIterator[Sink]:
+    async with Sink() as sink:
+        yield sink
+
+
+def backend_of(sink: Sink, name: str = "corp", **settings: object) -> Backend:
+    given: dict[str, object] = {"hosts": (sink.address,), "command_seconds": 2.0, "final_seconds": 5.0}
+    return make_smtp_backend(name, Settings(**(given | settings)), FixedResolver(), OffsetClock(), "gw.example")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def house(sink: Sink, direct: Sink) -> AsyncIterator[House]:
+    backends = {"corp": backend_of(sink, connections=3), DSN_BACKEND: backend_of(direct, DSN_BACKEND)}
+    house = House(backends, OffsetClock())
+    yield house
+    await house.delivery.close()
+    for backend in backends.values():
+        await backend.close()
+
+
+# what is due
+
+
+async def test_what_is_due_is_delivered(house: House, sink: Sink) -> None:
+    await house.commit(make_claim())
+    house.delivery.start()
+    await until(lambda: len(sink.mails) == 1)
+    await until(lambda: bool(house.named("delivered")))
+    assert sink.mails[0].content == PREFIX + TEXT
+    assert await house.states() == [Final.DELIVERED]
+    assert not (await house.story()).content_kept
+
+
+async def test_wake_on_commit(house: House, sink: Sink) -> None:
+    house.delivery.start()
+    await asyncio.sleep(0.05)
+    await house.commit(make_claim())
+    house.delivery.wake()
+    await until(lambda: len(sink.mails) == 1, seconds=0.5)
+
+
+async def test_deferred_comes_back_when_it_is_due(house: House, sink: Sink) -> None:
+    sink.answers("DOT", b"451 4.7.1 greylisted\r\n", b"250 2.0.0 OK\r\n")
+    await house.commit(make_claim())
+    house.delivery.start()
+    await until(lambda: bool(house.named("deferred")))
+    (waiting,) = (await house.story()).waiting
+    assert waiting.attempts == 1
+    assert waiting.due == pytest.approx(house.clock.now() + 60, abs=2)
+    await asyncio.sleep(0.1)
+    assert len(house.spool.settlements) == 1
+    house.clock.offset += 61
+    house.delivery.wake()
+    await until(lambda: bool(house.named("delivered")))
+    assert len((await house.story()).attempts) == 2
+
+
+async def test_many_transfers_share_the_window(house: House, sink: Sink) -> None:
+    sink.delay = 0.02
+    for number in range(40):
+        await house.commit(make_claim(id=f"m{number}"))
+    house.delivery.start()
+    await until(lambda: len(house.named("delivered")) == 40)
+    assert sink.connections <= 3
+    assert len(sink.mails) == 40
+    assert await house.spool.counts() == {}
+
+
+async def test_one_backend_does_not_hold_up_another(house: House, sink: Sink, direct: Sink) -> None:
+    sink.gate.clear()
+    for number in range(10):
+        await house.commit(make_claim(id=f"m{number}"))
+    await house.commit(make_claim(id="other", backend=DSN_BACKEND))
+    house.delivery.start()
+    await until(lambda: len(direct.mails) == 1)
+    assert (sink.dots, sink.mails) == (3, [])
+    sink.gate.set()
+    await until(lambda: len(sink.mails) == 10)
+
+
+async def test_failure_sends_a_dsn(house: House, sink: Sink, direct: Sink) -> None:
+    sink.answers("RCPT", b"550 5.1.1 nobody\r\n")
+    await house.commit(make_claim())
+    house.delivery.start()
+    await until(lambda: len(direct.mails) == 1)
+    (dsn,) = direct.mails
+    assert dsn.mail.startswith("FROM:<> ")
+    assert dsn.rcpts == ["TO:<alice@sender.example>"]
+    assert b"Diagnostic-Code: smtp; 550 5.1.1 nobody\r\n" in dsn.content
+    assert await house.states() == [Final.FAILED]
+    (event,) = house.named("dsn")
+    await until(lambda: len(house.named("delivered")) == 1)
+    assert await house.states(str(dict(event.fields)["dsn"])) == [Final.DELIVERED]
+
+
+async def test_unverified_return_path_gets_none(house: House, sink: Sink, direct: Sink) -> None:
+    sink.answers("RCPT", b"550 5.1.1 nobody\r\n")
+    await house.commit(changed(make_claim(), return_path_verified=False))
+    house.delivery.start()
+    await until(lambda: bool(house.named("dsn-withheld")))
+    assert await house.states() == [Final.WITHHELD]
+    assert direct.connections == 0
+
+
+async def test_unknown_backend_waits_and_alarms(house: House) -> None:
+    await house.commit(make_claim(backend="gone"))
+    house.delivery.start()
+    await until(lambda: bool(house.named("deferred")))
+    (event,) = house.named("deferred")
+    assert event.level is Level.ALARM
+    assert "No backend is called gone" in str(dict(event.fields)["reply"])
+
+
+# in session
+
+
+async def test_delivery_in_session(house: House, sink: Sink) -> None:
+    outcomes = await house.attempt(make_claim())
+    assert outcomes is not None
+    assert outcomes[0].kind is Kind.DELIVERED
+    assert await house.states() == [Final.DELIVERED]
+    assert len(sink.mails) == 1
+
+
+async def test_refusal_in_session_is_told_and_makes_no_dsn(house: House, sink: Sink, direct: Sink) -> None:
+    sink.answers("DOT", b"550 5.7.1 content refused\r\n")
+    house.delivery.start()
+    outcomes = await house.attempt(make_claim())
+    assert outcomes is not None
+    assert str(find_refusal(outcomes)) == "550 5.7.1 content refused"
+    assert await house.states() == [Final.FAILED]
+    await asyncio.sleep(0.1)
+    assert (direct.connections, house.named("dsn")) == (0, [])
+
+
+async def test_answer_that_comes_too_late_is_settled_by_itself(house: House, sink: Sink) -> None:
+    sink.gate.clear()
+    assert await house.attempt(make_claim(), budget=0.1) is None
+    assert (await house.story()).waiting
+    sink.gate.set()
+    await until(lambda: bool(house.named("delivered")))
+    assert await house.states() == [Final.DELIVERED]
+    assert (len(sink.mails), house.spool.calls["settle"]) == (1, 1)
+
+
+async def test_late_refusal_is_told_by_a_dsn(house: House, sink: Sink, direct: Sink) -> None:
+    sink.gate.clear()
+    sink.answers("DOT", b"550 5.7.1 content refused\r\n")
+    house.delivery.start()
+    assert await house.attempt(make_claim(), budget=0.1) is None
+    sink.gate.set()
+    await until(lambda: len(direct.mails) == 1)
+    assert await house.states() == [Final.FAILED]
+    assert len(house.spool.settlements) >= 1
+
+
+async def test_client_is_never_told_250_for_what_is_settled_as_told(
+    house: House, sink: Sink, direct: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The budget runs out while the refusal is being written: the client waits for that write and gets the refusal."""
+    sink.answers("DOT", b"550 5.7.1 content refused\r\n")
+    writing, go_on = asyncio.Event(), asyncio.Event()
+    settle = house.spool.settle
+
+    async def slow_settle(settlement: object) -> bool:
+        writing.set()
+        await go_on.wait()
+        return await settle(settlement)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(house.spool, "settle", slow_settle)
+    attempt = asyncio.create_task(house.attempt(make_claim(), budget=0.2))
+    await writing.wait()
+    await asyncio.sleep(0.4)
+    assert not attempt.done()
+    go_on.set()
+    outcomes = await attempt
+    assert outcomes is not None
+    assert find_refusal(outcomes) is not None
+    assert house.named("dsn") == []
+
+
+async def test_every_race_of_budget_and_answer_tells_the_sender_once(house: House, sink: Sink, direct: Sink) -> None:
+    """Either the client is told or a DSN goes out: never both, never neither."""
+    sink.answers("DOT", b"550 5.7.1 content refused\r\n")
+    sink.delay = 0.03
+    house.delivery.start()
+    budgets = [0.0, 2.0, *(0.02 + 0.001 * number for number in range(38))]
+    told = 0
+    for number, budget in enumerate(budgets):
+        outcomes = await house.attempt(make_claim(id=f"m{number}"), budget)
+        told += outcomes is not None
+    await until(lambda: len(house.named("failed")) == 40)
+    assert 0 < told < 40
+    await until(lambda: len(direct.mails) == 40 - told)
+    await asyncio.sleep(0.05)
+    assert len(direct.mails) == len(house.named("dsn")) == 40 - told
+
+
+async def test_settlement_that_cannot_be_written_is_told_250(house: House, sink: Sink, direct: Sink) -> None:
+    sink.answers("DOT", b"550 5.7.1 content refused\r\n")
+    house.spool.failures["settle"] = [SpoolFull("disk full")]
+    house.delivery.start()
+    assert await house.attempt(make_claim()) is None
+    await until(lambda: len(direct.mails) == 1)
+    assert await house.states() == [Final.FAILED]
+    assert sink.dots == 1
+
+
+async def test_delivered_is_not_sent_again_because_the_disk_was_full(house: House, sink: Sink) -> None:
+    house.spool.failures["settle"] = [SpoolFull("disk full"), OSError(5, "I/O error")]
+    await house.commit(make_claim())
+    house.delivery.start()
+    await until(lambda: bool(house.named("delivered")))
+    assert await house.states() == [Final.DELIVERED]
+    assert len(sink.mails) == 1
+
+
+async def test_no_free_connection_gives_the_claim_back(house: House, sink: Sink) -> None:
+    sink.gate.clear()
+    running = [asyncio.create_task(house.attempt(make_claim(id=f"m{number}"))) for number in range(3)]
+    await until(lambda: sink.dots == 3)
+    assert not house.delivery.has_room("corp")
+    assert await house.attempt(make_claim(id="late")) is None
+    (entry,) = [entry for entry in await house.spool.queue(9) if entry.message_id == "late"]
+    assert not entry.claimed
+    house.delivery.start()
+    sink.gate.set()
+    assert all(await asyncio.gather(*running))
+    await until(lambda: len(sink.mails) == 4)
+
+
+async def test_client_that_goes_away_changes_nothing(house: House, sink: Sink) -> None:
+    sink.gate.clear()
+    attempt = asyncio.create_task(house.attempt(make_claim()))
+    await until(lambda: sink.dots == 1)
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+    sink.gate.set()
+    await until(lambda: bool(house.named("delivered")))
+    assert len(sink.mails) == 1
+
+
+async def test_claim_that_was_lost_answers_nothing(house: House, sink: Sink) -> None:
+    sink.gate.clear()
+    attempt = asyncio.create_task(house.attempt(make_claim()))
+    await until(lambda: sink.dots == 1)
+    await house.spool.claim((), 1, house.clock.now() + 10_000, 60)
+    sink.gate.set()
+    assert await attempt is None
+    assert house.named("claim-lost")
+    assert await house.states() == []
+
+
+# trouble
+
+
+async def test_dead_backend_is_paused_and_noticed_when_it_is_back(house: House, sink: Sink) -> None:
+    await sink.shut()
+    for number in range(6):
+        await house.commit(make_claim(id=f"m{number}"))
+    house.delivery.start()
+    await until(lambda: bool(house.named("backend-paused")))
+    await asyncio.sleep(0.3)
+    deferred = len(house.named("deferred"))
+    assert deferred <= 3, "what was not under way is left alone"
+    assert not house.delivery.has_room("corp")
+    assert await house.attempt(make_claim(id="fresh")) is None
+    for pauses in (2, 3, 4):
+        house.clock.offset += float(dict(house.named("backend-paused")[-1].fields)["seconds"]) + 0.1
+        house.delivery.wake()
+        await until(lambda: len(house.named("backend-paused")) == pauses)  # noqa: B023
+    assert [dict(event.fields)["seconds"] for event in house.named("backend-paused")] == [5, 10, 20, 40]
+    assert len(house.named("deferred")) == deferred + 3, "one probe for each pause"
+    await sink.listen()
+    house.clock.offset += 700
+    house.delivery.wake()
+    await until(lambda: len(house.named("delivered")) == 7)
+    assert len(house.named("backend-back")) == 1
+
+
+async def test_connection_lost_after_the_dot_waits(house: House, sink: Sink) -> None:
+    sink.answers("DOT", HANG_UP)
+    outcomes = await house.attempt(make_claim())
+    assert outcomes is not None
+    assert (outcomes[0].kind, outcomes[0].ambiguous) == (Kind.DEFERRED, True)
+    assert (await house.story()).waiting[0].attempts == 1
+    assert dict(house.named("deferred")[0].fields)["ambiguous"] is True
+
+
+async def test_altered_content_is_held_and_alarmed(house: House, sink: Sink) -> None:
+    message = make_message(TEXT, data=TEXT.replace(b"Hello", b"Hellx"))
+    assert await house.attempt(make_claim(message=message)) is None
+    story = await house.story()
+    assert (story.held, sink.dots) == (True, 0)
+    (event,) = house.named("content-altered")
+    assert (event.level, event.id) == (Level.ALARM, "m1")
+    assert await house.spool.claim((), 9, house.clock.now() + 1e6, 60) == []
+
+
+class BrokenBackend:
+    """Fails in a way that no backend should."""
+
+    name = "corp"
+
+    def has_room(self) -> bool:
+        return True
+
+    def room(self) -> int:
+        return 5
+
+    async def deliver(self, claim: Claim, content: object) -> tuple[Outcome, ...]:
+        raise ZeroDivisionError("a slip of ours")
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_bug_defers_and_is_told() -> None:
+    house = House({"corp": BrokenBackend()}, OffsetClock())
+    outcomes = await house.attempt(make_claim())
+    assert outcomes is not None
+    assert (outcomes[0].kind, "slip" in str(outcomes[0].reply)) == (Kind.DEFERRED, False)
+    assert (await house.story()).waiting[0].attempts == 1
+    assert "a slip of ours" in str(house.named("error")[0].fields)
+    assert house.named("deferred")[0].level is Level.ALARM
+    await house.delivery.close()
+
+
+async def test_a_bug_in_settling_gives_the_claim_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.service.delivery.settle", lambda *_: 1 / 0)
+    assert await house.attempt(make_claim()) is None
+    (entry,) = await house.spool.queue(9)
+    assert not entry.claimed
+    assert entry.due > house.clock.now() + 100
+    assert house.named("error")
+
+
+async def test_the_loop_outlives_a_spool_that_fails(house: House, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.service.delivery._PAUSE_AFTER_ERROR", 0.05)
+    house.spool.failures["claim"] = [OSError(5, "I/O error"), SpoolFull("full")]
+    house.spool.failures["next_due"] = [OSError(5, "I/O error")]
+    await house.commit(make_claim())
+    house.delivery.start()
+    await until(lambda: len(sink.mails) == 1)
+    assert len(house.named("error")) >= 2
+
+
+async def test_unreadable_spool_defers(house: House, sink: Sink) -> None:
+    house.spool.failures["read_content"] = [OSError(5, "I/O error")]
+    outcomes = await house.attempt(make_claim())
+    assert outcomes is not None
+    assert outcomes[0].kind is Kind.DEFERRED
+    assert sink.dots == 0
+
+
+async def test_an_idle_loop_hardly_asks(house: House) -> None:
+    house.delivery.start()
+    await asyncio.sleep(0.5)
+    assert house.spool.calls["claim"] <= 2
+
+
+async def test_a_closed_backend_is_not_polled_busily(house: House, sink: Sink) -> None:
+    sink.gate.clear()
+    for number in range(9):
+        await house.commit(make_claim(id=f"m{number}"))
+    house.delivery.start()
+    await until(lambda: sink.dots == 3)
+    before = house.spool.calls["claim"]
+    await asyncio.sleep(0.5)
+    assert house.spool.calls["claim"] - before <= 3
+    sink.gate.set()
+    await until(lambda: len(sink.mails) == 9)
+
+
+# drain
+
+
+async def test_drain_waits_for_what_is_under_way(house: House, sink: Sink) -> None:
+    sink.gate.clear()
+    for number in range(6):
+        await house.commit(make_claim(id=f"m{number}"))
+    house.delivery.start()
+    await until(lambda: sink.dots == 3)
+    asyncio.get_running_loop().call_later(0.2, sink.gate.set)
+    await house.delivery.drain(5)
+    assert len(house.named("delivered")) == len(sink.mails) == 3
+    assert {entry.claimed for entry in await house.spool.queue(9)} == {False}
+    assert await house.attempt(make_claim(id="late")) is None
+
+
+async def test_drain_gives_back_what_takes_too_long(house: House, sink: Sink) -> None:
+    sink.gate.clear()
+    for number in range(3):
+        await house.commit(make_claim(id=f"m{number}"))
+    house.delivery.start()
+    waiting = asyncio.create_task(house.attempt(make_claim(id="late"), budget=9))
+    await until(lambda: sink.dots == 3)
+    began = time.monotonic()
+    await house.delivery.drain(0.2)
+    assert time.monotonic() - began < 2
+    entries = await house.spool.queue(9)
+    assert ([entry.claimed for entry in entries], len(entries)) == ([False] * 4, 4)
+    assert await waiting is None
+
+
+async def test_drain_lets_a_write_finish(house: House, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink.answers("DOT", b"550 5.7.1 content refused\r\n")
+    settle = house.spool.settle
+
+    async def slow_settle(settlement: object) -> bool:
+        await asyncio.sleep(0.3)
+        return await settle(settlement)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(house.spool, "settle", slow_settle)
+    attempt = asyncio.create_task(house.attempt(make_claim()))
+    await until(lambda: sink.dots == 1)
+    await asyncio.sleep(0.1)
+    await house.delivery.drain(0)
+    outcomes = await attempt
+    assert outcomes is not None
+    assert find_refusal(outcomes) is not None
+    assert await house.states() == [Final.FAILED]

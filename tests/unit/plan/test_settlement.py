@@ -1,0 +1,266 @@
+"""From outcomes to writes: who is done, who waits, who is told."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from gateway.model.delivery import Claim, Final, Kind, Outcome, Scope, Settlement
+from gateway.model.envelope import Notify, Recipient
+from gateway.model.event import Level
+from gateway.model.ingress import Tls
+from gateway.model.reply import Reply
+from gateway.plan.settlement import Circumstances, Terms, find_refusal, settle
+from tests.sending import NOW, changed, mailbox, make_claim
+
+HOUR, DAY = 3600.0, 86400.0
+TERMS = Terms("gw.example", (60.0, 600.0, 6 * HOUR), 5 * DAY, 4 * HOUR)
+OK = Reply(250, "0.0", "Queued")
+LATER = Reply(451, "7.1", "greylisted")
+NO = Reply(550, "1.1", "No such mailbox")
+SILENCE = Reply(451, "4.1", "mx.corp.example: Connection refused")
+
+
+def at(seconds: float = 1.0, in_session: bool = False) -> Circumstances:
+    """Circumstances of an attempt that ends so long after reception."""
+    return Circumstances(NOW + seconds - 1, NOW + seconds, 0.5, in_session, "d1", "direct")
+
+
+def outcome(claim: Claim, place: int, kind: Kind, reply: Reply, scope: Scope = Scope.RECIPIENT) -> Outcome:
+    remote = "" if reply is SILENCE else "mx.corp.example"
+    return Outcome(
+        claim.transfer.rcpts[place], kind, reply, scope, remote, "192.0.2.1", Tls("TLSv1.3", "X"), "verified"
+    )
+
+
+def claim_of(*rcpts: str | Recipient, **changes: object) -> Claim:
+    return changed(make_claim(rcpts=rcpts or ("bob@corp.example",)), **changes)
+
+
+def settle_one(
+    claim: Claim, kind: Kind, reply: Reply, when: Circumstances, scope: Scope = Scope.RECIPIENT
+) -> Settlement:
+    return settle(claim, (outcome(claim, 0, kind, reply, scope),), TERMS, when)
+
+
+def names(settlement: Settlement) -> list[str]:
+    return [event.name for event in settlement.events]
+
+
+def test_delivered() -> None:
+    claim = claim_of()
+    done = settle_one(claim, Kind.DELIVERED, OK, at())
+    assert [(ending.rcpt, ending.state, ending.reply) for ending in done.endings] == [
+        (claim.transfer.rcpts[0], Final.DELIVERED, OK)
+    ]
+    assert (done.remaining, done.due, done.dsn) == ((), None, None)
+    assert (done.transfer_id, done.message_id, done.epoch) == ("m1-corp", "m1", 1)
+    assert (done.attempt.started, done.attempt.ended, done.attempt.backend) == (NOW, NOW + 1, "corp")
+    (event,) = done.events
+    fields = dict(event.fields)
+    assert (event.name, event.id, event.level) == ("delivered", "m1", Level.INFO)
+    assert (fields["remote"], fields["tls"], fields["certificate"]) == ("mx.corp.example", "TLSv1.3 X", "verified")
+    assert (fields["rcpt"], fields["reply"], fields["backend"]) == ("bob@corp.example", "250 2.0.0 Queued", "corp")
+
+
+def test_deferred_waits_for_the_schedule() -> None:
+    done = settle_one(claim_of(), Kind.DEFERRED, LATER, at())
+    assert (done.endings, done.due, done.dsn, done.delay_warned) == ((), NOW + 1 + 60, None, False)
+    assert done.remaining == claim_of().transfer.rcpts
+    done = settle_one(claim_of(attempts=1), Kind.DEFERRED, LATER, at(100))
+    assert done.due == NOW + 100 + 600
+
+
+def test_failed_is_told_by_a_dsn() -> None:
+    done = settle_one(claim_of(), Kind.FAILED, NO, at())
+    assert [ending.state for ending in done.endings] == [Final.FAILED]
+    assert names(done) == ["failed", "dsn"]
+    dsn = done.dsn
+    assert dsn is not None
+    assert dsn.message is not None
+    (transfer,) = dsn.transfers
+    assert (dsn.trace.id, dsn.claimed, dsn.held, dsn.durable) == ("d1", False, False, True)
+    assert dsn.trace.internal is not None
+    assert (dsn.trace.internal.trusted_by, dsn.trace.edge, dsn.trace.decision.rule) == ("dsn", None, "dsn")
+    assert (transfer.mail_from, transfer.backend, transfer.due) == (None, "direct", NOW + 1)
+    assert [str(rcpt.mailbox) for rcpt in transfer.rcpts] == ["alice@sender.example"]
+    assert not transfer.return_path_verified
+    octets = dsn.message.content.data
+    assert octets is not None
+    assert hashlib.sha256(octets).digest() == dsn.message.content.sha256
+    assert (len(octets), octets.isascii()) == (dsn.message.content.size, True)
+    assert octets.startswith(dsn.message.evidence.header + b"\r\n")
+    assert b"550 5.1.1 No such mailbox" in octets
+    assert b"Subject: x\r\n" in octets
+
+
+def test_mixture_settles_each_recipient_on_its_own() -> None:
+    claim = claim_of("a@corp.example", "b@corp.example", "c@corp.example")
+    outcomes = (
+        outcome(claim, 0, Kind.DELIVERED, OK),
+        outcome(claim, 1, Kind.FAILED, NO),
+        outcome(claim, 2, Kind.DEFERRED, LATER),
+    )
+    done = settle(claim, outcomes, TERMS, at())
+    assert [(ending.rcpt.mailbox.local, ending.state) for ending in done.endings] == [
+        ("a", Final.DELIVERED),
+        ("b", Final.FAILED),
+    ]
+    assert [rcpt.mailbox.local for rcpt in done.remaining] == ["c"]
+    assert names(done) == ["delivered", "failed", "deferred", "dsn"]
+    assert done.dsn is not None
+    assert done.dsn.message is not None
+    octets = done.dsn.message.content.data or b""
+    assert octets.count(b"Final-Recipient") == 1
+    assert b"rfc822; b@corp.example" in octets
+
+
+# in session
+
+
+def test_refusal_that_the_client_is_told_makes_no_dsn() -> None:
+    for claim in (claim_of(), claim_of(return_path_verified=False), claim_of(mail_from=None)):
+        done = settle_one(claim, Kind.FAILED, NO, at(in_session=True))
+        assert ([ending.state for ending in done.endings], done.dsn) == ([Final.FAILED], None)
+        assert names(done) == ["failed"]
+        assert dict(done.events[0].fields)["in_session"] is True
+
+
+def test_partial_refusal_in_session_is_told_by_a_dsn() -> None:
+    claim = claim_of("a@corp.example", "b@corp.example")
+    outcomes = (outcome(claim, 0, Kind.DELIVERED, OK), outcome(claim, 1, Kind.FAILED, NO))
+    assert find_refusal(outcomes) is None
+    done = settle(claim, outcomes, TERMS, at(in_session=True))
+    assert done.dsn is not None
+    assert dict(done.events[1].fields)["in_session"] is False
+
+
+def test_find_refusal() -> None:
+    claim = claim_of("a@corp.example", "b@corp.example")
+    refused = outcome(claim, 0, Kind.FAILED, NO)
+    assert find_refusal((refused, refused)) == NO
+    assert find_refusal((refused, replace(refused, kind=Kind.DEFERRED))) is None
+    assert find_refusal(()) is None
+
+
+# whom a DSN may tell
+
+
+@pytest.mark.parametrize(
+    ("changes", "notify", "reason"),
+    [
+        ({"return_path_verified": False}, (), "return path not verified"),
+        ({"mail_from": None}, (), "null return path"),
+        ({}, (Notify.NEVER,), "sender asked for none"),
+        ({}, (Notify.SUCCESS, Notify.DELAY), "sender asked for none"),
+    ],
+)
+def test_withheld(changes: dict[str, object], notify: tuple[Notify, ...], reason: str) -> None:
+    claim = claim_of(Recipient(mailbox("bob@corp.example"), notify), **changes)
+    done = settle_one(claim, Kind.FAILED, NO, at())
+    assert ([ending.state for ending in done.endings], done.dsn) == ([Final.WITHHELD], None)
+    assert names(done) == ["failed", "dsn-withheld"]
+    assert dict(done.events[1].fields)["reason"] == reason
+
+
+def test_notify_failure_is_told() -> None:
+    claim = claim_of(Recipient(mailbox("bob@corp.example"), (Notify.FAILURE,)))
+    assert settle_one(claim, Kind.FAILED, NO, at()).dsn is not None
+
+
+def test_a_dsn_that_fails_makes_no_dsn() -> None:
+    first = settle_one(claim_of(), Kind.FAILED, NO, at()).dsn
+    assert first is not None
+    assert first.message is not None
+    again = Claim(first.transfers[0], first.message, 1)
+    done = settle_one(again, Kind.FAILED, NO, at())
+    assert (done.dsn, [ending.state for ending in done.endings]) == (None, [Final.WITHHELD])
+
+
+# time
+
+
+def test_expiry_fails_with_a_dsn() -> None:
+    done = settle_one(claim_of(attempts=30), Kind.DEFERRED, LATER, at(5 * DAY))
+    assert [(ending.state, ending.reply) for ending in done.endings] == [(Final.FAILED, LATER)]
+    assert (done.remaining, done.due) == ((), None)
+    assert dict(done.events[0].fields)["expired"] is True
+    assert done.dsn is not None
+    assert done.dsn.message is not None
+    octets = done.dsn.message.content.data or b""
+    assert b"Status: 4.4.7\r\n" in octets
+    assert b"Action: failed\r\n" in octets
+
+
+def test_before_the_end_there_is_one_more_attempt() -> None:
+    assert settle_one(claim_of(attempts=30), Kind.DEFERRED, LATER, at(5 * DAY - 60)).due == NOW + 5 * DAY
+
+
+def test_delay_is_told_once() -> None:
+    early = settle_one(claim_of(attempts=5), Kind.DEFERRED, SILENCE, at(3 * HOUR))
+    assert (early.dsn, early.delay_warned, early.due) == (None, False, NOW + 4 * HOUR)
+    late = settle_one(claim_of(attempts=6), Kind.DEFERRED, SILENCE, at(4 * HOUR))
+    assert late.delay_warned
+    assert late.remaining
+    assert late.dsn is not None
+    assert late.dsn.message is not None
+    octets = late.dsn.message.content.data or b""
+    assert b"Action: delayed\r\n" in octets
+    assert b"Will-Retry-Until: " in octets
+    assert b"Diagnostic-Code: x-waypost; 451 4.4.1 mx.corp.example: Connection refused\r\n" in octets
+    again = settle_one(claim_of(attempts=7, delay_warned=True), Kind.DEFERRED, SILENCE, at(9 * HOUR))
+    assert (again.dsn, again.delay_warned) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "notify"),
+    [({"return_path_verified": False}, ()), ({"mail_from": None}, ()), ({}, (Notify.NEVER,)), ({}, (Notify.FAILURE,))],
+)
+def test_delay_is_not_told(changes: dict[str, object], notify: tuple[Notify, ...]) -> None:
+    claim = claim_of(Recipient(mailbox("bob@corp.example"), notify), attempts=6, **changes)
+    done = settle_one(claim, Kind.DEFERRED, SILENCE, at(4 * HOUR))
+    assert (done.dsn, done.delay_warned) == (None, False)
+    assert done.due is not None
+
+
+def test_failure_and_delay_share_one_dsn() -> None:
+    claim = claim_of("a@corp.example", "b@corp.example", attempts=6)
+    outcomes = (outcome(claim, 0, Kind.FAILED, NO), outcome(claim, 1, Kind.DEFERRED, LATER))
+    done = settle(claim, outcomes, TERMS, at(5 * HOUR))
+    assert done.dsn is not None
+    assert done.dsn.message is not None
+    octets = done.dsn.message.content.data or b""
+    assert (octets.count(b"Action: failed\r\n"), octets.count(b"Action: delayed\r\n")) == (1, 1)
+
+
+# events
+
+
+@pytest.mark.parametrize(
+    ("reply", "scope", "level"),
+    [
+        (LATER, Scope.RECIPIENT, Level.INFO),
+        (SILENCE, Scope.SITE, Level.INFO),
+        (Reply(530, "7.0", "STARTTLS first"), Scope.OURS, Level.ALARM),
+    ],
+)
+def test_what_an_admin_must_mend_is_an_alarm(reply: Reply, scope: Scope, level: Level) -> None:
+    assert settle_one(claim_of(), Kind.DEFERRED, reply, at(), scope).events[0].level is level
+
+
+def test_required_tls_that_fails_is_an_alarm() -> None:
+    claim = claim_of()
+    failed = replace(outcome(claim, 0, Kind.DEFERRED, Reply(451, "7.5", "TLS"), Scope.SITE), remote_mta="")
+    assert settle(claim, (failed,), TERMS, at()).events[0].level is Level.ALARM
+
+
+def test_a_thousand_recipients_take_no_time() -> None:
+    claim = claim_of(*(f"u{number}@corp.example" for number in range(1000)))
+    outcomes = tuple(outcome(claim, place, (Kind.FAILED, Kind.DEFERRED)[place % 2], NO) for place in range(1000))
+    done = settle(claim, outcomes, TERMS, at(5 * HOUR))
+    assert (len(done.endings), len(done.remaining)) == (500, 500)
+    assert done.dsn is not None
+    assert done.dsn.message is not None
+    assert done.dsn.message.content.size < 1_000_000
