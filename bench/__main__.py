@@ -43,6 +43,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--backlog", type=int, metavar="N", help="instead: N messages for a dead backend")
     parser.add_argument("--disk", type=Path, default=Path("/var/tmp"), help="where the peers' queues are made")
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)  # inside the namespaces: what was made there
+    parser.add_argument("--dump", type=Path, help="keep the first messages that the backend got, a directory per peer")
     parser.add_argument("--out", type=Path, default=RESULTS, help="a JSON line for each cell")
     options = parser.parse_args()
     if options.full:
@@ -103,7 +104,7 @@ def measure_peer(options: argparse.Namespace, bench: Bench, peer: str, number: i
         for size in options.sizes.split(","):
             for concurrency in concurrencies:
                 load = Load(size, concurrency, options.count, options.seconds, recipients=options.recipients)
-                yield bench.cell(peer, group, load, number)
+                yield bench.cell(peer, group, load, number, options.dump)
     finally:
         peers.stop(peer, group, directory)
 

@@ -79,14 +79,21 @@ class Bench:
         command += ["--timeout", "600"]
         return subprocess.Popen([*command, *self.messages(size)], stdout=subprocess.PIPE, text=True)
 
-    def cell(self, peer: str, group: Group, load: Load, round_number: int) -> dict[str, Any]:
-        """Measure one cell. CPU and memory are the peer's whole group; the DNS server's and the host's stand beside."""
+    def cell(self, peer: str, group: Group, load: Load, round_number: int, dump: Path | None = None) -> dict[str, Any]:
+        """Measure one cell. CPU and memory are the peer's whole group; the DNS server's and the host's stand beside.
+
+        Under `dump` the first messages that the backend got are kept, in a directory for each peer.
+        """
+        keep: list[str] = []
+        if dump is not None:
+            (dump / peer).mkdir(parents=True, exist_ok=True)
+            keep = ["--dump", str(dump / peer), "--dump-count", "5"]
         wait_for_quiet(5)
         cpu, dns, host, flushes = group.cpu(), self._dns.cpu(), host_busy(), disk_flushes(self._queues)
         began = time.monotonic()
         sampler = Sampler(group)
         sampler.start()
-        result = self.send(load)
+        result = self.send(load, *keep)
         time.sleep(0.3)  # what the peer still does after the last arrival belongs to the cell
         sampler.finish()
         spent, dns_spent = group.cpu().since(cpu), self._dns.cpu().since(dns)

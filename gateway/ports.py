@@ -77,6 +77,9 @@ class ContentWriter(Protocol):
     def write(self, chunk: bytes) -> None:
         """The next octets. Does not wait for the disk and never raises: `finish` tells what went wrong."""
 
+    async def drain(self) -> None:
+        """Wait while the disk is far behind. Called between writes, it keeps memory bounded and the loop free."""
+
     async def finish(self) -> str:
         """Make file and directory entry durable; returns the path for `Content.path`. Raises SpoolFull."""
 
@@ -84,16 +87,20 @@ class ContentWriter(Protocol):
         """Remove what was written. Does nothing once a commit has been asked to store it."""
 
 
-class Spool(Protocol):
-    """Durable state. Every method that writes is one transaction; it returns when that is on stable storage, but for
-    `claim` and `release`: what they write need only outlive the process. Any of them may raise SpoolFull."""
+class IntakeStore(Protocol):
+    """What reception needs of a spool."""
 
     async def commit(self, intake: Intake) -> None:
-        """Store a reception. An intake that is not `durable` is only queued: it is written soon, or lost with the
-        process."""
+        """Store a reception: one transaction, on stable storage when this returns. An intake that is not `durable` is
+        only queued: it is written soon, or lost with the process. Raises SpoolFull."""
 
     def open_content(self) -> ContentWriter:
         """A place for content above the in-memory limit."""
+
+
+class Spool(IntakeStore, Protocol):
+    """Durable state. Every method that writes is one transaction; it returns when that is on stable storage, but for
+    `claim` and `release`: what they write need only outlive the process. Any of them may raise SpoolFull."""
 
     def read_content(self, content: Content) -> AsyncIterator[bytes]:
         """The octets in chunks of at most 1 MB. Raises ContentAltered when they are gone."""
@@ -160,8 +167,8 @@ class Conversation(Protocol):
     async def begin(self) -> Reply:
         """DATA or the first BDAT after at least one accepted recipient: 354, or a refusal."""
 
-    def take(self, chunk: bytes) -> None:
-        """The next octets of the content, unstuffed."""
+    async def take(self, chunk: bytes) -> None:
+        """The next octets of the content, unstuffed. Waits while they cannot be put away."""
 
     async def finish(self) -> Reply:
         """All content has come: judge, store, answer. Not cancelled when the client goes away."""

@@ -46,6 +46,9 @@ class _Writer:
     def write(self, chunk: bytes) -> None:
         self._data += chunk
 
+    async def drain(self) -> None:
+        pass
+
     async def finish(self) -> str:
         self._spool.files[self._path] = bytes(self._data)
         return self._path
@@ -208,7 +211,8 @@ class FakeSpool:
             return None
         waiting = tuple(row.transfer for row in record.rows.values())
         kept = record.message is not None
-        return Story(record.trace, tuple(record.endings), waiting, tuple(record.attempts), kept, record.held)
+        attempts = sorted(record.attempts, key=lambda attempt: attempt.started)
+        return Story(record.trace, tuple(record.endings), waiting, tuple(attempts), kept, record.held)
 
     async def queue(self, limit: int) -> Sequence[QueueEntry]:
         entries = [

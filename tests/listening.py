@@ -148,7 +148,7 @@ class RecordedConversation:
     async def begin(self) -> Reply:
         return await self._answer("begin", GO)
 
-    def take(self, chunk: bytes) -> None:
+    async def take(self, chunk: bytes) -> None:
         assert chunk
         self.chunks.append(chunk)
         self._note("take", chunk)

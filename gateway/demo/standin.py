@@ -109,7 +109,7 @@ class Delivery:
         self._file = (self._directory / f"{self._id}.part").open("wb")
         return Reply(354, "", "Go ahead")
 
-    def take(self, chunk: bytes) -> None:
+    async def take(self, chunk: bytes) -> None:
         if self._file is not None:
             self._file.write(chunk)
 

@@ -76,7 +76,8 @@ class Outcome:
     remote_address: str = ""
     tls: Tls | None = None
     certificate: str = ""
-    """`verified`, `unverified (why)`, or empty without TLS."""
+    """`verified`, `unverified (why)`; empty when TLS was not tried. After a failed handshake `why` says that the
+    message went in plain text."""
     ambiguous: bool = False
     """The connection ended after the final dot: the backend may or may not have the message."""
 

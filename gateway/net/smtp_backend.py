@@ -88,9 +88,10 @@ class SmtpSession:
         protocol = self._smtp.protocol
         if protocol is None:
             raise NoReply(Phase.CONTENT, Reply(451, "4.2", f"{self.peer.host} closed the connection"))
-        # Reading starts at once: a host may refuse in the middle of the content.
+        # Reading starts first: a host may refuse in the middle of the content, and what comes unawaited is dropped.
         reading = asyncio.ensure_future(protocol.read_response())
         try:
+            await asyncio.sleep(0)
             with self._over_on_error():
                 early, held = await self._send_all_but_last(pieces, reading)
                 if early is not None:

@@ -40,14 +40,21 @@ def compose_fields(arrival: Arrival, judgement: Judgement, envelope: Envelope, b
     a signature on which an accepted message's DMARC pass rests (promise P2).
     """
     decision, results = judgement.decision, judgement.authentication
-    header = parse_header(arrival.message.evidence.header) if arrival.message else ()
+    header = _read_kept(arrival.message, bench.authserv_id) if arrival.message else ()
     fields = []
     if decision.action is not Action.ACCEPT or not _breaks("x-waypost-verdict", results, header):
         fields.append(verdict.compose(decision.action, results.dmarc.result, decision.rule, arrival.id))
     if decision.action is not Action.ACCEPT or not _breaks("authentication-results", results, header):
-        fields.append(authres.compose(bench.authserv_id, results, arrival.ingress))
+        fields.append(authres.compose(bench.authserv_id, results, arrival.ingress, decision.disposition))
     fields.append(received.compose(arrival.ingress, bench.hostname, arrival.id, envelope, arrival.received))
     return tuple(fields)
+
+
+def _read_kept(message: Message, authserv_id: str) -> tuple[Field, ...]:
+    """The message's fields as the backend will see them: without those that are dropped."""
+    header = parse_header(message.evidence.header)
+    starts = {span.start for span in authres.own_spans(header, authserv_id)}
+    return tuple(field for field in header if field.start not in starts)
 
 
 def _breaks(name: str, results: Authentication, header: tuple[Field, ...]) -> bool:

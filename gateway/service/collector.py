@@ -8,16 +8,19 @@ from gateway.authentication.body import BodyHasher, wanted_digests
 from gateway.mail.header import parse_header, split_message
 from gateway.mail.octets import OctetScanner
 from gateway.model.message import Content, Evidence, Message
-from gateway.ports import ContentWriter, Spool
+from gateway.ports import ContentWriter, IntakeStore
 
 IN_MEMORY = 1_048_576
 """Octets up to which a message is kept in memory and inside its row; larger ones go to a file as they come."""
+
+MOST_HEADER_LINES = 10_000
+"""Lines of a header block; beyond that only reading it would hold up other sessions."""
 
 
 class Collector:
     """One message on its way in. Feed `take`, then either `finish` or `discard`."""
 
-    def __init__(self, spool: Spool, header_limit: int) -> None:
+    def __init__(self, spool: IntakeStore, header_limit: int) -> None:
         self._spool = spool
         self._header_limit = header_limit
         self._scanner = OctetScanner()
@@ -38,8 +41,8 @@ class Collector:
     def size(self) -> int:
         return self._scanner.size
 
-    def take(self, chunk: bytes) -> None:
-        """The next octets, unstuffed."""
+    async def take(self, chunk: bytes) -> None:
+        """The next octets, unstuffed. Waits while the disk is far behind."""
         self._scanner.update(chunk)
         self._hash.update(chunk)
         if self._hasher is not None:
@@ -47,6 +50,8 @@ class Collector:
         elif not self.header_too_big:
             self._scan_header(chunk)
         self._keep(chunk)
+        if self._writer is not None:
+            await self._writer.drain()
 
     def _scan_header(self, chunk: bytes) -> None:
         """Look for the blank line; from there on the body is hashed as it comes."""
@@ -62,7 +67,8 @@ class Collector:
         octets = bytes(self._head)
         self._head.clear()
         self._header, offset = split_message(octets)
-        if len(self._header) > self._header_limit:
+        if len(self._header) > self._header_limit or self._header.count(b"\n") > MOST_HEADER_LINES:
+            self._header = b""
             self.header_too_big = True
             return
         self._hasher = BodyHasher(wanted_digests(parse_header(self._header)))

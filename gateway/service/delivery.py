@@ -145,11 +145,11 @@ class Delivery:
         closed = [name for name in self._backends if not self._room(name)]
         due = await self._spool.next_due(closed)
         waiting = await self._spool.next_due() if closed else None
-        self._backlog = waiting is not None and waiting <= now
+        self._backlog = waiting is not None
         seconds = _LONGEST_SLEEP if due is None else min(due - now, _LONGEST_SLEEP)
-        probe = self._backoff.next_probe(self._clock.monotonic()) if self._backlog else None
-        if probe is not None:
-            seconds = min(seconds, probe)
+        probe = self._backoff.next_probe(self._clock.monotonic())
+        if waiting is not None and probe is not None:
+            seconds = min(seconds, max(probe, waiting - now))
         return max(seconds, _SHORTEST_SLEEP)
 
     async def _claim_due(self) -> int:

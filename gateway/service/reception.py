@@ -21,7 +21,7 @@ from gateway.plan.admission import refuse_recipient
 from gateway.plan.intake import Arrival, refuse, take_in
 from gateway.plan.judgement import Bench, Judgement, judge
 from gateway.policy.routing import RoutingTable
-from gateway.ports import Clock, Connection, Conversation, EventSink, Spool, SpoolFull, emit_all
+from gateway.ports import Clock, Connection, Conversation, EventSink, IntakeStore, SpoolFull, emit_all
 from gateway.service.authenticator import Authenticator
 from gateway.service.collector import Collector
 from gateway.service.ingress import find_ingress
@@ -57,7 +57,7 @@ class Desk:
     """What a conversation works with."""
 
     clock: Clock
-    spool: Spool
+    spool: IntakeStore
     authenticator: Authenticator
     deliverer: Deliverer
     emit: EventSink
@@ -116,9 +116,9 @@ class MxConversation:
         self._collector = Collector(self._desk.spool, self._law.config.limits.header_size)
         return Reply(354, "", "End data with <CR><LF>.<CR><LF>")
 
-    def take(self, chunk: bytes) -> None:
+    async def take(self, chunk: bytes) -> None:
         if self._collector is not None:
-            self._collector.take(chunk)
+            await self._collector.take(chunk)
 
     async def finish(self) -> Reply:
         collector, self._collector = self._collector, None

@@ -44,8 +44,7 @@ UPDATE transfer SET leased = 1, epoch = epoch + 1, wake = ? WHERE n = ?;
 
 -- name: find_claimed
 SELECT transfer.n, transfer.message, message.failed, message.path,
-       message.held OR EXISTS (SELECT 1 FROM transfer AS other
-                               WHERE other.message = transfer.message AND other.n <> transfer.n)
+       EXISTS (SELECT 1 FROM transfer AS other WHERE other.message = transfer.message AND other.n <> transfer.n)
 FROM trace JOIN transfer ON transfer.message = trace.n JOIN message ON message.n = trace.n
 WHERE trace.id = ? AND transfer.id = ? AND transfer.epoch = ? AND transfer.leased;
 

@@ -42,7 +42,7 @@ class _Claimed(NamedTuple):
     failed: int
     path: str | None
     needed: int
-    """Another transfer waits, or an admin is asked for."""
+    """Another transfer waits or is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ class Rows:
     def _finish_message(
         self, connection: sqlite3.Connection, found: _Claimed, failed: bool, now: float
     ) -> tuple[str, ...]:
-        """No transfer needs the content any more and no admin is asked for: free it, or set its time."""
+        """No transfer needs the content any more: free it, or set its time."""
         seconds = self.retention.failed_seconds if failed else self.retention.delivered_seconds
         if seconds > 0:
             connection.execute(QUERIES["keep_message"], (now + seconds, found.message))

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import cast
 
 from gateway.mail.header import parse_header
 from gateway.model.address import IPText, Mailbox
@@ -22,7 +21,7 @@ from gateway.model.ingress import ClientSource
 from gateway.model.reply import Reply
 from gateway.plan.intake import Arrival, refuse
 from gateway.plan.judgement import judge
-from gateway.ports import Connection, ContentWriter, Resolver, Spool
+from gateway.ports import Connection, ContentWriter, Resolver
 from gateway.service.authenticator import Authenticator
 from gateway.service.collector import Collector
 from gateway.service.ingress import find_ingress
@@ -60,8 +59,7 @@ async def rehearse(delivered: Delivered, law: Law, resolver: Resolver) -> Rehear
     clock = _Clock(delivered.now)
     spool = _Forgetful()
     authenticator = Authenticator(resolver, clock, law.config.dns.budget_seconds)
-    # Reception commits and collects, and asks nothing else of a spool.
-    desk = Desk(clock, cast(Spool, spool), authenticator, _NoDelivery(), _ignore)
+    desk = Desk(clock, spool, authenticator, _NoDelivery(), _ignore)
     trace, refused = await _converse(MxReception(desk, lambda: law), spool, delivered, law)
     if trace.authentication is None:
         trace = await _judge_anyway(trace, delivered, law, authenticator, spool)
@@ -86,7 +84,7 @@ async def _converse(
     if len(refused) < len(delivered.rcpts):
         reply = await conversation.begin()
         for start in range(0, len(delivered.octets), _CHUNK):
-            conversation.take(delivered.octets[start : start + _CHUNK])
+            await conversation.take(delivered.octets[start : start + _CHUNK])
         reply = await conversation.finish()
     if not spool.traces:
         return _refusal(delivered, law, "internal", reply, Stage.DATA), ()
@@ -96,8 +94,8 @@ async def _converse(
 async def _judge_anyway(
     trace: Trace, delivered: Delivered, law: Law, authenticator: Authenticator, spool: _Forgetful
 ) -> Trace:
-    collector = Collector(cast(Spool, spool), law.config.limits.header_size)
-    collector.take(delivered.octets)
+    collector = Collector(spool, law.config.limits.header_size)
+    await collector.take(delivered.octets)
     if collector.header_too_big:
         return trace
     evidence = (await collector.finish()).evidence
@@ -175,6 +173,9 @@ class _Nowhere:
     """Large content has been scanned and hashed when it comes here; nobody reads it again."""
 
     def write(self, chunk: bytes) -> None:
+        pass
+
+    async def drain(self) -> None:
         pass
 
     async def finish(self) -> str:

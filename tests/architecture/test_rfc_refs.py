@@ -9,8 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-MENTION = re.compile(r"(?i)\brfc(?=[\s#]*\d{3,5}\b(?!\.[A-Z]))")
-"""`RFC5321.MailFrom` and its kin are names of identities, not citations (RFC 5598 section 2.2)."""
+MENTION = re.compile(r"(?!rfc822\b)(?i:\brfc)(?=[\s#]*\d{3,5}\b(?!\.[A-Z]|-))")
+"""Not citations: `RFC5321.MailFrom` names an identity, `rfc822` a format, `rfc7208-tests.yml` a file."""
 CITATION = re.compile(
     r"RFC (?P<rfc>\d{3,5})"
     r"(?: (?P<part>(?:section|appendix) [0-9A-Z]+(?:\.\d+)*|sections (?:\d+(?:\.\d+)*(?:, | and )?)+))?"

@@ -356,6 +356,15 @@ async def test_story_tells_attempts_in_order(spool: Spool) -> None:
     assert story.waiting == ()
 
 
+async def test_story_tells_attempts_of_several_transfers_in_order(spool: Spool) -> None:
+    intake = make_intake(backends=("google", "microsoft"), claimed=True)
+    await spool.commit(intake)
+    for at, started in ((0, START + 20), (1, START + 10)):
+        assert await spool.settle(make_settlement(claim_of(intake, at), started=started))
+    story = await told(spool, intake)
+    assert [attempt.backend for attempt in story.attempts] == ["microsoft", "google"]
+
+
 async def test_content_stays_until_the_last_transfer_ends(spool: Spool) -> None:
     intake = make_intake(backends=("google", "microsoft"))
     await spool.commit(intake)

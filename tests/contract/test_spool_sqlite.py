@@ -16,6 +16,7 @@ import pytest
 from gateway.model.delivery import Final
 from gateway.model.message import Evidence, Message
 from gateway.ports import SpoolFull
+from gateway.spool.content import ContentFile
 from gateway.spool.disk import Disk, SpoolUnusable
 from gateway.spool.queries import QUERIES, STEPS, migrate
 from gateway.spool.reader import ReadOnlySpool
@@ -156,6 +157,18 @@ async def test_orphaned_content_is_swept_at_the_start(tmp_path: Path) -> None:
     spool = await open_spool(tmp_path)
     assert content_files(tmp_path) == {Path(message.content.path).name}
     await spool.close()
+
+
+@pytest.mark.parametrize("finished", [False, True])
+async def test_discarded_content_goes_while_running(tmp_path: Path, finished: bool) -> None:
+    spool = await open_spool(tmp_path)
+    writer = spool.open_content()
+    writer.write(bytes(1_500_000))
+    if finished:
+        await writer.finish()
+    writer.discard()
+    await spool.close()
+    assert content_files(tmp_path) == set()
 
 
 async def test_spool_can_be_moved(tmp_path: Path) -> None:
@@ -321,7 +334,8 @@ async def test_drain_waits_for_a_slow_disk(tmp_path: Path) -> None:
         time.sleep(0.02)
 
     spool = await open_spool(tmp_path, Disk(sync=slow))
-    writer = spool._store.create()
+    writer = spool.open_content()
+    assert isinstance(writer, ContentFile)
     for at in range(1, 481):
         writer.write(bytes(65_536))
         await writer.drain()

@@ -41,6 +41,19 @@ def put(value: str, times: int = 1) -> Callable[[sqlite3.Connection], str]:
     return work
 
 
+def fail_once() -> Callable[[sqlite3.Connection], str]:
+    """A job that refuses before it writes, and would not a second time."""
+    calls = []
+
+    def work(connection: sqlite3.Connection) -> str:
+        calls.append(1)
+        if len(calls) == 1:
+            raise SpoolFull("almost")
+        return "at last"
+
+    return work
+
+
 class Bench:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -130,7 +143,22 @@ async def test_hook_does_not_run_for_what_failed(bench: Bench) -> None:
     seen: list[str] = []
     with pytest.raises(sqlite3.IntegrityError):
         await bench.writer.run(put("a", times=2), settled=seen.append)
-    assert seen == []
+    gate = threading.Event()
+    first = asyncio.ensure_future(bench.writer.run(lambda _: gate.wait(5)))
+    await asyncio.sleep(0.05)
+    refused = asyncio.ensure_future(bench.writer.run(fail_once(), settled=seen.append))
+    good = asyncio.ensure_future(bench.writer.run(put("b"), settled=seen.append))
+    await asyncio.sleep(0)
+    gate.set()
+    results = await asyncio.gather(first, refused, good, return_exceptions=True)
+    assert isinstance(results[1], SpoolFull)
+    assert seen == ["b"]
+
+
+async def test_error_of_a_batch_that_was_begun_again_is_forgotten(bench: Bench) -> None:
+    results = await bench.together(fail_once(), put("b", times=2))
+    assert results[0] == "at last"
+    assert isinstance(results[1], sqlite3.IntegrityError)
 
 
 async def test_queue_is_bounded(bench: Bench) -> None:

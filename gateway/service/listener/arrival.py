@@ -33,7 +33,7 @@ class HealthCheck:
     async def begin(self) -> Reply:
         return REPLIES["internal"]
 
-    def take(self, chunk: bytes) -> None:
+    async def take(self, chunk: bytes) -> None:
         pass
 
     async def finish(self) -> Reply:

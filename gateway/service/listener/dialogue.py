@@ -107,7 +107,7 @@ class Dialogue:
             self._break(reply)  # chunks pipelined behind this one get the same answer
         return reply
 
-    def take(self, octets: bytes) -> None:
+    async def take(self, octets: bytes) -> None:
         """Pass content on; when the transaction is broken it is dropped."""
         if not self._receiving or not octets:
             return
@@ -116,7 +116,7 @@ class Dialogue:
             self._break(REPLIES["too-big"])
             return
         try:
-            self._conversation.take(octets)
+            await self._conversation.take(octets)
         except Exception as error:
             self._break(self.fail(error))
 

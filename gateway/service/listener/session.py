@@ -208,7 +208,7 @@ class SmtpSession(SMTP):
         framing = DataFraming()
         while not framing.done:
             octets = await self._inflow.read(_CHUNK, self._due(self._settings.limits.data_seconds))
-            self._dialogue.take(framing.feed(octets))
+            await self._dialogue.take(framing.feed(octets))
         self._inflow.unread(framing.rest)
         return await self._finish()
 
@@ -221,7 +221,7 @@ class SmtpSession(SMTP):
         while left:  # RFC 3030 section 2: the chunk is read also when it is refused
             octets = await self._inflow.read(min(left, _CHUNK), self._due(self._settings.limits.data_seconds))
             left -= len(octets)
-            self._dialogue.take(octets)
+            await self._dialogue.take(octets)
         if start.code != 354:
             return start
         if last:

@@ -239,9 +239,12 @@ async def test_oversize_data_is_drained_in_bounded_memory(listen: Listen, wire: 
     await client.send(b"x" * (LIMIT - 2) + b"\r\n.\r\n")
     assert await client.reply() == 250
     assert len(reception.taken[0].content) == LIMIT
+    assert await client.say(MAIL, RCPT, "DATA") == 354
+    await client.send(b"x" * (LIMIT - 1) + b"\r\n.\r\n")
+    assert await client.reply() == 552
     await client.close()
     await until(lambda: conversation.calls[-1] == "close")
-    assert conversation.count("abandon") == 1
+    assert conversation.count("abandon") == 2
 
 
 async def test_oversize_chunks_are_drained(listen: Listen) -> None:
@@ -266,7 +269,7 @@ async def test_content_is_passed_on_in_chunks_while_it_comes(listen: Listen) -> 
     listener = await listen(reception)
     client = await Client.connect(listener.address)
     await client.open_data()
-    octets = os.urandom(3_000_000).replace(b"\r", b"r").replace(b"\n", b"n")
+    octets = b"x" + os.urandom(3_000_000).replace(b"\r", b"r").replace(b"\n", b"n")
     await client.send(octets[:1_000_000])
     await until(lambda: watch(reception.only) >= 999_000)
     assert max(len(chunk) for chunk in reception.only.chunks) <= 1_000_000

@@ -281,6 +281,17 @@ async def test_an_overlong_line_is_one_error(listen: Listen, size: int) -> None:
     await client.close()
 
 
+async def test_an_overlong_line_may_be_cut_anywhere(listen: Listen) -> None:
+    listener = await listen(RecordedReception())
+    client = await Client.connect(listener.address)
+    for part in (b"NOOP " + b"x" * 3000, b"x" * 3000 + b"\r", b"\nNOOP\r\n"):
+        await client.send(part)
+        await asyncio.sleep(0.02)
+    assert await client.text() == "500 5.5.2 Command line too long"
+    assert await client.reply() == 250
+    await client.close()
+
+
 async def test_a_line_of_2048_octets_is_read(listen: Listen) -> None:
     listener = await listen(RecordedReception())
     client = await Client.connect(listener.address)

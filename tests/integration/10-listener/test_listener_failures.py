@@ -96,6 +96,20 @@ async def test_an_exception_while_content_comes_is_told_at_its_end(
     await client.close()
 
 
+async def test_an_exception_before_a_chunk_abandons_once(
+    listen: Listen, errors: list[BaseException], expects_errors: list[bool]
+) -> None:
+    expects_errors.append(True)
+    reception = RecordedReception(begin=raising)
+    listener = await listen(reception)
+    client = await Client.connect(listener.address)
+    assert await client.say("EHLO c.example", MAIL, RCPT) == 250
+    await client.send(b"BDAT 6\r\nNOOP\r\nBDAT 6 LAST\r\nNOOP\r\n")
+    assert [await client.reply(), await client.reply()] == [451, 451]
+    assert (reception.only.count("abandon"), len(errors)) == (1, 1)
+    await client.close()
+
+
 @pytest.mark.parametrize("hook", ["mail", "rcpt"])
 async def test_what_is_pipelined_behind_an_exception_is_deferred_too(
     listen: Listen, expects_errors: list[bool], hook: str

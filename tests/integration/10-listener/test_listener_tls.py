@@ -79,8 +79,9 @@ async def test_starttls_ends_a_transaction(
     client = await Client.connect(listener.address)
     assert await client.say("EHLO c.example", MAIL, RCPT) == 250
     await client.starttls(client_tls)
-    assert await client.say("EHLO c.example") == 250
+    assert await client.ask("DATA") == "503 5.5.1 Send MAIL first"
     assert reception.only.count("abandon") == 1
+    assert await client.say("EHLO c.example") == 250
     assert await client.ask("DATA") == "503 5.5.1 Send MAIL first"
     await client.close()
 

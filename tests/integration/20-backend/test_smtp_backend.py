@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 import trustme
+import uvloop
 
 from gateway.config.model import Backend as Settings
 from gateway.model.delivery import Claim, Kind, Outcome, Scope
@@ -666,3 +670,39 @@ async def test_nothing_is_logged_as_an_error(authority: trustme.CA, caplog: pyte
             await send_tls(sink, tls="required")
     await asyncio.sleep(0.05)
     assert caplog.records == []
+
+
+class QuickHost(threading.Thread):
+    """A host in a thread of its own that answers within microseconds, before our loop turns."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def run(self) -> None:
+        connection, _ = self._listening.accept()
+        with self._listening, connection, suppress(ConnectionError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.sendall(b"220 quick\r\n")
+            received = b""
+            while chunk := connection.recv(65536):
+                received += chunk
+                if received.endswith(b"DATA\r\n"):
+                    connection.sendall(b"354 go\r\n")
+                elif received.endswith(b"\r\n"):
+                    connection.sendall(b"250 OK\r\n")
+
+
+def test_reply_that_comes_at_once_is_not_lost() -> None:
+    """uvloop runs a read callback before tasks that were started earlier; a reply that nobody awaits is dropped."""
+
+    async def deliver() -> list[Kind]:
+        host = QuickHost()
+        host.start()
+        backend = backend_of(hosts=(host.address,), final_seconds=2.0)
+        found = [(await send(backend, make_claim()))[0].kind for _ in range(50)]
+        await backend.close()
+        return found
+
+    assert uvloop.run(deliver()) == [Kind.DELIVERED] * 50

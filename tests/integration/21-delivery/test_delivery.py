@@ -391,6 +391,21 @@ async def test_dead_backend_is_paused_and_noticed_when_it_is_back(house: House, 
     assert len(house.named("backend-back")) == 1
 
 
+async def test_what_becomes_due_while_its_backend_is_paused_goes_when_both_are_over(
+    house: House, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.service.backoff._FIRST", 0.4)
+    await sink.shut()
+    house.delivery.start()
+    await house.attempt(make_claim())
+    assert house.named("backend-paused")
+    await sink.listen()
+    later = await house.commit(make_claim(id="later"), claimed=True)
+    await house.spool.release(later, house.clock.now() + 0.8)
+    house.delivery.wake()
+    await until(lambda: len(sink.mails) == 1, seconds=2)
+
+
 async def test_connection_lost_after_the_dot_waits(house: House, sink: Sink) -> None:
     sink.answers("DOT", HANG_UP)
     outcomes = await house.attempt(make_claim())

@@ -24,7 +24,8 @@ def test_side_by_side(tmp_path: Path) -> None:
     if missing := missing_programs(PEERS):
         pytest.skip(f"not installed: {', '.join(missing)}")
     out = tmp_path / "rows.jsonl"
-    options = ["--rounds", "1", "--seconds", "2", "--count", "400", "--peers", ",".join(PEERS), "--out", out]
+    options = ["--rounds", "1", "--seconds", "2", "--count", "400", "--peers", ",".join(PEERS)]
+    options += ["--out", str(out), "--dump", str(tmp_path)]
     run = subprocess.run(
         [sys.executable, "-m", "bench", *options], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
@@ -39,23 +40,18 @@ def test_side_by_side(tmp_path: Path) -> None:
         assert row["exact"] == row["accepted"] > 50, peer
         assert row["cpu_ms"] > 0
         assert row["anonymous_mb"] > 0
+        received = (tmp_path / peer / "00001.eml").read_text()
+        assert all(f"{method}=pass" in received for method in ("spf", "dkim", "dmarc")), received
     assert run.stdout.count("\n| waypost") == 2
 
 
 def test_ratios_are_taken_inside_a_round() -> None:
     def row(peer: str, number: int, rate: float, cpu: float) -> report.Row:
-        return {
-            **dict.fromkeys(("lost", "doubled", "altered", "processes", "flushes_per_message", "anonymous_mb"), 1),
-            **{
-                "peer": peer,
-                "round": number,
-                "size": "4k",
-                "concurrency": 20,
-                "recipients": 1,
-                "others_cpu_share": 0.1,
-            },
-            **{"delivered_per_s": rate, "cpu_ms": cpu, "dot250_ms": {"p50": 1, "p99": 2}, "transaction_ms": {"p50": 3}},
-        }
+        counts = ("lost", "doubled", "altered", "processes", "flushes_per_message", "anonymous_mb", "others_cpu_share")
+        load = {"size": "4k", "concurrency": 20, "recipients": 1}
+        latency = {"dot250_ms": {"p50": 1, "p99": 2}, "transaction_ms": {"p50": 3}}
+        figures = {"peer": peer, "round": number, "delivered_per_s": rate, "cpu_ms": cpu}
+        return dict.fromkeys(counts, 0) | load | latency | figures
 
     # The machine is half as fast in round 1: ratios of medians would say 1.5 and 1.33.
     rows = [row("base", 0, 100, 4), row("ours", 0, 200, 2), row("base", 1, 50, 8), row("ours", 1, 100, 4)]

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from gateway.authentication.body import BodyHasher, wanted_digests
+from gateway.mail.header import parse_header
+from gateway.model.delivery import Intake
+from gateway.ports import ContentWriter
+from gateway.service.collector import IN_MEMORY, Collector
+from tests.samples import nested_multipart, sign
+
+MESSAGE = sign(nested_multipart("author@sender.example"), "sender.example")
+
+
+class File:
+    def __init__(self) -> None:
+        self.octets = bytearray()
+        self.discarded = 0
+
+    def write(self, chunk: bytes) -> None:
+        self.octets += chunk
+
+    async def drain(self) -> None:
+        pass
+
+    async def finish(self) -> str:
+        return "file"
+
+    def discard(self) -> None:
+        self.discarded += 1
+
+
+class Files:
+    async def commit(self, intake: Intake) -> None:
+        pytest.fail("a collector commits nothing")
+
+    def __init__(self) -> None:
+        self.files: list[File] = []
+
+    def open_content(self) -> ContentWriter:
+        self.files.append(File())
+        return self.files[-1]
+
+
+def collector(files: Files | None = None, header_limit: int = 524_288) -> Collector:
+    return Collector(files or Files(), header_limit)
+
+
+async def feed(subject: Collector, octets: bytes, size: int) -> None:
+    for start in range(0, len(octets), size):
+        await subject.take(octets[start : start + size])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1000, 100_000])
+async def test_evidence_is_the_same_however_octets_arrive(size: int) -> None:
+    subject = collector()
+    await feed(subject, MESSAGE, size)
+    message = await subject.finish()
+    header, _, body = MESSAGE.partition(b"\r\n\r\n")
+    assert message.evidence.header == header + b"\r\n"
+    assert message.content.data == MESSAGE
+    assert message.content.sha256 == hashlib.sha256(MESSAGE).digest()
+    assert (message.content.leading_dot, message.content.eight_bit) == (True, True)
+    hasher = BodyHasher(wanted_digests(parse_header(header + b"\r\n")))
+    hasher.update(body)
+    assert message.evidence.digests == hasher.digests()
+    assert message.evidence.digests
+
+
+@pytest.mark.parametrize(
+    ("octets", "header"),
+    [
+        (b"", b""),
+        (b"\r\nbody only\r\n", b""),
+        (b"A: b\r\n", b"A: b\r\n"),
+        (b"A: b\r\n\r\n", b"A: b\r\n"),
+    ],
+)
+async def test_messages_without_header_or_body(octets: bytes, header: bytes) -> None:
+    for size in (1, 100):
+        subject = collector()
+        await feed(subject, octets, size)
+        message = await subject.finish()
+        assert message.evidence.header == header
+        assert message.content.data == octets
+
+
+async def test_large_content_goes_to_a_file_as_it_comes() -> None:
+    files = Files()
+    subject = collector(files)
+    octets = MESSAGE + b"x" * IN_MEMORY + b"\r\n"
+    await feed(subject, octets, 100_000)
+    assert len(files.files) == 1, "before the end of data"
+    message = await subject.finish()
+    assert message.content.data is None
+    assert message.content.path == "file"
+    assert bytes(files.files[0].octets) == octets
+    assert message.content.sha256 == hashlib.sha256(octets).digest()
+    subject.keep()
+    subject.discard()
+    assert files.files[0].discarded == 0
+    subject = collector(files)
+    await feed(subject, octets, 100_000)
+    subject.discard()
+    assert files.files[1].discarded == 1
+
+
+@pytest.mark.parametrize(
+    "header", [b"A: " + b"x" * 2000 + b"\r\n", b"A: b\r\n" * 400], ids=["one long field", "many fields"]
+)
+async def test_a_header_over_the_limit_is_told_and_not_read(header: bytes) -> None:
+    for octets in (header + b"\r\nbody\r\n", header):
+        for size in (1, 100, 10_000):
+            subject = collector(header_limit=1000)
+            await feed(subject, octets, size)
+            message = await subject.finish()
+            assert subject.header_too_big
+            assert message.evidence.header == b""
+
+
+async def test_a_header_of_very_many_lines_is_not_read() -> None:
+    subject = collector()
+    await feed(subject, b"a:\r\n" * 10_001 + b"\r\n", 10_000)
+    await subject.finish()
+    assert subject.header_too_big
+
+
+async def test_bare_newlines_are_noticed() -> None:
+    for octets in (b"A: b\n\r\nx\r\n", b"A: b\r\n\r\nx\ry\r\n", b"A: b\r\n\r\nx\0y\r\n"):
+        subject = collector()
+        await feed(subject, octets, 1)
+        assert subject.bare_newline
