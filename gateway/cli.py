@@ -21,6 +21,7 @@ from gateway.demo.run import run_demo
 from gateway.demo.sample import send_samples
 from gateway.model.delivery import Story
 from gateway.policy.rules import RuleErrors
+from gateway.spool.disk import SpoolUnusable
 from gateway.tools.explain import Checked, check_content, render_story, replay, story_json
 from gateway.tools.queue import queue_json, render_queue
 from gateway.tools.simulate import CaseError, read_case, render_simulation, run_batch, simulation_json
@@ -47,7 +48,7 @@ def main() -> None:
         commands()
     except (ConfigErrors, RuleErrors) as error:
         _fail(error.format())
-    except (CaseError, OSError, ValueError) as error:
+    except (CaseError, SpoolUnusable, OSError, ValueError) as error:
         _fail(str(error))
 
 

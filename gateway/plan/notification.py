@@ -77,7 +77,7 @@ def _take_in(octets: bytes, to: Mailbox, hostname: str, now: float, id: str, bac
         dropped=(),
         authentication=None,
         lookups=(),
-        decision=Decision(Action.ACCEPT, "dsn", "invariant", REPLIES["accepted"].with_id(id)),
+        decision=Decision(Action.ACCEPT, "dsn", "invariant", REPLIES["accepted"]),
         routes=((str(to), backend),),
         added=(),
     )

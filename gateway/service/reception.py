@@ -63,22 +63,31 @@ class Desk:
     emit: EventSink
 
 
+@dataclass(slots=True)
+class Flow:
+    """What is on its way in over all sessions."""
+
+    octets: int = 0
+
+
 class MxReception:
     """Serves `mx` listeners: mail for our domains, from anyone."""
 
     def __init__(self, desk: Desk, law: Callable[[], Law]) -> None:
         self._desk = desk
         self._law = law
+        self._flow = Flow()
 
     def connect(self, connection: Connection) -> Conversation | Reply:
-        return MxConversation(self._desk, self._law, connection)
+        return MxConversation(self._desk, self._law, self._flow, connection)
 
 
 class MxConversation:
     """One session."""
 
-    def __init__(self, desk: Desk, law: Callable[[], Law], connection: Connection) -> None:
+    def __init__(self, desk: Desk, law: Callable[[], Law], flow: Flow, connection: Connection) -> None:
         self._desk = desk
+        self._flow = flow
         self._current_law = law
         self._law = law()
         self._connection = connection
@@ -113,11 +122,17 @@ class MxConversation:
         return Reply(250, "1.5", "Recipient OK")
 
     async def begin(self) -> Reply:
-        self._collector = Collector(self._desk.spool, self._law.config.limits.header_size)
+        limits = self._law.config.limits
+        if self._flow.octets >= limits.bytes_in_flight:
+            now = self._desk.clock.now()
+            arrival = Arrival(self._id, now, self._ingress(None), self._transaction(), None)
+            return await self._store_refusal(arrival, "no-storage", REPLIES["no-storage"], Stage.DATA)
+        self._collector = Collector(self._desk.spool, limits.header_size)
         return Reply(354, "", "End data with <CR><LF>.<CR><LF>")
 
     async def take(self, chunk: bytes) -> None:
         if self._collector is not None:
+            self._flow.octets += len(chunk)
             await self._collector.take(chunk)
 
     async def finish(self) -> Reply:
@@ -130,17 +145,21 @@ class MxConversation:
         except SpoolFull:
             return REPLIES["no-storage"].with_id(self._id)
         finally:
-            collector.discard()
+            self._let_go(collector)
             self._envelope = None
 
     def abandon(self) -> None:
         if self._collector is not None:
-            self._collector.discard()
+            self._let_go(self._collector)
             self._collector = None
         self._envelope = None
 
     def close(self) -> None:
         self.abandon()
+
+    def _let_go(self, collector: Collector) -> None:
+        collector.discard()
+        self._flow.octets -= collector.size
 
     def _transaction(self) -> Envelope:
         if self._envelope is None:
@@ -158,10 +177,10 @@ class MxConversation:
         return await self._store_refusal(arrival, rule, reply, Stage.RCPT)
 
     async def _store_refusal(self, arrival: Arrival, rule: str, reply: Reply, stage: Stage) -> Reply:
-        intake = refuse(arrival, rule, reply.with_id(arrival.id), stage)
+        intake = refuse(arrival, rule, reply, stage)
         await self._desk.spool.commit(intake)
         emit_all(self._desk.emit, intake.events)
-        return intake.trace.decision.reply
+        return reply.with_id(arrival.id)
 
     async def _receive(self, collector: Collector, deadline: float) -> Reply:
         """Everything between the final dot and its answer."""

@@ -55,13 +55,13 @@ def spf_json(spf: SpfResult) -> dict[str, Json]:
     }
 
 
-def decision_json(decision: Decision, id: str) -> dict[str, Json]:
+def decision_json(decision: Decision) -> dict[str, Json]:
     """What was decided. The reply is without the id that the client sees at its end."""
     return {
         "action": decision.action.value,
         "rule": decision.rule,
         "set": decision.rule_set,
-        "reply": str(decision.reply).removesuffix(f" ({id})"),
+        "reply": str(decision.reply),
         "considered": _hits(decision.considered),
         "shadow": _hits(decision.shadow),
     }

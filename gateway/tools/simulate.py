@@ -192,7 +192,7 @@ def simulation_json(simulation: Simulation) -> dict[str, Json]:
     return safe_json(
         {
             **results_json(trace),
-            "decision": decision_json(trace.decision, trace.id),
+            "decision": decision_json(trace.decision),
             "routes": routes_json(trace),
             "added": list(trace.added),
             "newlines": simulation.newlines.value,
@@ -203,7 +203,7 @@ def simulation_json(simulation: Simulation) -> dict[str, Json]:
 def render_simulation(simulation: Simulation) -> Group:
     """The result for people."""
     trace = simulation.rehearsed.trace
-    title = f"{trace.decision.action.value}: {str(trace.decision.reply).removesuffix(f' ({trace.id})')}"
+    title = f"{trace.decision.action.value}: {trace.decision.reply}"
     parts = [Text(clean(title), "bold"), Text()]
     parts += [Text(sentence) for sentence in narrate(trace)]
     if simulation.newlines is not Newlines.CRLF:
