@@ -123,7 +123,7 @@ async def _read_story(config: Config, id: str) -> tuple[Story, Checked] | None:
         story = await spool.story(id)
         if story is None:
             return None
-        content = await check_content(story.trace, None)
+        content = await check_content(story.trace, await spool.content(id))
         return story, Checked(content, replay(story.trace, app.make_law(config).bench))
     finally:
         await spool.close()

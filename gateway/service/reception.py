@@ -12,7 +12,7 @@ from gateway.authentication.lookup import Window
 from gateway.config.model import Config
 from gateway.mail.header import Field, fields, parse_header
 from gateway.model.decision import Stage
-from gateway.model.delivery import Claim, Intake, Kind, Outcome
+from gateway.model.delivery import Claim, Intake, Outcome
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.ingress import EdgeIngress, Ingress, Tls
 from gateway.model.message import Message
@@ -20,6 +20,7 @@ from gateway.model.reply import REPLIES, Reply
 from gateway.plan.admission import refuse_recipient
 from gateway.plan.intake import Arrival, refuse, take_in
 from gateway.plan.judgement import Bench, Judgement, judge
+from gateway.plan.settlement import find_refusal
 from gateway.policy.routing import RoutingTable
 from gateway.ports import Clock, Connection, Conversation, EventSink, IntakeStore, SpoolFull, emit_all
 from gateway.service.authenticator import Authenticator
@@ -225,9 +226,8 @@ class MxConversation:
             raise RuntimeError("a claimed intake has a message")
         claim = Claim(intake.transfers[0], intake.message, epoch=1)
         outcomes = await self._desk.deliverer.attempt(claim, deadline)
-        if outcomes and all(outcome.kind is Kind.FAILED for outcome in outcomes):
-            return outcomes[0].reply.with_id(self._id)
-        return accepted
+        refusal = find_refusal(outcomes or ())
+        return refusal.with_id(self._id) if refusal is not None else accepted
 
 
 def _judge_arrival(arrival: Arrival, message: Message, bench: Bench, window: Window) -> Judgement:

@@ -16,6 +16,8 @@ _NETWORK = frozenset((
     "nfs4", "ocfs2", "orangefs", "panfs", "pvfs2", "smb", "smb2", "smb3", "smbfs", "wekafs",
 ))
 # fmt: on
+CONTENT = "content"
+"""The directory with the files of large messages, beside the database."""
 _LOCAL_FUSE = frozenset(("fuse.fuse-overlayfs", "fuse.portal"))
 """Every other `fuse.*` is refused: most are remote, and none says whether locks and fsync mean anything."""
 
@@ -77,7 +79,7 @@ def make_shard(directory: Path, shard: str, disk: Disk) -> Path:
     """The shard's directory, made with its parents where absent. Raises SpoolUnusable."""
     path = directory / shard
     try:
-        for made in (directory, path, path / "content"):
+        for made in (directory, path, path / CONTENT):
             if not made.is_dir():
                 made.mkdir(mode=0o700, parents=True)
                 sync_directory(made.parent, disk)

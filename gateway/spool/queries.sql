@@ -96,6 +96,9 @@ SELECT n, body FROM trace WHERE id = ?;
 -- name: read_message_state
 SELECT held FROM message WHERE n = ?;
 
+-- name: read_content
+SELECT message.path, message.data FROM message JOIN trace USING (n) WHERE trace.id = ?;
+
 -- name: read_transfers
 SELECT due, attempts, delay_warned, rcpts, body FROM transfer WHERE message = ? ORDER BY n;
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import heapq
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.model.delivery import QueueEntry, Story
 from gateway.spool import codec
-from gateway.spool.disk import Disk, SpoolUnusable
+from gateway.spool.content import CHUNK
+from gateway.spool.disk import CONTENT, Disk, SpoolUnusable
 from gateway.spool.queries import QUERIES, STEPS, check_version
 from gateway.spool.rows import find_backends
 
@@ -42,11 +43,19 @@ class ReadOnlySpool:
         if version < len(STEPS):
             self._connection.close()
             raise SpoolUnusable(f"spool {directory} has format {version}: the gateway updates it when it starts")
+        self._content = directory / SHARD / CONTENT
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool-reader")
 
     async def story(self, id: str) -> Story | None:
         """All that is stored of one message; None when nothing is. Raises `codec.Unreadable` on a damaged row."""
         return await self._read(lambda connection: _read_story(connection, id))
+
+    async def content(self, id: str) -> AsyncIterator[bytes] | None:
+        """The octets kept of a message, in chunks; None when none are."""
+        found = await self._read(
+            lambda connection: connection.execute(QUERIES["read_content"], (codec.as_text(id),)).fetchone()
+        )
+        return None if found is None else _give_out(self._content, *found)
 
     async def queue(self, limit: int) -> Sequence[QueueEntry]:
         """Up to `limit` transfers, held ones too, in order of when they are due."""
@@ -75,6 +84,17 @@ class ReadOnlySpool:
             return work(self._connection)
         finally:
             self._connection.execute("ROLLBACK")
+
+
+async def _give_out(directory: Path, name: str | None, data: bytes | None) -> AsyncIterator[bytes]:
+    """Nothing at all when the file is gone: its hash then shows that."""
+    if data is not None:
+        yield data
+    path = directory / name if name else None
+    if path is not None and await asyncio.to_thread(path.is_file):
+        with await asyncio.to_thread(path.open, "rb") as file:
+            while chunk := await asyncio.to_thread(file.read, CHUNK):
+                yield chunk
 
 
 def _read_story(connection: sqlite3.Connection, id: str) -> Story | None:

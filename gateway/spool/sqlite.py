@@ -13,7 +13,7 @@ from gateway.model.delivery import Claim, Intake, QueueEntry, Settlement, Story
 from gateway.model.message import Content
 from gateway.ports import Clock, ContentWriter, SpoolFull
 from gateway.spool.content import ContentStore
-from gateway.spool.disk import Disk, SpoolUnusable, lock_shard, make_shard, sync_directory
+from gateway.spool.disk import CONTENT, Disk, SpoolUnusable, lock_shard, make_shard, sync_directory
 from gateway.spool.queries import QUERIES, check_version, migrate
 from gateway.spool.reader import DATABASE, SHARD, ReadOnlySpool
 from gateway.spool.rows import Retention, Rows
@@ -57,7 +57,7 @@ class SqliteSpool:
         try:
             connection = await asyncio.to_thread(_open_database, path / DATABASE, clock.now(), disk)
             try:
-                store = ContentStore(path / "content", disk, reserve, clock.new_id)
+                store = ContentStore(path / CONTENT, disk, reserve, clock.new_id)
                 named = {name for (name,) in connection.execute(QUERIES["content_paths"])}
                 await asyncio.to_thread(store.sweep, named)
                 reader = ReadOnlySpool(directory, disk)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-MENTION = re.compile(r"(?!rfc822\b)(?i:\brfc)(?=[\s#]*\d{3,5}\b(?!\.[A-Z]|-))")
-"""Not citations: `RFC5321.MailFrom` names an identity, `rfc822` a format, `rfc7208-tests.yml` a file."""
+MENTION = re.compile(r"\bRFC(?=[\s#]*\d{3,5}\b(?!\.[A-Z]))|(?i:\brfc)(?=\s\d{3,5}\b)")
+"""`RFC5321.MailFrom` names an identity, and `rfc822` or `rfc9989` is a name in code: those cite nothing."""
 CITATION = re.compile(
     r"RFC (?P<rfc>\d{3,5})"
     r"(?: (?P<part>(?:section|appendix) [0-9A-Z]+(?:\.\d+)*|sections (?:\d+(?:\.\d+)*(?:, | and )?)+))?"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
+from typing import Any
 
 from tests.gateway_process import Gateway, send
 from tests.samples import nested_multipart, plain, sign
@@ -14,16 +17,31 @@ def deliver(gateway: Gateway, rcpts: list[str]) -> tuple[int, str]:
         return send(client, "author@sender.example", rcpts, message)
 
 
+def story(gateway: Gateway, text: str) -> dict[str, Any]:
+    """What `explain` says of the message whose id ends this reply."""
+    found = re.search(r"\((\w+)\)$", text)
+    assert found
+    done = gateway.run("explain", found[1], "--config", str(gateway.config_path), "--json")
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
 def test_backend_down_then_back(gateway: Gateway) -> None:
     gateway.start(backends=False)
     code, text = deliver(gateway, ["alice@corp.example"])
     assert code == 250, text
+    told = story(gateway, text)
+    assert (told["content"], told["replayed"]) == ("identical", "same")
     listed = gateway.run("queue", "list", "--config", str(gateway.config_path))
     assert "alice@corp.example" in listed.stdout
     gateway.google.start()
     gateway.google.wait(1, seconds=30)
     time.sleep(1.5)
     assert len(gateway.google.received()) == 1
+    told = story(gateway, text)
+    assert (told["content"], told["replayed"]) == ("purged", "same")
+    assert [one["state"] for one in told["recipients"]] == ["delivered"]
+    assert len(told["attempts"]) >= 2
 
 
 def test_kill_between_250_and_delivery(gateway: Gateway) -> None:
