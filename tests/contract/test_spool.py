@@ -15,6 +15,7 @@ from gateway.model.message import Evidence, Message
 from gateway.ports import ContentAltered, Spool
 from gateway.spool.rows import Retention
 from gateway.spool.sqlite import SqliteSpool
+from tests.fake_spool import FakeSpool
 from tests.spooling import (
     START,
     HandClock,
@@ -37,8 +38,20 @@ async def open_sqlite(directory: Path, clock: HandClock) -> Spool:
     return await SqliteSpool.open(directory, clock, lease=LEASE, retention=retention)
 
 
+def make_fake_opener() -> Opener:
+    """Opens the fake of the tests; what was stored in a directory is there again when it is opened anew."""
+    stored: dict[Path, FakeSpool] = {}
+
+    async def open_fake(directory: Path, clock: HandClock) -> Spool:
+        if directory in stored:
+            stored[directory].reopen()
+        return stored.setdefault(directory, FakeSpool(clock, lease=LEASE))
+
+    return open_fake
+
+
 Opener = Callable[[Path, HandClock], Awaitable[Spool]]
-IMPLEMENTATIONS: dict[str, Opener] = {"sqlite": open_sqlite}
+IMPLEMENTATIONS: dict[str, Opener] = {"sqlite": open_sqlite, "fake": make_fake_opener()}
 
 
 class Bench:

@@ -363,3 +363,25 @@ def test_large_content_is_not_held_in_memory(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, str(tmp_path)]
     grown = int(subprocess.run(command, cwd=_ROOT, check=True, capture_output=True, text=True).stdout)
     assert grown < 30_000, f"{grown} kB for a message of 100 MB"
+
+
+async def test_view_gives_out_what_is_kept(tmp_path: Path) -> None:
+    spool = await open_spool(tmp_path)
+    writer = spool.open_content()
+    large = b"From: a@b\r\n\r\n" + b"x" * 3_000_000 + b"\r\n"
+    writer.write(large)
+    small = make_intake(id="small", message=make_message(b"From: a@b\r\n\r\nHello.\r\n"))
+    await spool.commit(small)
+    path = await writer.finish()
+    await spool.commit(make_intake(id="large", message=make_message(large, path)))
+    view = ReadOnlySpool(tmp_path)
+    kept = {}
+    for id in ("small", "large", "absent"):
+        octets = await view.content(id)
+        kept[id] = None if octets is None else b"".join([chunk async for chunk in octets])
+    assert kept == {"small": b"From: a@b\r\n\r\nHello.\r\n", "large": large, "absent": None}
+    (claim,) = await spool.claim((), 1, START, 60.0)
+    await spool.settle(make_settlement(claim))
+    assert await view.content("small") is None, "delivered content is freed"
+    await view.close()
+    await spool.close()

@@ -314,7 +314,7 @@ async def test_other_protocols_are_cut_off(listen: Listen, line: bytes) -> None:
 
 async def test_who_talks_before_the_greeting_is_cut_off(listen: Listen) -> None:
     reception = RecordedReception()
-    listener = await listen(reception, greet_pause=0.1)
+    listener = await listen(reception, greet_pause=0.3)
     client = await Client.connect(listener.address, greeted=False)
     await client.send(b"EHLO x\r\n")
     assert await client.rest() == b"554 5.5.1 You talk before you are greeted\r\n"

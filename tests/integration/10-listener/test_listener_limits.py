@@ -93,27 +93,27 @@ async def test_a_trickled_command_does_not_count_as_life(listen: Listen) -> None
         client.writer.write(b"x")
         await asyncio.sleep(0.02)
     assert await answer == 421
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 2
     await client.close()
 
 
 async def test_each_command_has_its_own_time(listen: Listen) -> None:
-    listener = await listen(RecordedReception(), limits={"command_seconds": 0.3})
+    listener = await listen(RecordedReception(), limits={"command_seconds": 1})
     client = await Client.connect(listener.address)
-    for _ in range(4):
-        await asyncio.sleep(0.15)
+    for _ in range(3):
+        await asyncio.sleep(0.4)
         assert await client.say("NOOP") == 250
     await client.close()
 
 
 async def test_silence_in_data_is_limited_and_slow_data_is_not(listen: Listen) -> None:
     reception = RecordedReception()
-    listener = await listen(reception, limits={"command_seconds": 0.1, "data_seconds": 0.2})
+    listener = await listen(reception, limits={"command_seconds": 0.4, "data_seconds": 0.5})
     client = await Client.connect(listener.address)
     await client.open_data()
     for _ in range(5):
         await client.send(b"line\r\n")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.15)
     await client.send(b".\r\n")
     assert await client.reply() == 250
     assert await client.say(MAIL, RCPT, "DATA") == 354
@@ -140,11 +140,11 @@ async def test_a_session_has_an_end(listen: Listen) -> None:
 
 async def test_no_timer_cuts_a_running_commit(listen: Listen) -> None:
     async def finish() -> Reply:
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.2)
         return OK
 
     reception = RecordedReception(finish=finish)
-    limits = {"session_seconds": 0.2, "command_seconds": 0.1, "data_seconds": 0.1}
+    limits = {"session_seconds": 1, "command_seconds": 0.5, "data_seconds": 0.5}
     listener = await listen(reception, limits=limits)
     client = await Client.connect(listener.address)
     await client.open_data()
@@ -237,7 +237,7 @@ async def test_close_does_not_hang(listen: Listen, monkeypatch: pytest.MonkeyPat
     began = time.monotonic()
     await asyncio.sleep(0.02)
     await listener.close()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 3
     assert cancelled == [True]
     assert await idle.rest() == SHUTTING_DOWN
     assert await judged.rest() == b""
@@ -251,4 +251,4 @@ async def test_close_without_sessions_is_quick(listen: Listen) -> None:
     await client.close()
     began = time.monotonic()
     await listener.close()
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 0.9

@@ -131,7 +131,7 @@ async def test_a_balancer_that_only_tries_the_port_is_no_error(listen: Listen) -
 @pytest.mark.parametrize("early", [True, False])
 async def test_nobody_else_may_send_a_header(listen: Listen, name: str, early: bool) -> None:
     reception = RecordedReception()
-    listener = await listen(reception, proxy_from=ELSEWHERE, greet_pause=0.05 if early else 0)
+    listener = await listen(reception, proxy_from=ELSEWHERE, greet_pause=0.2 if early else 0)
     client = await Client.connect(listener.address, greeted=not early)
     await client.send(HEADERS[name][0] + b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\n")
     assert b"250" not in await client.rest()
