@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTHON ?= python3
 BUILD_LOCK := requirements-build.lock
+PEERS := tests/peers/node_modules/.package-lock.json
 FAST := tests/unit tests/contract tests/conformance tests/architecture
 
 .PHONY: help run test check soak bench bench-setup lock clean
@@ -22,7 +23,7 @@ help:
 run: $(VENV)/run.stamp
 	@exec $(BIN)/waypost demo
 
-test: $(VENV)/dev.stamp lint
+test: $(VENV)/dev.stamp lint peers
 	$(BIN)/pytest
 
 check: $(VENV)/dev.stamp lint
@@ -35,8 +36,18 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/lint-imports --no-logo
 
+# The independent verifier of tests/peers; without npm its tests are skipped visibly.
+.PHONY: peers
+peers:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(PEERS); \
+	else echo "npm is not installed: no independent verifier"; fi
+
+$(PEERS): tests/peers/package.json tests/peers/package-lock.json
+	npm ci --prefix tests/peers --ignore-scripts --no-fund --no-audit --loglevel=error
+	@touch $@
+
 soak: $(VENV)/dev.stamp
-	WAYPOST_SOAK=1 WAYPOST_SOAK_REPORT=docs/soak.md $(BIN)/pytest tests/fuzz tests/chaos
+	WAYPOST_SOAK=1 WAYPOST_SOAK_REPORT=docs/soak.md $(BIN)/pytest tests/fuzz tests/chaos tests/integration/13-attacks
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench $(BENCH)
@@ -68,4 +79,4 @@ lock: $(VENV)/dev.stamp
 		--output-file requirements-dev.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) var bench/build dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) var bench/build tests/peers/node_modules dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

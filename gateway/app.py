@@ -8,32 +8,41 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from gateway.admin.api import make_application, serve_http
+from gateway.authentication.dnsbl import BlockList
+from gateway.authentication.seal import Sealer
+from gateway.config.keys import KeyUnusable
 from gateway.config.load import load
 from gateway.config.maps import routing_table
-from gateway.config.mistakes import ConfigErrors
+from gateway.config.mistakes import ConfigErrors, Mistake
 from gateway.config.model import Backend as BackendSettings
-from gateway.config.model import Config, Listener
-from gateway.config.policies import fact_settings, load_rules
+from gateway.config.model import Config
+from gateway.config.policies import client_checks, fact_settings, load_rules
 from gateway.model.address import Mailbox
 from gateway.model.event import Event, Level
 from gateway.net.resolver import DnsResolver, ZoneResolver, read_zone
+from gateway.net.signer import load_signer
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.net.system import SystemClock
 from gateway.plan.judgement import Bench
+from gateway.plan.sealing import Sealing
+from gateway.policy.routing import RoutingTable
 from gateway.policy.rules import RuleErrors
-from gateway.ports import Backend, Clock, Resolver, Spool
+from gateway.ports import Backend, Clock, Resolver, Signer, Spool
 from gateway.service.authenticator import Authenticator
+from gateway.service.blocklists import keep_usable
 from gateway.service.delivery import Delivery
+from gateway.service.directory import Directory
+from gateway.service.front import FrontEnd
 from gateway.service.housekeeper import Housekeeper
-from gateway.service.listener import Census, ListenerSettings, SmtpListener, serve
+from gateway.service.inquiry import Callout
 from gateway.service.observer import Observer
 from gateway.service.reception import Desk, Law, MxReception
 from gateway.spool.reader import ReadOnlySpool
@@ -52,8 +61,27 @@ def read_config(path: Path) -> Config:
 def make_law(config: Config) -> Law:
     """Everything that can be replaced while running. Raises RuleErrors, ConfigErrors."""
     hostname = config.server.hostname
-    bench = Bench(hostname, config.server.authserv_id or hostname, load_rules(config), fact_settings(config))
+    authserv_id = config.server.authserv_id or hostname
+    rules, facts = load_rules(config), fact_settings(config)
+    bench = Bench(hostname, authserv_id, rules, facts, make_sealing(config), client_checks(config))
     return Law(config, bench, routing_table(config))
+
+
+def with_lists(law: Law, lists: tuple[BlockList, ...]) -> Law:
+    """The law with these block lists in place of the configured ones."""
+    return replace(law, bench=replace(law.bench, client=replace(law.bench.client, lists=lists)))
+
+
+def make_sealing(config: Config) -> Sealing | None:
+    """ARC sealing, its key in memory; None when no backend wants it. Raises ConfigErrors."""
+    backends = frozenset(name for name, backend in config.backend.items() if backend.seal)
+    if config.seal is None or not backends:
+        return None
+    try:
+        signer: Signer = load_signer(config.seal.key)
+    except (OSError, KeyUnusable) as error:
+        raise ConfigErrors((Mistake(config.seal.key, 1, 0, "seal.key", str(error)),)) from None
+    return Sealing(Sealer(config.seal.domain, config.seal.selector, signer.sign), backends)
 
 
 def make_resolver(config: Config, zone: str | None = None) -> Resolver:
@@ -82,15 +110,6 @@ def make_backends(config: Config, resolver: Resolver, clock: Clock) -> dict[str,
     return {name: make_smtp_backend(name, one, resolver, clock, hostname) for name, one in settings.items()}
 
 
-def make_server_tls(listener: Listener) -> ssl.SSLContext | None:
-    """STARTTLS as the listener's certificate allows. Raises OSError, ssl.SSLError."""
-    if listener.certificate is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(listener.certificate, listener.key)
-    return context
-
-
 class Gateway:
     """Everything that runs. Made by `open`."""
 
@@ -103,7 +122,8 @@ class Gateway:
         self._spool = spool
         self._observer = observer
         self._delivery = Delivery(spool, backends, clock, observer, law.config, self._route_dsn)
-        self._listeners: list[SmtpListener] = []
+        self._front: FrontEnd | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     @classmethod
     @asynccontextmanager
@@ -121,7 +141,11 @@ class Gateway:
             delivery = gateway._delivery
             stack.push_async_callback(delivery.close)
             authenticator = Authenticator(resolver, clock, config.dns.budget_seconds)
-            await gateway._start(stack, Desk(clock, spool, authenticator, delivery, observer))
+            usable = await keep_usable(law.bench.client.lists, authenticator, observer)
+            gateway._law = with_lists(law, usable)
+            callout = Callout(backends, clock, observer, config.limits)
+            stack.push_async_callback(callout.close)
+            await gateway._start(stack, Desk(clock, spool, authenticator, delivery, observer, callout))
             yield gateway
 
     async def _start(self, stack: AsyncExitStack, desk: Desk) -> None:
@@ -129,24 +153,20 @@ class Gateway:
         self._delivery.start()
         housekeeping = asyncio.create_task(Housekeeper(self._spool, self._clock, self._observer).run())
         stack.callback(housekeeping.cancel)
+        directory = asyncio.create_task(Directory(lambda: self._law, self._reroute, self._clock, self._observer).run())
+        stack.callback(directory.cancel)
         host, _, port = config.admin.address.rpartition(":")
         application = make_application(self._observer.registry, lambda: self.ready, self._spool.counts)
         await stack.enter_async_context(serve_http(application, host.strip("[]"), int(port)))
-        reception, census = MxReception(desk, lambda: self._law), Census(config.limits)
-        for one in config.listener:
-            settings = ListenerSettings(
-                name=one.name or one.address,
-                hostname=config.server.hostname,
-                address=one.address,
-                tls=make_server_tls(one),
-                proxy_from=one.proxy_from,
-                limits=config.limits,
-            )
-            listener = await serve(settings, reception, self._report, census)
-            stack.push_async_callback(listener.close)
-            self._listeners.append(listener)
-            self._observer(Event("listening", "", (("listener", settings.name), ("address", one.address))))
+        reception = MxReception(desk, lambda: self._law)
+        self._front = FrontEnd(config, reception, self._clock, self._report, self._observer)
+        stack.push_async_callback(self._front.close)
+        await self._front.open()
         self.ready = True
+
+    def _reroute(self, routing: RoutingTable) -> None:
+        """New addresses, under the same law. Open transactions keep those they began under."""
+        self._law = replace(self._law, routing=routing)
 
     def _route_dsn(self, return_path: Mailbox) -> str:
         """A DSN to one of ours goes by our routes, any other by the configured backend or directly."""
@@ -164,13 +184,18 @@ class Gateway:
         return id
 
     def reload(self, path: Path) -> None:
-        """Read configuration and rules again: all or nothing. Open transactions keep the law they began under."""
+        """Read configuration and rules again: all or nothing. Open transactions keep the law they began under.
+        Certificates are looked at in any case."""
+        if self._front is not None:
+            self._looking = asyncio.get_running_loop().create_task(self._front.refresh())
         try:
             law = make_law(read_config(path))
         except (ConfigErrors, RuleErrors) as error:
             self._observer(Event("reload-refused", "", (("error", str(error)),), Level.ALARM))
             return
-        fixed = ("server", "listener", "backend", "limits", "dns", "delivery", "admin", "log")
+        # Only lists that passed their self-test at start are asked.
+        law = with_lists(law, self._law.bench.client.lists)
+        fixed = ("server", "listener", "submission", "backend", "limits", "dns", "dnsbl", "delivery", "admin", "log")
         later = [name for name in fixed if getattr(law.config, name) != getattr(self._law.config, name)]
         self._law = law
         fields = (("policy", law.bench.rules.name), ("after_restart", ",".join(later)))
@@ -181,7 +206,8 @@ class Gateway:
         self.ready = False
         seconds = self._law.config.server.drain_timeout
         self._observer(Event("draining", "", (("seconds", seconds),)))
-        await asyncio.gather(*(listener.drain(seconds) for listener in self._listeners))
+        if self._front is not None:
+            await self._front.drain(seconds)
         await self._delivery.drain(seconds)
         self._observer(Event("stopped", ""))
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Seque
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.model.address import IPText
+from gateway.model.address import IPText, Mailbox
 from gateway.model.delivery import Claim, Intake, Outcome, QueueEntry, Settlement, Story
 from gateway.model.dnsdata import Answer, Question
 from gateway.model.envelope import Envelope, Recipient
@@ -14,6 +14,7 @@ from gateway.model.event import Event
 from gateway.model.ingress import ClientSource, Tls
 from gateway.model.message import Content
 from gateway.model.reply import Reply
+from gateway.model.route import Capabilities
 
 
 class Clock(Protocol):
@@ -30,6 +31,13 @@ class Clock(Protocol):
 
     def new_id(self) -> str:
         """A fresh id for a message, transfer or session: sorts by time, names its shard, safe in a reply."""
+
+
+class Signer(Protocol):
+    """A private key that seals."""
+
+    def sign(self, digest: bytes) -> bytes:
+        """The RSA signature (PKCS #1 v1.5) of a SHA-256 digest. Does no IO, and the same digest gives the same one."""
 
 
 class Resolver(Protocol):
@@ -59,6 +67,14 @@ class Backend(Protocol):
         """Send prefix and content in one mail transaction, byte-exact. `content` opens the octets anew for each host
         that is tried. One Outcome for each recipient of the transfer, in order. Raises only `ContentAltered`;
         everything else is an Outcome."""
+
+    def capabilities(self) -> Capabilities | None:
+        """What its hosts said they take, the most that any of them takes; None when none said it lately, or when it
+        depends on the recipient."""
+
+    async def verify(self, mailbox: Mailbox) -> Reply | None:
+        """The reply to RCPT for this mailbox from the null sender; nothing is sent. None when no host answered, or no
+        window slot is free: this never stands in the way of mail. Does not raise."""
 
     async def close(self) -> None: ...
 
@@ -145,7 +161,11 @@ class Connection:
     peer: IPText
     client: IPText
     source: ClientSource
-    """PEER or PROXY here; XCLIENT and RECEIVED are found later."""
+    """PEER, PROXY or XCLIENT; RECEIVED is found later."""
+    unknown: str = ""
+    """Why the client's address is not known, when a listed XCLIENT peer says so; then `client` is that peer's."""
+    helo: str = ""
+    """What the client called itself, by a listed XCLIENT peer; it stands before what the peer says in EHLO."""
 
 
 class Conversation(Protocol):
@@ -157,6 +177,14 @@ class Conversation(Protocol):
 
     def hello(self, name: str, esmtp: bool, tls: Tls | None) -> None:
         """HELO or EHLO was accepted; said again after STARTTLS. Ends any open transaction."""
+
+    def login(self, name: str) -> None:
+        """The client has proven who it is (RFC 4954). It holds until the session ends."""
+
+    async def refuse(self, reply: Reply, path: Mailbox | None = None) -> Reply:
+        """The listener itself refuses MAIL, or a command or the content of an open transaction: for its parameters, its
+        order or its size. `path` is the address that the command named, as far as it could be read. Returns the reply
+        as it is sent: ending in the id of the trace that is left."""
 
     async def mail(self, envelope: Envelope, size: int | None) -> Reply:
         """MAIL: `envelope` has no recipients yet; `size` is the SIZE parameter in octets."""

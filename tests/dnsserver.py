@@ -33,8 +33,7 @@ class DnsServer:
         delay: Callable[[str], float] = lambda _: 0.0,
         mangle: Callable[[bytes], bytes] | None = None,
     ) -> None:
-        self._data = {_fold(name): value for name, value in data.items()}
-        self._above = {tail for name in self._data for tail in _tails(name)}
+        self.load(data)
         self._ttl = ttl
         self._soa_minimum = soa_minimum
         self._authentic = authentic
@@ -45,6 +44,11 @@ class DnsServer:
         """(name, type, transport) of each query."""
         self.queries: list[dns.message.Message] = []
         self.address = ""
+
+    def load(self, data: Data) -> None:
+        """Answer from this zone alone."""
+        self._data = {_fold(name): value for name, value in data.items()}
+        self._above = {tail for name in self._data for tail in _tails(name)}
 
     async def __aenter__(self) -> DnsServer:
         loop = asyncio.get_running_loop()

@@ -96,6 +96,8 @@ class Gateway:
     listener: str = ""
     """Further lines of the listener."""
     delivery: str = "schedule = [0.5, 1, 1, 1]"
+    microsoft_lines: str = ""
+    """Further lines of the backend `microsoft`."""
     port: int = field(default_factory=free_port)
     admin: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
@@ -153,6 +155,7 @@ preset = "microsoft-365"
 hosts = ["127.0.0.1:{self.microsoft.port}"]
 tls_names = ["microsoft.backend.example"]
 ca_file = "{self.ca_file}"
+{self.microsoft_lines}
 
 [routing.addresses]
 "bob@corp.example" = "microsoft"

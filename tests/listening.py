@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.model.address import Mailbox
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.ingress import Tls
 from gateway.model.reply import Reply
@@ -134,6 +135,12 @@ class RecordedConversation:
     def hello(self, name: str, esmtp: bool, tls: Tls | None) -> None:
         self.names.append((name, esmtp, tls))
         self._note("hello", name)
+
+    def login(self, name: str) -> None:
+        self._note("login", name)
+
+    async def refuse(self, reply: Reply, path: Mailbox | None = None) -> Reply:
+        return await self._answer("refuse", reply, reply, path)
 
     async def mail(self, envelope: Envelope, size: int | None) -> Reply:
         self.envelope, self.size, self.rcpts, self.chunks = envelope, size, [], []

@@ -78,11 +78,21 @@ def validate(evidence: Evidence, header: tuple[Field, ...], window: Window, now:
     return ArcResult(ArcVerdict.PASS, oldest, sealers)
 
 
+def chain_fields(header: Sequence[Field]) -> tuple[Field, ...]:
+    """The fields of all sets in the order in which a seal covers them; none when the sets are not in order."""
+    sets, problem = _collect(tuple(header))
+    return () if problem else tuple(_covered(sets))
+
+
+def _covered(sets: Sequence[_Set]) -> list[Field]:
+    """RFC 8617 section 5.1.1: set by set, oldest first."""
+    return [field for each in sets for field in (each.results, each.message.field, each.seal.field)]
+
+
 def _check_seal(sets: Sequence[_Set], signed: SignedHeader, answers: dict[Question, Answer]) -> Finding:
     """A seal covers its own set and all before it, in order, always relaxed (RFC 8617 section 5.1.1)."""
     seal = sets[-1].seal
-    fields = [field for each in sets for field in (each.results, each.message.field, each.seal.field)]
-    digest = signed.digest(fields[:-1], seal.field, "relaxed")
+    digest = signed.digest(_covered(sets)[:-1], seal.field, "relaxed")
     return check_key(seal, answers[seal.question], digest, seal.domain)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -33,6 +33,7 @@ _MOST_RECORDS = 32_768
 """Octets of SPF records in one evaluation."""
 _MOST_PREFETCHED = 12
 _MOST_FOLLOWED = 60
+_NETWORK = re.compile(r"[-+?~]?ip[46]:", re.ASCII | re.IGNORECASE)
 _TERM = re.compile(
     r"[-+?~]?(?:(include:|redirect=|exists:)([\w.-]+)|(a|mx)(?::([\w.-]+))?(?:/[\d/]+)?)", re.ASCII | re.IGNORECASE
 )
@@ -140,7 +141,21 @@ def _prepare(ingress: EdgeIngress, sender: Mailbox | None, domain: str, receiver
     query.validated_ptrs = partial(_validate_names, query)
     # The same comparison without network objects: building them was a fifth of a warm evaluation.
     query.cidrmatch = partial(_match_prefix, query.ipaddr)
+    # Networks are the bulk of a large record and say the same to everyone: each is read once.
+    query.validate_mechanism = partial(_validate_term, query.validate_mechanism)
     return query
+
+
+def _validate_term(validate: Callable[[str], tuple[Any, ...]], term: str) -> tuple[Any, ...]:
+    return _read_network(term) if _NETWORK.match(term) else validate(term)
+
+
+@lru_cache(maxsize=8192)
+def _read_network(term: str) -> tuple[Any, ...]:
+    """An `ip4` or `ip6` term, parsed as pyspf does; it depends on nothing else. Raises PermError."""
+    reader = spf.query(i="192.0.2.1", s="postmaster@example", h="example", querytime=0, timeout=0)
+    network: tuple[Any, ...] = reader.validate_mechanism(term)
+    return network
 
 
 def _skip_explanation(_spec: str) -> None:
@@ -168,9 +183,14 @@ def _match_prefix(client: IPv4Address | IPv6Address, addresses: list[str], bits:
     shift = client.max_prefixlen - bits
     prefix = int(client) >> shift
     try:
-        return any(int(type(client)(address)) >> shift == prefix for address in addresses)
+        return any(_to_int(client.version, address) >> shift == prefix for address in addresses)
     except ValueError as error:
         raise spf.PermError(str(error)) from error
+
+
+@lru_cache(maxsize=8192)
+def _to_int(version: int, address: str) -> int:
+    return int(IPv4Address(address) if version == 4 else IPv6Address(address))
 
 
 def _look_up(name: str, qtype: str, _strict: object, _timeout: object) -> list[tuple[tuple[str, str], object]]:

@@ -3,17 +3,18 @@ beside any other: a setting of the wrong type is silently passed over here, the 
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+from gateway.config.listeners import check_listeners
 from gateway.config.maps import check_address, read_map
 from gateway.config.mistakes import Problem
 from gateway.config.policies import policy_directory
 from gateway.config.providers import find_shared
+from gateway.config.sealing import check_seal
 from gateway.mail.domain import a_label
 from gateway.model.place import KeyPath
 
@@ -24,10 +25,12 @@ def check_tree(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
     yield from _check_backend_names(tree)
     yield from _check_addresses(tree)
     yield from _check_maps(tree, directory)
-    yield from _check_listeners(tree, directory)
+    yield from check_listeners(tree, directory)
     yield from _check_trust(tree)
+    yield from _check_origins(tree)
     yield from _check_files(tree, directory)
     yield from _check_policy(tree, directory)
+    yield from check_seal(tree, directory)
 
 
 def _check_domains(tree: dict[str, Any]) -> Iterator[Problem]:
@@ -37,6 +40,9 @@ def _check_domains(tree: dict[str, Any]) -> Iterator[Problem]:
     seen: dict[str, int] = {}
     for number, domain in _tables(tree, "domain"):
         name = _domain_name(domain)
+        routing = _table(tree, "routing")
+        if domain.get("mailboxes") == "listed" and not (routing.get("maps") or routing.get("addresses")):
+            yield Problem(("domain", number, "mailboxes"), "no mailbox is listed", "add [routing] addresses or maps")
         if name in seen:
             path = ("domain", number, "name")
             yield Problem(path, f"{name} is already domain[{seen[name]}]", "remove one of the two")
@@ -79,62 +85,15 @@ def _check_maps(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
             yield from read_map(file, _our_domains(tree), _table(tree, "backend"))[1]
 
 
-def _check_listeners(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
-    seen: dict[str, str] = {}
-    used: list[tuple[KeyPath, Any]] = [
-        (("listener", number, "address"), listener.get("address")) for number, listener in _tables(tree, "listener")
-    ]
-    used.append((("admin", "address"), _table(tree, "admin").get("address")))
-    for path, address in used:
-        if not isinstance(address, str) or address.endswith(":0"):
-            continue
-        if address in seen:
-            yield Problem(path, f"{address} is already taken by {seen[address]}", "choose another port or address")
-        seen.setdefault(address, f"{path[0]}[{path[1]}]" if len(path) == 3 else "admin")
-    for number, listener in _tables(tree, "listener"):
-        yield from _check_certificate(("listener", number), listener, directory)
-
-
-def _check_certificate(path: KeyPath, listener: dict[str, Any], directory: Path) -> Iterator[Problem]:
-    certificate, key = listener.get("certificate"), listener.get("key")
-    if certificate is None:
-        if key is not None:
-            yield Problem((*path, "key"), "is set without a certificate", "set certificate too")
-        return
-    names = {"certificate": certificate} | ({"key": key} if key is not None else {})
-    files: dict[str, Path] = {}
-    for setting, name in names.items():
-        if not isinstance(name, str):
-            continue
-        if (directory / name).is_file():
-            files[setting] = directory / name
-        else:
-            yield Problem((*path, setting), f"no file {directory / name}", "create it or mend its path")
-    if len(files) < len(names):
-        return
-    try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        # An encrypted key would otherwise ask for its password on the terminal.
-        context.load_cert_chain(files["certificate"], files.get("key"), password="")
-    except ssl.SSLError as error:
-        yield _explain_tls(path, error, key is None, files["certificate"])
-    except OSError as error:
-        yield Problem((*path, "certificate"), f"cannot read it: {error.strerror}", "give the gateway's user the right")
-
-
-def _explain_tls(path: KeyPath, error: ssl.SSLError, lone: bool, certificate: Path) -> Problem:
-    if error.reason == "KEY_VALUES_MISMATCH":
-        return Problem((*path, "key"), "does not belong to the certificate", "name the key that it was made with")
-    if lone and b"PRIVATE KEY-----" not in certificate.read_bytes():
-        return Problem((*path, "certificate"), "has no key", "set key")
-    said = (error.reason or "not PEM").replace("_", " ").lower()
-    return Problem((*path, "certificate"), f"cannot be used: {said}", "write PEM, the key without a password")
-
-
 def _check_trust(tree: dict[str, Any]) -> Iterator[Problem]:
     """A provider's own network proves nothing about its tenants; a hop is either a relay or one of ours."""
     trusted: list[tuple[KeyPath, Any]] = []
-    for section, setting in (("relay", "addresses"), ("own_hop", "addresses"), ("listener", "proxy_from")):
+    for section, setting in (
+        ("relay", "addresses"),
+        ("own_hop", "addresses"),
+        ("listener", "proxy_from"),
+        ("listener", "xclient_from"),
+    ):
         for number, table in _tables(tree, section):
             value = table.get(setting)
             path: KeyPath = (section, number, setting)
@@ -161,6 +120,20 @@ def _check_trust(tree: dict[str, Any]) -> Iterator[Problem]:
             yield Problem(
                 path, f"{network} is also a [[relay]]", "list it once: relay where its mail comes from outside"
             )
+
+
+def _check_origins(tree: dict[str, Any]) -> Iterator[Problem]:
+    """A network that a provider shares among its tenants would make everybody's mail from there a loop."""
+    for name, backend in _table(tree, "backend").items():
+        value = backend.get("networks") if isinstance(backend, dict) else None
+        for at, text in enumerate(value if isinstance(value, list) else [value]):
+            try:
+                shared = find_shared(ip_network(text)) if isinstance(text, str) else None
+            except ValueError:
+                continue
+            if shared:
+                said = f"{text} reaches into {shared[1]}, which all tenants of {shared[0]} send from"
+                yield Problem(("backend", name, "networks", at), said, "list machines of your own only")
 
 
 def _check_files(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,7 +20,9 @@ from gateway.config.values import (
     NameServers,
     Networks,
     Seconds,
+    wrong,
 )
+from gateway.mail.relay_formats import RelayFormat
 
 PRESETS: dict[str, dict[str, object]] = {
     # Google takes one recipient domain per transaction: 451 4.3.0 "Multiple destination domains per transaction".
@@ -57,8 +60,14 @@ class Limits(Section):
     recipients: Count = 1000
     connections: Count = 1000
     connections_per_address: Count = 50
+    connections_per_network: Count = 500
+    """From one /24 or /64: the pools of the big providers need hundreds."""
     errors: Count = 20
     """Refused commands in a session before 421."""
+    callouts_per_client: Count = 20
+    """Questions about mailboxes that one client may cause in a minute."""
+    callouts_per_backend: Count = 120
+    """Questions about mailboxes that one backend gets in a minute."""
     commands: Count = 2000
     session_seconds: Seconds = 3600.0
     command_seconds: Seconds = 300.0
@@ -67,21 +76,49 @@ class Limits(Section):
     bytes_in_flight: Count = 536_870_912
 
 
+class Certificate(Section):
+    """One more certificate of a listener."""
+
+    certificate: File
+    key: File | None = None
+
+
 class Listener(Section):
     """One listening socket."""
 
     name: str = ""
     """In logs and traces; the address when empty."""
-    role: Literal["mx"] = "mx"
+    role: Literal["mx", "submission"] = "mx"
+    """`mx` takes mail for our domains from anyone; `submission` from people who log in, and only from them."""
+    tls: Literal["starttls", "implicit"] = "starttls"
+    """`implicit`: TLS from the first octet (RFC 8314), after a PROXY header where one is due."""
     address: ListenAddress
     """`host:port`, e.g. `0.0.0.0:25` or `[::]:25`."""
     certificate: File | None = None
     """PEM file: our certificate, then its intermediates. Without one STARTTLS is not offered."""
     key: File | None = None
     """PEM file, not encrypted; not needed when the key is in the certificate's file."""
+    certificates: tuple[Certificate, ...] = ()
+    """Further ones: a client is shown the one that has the name it asks for (SNI), else the one above."""
+    client_ca: File | None = None
+    """Ask clients for a certificate, and take those of these authorities (PEM). Its subject is a fact for rules; a
+    client that shows another authority's is refused TLS."""
+    session_tickets: bool = True
+    """Let clients resume TLS sessions. Some senders abort on the tickets of TLS 1.3."""
+    greet_pause: float = Field(0.0, ge=0, le=60)
+    """Seconds that a client must be silent before it is greeted."""
     proxy_from: Networks = ()
     """Balancers that must send a PROXY header. Its absence from them, or its presence from others, ends the
     connection."""
+    xclient_from: Networks = ()
+    """Filters of our own that say by XCLIENT for whom they speak."""
+
+
+class Submission(Section):
+    """Who may log in at listeners of role `submission`."""
+
+    users: File | None = None
+    """`name:hash` lines, the hash by argon2. Read again when it changes."""
 
 
 class Domain(Section):
@@ -90,6 +127,10 @@ class Domain(Section):
     name: DomainName
     backend: str
     """Where mail goes whose address no map names."""
+    mailboxes: Literal["listed", "unknown"] = "unknown"
+    """`listed`: every mailbox is in [routing], and any other is refused; `unknown`: the backend knows."""
+    callout: bool = False
+    """Ask the backend whether a mailbox exists, if it is proven to refuse those that do not."""
 
 
 class Backend(Section):
@@ -113,6 +154,10 @@ class Backend(Section):
     """How long an unused connection is kept."""
     address_family: Literal["any", "ipv4", "ipv6"] = "any"
     one_domain_per_transaction: bool = False
+    networks: Networks = ()
+    """Where the backend's own mail comes from: what comes from there is never routed back to it."""
+    seal: bool = False
+    """Its copies get an ARC set of ours, made with the key of [seal]."""
 
     @model_validator(mode="before")
     @classmethod
@@ -127,7 +172,9 @@ class Routing(Section):
     addresses: dict[str, str] = Field(default_factory=dict)
     """address -> backend."""
     maps: tuple[File, ...] = ()
-    """CSV files: `address,backend` lines."""
+    """CSV files: `address,backend` lines, read again when they change."""
+    stale_after: Seconds = 86_400.0
+    """How long a map may be unreadable before a mailbox that is not listed is put off instead of refused."""
 
 
 class TrustedRelay(Section):
@@ -136,8 +183,17 @@ class TrustedRelay(Section):
     name: str
     addresses: Networks
     by: Names
-    """Names that it writes after `by`."""
-    format: Literal["postfix"]
+    """Names that it writes after `by`; `*.x`, for `exchange-online` only, is every name below x."""
+    format: RelayFormat
+    """Which mail server's layout the line has; docs/true-client.md shows each."""
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        # A service gives its machines names of its own choosing; a relay of ours has a name that we know.
+        for name in self.by:
+            if name.startswith("*.") and self.format != "exchange-online":
+                raise wrong(f'"{name}" names no relay', "write the very name that the relay puts after `by`")
+        return self
 
 
 class OwnHop(Section):
@@ -157,6 +213,35 @@ class Policy(Section):
     """What happens to unauthenticated mail of our own domains; `published`: reject where the domain publishes
     quarantine or reject, else quarantine."""
     protected_domains: DomainNames = ()
+    fcrdns: bool = False
+    """Look the client's name up in reverse DNS and confirm it forward: a fact, and the name that Received shows."""
+    trusted_sealers: DomainNames = ()
+    """d= of ARC sealers whose word counts when they say that a message passed DMARC with them."""
+
+
+class Seal(Section):
+    """Who we are in ARC seals (RFC 8617)."""
+
+    domain: DomainName
+    """d=: our own domain, where the public key stands at `selector._domainkey`."""
+    selector: DomainName
+    key: File
+    """PEM file, not encrypted: RSA, 2048 to 4096 bits."""
+
+
+class Dnsbl(Section):
+    """A DNS block list. What it says is a fact for rules; no shipped rule acts on it."""
+
+    zone: DomainName
+    codes: Networks = ()
+    """Answers that count as a listing, e.g. `127.0.0.2` or `127.0.0.8/30`; empty: every code of the list."""
+
+    @model_validator(mode="after")
+    def _check_codes(self) -> Self:
+        for code in self.codes:
+            if not isinstance(code, IPv4Network) or not code.subnet_of(IPv4Network("127.0.0.0/8")):
+                raise wrong(f"{code} is no answer of a block list", "write codes from 127.0.0.0/8")
+        return self
 
 
 class Dns(Section):
@@ -204,10 +289,13 @@ class Config(Section):
     domain: tuple[Domain, ...]
     backend: dict[str, Backend]
     limits: Limits = Limits()
+    submission: Submission = Submission()
     routing: Routing = Routing()
     relay: tuple[TrustedRelay, ...] = ()
     own_hop: tuple[OwnHop, ...] = ()
     policy: Policy = Policy()
+    dnsbl: tuple[Dnsbl, ...] = ()
+    seal: Seal | None = None
     dns: Dns = Dns()
     delivery: Delivery = Delivery()
     admin: Admin = Admin()

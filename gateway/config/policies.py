@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
 from pathlib import Path
 
+from gateway.authentication.dnsbl import BlockList
 from gateway.config.model import Config
+from gateway.plan.client import ClientChecks
 from gateway.policy.facts import FactSettings
 from gateway.policy.load import load
 from gateway.policy.rules import RuleErrors, RuleMistake, RuleSet
@@ -41,11 +44,20 @@ def load_rules(config: Config, name: str = "") -> RuleSet:
     return load(name or config.policy.set, read_policies(config.policy.directory))
 
 
+def client_checks(config: Config) -> ClientChecks:
+    """What DNS is asked about the client."""
+    lists = tuple(
+        BlockList(one.zone, tuple(code for code in one.codes if isinstance(code, IPv4Network))) for one in config.dnsbl
+    )
+    return ClientChecks(config.policy.fcrdns, lists)
+
+
 def fact_settings(config: Config) -> FactSettings:
     """What the facts of a message need of the configuration."""
     return FactSettings(
         own=frozenset(domain.name for domain in config.domain),
         protected=frozenset(config.policy.protected_domains),
         firewall=config.policy.firewall,
+        trusted_sealers=frozenset(config.policy.trusted_sealers),
         relays=frozenset(name.lower() for relay in config.relay for name in relay.by),
     )

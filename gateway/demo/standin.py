@@ -21,6 +21,7 @@ from typing import BinaryIO
 import uvloop
 
 from gateway.config.model import Limits
+from gateway.model.address import Mailbox
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.ingress import Tls
 from gateway.model.reply import Reply
@@ -92,6 +93,12 @@ class Delivery:
 
     def hello(self, name: str, esmtp: bool, tls: Tls | None) -> None:
         self._tls = tls
+
+    def login(self, name: str) -> None:
+        pass
+
+    async def refuse(self, reply: Reply, path: Mailbox | None = None) -> Reply:
+        return reply
 
     async def mail(self, envelope: Envelope, size: int | None) -> Reply:
         self._envelope = envelope

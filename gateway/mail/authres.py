@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.mail.domain import a_label
@@ -20,10 +20,13 @@ from gateway.model.result import (
     DkimVerdict,
     DmarcPolicy,
     DmarcResult,
+    IprevResult,
+    IprevVerdict,
     SpfIdentity,
     SpfResult,
 )
 
+NAME = "Authentication-Results"
 _MOST_OCTETS = 4000
 """Large receivers bound a field's size; ours stays below 4 KB whatever a message holds."""
 _LONGEST_REASON = 100
@@ -41,21 +44,38 @@ def compose(
 ) -> bytes:
     """Our field, CRLF included. Of the envelope only domains are shown (RFC 7208 section 9.2), and what comes from
     outside stands in a token or a quoted string. `disposition` is what DMARC's policy came to, shown as `d=`."""
-    groups = _resinfos(authentication, ingress, disposition, brief=False)
-    field = _render(authserv_id, groups)
+    return _compose(NAME, [_value(authserv_id)], lambda brief: _resinfos(authentication, ingress, disposition, brief))
+
+
+def compose_sealed(instance: int, authserv_id: str, authentication: Authentication, ingress: Ingress) -> bytes:
+    """The same results as ARC-Authentication-Results, CRLF included (RFC 8617 section 4.1.1). Without comments: some
+    that pass a chain on write the field anew and lose them, and with them the seal."""
+
+    def results(brief: bool) -> list[list[str]]:
+        return [
+            [word for word in row if not word.startswith("(")]
+            for row in _resinfos(authentication, ingress, None, brief)
+        ]
+
+    return _compose("ARC-Authentication-Results", [f"i={instance};", _value(authserv_id)], results)
+
+
+def _compose(name: str, head: list[str], results: Callable[[bool], list[list[str]]]) -> bytes:
+    groups = results(False)
+    field = _render(name, head, groups)
     if len(field) > _MOST_OCTETS:
-        groups = _resinfos(authentication, ingress, disposition, brief=True)
-        field = _render(authserv_id, groups)
+        groups = results(True)
+        field = _render(name, head, groups)
     while len(field) > _MOST_OCTETS:
         # The last signatures go first: those that DMARC passes by stand on top as a rule, and all are in the trace.
         groups.pop(max(at for at, group in enumerate(groups) if group[0].startswith("dkim=")))
-        field = _render(authserv_id, groups)
+        field = _render(name, head, groups)
     return field
 
 
-def _render(authserv_id: str, groups: list[list[str]]) -> bytes:
-    rows = [[_value(authserv_id)], *groups]
-    return fold("Authentication-Results", [[*row[:-1], f"{row[-1]};"] for row in rows[:-1]] + [rows[-1]])
+def _render(name: str, head: list[str], groups: list[list[str]]) -> bytes:
+    rows = [head, *groups]
+    return fold(name, [[*row[:-1], f"{row[-1]};"] for row in rows[:-1]] + [rows[-1]])
 
 
 def _resinfos(
@@ -65,6 +85,7 @@ def _resinfos(
     rows = [_spf(authentication.spf)]
     rows += [_dkim(one, brief) for one in authentication.dkim] or [["dkim=none"]]
     rows += [_dmarc(authentication.dmarc, disposition), _arc(authentication.arc, ingress)]
+    rows += [_iprev(authentication.iprev, ingress)] if authentication.iprev.result is not IprevVerdict.NONE else []
     return [[word for word in row if word and not (brief and word.startswith("reason="))] for row in rows]
 
 
@@ -112,6 +133,16 @@ def _arc(arc: ArcResult, ingress: Ingress) -> list[str]:
         _reason(arc.reason),
         _property("header.oldest-pass", oldest),
         _property("smtp.remote-ip", client),
+    ]
+
+
+def _iprev(iprev: IprevResult, ingress: Ingress) -> list[str]:
+    """RFC 8601 section 2.7.3."""
+    return [
+        f"iprev={iprev.result}",
+        f"({iprev.name})" if _TOKEN.fullmatch(iprev.name) else "",
+        _reason(iprev.reason),
+        _property("policy.iprev", ingress.client or ""),
     ]
 
 

@@ -11,15 +11,14 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
 
 from gateway.mail.folding import fold
-from gateway.mail.header import Field, fields
-from gateway.model.address import IPText, ip_text
+from gateway.mail.header import Field, fields, unfold
+from gateway.mail.relay_formats import RelayFormat, read_hop
+from gateway.model.address import IPText
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import Ingress, InternalIngress
 
 MOST_HOPS = 10
 """Listed relays that a walk goes past before it gives up."""
-_MOST_OCTETS = 4096
-"""A Received line of a relay is far shorter; a longer one is not looked at."""
 _LONGEST_NAME = 255
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:-]")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?")
@@ -95,6 +94,9 @@ class Relay(Protocol):
     @property
     def by(self) -> Sequence[str]: ...
 
+    @property
+    def format(self) -> RelayFormat: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Walked:
@@ -120,6 +122,12 @@ def find_relay(address: IPText, relays: Iterable[Relay]) -> Relay | None:
     return None
 
 
+def is_named(host: str, names: Iterable[str]) -> bool:
+    """The host is one of the names; `*.x` stands for every host below x."""
+    host = host.lower()
+    return any(host.endswith(name[1:]) if name.startswith("*.") else host == name for name in map(str.lower, names))
+
+
 def walk(header: Sequence[Field], relays: Sequence[Relay], peer: IPText, depth: int = MOST_HOPS) -> Walked:
     """Find the client behind the listed relay at `peer`, one topmost Received line for each relay passed.
 
@@ -136,78 +144,25 @@ def walk(header: Sequence[Field], relays: Sequence[Relay], peer: IPText, depth: 
         passed = (*passed, relay.name)
         if number == len(lines):
             return Walked(None, relays=passed, reason=f"relay {relay.name} added no Received line")
-        hop = None if _obscured(header, lines[number]) else _read_postfix(lines[number])
+        hop = None if _obscured(header, lines[number]) else read_hop(lines[number], relay.format, at)
         if hop is None:
             return Walked(None, relays=passed, reason=f"the Received line of relay {relay.name} is not as it writes it")
-        if hop.by.lower() not in {name.lower() for name in relay.by}:
+        if not is_named(hop.by, relay.by):
             return Walked(None, relays=passed, reason=f"the Received line is not by relay {relay.name}")
-        client = _client_address(hop.address, at)
-        if client is None:
+        if hop.address is None:
             return Walked(None, relays=passed, reason=f"relay {relay.name} recorded no client address")
-        if find_relay(client, relays) is None:
-            rdns = "" if hop.name == "unknown" else hop.name
-            return Walked(client, hop.helo, rdns, passed)
-        at = client
+        if find_relay(hop.address, relays) is None:
+            return Walked(hop.address, hop.helo, hop.name, passed)
+        at = hop.address
     return Walked(None, relays=passed, reason=f"more than {depth} listed relays in a row")
 
 
-@dataclass(frozen=True, slots=True)
-class _Hop:
-    """What a relay's line says."""
-
-    helo: str
-    name: str
-    address: str
-    by: str
-
-
-_POSTFIX = re.compile(
-    r" from (?P<helo>[!-~]{1,255}) \((?P<name>[A-Za-z0-9._-]{1,255}) \[(?P<address>[0-9A-Za-z:.]{1,64})\]\)\r\n"
-    r"(?:\t\(using [A-Za-z0-9.]+ with cipher [A-Za-z0-9_-]+ \(\d+/\d+ bits\)"
-    r"(?:\r\n\t (?:key-exchange|server-signature|client-signature) [ -~]{1,200}){0,3}\)\r\n)?"
-    r'(?:\t\((?:Client CN "[ -~]{0,500}" \([a-zA-Z ]+\)|No client certificate requested'
-    r"|Client did not present a certificate)\)\r\n)?"
-    r"(?:\t\(Authenticated sender: [ -~]{1,300}\)\r\n)?"
-    r"\tby (?P<by>[A-Za-z0-9._-]{1,255}) \(Postfix\) with (?:E?SMTP|UTF8SMTP)S?A? id [A-Za-z0-9]{1,64}"
-    r"(?:;\r\n\t|\r\n\tfor <[^\r\n<>]{1,400}>; )"
-    r"(?:[A-Z][a-z]{2}, )?[ 0-9]?\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [+-]\d{4}(?: \([A-Za-z0-9+:-]{1,16}\))?"
-)
-"""What Postfix writes, octet for octet: what a client chooses (HELO, certificate, login) stays inside its own line,
-and in HELO Postfix has replaced white space and the characters of `_NEUTERED`."""
-_NEUTERED = frozenset('<>()\\";@')
-
-
-def _read_postfix(field: Field) -> _Hop | None:
-    """The hop, or None for anything that Postfix does not write."""
-    if field.name != "Received" or len(field.value) > _MOST_OCTETS:
-        return None
-    if field.end - field.start != len("Received:") + len(field.value) + 2:
-        # Obsolete white space before the colon, or a header block cut off inside the line.
-        return None
-    found = _POSTFIX.fullmatch(field.value.decode("utf-8", "replace"))
-    if found is None or not _NEUTERED.isdisjoint(found["helo"]):
-        return None
-    return _Hop(found["helo"], found["name"], found["address"], found["by"])
+def count_passes(header: Sequence[Field], hostname: str) -> int:
+    """How many Received fields say that they were written `by` this host."""
+    by = re.compile(rf"(?:^|\s)by\s+{re.escape(hostname)}(?=[\s;(]|$)", re.IGNORECASE)
+    return sum(by.search(unfold(line.value)) is not None for line in fields(header, "received"))
 
 
 def _obscured(header: Sequence[Field], line: Field) -> bool:
     """Something above the line is no header field: then it is uncertain where lines begin."""
     return any(not field.lower for field in header if field.start < line.start)
-
-
-def _client_address(text: str, writer: IPText) -> IPText | None:
-    """The address in the bracket; None for `unknown` and for one that cannot be a client's."""
-    literal = text.removeprefix("IPv6:")
-    if (":" in literal) != (literal != text):
-        return None
-    try:
-        address = ip_text(literal)
-    except ValueError:
-        return None
-    parsed = ipaddress.ip_address(address)
-    if parsed.is_unspecified or parsed.is_multicast or parsed.is_link_local:
-        return None
-    # A loopback address is the writing machine's own, such as a content filter's; it names no client to us.
-    if parsed.is_loopback and not ipaddress.ip_address(writer).is_loopback:
-        return None
-    return address

@@ -18,6 +18,9 @@ from gateway.model.message import Content, Evidence, Message, Span
 from gateway.model.reply import Reply
 from gateway.model.result import Authentication
 
+TRACE_VERSION = 1
+"""Raised when a check or a fact changes so that an older verdict would come out otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
@@ -146,7 +149,12 @@ class Trace:
     """(recipient, backend) pairs; empty when it is not delivered."""
     added: tuple[str, ...]
     """The fields put above, as text."""
-    version: int = 1
+    version: int = TRACE_VERSION
+    """Which checks and facts made the verdict; one of another version cannot be repeated."""
+    omitted: tuple[str, ...] = ()
+    """The fields left out for the sake of a signature, each as `Name: reason` (promise P2)."""
+    sealed: tuple[str, ...] = ()
+    """The backends whose copy carries the ARC set at the top of `added`."""
 
 
 @dataclass(frozen=True, slots=True)

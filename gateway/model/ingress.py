@@ -43,6 +43,8 @@ class EdgeIngress:
     rdns: str = ""
     """Name of `client` in reverse DNS, confirmed forward; empty when unknown."""
     reason: str = ""
+    via: tuple[str, ...] = ()
+    """Names of our own relays that it came through, nearest first: the last one's Received line names the client."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,10 @@ REPLIES: dict[str, Reply] = {
     # recipients and routes
     "relay-denied": Reply(550, "7.1", "Relaying denied: {domain} is not served here"),
     "unknown-mailbox": Reply(550, "1.1", "No such mailbox here"),
+    "directory-stale": Reply(451, "4.3", "Cannot tell now whether this mailbox exists, try again later"),
+    "too-big-for-route": Reply(552, "3.4", "This recipient's mail server takes {limit} octets, the message has more"),
+    "no-utf8-on-route": Reply(550, "6.7", "This recipient's mail server takes no addresses outside ASCII"),
+    "loop-to-origin": Reply(550, "1.1", "No such mailbox here: this message came from where its mailbox should be"),
     "mixed-recipients": Reply(452, "5.3", "Send this recipient in a transaction of its own"),
     "too-many-recipients": Reply(452, "5.3", "Too many recipients, send the rest in another transaction"),
     # content

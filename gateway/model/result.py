@@ -132,6 +132,36 @@ class DmarcResult:
     reason: str = ""
 
 
+class IprevVerdict(StrEnum):
+    """RFC 8601 section 2.7.3; `none` where it was not checked."""
+
+    NONE = "none"
+    PASS = "pass"
+    FAIL = "fail"
+    TEMPERROR = "temperror"
+    PERMERROR = "permerror"
+
+
+@dataclass(frozen=True, slots=True)
+class IprevResult:
+    """The client's name in reverse DNS."""
+
+    result: IprevVerdict = IprevVerdict.NONE
+    name: str = ""
+    """The name that leads back to the address; empty without one."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DnsblResult:
+    """What DNS block lists say about the client. Lists are named by their zones."""
+
+    asked: tuple[str, ...] = ()
+    listed: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+    """Those that gave no answer, or one that is no listing: they prove nothing either way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Authentication:
     """All results for one message."""
@@ -141,3 +171,5 @@ class Authentication:
     dkim: tuple[DkimResult, ...]
     arc: ArcResult
     dmarc: DmarcResult
+    iprev: IprevResult = IprevResult()
+    dnsbl: DnsblResult = DnsblResult()

@@ -8,6 +8,16 @@ from gateway.model.envelope import Recipient
 
 
 @dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a backend said in EHLO that it takes."""
+
+    size: int
+    """Octets of the largest message (RFC 1870); 0: no limit is known."""
+    smtputf8: bool
+    """RFC 6531."""
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """A backend's name, never a host, and the recipients that share one mail transaction to it."""
 

@@ -9,6 +9,7 @@ from gateway.model.address import Mailbox
 from gateway.model.delivery import Claim, Transfer
 from gateway.model.envelope import Body, Recipient
 from gateway.model.reply import Reply
+from gateway.model.route import Capabilities
 from gateway.net.outcomes import Unsendable
 from gateway.net.wire import wire_size
 
@@ -54,6 +55,11 @@ def rcpt_argument(rcpt: Recipient, extensions: Extensions) -> bytes:
         words += ["NOTIFY=" + ",".join(rcpt.notify)] if rcpt.notify else []
         words += _parameter("ORCPT", rcpt.orcpt, extensions)
     return " ".join(words).encode()
+
+
+def read_capabilities(extensions: Extensions) -> Capabilities:
+    """What the host takes, as far as recipients can be refused for it."""
+    return Capabilities(_size_limit(extensions.get("size", "")), "smtputf8" in extensions)
 
 
 def _path(mailbox: Mailbox | None, malformed: str, extensions: Extensions) -> str:
@@ -106,7 +112,12 @@ def _eight_bit(claim: Claim) -> bool:
 
 
 def _check_size(size: int, parameters: str) -> None:
+    limit = _size_limit(parameters)
+    if 0 < limit < size:
+        raise Unsendable(Reply(552, "3.4", f"The message has {size} octets, the next hop takes {limit}"))
+
+
+def _size_limit(parameters: str) -> int:
     # RFC 1870 section 4: 0 or nothing means no fixed limit is known.
     limit = parameters.strip()
-    if limit.isdecimal() and 0 < int(limit[:18]) < size:
-        raise Unsendable(Reply(552, "3.4", f"The message has {size} octets, the next hop takes {limit[:18]}"))
+    return int(limit[:18]) if limit.isdecimal() else 0

@@ -9,9 +9,13 @@ from contextlib import aclosing
 from typing import Protocol
 
 from gateway.config.model import Backend as BackendSettings
-from gateway.model.address import IPText
+from gateway.model.address import IPText, Mailbox
 from gateway.model.delivery import Claim, Outcome
 from gateway.model.envelope import Recipient
+from gateway.model.reply import Reply
+from gateway.model.route import Capabilities
+from gateway.net.callout import ask_about
+from gateway.net.commands import read_capabilities
 from gateway.net.mx import Host, HostFinder, NoHost
 from gateway.net.outcomes import (
     NoReply,
@@ -30,6 +34,11 @@ from gateway.net.transaction import Session, StaleSession, Transaction
 _ATTEMPT_SECONDS = 1800.0
 """What all hosts of one attempt together may take before the final dot."""
 
+_REMEMBERED = 3600.0
+"""Seconds for which it counts what a host said in EHLO."""
+_VERIFY_SECONDS = 10.0
+"""What asking all hosts about one mailbox may take."""
+
 Read = Callable[[], AsyncIterator[bytes]]
 
 
@@ -38,6 +47,7 @@ class HostSession(Session, Reusable, Protocol):
 
     deadline: float
     """Until when the final dot must have been sent, in the loop's time."""
+    transactions: int
 
     async def is_ready(self) -> bool:
         """The connection lives and no transaction is open on it."""
@@ -65,6 +75,8 @@ class HostBackend:
         self._slots = asyncio.Semaphore(settings.connections)
         self._busy = 0
         self._pool: Pool[HostSession] = Pool(settings.idle_seconds)
+        self._said: dict[Host, tuple[float, Capabilities]] = {}
+        """When each configured host was last greeted, in the loop's time, and what it said."""
 
     @property
     def name(self) -> str:
@@ -90,6 +102,26 @@ class HostBackend:
             self._busy -= 1
         ordered = (results[at].outcome for at in range(len(rcpts)))
         return tuple(at_another_site(outcome) if self._hosts.uses_mx else outcome for outcome in ordered)
+
+    def capabilities(self) -> Capabilities | None:
+        since = asyncio.get_running_loop().time() - _REMEMBERED
+        known = [said for greeted, said in self._said.values() if greeted > since]
+        if not known:
+            return None
+        size = 0 if any(not said.size for said in known) else max(said.size for said in known)
+        return Capabilities(size, any(said.smtputf8 for said in known))
+
+    async def verify(self, mailbox: Mailbox) -> Reply | None:
+        if not self.has_room():
+            return None
+        self._busy += 1
+        try:
+            async with asyncio.timeout(_VERIFY_SECONDS), self._slots:
+                return await self._ask_hosts(mailbox)
+        except (NoHost, TimeoutError):
+            return None
+        finally:
+            self._busy -= 1
 
     async def close(self) -> None:
         self._pool.close()
@@ -134,13 +166,53 @@ class HostBackend:
                 pass
             session.close()
         try:
-            self._pool.shrink(self._window - self._busy)
-            session = await self._dialer.open(host, address, deadline)
+            session = await self._open(host, address, deadline)
         except NoReply as silence:
             return [unanswered(rcpt, silence, Peer(host.name, address)) for rcpt in rcpts]
         except Refused as refusal:
             return [answered(rcpt, refusal.phase, refusal.reply, Peer(host.name, address)) for rcpt in rcpts]
         return await self._transact(session, claim, rcpts, content)
+
+    async def _open(self, host: Host, address: IPText, deadline: float) -> HostSession:
+        self._pool.shrink(self._window - self._busy)
+        session = await self._dialer.open(host, address, deadline)
+        if not self._hosts.uses_mx:
+            self._said[host] = asyncio.get_running_loop().time(), read_capabilities(session.extensions)
+        return session
+
+    async def _ask_hosts(self, mailbox: Mailbox) -> Reply | None:
+        """The first host that has a reply. Raises NoHost."""
+        deadline = asyncio.get_running_loop().time() + _VERIFY_SECONDS
+        async with aclosing(self._hosts.candidates(mailbox.ascii_domain)) as candidates:
+            async for host, address in candidates:
+                try:
+                    reply = await self._ask_host(host, address, mailbox, deadline)
+                except (NoReply, Refused):
+                    continue
+                if reply is not None:
+                    return reply
+        return None
+
+    async def _ask_host(self, host: Host, address: IPText, mailbox: Mailbox, deadline: float) -> Reply | None:
+        session = self._pool.take(host)
+        if session is not None:
+            session.deadline = deadline
+            if not await session.is_ready():
+                session.close()
+                session = None
+        session = session or await self._open(host, address, deadline)
+        session.transactions += 1
+        try:
+            reply = await ask_about(session, mailbox)
+            clean = await session.is_ready()
+        except BaseException:
+            session.abort()
+            raise
+        if clean:
+            self._pool.put(session)
+        else:
+            session.close()
+        return reply
 
     async def _transact(
         self, session: HostSession, claim: Claim, rcpts: Sequence[Recipient], content: Read

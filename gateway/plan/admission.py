@@ -2,23 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from gateway.model.envelope import Recipient
+from gateway.model.address import IPText
+from gateway.model.envelope import Envelope, Recipient
 from gateway.model.reply import REPLIES, Reply
+from gateway.model.route import Capabilities
 from gateway.policy.routing import RoutingTable
+
+Refusal = tuple[str, Reply]
+"""The name of what refuses, and the reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A transaction as far as it has come when a recipient is named."""
+
+    envelope: Envelope
+    """With the recipients accepted so far."""
+    size: int | None
+    """The SIZE parameter of MAIL, in octets."""
+    client: IPText
+    """As the transport proves it."""
 
 
 def refuse_recipient(
-    recipient: Recipient, accepted: Sequence[Recipient], routing: RoutingTable, most: int
-) -> tuple[str, Reply] | None:
-    """The name and reply of the refusal, or None when the recipient may join those accepted before it."""
-    mailbox = recipient.mailbox
-    if routing.backend_for(mailbox) is None:
+    recipient: Recipient,
+    asking: Asking,
+    routing: RoutingTable,
+    takes: Callable[[str], Capabilities | None],
+    most: int,
+) -> Refusal | None:
+    """The refusal, or None when the recipient may join those accepted before it. `takes` tells what is known of a
+    backend: of one that is not known nothing is refused, delivery decides."""
+    mailbox, accepted = recipient.mailbox, asking.envelope.rcpts
+    backend = routing.backend_for(mailbox)
+    if backend is None:
         return "relay-denied", REPLIES["relay-denied"].filled(domain=mailbox.ascii_domain)
+    if routing.came_from(backend, asking.client):
+        return "loop-to-origin", REPLIES["loop-to-origin"]
+    # Role addresses exist whatever a directory says (RFC 5321 section 4.5.1).
+    if not routing.role(mailbox) and not routing.lists(mailbox):
+        name = "directory-stale" if routing.stale else "unknown-mailbox"
+        return name, REPLIES[name]
+    refusal = _refuse_by_capabilities(recipient, asking, takes(backend))
+    if refusal is not None:
+        return refusal
     if len(accepted) >= most:
         return "too-many-recipients", REPLIES["too-many-recipients"]
     # Role addresses are exempt from authentication; what is judged for one must not pass for the other.
     if accepted and routing.role(mailbox) != routing.role(accepted[0].mailbox):
         return "mixed-recipients", REPLIES["mixed-recipients"]
+    return None
+
+
+def _refuse_by_capabilities(recipient: Recipient, asking: Asking, known: Capabilities | None) -> Refusal | None:
+    if known is None:
+        return None
+    # RFC 1870 section 6.1: the declared size is refused as early as it is known.
+    if known.size and asking.size is not None and asking.size > known.size:
+        return "too-big-for-route", REPLIES["too-big-for-route"].filled(limit=str(known.size))
+    if not known.smtputf8:
+        # RFC 6531 section 3.5. SMTPUTF8 alone refuses nothing: header and addresses may be ASCII after all.
+        addresses = f"{recipient.mailbox} {asking.envelope.mail_from or ''}"
+        if not addresses.isascii():
+            return "no-utf8-on-route", REPLIES["no-utf8-on-route"]
     return None

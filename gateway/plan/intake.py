@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.authentication.lookup import Window
 from gateway.mail import authres, received, verdict
 from gateway.mail.domain import is_subdomain
-from gateway.mail.header import Field, parse_header
+from gateway.mail.header import Field
 from gateway.model.decision import Action, Decision, RuleHit, Stage
 from gateway.model.delivery import Intake, Trace, Transfer
 from gateway.model.dnsdata import Lookup
@@ -17,8 +17,10 @@ from gateway.model.event import Event
 from gateway.model.ingress import EdgeIngress, Ingress, InternalIngress
 from gateway.model.message import Message, Span
 from gateway.model.reply import Reply
-from gateway.model.result import Authentication, DkimVerdict, DmarcVerdict, SpfIdentity, SpfVerdict
+from gateway.model.result import Authentication, DkimResult, DkimVerdict, DmarcVerdict, SpfIdentity, SpfVerdict
 from gateway.model.route import Route
+from gateway.plan import sealing
+from gateway.plan.client import name_client
 from gateway.plan.judgement import Bench, Judgement
 
 
@@ -31,51 +33,82 @@ class Arrival:
     ingress: Ingress
     envelope: Envelope
     message: Message | None
+    header: tuple[Field, ...] = ()
+    """The message's header, parsed."""
 
 
-def compose_fields(arrival: Arrival, judgement: Judgement, envelope: Envelope, bench: Bench) -> tuple[bytes, ...]:
-    """The fields put above a message for one route, topmost first.
-
-    Received always; the verdict field on any action but accept always. What remains is left out where it would break
-    a signature on which an accepted message's DMARC pass rests (promise P2).
-    """
+def compose_fields(
+    arrival: Arrival, judgement: Judgement, envelope: Envelope, bench: Bench, omitted: Mapping[str, str]
+) -> tuple[bytes, ...]:
+    """The fields put above a message for one route, topmost first, but those that `find_omitted` names."""
     decision, results = judgement.decision, judgement.authentication
-    header = _read_kept(arrival.message, bench.authserv_id) if arrival.message else ()
     fields = []
-    if decision.action is not Action.ACCEPT or not _breaks("x-waypost-verdict", results, header):
+    if verdict.NAME not in omitted:
         fields.append(verdict.compose(decision.action, results.dmarc.result, decision.rule, arrival.id))
-    if decision.action is not Action.ACCEPT or not _breaks("authentication-results", results, header):
+    if authres.NAME not in omitted:
         fields.append(authres.compose(bench.authserv_id, results, arrival.ingress, decision.disposition))
     fields.append(received.compose(arrival.ingress, bench.hostname, arrival.id, envelope, arrival.received))
     return tuple(fields)
 
 
-def _read_kept(message: Message, authserv_id: str) -> tuple[Field, ...]:
-    """The message's fields as the backend will see them: without those that are dropped."""
-    header = parse_header(message.evidence.header)
-    starts = {span.start for span in authres.own_spans(header, authserv_id)}
-    return tuple(field for field in header if field.start not in starts)
+def find_omitted(
+    arrival: Arrival, judgement: Judgement, dropped: Sequence[Span], sealed: bool = False
+) -> dict[str, str]:
+    """Which fields must not be added, each with the reason (promise P2).
+
+    Received always is; the verdict field and the results on any action but accept always are. On an accepted message
+    these two, and an ARC set if it is to be `sealed`, are left out where they would break the last signature that its
+    DMARC pass rests on. `dropped` is what the backend will not see of the header.
+    """
+    dmarc = judgement.authentication.dmarc
+    accepted = judgement.decision.action is Action.ACCEPT
+    if not accepted or dmarc.result is not DmarcVerdict.PASS or dmarc.spf_aligned:
+        return {}
+    header = _visible(arrival.header, dropped)
+    aligned = zip(judgement.authentication.dkim, dmarc.dkim_aligned, strict=True)
+    resting = _unharmed(["Received"], [one for one, is_aligned in aligned if is_aligned], header)
+    omitted = {}
+    optional = [(verdict.NAME,), (authres.NAME,), *([sealing.FIELDS] if sealed else [])]
+    for names in optional:
+        # One unharmed aligned signature is enough for the backend's DMARC pass; what each field leaves is what the
+        # next one may not harm, so that two signatures cannot be broken by one field each.
+        unharmed = _unharmed(names, resting, header)
+        if resting and not unharmed:
+            signer = f"the signature of {resting[0].domain} (selector {resting[0].selector})"
+            omitted[names[0]] = f"{signer}, on which the DMARC pass rests, forbids one more"
+        else:
+            resting = unharmed
+    return omitted
 
 
-def _breaks(name: str, results: Authentication, header: tuple[Field, ...]) -> bool:
-    """A field of this name above would break a signature that DMARC's pass rests on."""
-    dmarc = results.dmarc
-    if dmarc.result is not DmarcVerdict.PASS or dmarc.spf_aligned:
-        return False
-    resting = tuple(one for one, aligned in zip(results.dkim, dmarc.dkim_aligned, strict=True) if aligned)
-    # One unharmed aligned signature is enough for the backend's DMARC pass.
-    return bool(resting) and all(verdict.would_break(name, (one,), header) for one in resting)
+def _unharmed(names: Sequence[str], signatures: Sequence[DkimResult], header: tuple[Field, ...]) -> list[DkimResult]:
+    """The signatures that one more field of each of these names does not break."""
+    return [one for one in signatures if not any(verdict.would_break(name, (one,), header) for name in names)]
+
+
+def _visible(header: tuple[Field, ...], dropped: Sequence[Span]) -> tuple[Field, ...]:
+    """The message's own fields as the backend will see them."""
+    starts = {span.start for span in dropped}
+    return tuple(field for field in header if field.start not in starts) if starts else header
 
 
 def take_in(
     arrival: Arrival, judgement: Judgement, window: Window, routes: Sequence[Route], bench: Bench, claimed: bool
 ) -> Intake:
     """The writes for a judged message: its trace and, when it is delivered or held, content and transfers."""
+    arrival = replace(arrival, ingress=name_client(arrival.ingress, judgement.authentication.iprev))
     decision = judgement.decision
     kept = arrival.message is not None and (decision.action.delivers or decision.action is Action.HOLD)
-    message = _without_forged(arrival.message, bench.authserv_id) if arrival.message and kept else None
-    transfers = tuple(_transfer(arrival, judgement, route, bench) for route in routes) if kept else ()
-    added = compose_fields(arrival, judgement, arrival.envelope, bench) if kept else ()
+    message = _without_forged(arrival, bench.authserv_id) if kept else None
+    sealed = sealing.find_sealed(bench.sealing, routes) if kept else ()
+    omitted = find_omitted(arrival, judgement, message.dropped, bool(sealed)) if message else {}
+    arc_set = _seal(arrival, judgement, message, bench, omitted) if message and sealed else ()
+    sealed = sealed if arc_set else ()
+    transfers = tuple(
+        _transfer(arrival, judgement, route, bench, omitted, arc_set if route.backend in sealed else ())
+        for route in (routes if kept else ())
+    )
+    added = (*arc_set, *compose_fields(arrival, judgement, arrival.envelope, bench, omitted)) if kept else ()
     trace = _trace(
         arrival,
         decision,
@@ -84,6 +117,8 @@ def take_in(
         lookups=window.used,
         routes=tuple((str(rcpt.mailbox), route.backend) for route in routes for rcpt in route.rcpts) if kept else (),
         added=tuple(field.decode("utf-8", "replace").removesuffix("\r\n") for field in added),
+        omitted=tuple(f"{name}: {reason}" for name, reason in omitted.items()),
+        sealed=sealed,
     )
     return Intake(
         trace,
@@ -104,13 +139,36 @@ def refuse(arrival: Arrival, rule: str, reply: Reply, stage: Stage) -> Intake:
     return Intake(trace, None, (), claimed=False, durable=False, events=(_judged(arrival, None, decision),))
 
 
-def _without_forged(message: Message, authserv_id: str) -> Message:
+def _without_forged(arrival: Arrival, authserv_id: str) -> Message | None:
     """The message less the Authentication-Results fields that claim to be ours (RFC 8601 section 5)."""
-    spans = authres.own_spans(parse_header(message.evidence.header), authserv_id)
-    return Message(message.content, message.evidence, spans)
+    message = arrival.message
+    return replace(message, dropped=authres.own_spans(arrival.header, authserv_id)) if message else None
 
 
-def _transfer(arrival: Arrival, judgement: Judgement, route: Route, bench: Bench) -> Transfer:
+def _seal(
+    arrival: Arrival, judgement: Judgement, message: Message, bench: Bench, omitted: dict[str, str]
+) -> tuple[bytes, ...]:
+    """Our ARC set; without one `omitted` says why."""
+    if bench.sealing is None or sealing.NAME in omitted:
+        return ()
+    results = judgement.authentication
+    obstacle = sealing.find_obstacle(results.arc, message.evidence)
+    if obstacle:
+        omitted[sealing.NAME] = obstacle
+        return ()
+    header = _visible(arrival.header, message.dropped)
+    sealer, ingress, now = bench.sealing.sealer, arrival.ingress, arrival.received
+    return sealing.compose_set(sealer, bench.authserv_id, message.evidence, header, results, ingress, now)
+
+
+def _transfer(
+    arrival: Arrival,
+    judgement: Judgement,
+    route: Route,
+    bench: Bench,
+    omitted: Mapping[str, str],
+    arc_set: tuple[bytes, ...],
+) -> Transfer:
     envelope = arrival.envelope
     theirs = replace(envelope, rcpts=route.rcpts)
     return Transfer(
@@ -119,7 +177,7 @@ def _transfer(arrival: Arrival, judgement: Judgement, route: Route, bench: Bench
         backend=route.backend,
         mail_from=envelope.mail_from,
         rcpts=route.rcpts,
-        prefix=b"".join(compose_fields(arrival, judgement, theirs, bench)),
+        prefix=b"".join((*arc_set, *compose_fields(arrival, judgement, theirs, bench, omitted))),
         body=envelope.body,
         smtputf8=envelope.smtputf8,
         ret=envelope.ret,
@@ -152,6 +210,8 @@ def _trace(
     lookups: tuple[Lookup, ...] = (),
     routes: tuple[tuple[str, str], ...] = (),
     added: tuple[str, ...] = (),
+    omitted: tuple[str, ...] = (),
+    sealed: tuple[str, ...] = (),
 ) -> Trace:
     ingress, message = arrival.ingress, arrival.message
     return Trace(
@@ -168,6 +228,8 @@ def _trace(
         decision=decision,
         routes=routes,
         added=added,
+        omitted=omitted,
+        sealed=sealed,
     )
 
 

@@ -4,7 +4,7 @@ and replay."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from gateway.authentication import arc, dkim, dmarc, spf
@@ -16,6 +16,8 @@ from gateway.model.envelope import Envelope
 from gateway.model.ingress import EdgeIngress, Ingress
 from gateway.model.message import Evidence
 from gateway.model.result import Authentication, SpfIdentity, SpfResult, SpfVerdict
+from gateway.plan.client import NO_CHECKS, ClientChecks, check_client, name_client
+from gateway.plan.sealing import Sealing
 from gateway.policy.evaluate import judge as judge_facts
 from gateway.policy.facts import FactSettings, data_facts
 from gateway.policy.rules import RuleSet
@@ -31,6 +33,9 @@ class Bench:
     authserv_id: str
     rules: RuleSet
     facts: FactSettings
+    sealing: Sealing | None = None
+    """None when no backend wants a seal."""
+    client: ClientChecks = NO_CHECKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +48,25 @@ class Judgement:
 
 
 def judge(
-    ingress: Ingress, envelope: Envelope, evidence: Evidence, window: Window, now: float, bench: Bench
+    ingress: Ingress,
+    envelope: Envelope,
+    evidence: Evidence,
+    window: Window,
+    now: float,
+    bench: Bench,
+    header: tuple[Field, ...] | None = None,
 ) -> Judgement:
     """Judge a message. Raises NeedAnswers with everything it can name already noted in the window, so that one round
-    of lookups serves all checks."""
-    header = parse_header(evidence.header)
+    of lookups serves all checks. `header` is `evidence.header` parsed, where the caller has it."""
+    if header is None:
+        header = parse_header(evidence.header)
     author = find_author(header)
+    client = _note(lambda: check_client(ingress, envelope, bench.client, bench.facts.own, window))
     authentication = _authenticate(ingress, envelope, evidence, header, author, window, now, bench.hostname)
+    if client is None:
+        raise NeedAnswers
+    authentication = replace(authentication, iprev=client[0], dnsbl=client[1])
+    ingress = name_client(ingress, authentication.iprev)
     facts = data_facts(ingress, envelope, header, evidence.size, authentication, author, bench.facts)
     return Judgement(authentication, author, judge_facts(bench.rules, facts))
 

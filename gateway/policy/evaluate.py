@@ -71,7 +71,7 @@ def judge(rules: RuleSet, facts: Mapping[str, object]) -> Decision:
         reply=reply.filled(domain=str(facts["author.domain"]), spf_domain=str(facts["spf.domain"])),
         disposition=disposition,
         grounds=_words(facts, "dmarc.grounds"),
-        overrides=_find_overrides(facts, action, disposition, name),
+        overrides=_find_overrides(facts, action, disposition, rule),
         considered=verdict.considered,
         shadow=verdict.shadow,
     )
@@ -85,7 +85,7 @@ _DISPOSITIONS = {
 
 
 def _find_overrides(
-    facts: Mapping[str, object], action: Action, disposition: DmarcPolicy, rule: str
+    facts: Mapping[str, object], action: Action, disposition: DmarcPolicy, rule: Rule | None
 ) -> tuple[Override, ...]:
     """Where what we do is not what the domain published (RFC 9989 section 5.4, RFC 9990 section 3.1.6)."""
     published, policy = facts["dmarc.published"], facts["dmarc.policy"]
@@ -98,10 +98,19 @@ def _find_overrides(
         overrides.append(Override("policy_test_mode", f"t=y: {policy} instead of {published}"))
     wanted = policy if failed else DmarcPolicy.NONE
     if disposition != wanted:
-        evidence = _words(facts, "indirect.evidence")
-        why = f"{rule} ({', '.join(evidence)})" if evidence and disposition != DmarcPolicy.REJECT else rule
-        overrides.append(Override("local_policy", why))
+        overrides.append(Override("local_policy", _explain_override(facts, disposition, rule)))
     return tuple(overrides)
+
+
+def _explain_override(facts: Mapping[str, object], disposition: DmarcPolicy, rule: Rule | None) -> str:
+    """The comment of an override: the chain where a trusted seal decided (RFC 8617 section 7.2.2), else the rule."""
+    name = rule.id if rule else DEFAULT
+    if disposition == DmarcPolicy.REJECT:
+        return name
+    if rule and facts["arc.trusted"] and "arc.trusted" in rule.condition.text:
+        return str(facts["arc.trusted_chain"])
+    evidence = _words(facts, "indirect.evidence")
+    return f"{name} ({', '.join(evidence)})" if evidence else name
 
 
 def _words(facts: Mapping[str, object], name: str) -> tuple[str, ...]:

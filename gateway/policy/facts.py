@@ -21,6 +21,7 @@ from gateway.policy.grounds import (
     list_evidence,
 )
 from gateway.policy.routing import is_role
+from gateway.policy.sealers import find_trusted
 from gateway.policy.vocabulary import FACTS as FACTS
 from gateway.policy.vocabulary import facts_table as facts_table
 
@@ -40,6 +41,7 @@ class FactSettings:
     firewall: Firewall = "published"
     relays: frozenset[str] = frozenset()
     """Names, in lower case, that our listed relays write after `by`."""
+    trusted_sealers: frozenset[str] = frozenset()
 
 
 def data_facts(
@@ -56,6 +58,7 @@ def data_facts(
     protected = _find_zones(author.domains, settings.protected)
     vouched = _vouched({*own, *protected}, author, authentication)
     dmarc = authentication.dmarc
+    chain = find_trusted(header, authentication.arc, author, settings.trusted_sealers)
     signature = author_signature(dmarc.domain, dmarc.organizational_domain, authentication.dkim)
     indirect: list[str] = []
     grounds: list[str] = []
@@ -78,6 +81,8 @@ def data_facts(
         "author.protected": bool(protected),
         "author.vouched": vouched,
         **_authentication_facts(authentication),
+        "arc.trusted": bool(chain),
+        "arc.trusted_chain": chain,
         "dkim.author_signature": signature,
         "dmarc.grounds": grounds,
         "dmarc.could_reject": _could_reject(authentication, grounds, settings.firewall),
@@ -102,6 +107,7 @@ def _ingress_facts(ingress: Ingress) -> dict[str, FactValue]:
         "ingress.peer": ingress.peer,
         "ingress.helo": _clean(ingress.helo),
         "ingress.tls": ingress.tls is not None,
+        "ingress.tls_subject": _clean(ingress.tls.peer_subject) if ingress.tls else "",
         "ingress.client": ingress.client or "",
         "ingress.client_known": ingress.client is not None,
         "ingress.source": str(ingress.source) if isinstance(ingress, EdgeIngress) else "",
@@ -136,6 +142,9 @@ def _authentication_facts(authentication: Authentication) -> dict[str, FactValue
         "dmarc.testing": dmarc.testing,
         "arc.result": str(arc.result),
         "arc.sets": len(arc.sealers),
+        "iprev.result": str(authentication.iprev.result),
+        "dnsbl.listed": list(authentication.dnsbl.listed),
+        "dnsbl.errors": list(authentication.dnsbl.errors),
     }
 
 

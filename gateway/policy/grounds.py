@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from gateway.mail.domain import a_label, is_subdomain
 from gateway.mail.header import Field, fields, unfold
+from gateway.mail.received import is_named
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.result import ArcVerdict, Authentication, DkimResult, DkimVerdict, SpfVerdict
 
@@ -90,7 +91,7 @@ def _earlier_hop(
     own = {_organization(name) for name in _client_names(ingress, authentication)}
     lines = [unfold(field.value)[:_MOST_OCTETS] for field in fields(header, "received")[:_MOST_RECEIVED]]
     walked = ingress.source is ClientSource.RECEIVED
-    while walked and lines and (by := _BY.search(lines[0])) and by["by"].lower() in relays:
+    while walked and lines and (by := _BY.search(lines[0])) and is_named(by["by"], relays):
         # What our own relay wrote tells of the client, not of a hop before it.
         lines.pop(0)
     return any(_organization(name) not in own for line in lines for name in _hop_names(line))

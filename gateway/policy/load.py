@@ -122,6 +122,9 @@ class _Loader:
         self._check_settings(draft)
         stage = self._choose(draft, "stage", Stage)
         action = self._choose(draft, "then", Action)
+        if action is Action.GREYLIST:
+            # Nothing remembers who tried before, so such mail would be put off for ever.
+            self._complain(draft, "then", "greylist: nothing here remembers who has tried before; write defer or hold")
         reply = self._find_reply(draft, action) if action else None
         condition = self._compile(draft, stage) if stage else None
         if condition and stage:

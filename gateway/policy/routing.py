@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
-from gateway.model.address import Mailbox
+from gateway.model.address import IPText, Mailbox
 from gateway.model.envelope import Recipient
 from gateway.model.route import Route
 
@@ -23,7 +24,8 @@ def is_role(mailbox: Mailbox, domains: Collection[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RoutingTable:
-    """Recipients to backends: the address map first, then the domain's default."""
+    """Recipients to backends: the address maps first, then the domain's default. `bob+anything@` is at home where
+    `bob@` is (RFC 5233), unless it is listed itself."""
 
     domains: Mapping[str, str]
     """Our domains in A-labels, each with its default backend; the first answers for the bare `<postmaster>`."""
@@ -31,16 +33,53 @@ class RoutingTable:
     """`Mailbox.key` -> backend."""
     single_domain: frozenset[str] = frozenset()
     """Backends that take one recipient domain per transaction."""
+    maps: tuple[Mapping[str, str], ...] = ()
+    """More of `addresses`, map by map; the first that has an address counts."""
+    listed: frozenset[str] = frozenset()
+    """Domains whose mailboxes are all in `addresses` and `maps`."""
+    stale: bool = False
+    """A map could not be read for so long that who is not listed may exist all the same."""
+    callout: frozenset[str] = frozenset()
+    """Domains whose backends may be asked whether a mailbox exists."""
+    origins: Mapping[str, tuple[IPv4Network | IPv6Network, ...]] = field(default_factory=dict)
+    """Backend -> where mail comes from that it has sent."""
 
     def backend_for(self, mailbox: Mailbox) -> str | None:
         """The backend's name; None when the domain is not ours, whatever the address map says."""
-        domain = mailbox.ascii_domain
-        if not mailbox.domain and mailbox.local.lower() == "postmaster":
-            domain = next(iter(self.domains), "")
+        domain = self._home(mailbox)
         default = self.domains.get(domain)
         if default is None:
             return None
-        return self.addresses.get(f"{mailbox.local.lower()}@{domain}", default)
+        return self._find(mailbox, domain) or default
+
+    def lists(self, mailbox: Mailbox) -> bool:
+        """False when the domain's mailboxes are all listed, and this one is not."""
+        domain = self._home(mailbox)
+        return domain not in self.listed or self._find(mailbox, domain) is not None
+
+    def came_from(self, backend: str, client: IPText) -> bool:
+        """The client is the backend itself: mail from there, routed back there, would go round for ever."""
+        networks = self.origins.get(backend)
+        if not networks:
+            return False
+        address = ip_address(client)
+        return any(address in network for network in networks)
+
+    def _home(self, mailbox: Mailbox) -> str:
+        """The domain; the first of ours for the bare `<postmaster>`."""
+        bare = not mailbox.domain and mailbox.key == "postmaster@"
+        return next(iter(self.domains), "") if bare else mailbox.ascii_domain
+
+    def _find(self, mailbox: Mailbox, domain: str) -> str | None:
+        """The backend of a mailbox that is listed."""
+        local = mailbox.key.rpartition("@")[0]
+        base = local.partition("+")[0]
+        for name in (local,) if base in ("", local) else (local, base):
+            key = f"{name}@{domain}"
+            for entries in (self.addresses, *self.maps):
+                if key in entries:
+                    return entries[key]
+        return None
 
     def role(self, mailbox: Mailbox) -> bool:
         """A role address of ours: exempt from authentication and rate refusals."""

@@ -11,7 +11,7 @@ from itertools import combinations
 
 from gateway.model.decision import Stage
 from gateway.model.ingress import ClientSource
-from gateway.model.result import ArcVerdict, DmarcPolicy, DmarcVerdict, SpfVerdict
+from gateway.model.result import ArcVerdict, DmarcPolicy, DmarcVerdict, IprevVerdict, SpfVerdict
 from gateway.policy.grounds import EVIDENCE, GROUNDS
 
 
@@ -67,10 +67,14 @@ FACTS: tuple[Fact, ...] = (
     Fact("ingress.peer", Kind.STRING, _CONNECT, "address of the TCP peer"),
     Fact("ingress.helo", Kind.STRING, _MAIL, "what the client said in HELO or EHLO"),
     _flag("ingress.tls", _MAIL, "the session is under TLS"),
+    Fact("ingress.tls_subject", Kind.STRING, _MAIL, "subject of the client's verified certificate; empty without one"),
     Fact("ingress.client", Kind.STRING, _DATA, "address of the true client; empty when unknown"),
     _flag("ingress.client_known", _DATA, "the true client's address is known"),
     _word("ingress.source", _DATA, "how the client's address was proven; empty inside", ClientSource, ""),
     Fact("ingress.rdns", Kind.STRING, _DATA, "the client's name in reverse DNS, confirmed forward; empty when unknown"),
+    _word("iprev.result", _DATA, "the client's name in DNS both ways; none without policy.fcrdns", IprevVerdict),
+    Fact("dnsbl.listed", Kind.STRINGS, _DATA, "the [[dnsbl]] zones that list the client; empty for role recipients"),
+    Fact("dnsbl.errors", Kind.STRINGS, _DATA, "the [[dnsbl]] zones that gave no usable answer"),
     _flag("envelope.null_sender", _MAIL, "MAIL FROM is <>"),
     Fact("envelope.mail_from", Kind.STRING, _MAIL, "MAIL FROM as received; empty for the null sender"),
     Fact("envelope.mail_from_domain", Kind.STRING, _MAIL, "its domain in A-labels; empty for the null sender"),
@@ -102,6 +106,10 @@ FACTS: tuple[Fact, ...] = (
     _flag("dmarc.could_reject", _DATA, "DNS withheld an answer that could make this a reject"),
     _word("arc.result", _DATA, "the ARC chain", ArcVerdict),
     Fact("arc.sets", Kind.INT, _DATA, "how many ARC sets"),
+    _flag("arc.trusted", _DATA, "a sealer that policy.trusted_sealers names says that DMARC passed with it"),
+    Fact(
+        "arc.trusted_chain", Kind.STRING, _DATA, "that chain as a report shows it (RFC 8617 section 7.2.2); else empty"
+    ),
     _flag("list.evidence", _DATA, "a mailing list says that it was here"),
     _words("indirect.evidence", _DATA, "what speaks for an indirect way", *EVIDENCE),
     _flag("notification", _DATA, "null sender, and multipart/report or Auto-Submitted"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 
 from gateway.authentication.body import BodyHasher, wanted_digests
-from gateway.mail.header import parse_header, split_message
+from gateway.mail.header import Field, parse_header, split_message
 from gateway.mail.octets import OctetScanner
 from gateway.model.message import Content, Evidence, Message
 from gateway.ports import ContentWriter, IntakeStore
@@ -20,8 +21,10 @@ MOST_HEADER_LINES = 10_000
 class Collector:
     """One message on its way in. Feed `take`, then either `finish` or `discard`."""
 
-    def __init__(self, spool: IntakeStore, header_limit: int) -> None:
+    def __init__(self, spool: IntakeStore, header_limit: int, digests: Collection[tuple[str, int | None]] = ()) -> None:
+        """`digests` are wanted of the body besides what its signatures ask for."""
         self._spool = spool
+        self._digests = frozenset(digests)
         self._header_limit = header_limit
         self._scanner = OctetScanner()
         self._hash = hashlib.sha256()
@@ -30,6 +33,8 @@ class Collector:
         self._header = b""
         self._chunks: list[bytes] = []
         self._writer: ContentWriter | None = None
+        self.header: tuple[Field, ...] = ()
+        """The header, parsed: once its end has been seen."""
         self.header_too_big = False
 
     @property
@@ -71,7 +76,8 @@ class Collector:
             self._header = b""
             self.header_too_big = True
             return
-        self._hasher = BodyHasher(wanted_digests(parse_header(self._header)))
+        self.header = parse_header(self._header)
+        self._hasher = BodyHasher(wanted_digests(self.header) | self._digests)
         self._hasher.update(octets[offset:])
 
     def _keep(self, chunk: bytes) -> None:

@@ -13,18 +13,29 @@ from gateway.ports import Connection
 
 
 def find_ingress(
-    connection: Connection, helo: str, esmtp: bool, tls: Tls | None, config: Config, header: tuple[Field, ...] | None
+    connection: Connection,
+    helo: str,
+    esmtp: bool,
+    tls: Tls | None,
+    config: Config,
+    header: tuple[Field, ...] | None,
+    login: str = "",
 ) -> Ingress:
     """The ingress of a message on this connection.
 
-    Trust is by the address that the transport proves (TCP peer, or what a listed balancer's PROXY header says), never
-    by anything inside the message. `header` is None before the content is in: for a listed relay the client is then
-    still unknown, and the ingress is asked for again at the end of data.
+    Trust is by the address that the transport proves (TCP peer, or what a listed balancer or XCLIENT peer says), or by
+    login, never by anything inside the message. `header` is None before the content is in: for a listed relay the
+    client is then still unknown, and the ingress is asked for again at the end of data.
     """
     peer = connection.client
+    helo = connection.helo or helo
+    if login:
+        return _internal(connection, peer, helo, esmtp, tls, "login", login=login)
+    if connection.unknown:
+        return _edge(connection, None, connection.source, helo, esmtp, tls, reason=connection.unknown)
     hop = _own_hop_name(peer, config)
     if hop:
-        return _internal(connection, peer, helo, esmtp, tls, hop)
+        return _internal(connection, peer, helo, esmtp, tls, f"own hop {hop}")
     if find_relay(peer, config.relay) is None:
         return _edge(connection, peer, connection.source, helo, esmtp, tls)
     if header is None:
@@ -32,11 +43,13 @@ def find_ingress(
         return _edge(connection, None, ClientSource.RECEIVED, helo, esmtp, tls, reason=reason)
     walked = walk(header, config.relay, peer)
     if walked.client is None:
-        return _edge(connection, None, ClientSource.RECEIVED, helo, esmtp, tls, reason=walked.reason)
+        return _edge(connection, None, ClientSource.RECEIVED, helo, esmtp, tls, reason=walked.reason, via=walked.relays)
     hop = _own_hop_name(walked.client, config)
     if hop:
-        return _internal(connection, walked.client, walked.helo, esmtp, tls, hop, walked.rdns)
-    return _edge(connection, walked.client, ClientSource.RECEIVED, walked.helo, esmtp, tls, walked.rdns)
+        return _internal(connection, walked.client, walked.helo, esmtp, tls, f"own hop {hop}", walked.rdns)
+    return _edge(
+        connection, walked.client, ClientSource.RECEIVED, walked.helo, esmtp, tls, walked.rdns, via=walked.relays
+    )
 
 
 def _own_hop_name(address: IPText, config: Config) -> str:
@@ -49,14 +62,22 @@ def _own_hop_name(address: IPText, config: Config) -> str:
 
 
 def _internal(
-    connection: Connection, client: IPText, helo: str, esmtp: bool, tls: Tls | None, hop: str, rdns: str = ""
+    connection: Connection,
+    client: IPText,
+    helo: str,
+    esmtp: bool,
+    tls: Tls | None,
+    trusted_by: str,
+    rdns: str = "",
+    login: str = "",
 ) -> InternalIngress:
     return InternalIngress(
         client=client,
         helo=helo,
         listener=connection.listener,
         peer=connection.peer,
-        trusted_by=f"own hop {hop}",
+        trusted_by=trusted_by,
+        login=login,
         tls=tls,
         esmtp=esmtp,
         rdns=rdns,
@@ -72,6 +93,7 @@ def _edge(
     tls: Tls | None,
     rdns: str = "",
     reason: str = "",
+    via: tuple[str, ...] = (),
 ) -> EdgeIngress:
     return EdgeIngress(
         client=client,
@@ -83,4 +105,5 @@ def _edge(
         esmtp=esmtp,
         rdns=rdns,
         reason=reason,
+        via=via,
     )

@@ -22,6 +22,7 @@ _LABELS = {
     "delivered": ("backend",),
     "deferred": ("backend",),
     "failed": ("backend",),
+    "listener-refused": ("reason",),
 }
 """Which fields of an event become labels: only those with few values, never anything a client chooses."""
 
@@ -51,7 +52,7 @@ class Observer:
         """Count the event and queue its line."""
         fields = dict(event.fields)
         detail = ",".join(str(fields.get(label, "")) for label in _LABELS.get(event.name, ()))
-        self._events.labels(event.name, detail).inc()
+        self._events.labels(event.name, detail).inc(float(fields.get("count", 1)))
         if event.name in ("accepted", "refused") and "size" in fields:
             self._size.observe(float(fields["size"]))
         if list(Level).index(event.level) < self._least:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
 from gateway.authentication import spf
 from gateway.authentication.lookup import Window
+from gateway.authentication.seal import DIGEST
 from gateway.config.model import Config
-from gateway.mail.header import Field, fields, parse_header
+from gateway.mail.header import Field, fields
+from gateway.mail.received import count_passes
+from gateway.model.address import Mailbox
 from gateway.model.decision import Stage
 from gateway.model.delivery import Claim, Intake, Outcome
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.ingress import EdgeIngress, Ingress, Tls
 from gateway.model.message import Message
 from gateway.model.reply import REPLIES, Reply
-from gateway.plan.admission import refuse_recipient
+from gateway.plan import client
+from gateway.plan.admission import Asking, Refusal, refuse_recipient
 from gateway.plan.intake import Arrival, refuse, take_in
 from gateway.plan.judgement import Bench, Judgement, judge
 from gateway.plan.settlement import find_refusal
@@ -26,9 +30,12 @@ from gateway.ports import Clock, Connection, Conversation, EventSink, IntakeStor
 from gateway.service.authenticator import Authenticator
 from gateway.service.collector import Collector
 from gateway.service.ingress import find_ingress
+from gateway.service.inquiry import Inquiry, NoInquiry
 
 MOST_HOPS = 50
 """Received fields beyond which a message is taken to be in a loop (RFC 5321 section 6.3)."""
+MOST_PASSES = 4
+"""How often a message may have been here before."""
 
 
 class Deliverer(Protocol):
@@ -62,6 +69,7 @@ class Desk:
     authenticator: Authenticator
     deliverer: Deliverer
     emit: EventSink
+    inquiry: Inquiry = field(default_factory=NoInquiry)
 
 
 @dataclass(slots=True)
@@ -95,7 +103,9 @@ class MxConversation:
         self._helo = ""
         self._esmtp = False
         self._tls: Tls | None = None
+        self._login = ""
         self._id = ""
+        self._size: int | None = None
         self._envelope: Envelope | None = None
         self._collector: Collector | None = None
 
@@ -103,24 +113,52 @@ class MxConversation:
         self.abandon()
         self._helo, self._esmtp, self._tls = name, esmtp, tls
 
+    def login(self, name: str) -> None:
+        self._login = name
+
+    async def refuse(self, reply: Reply, path: Mailbox | None = None) -> Reply:
+        named = () if path is None else (Recipient(path),)
+        if self._envelope is None:
+            envelope, stage = Envelope(path, ()), Stage.MAIL
+        else:
+            envelope, stage = replace(self._envelope, rcpts=named or self._envelope.rcpts), Stage.RCPT
+        if self._collector is not None:
+            stage = Stage.DATA
+        arrival = Arrival(self._desk.clock.new_id(), self._desk.clock.now(), self._ingress(None), envelope, None)
+        return await self._store_refusal(arrival, "too-big" if reply.code == 552 else "protocol", reply, stage)
+
     async def mail(self, envelope: Envelope, size: int | None) -> Reply:
         self._law = self._current_law()
-        self._id = self._desk.clock.new_id()
-        self._envelope = envelope
         if size is not None and size > self._law.config.limits.message_size:
-            return REPLIES["too-big"].with_id(self._id)
+            return await self.refuse(REPLIES["too-big"], envelope.mail_from)
+        self._id = self._desk.clock.new_id()
+        self._size = size
+        self._envelope = envelope
         ingress = self._ingress(None)
         if isinstance(ingress, EdgeIngress):
-            self._desk.authenticator.prefetch(spf.questions(ingress, envelope.mail_from))
+            early = client.questions(ingress, self._law.bench.client)
+            self._desk.authenticator.prefetch((*spf.questions(ingress, envelope.mail_from), *early))
         return Reply(250, "1.0", "Sender OK")
 
     async def rcpt(self, recipient: Recipient) -> Reply:
         envelope = self._transaction()
-        refusal = refuse_recipient(recipient, envelope.rcpts, self._law.routing, self._law.config.limits.recipients)
+        law, asking = self._law, Asking(envelope, self._size, self._connection.client)
+        takes = self._desk.inquiry.capabilities
+        refusal = refuse_recipient(recipient, asking, law.routing, takes, law.config.limits.recipients)
+        refusal = refusal or await self._call_out(recipient.mailbox)
         if refusal is not None:
             return await self._refuse_recipient(recipient, *refusal)
         self._envelope = replace(envelope, rcpts=(*envelope.rcpts, recipient))
         return Reply(250, "1.5", "Recipient OK")
+
+    async def _call_out(self, mailbox: Mailbox) -> Refusal | None:
+        """Ask the backend about a mailbox, where the admin wants that; role addresses exist without a question."""
+        routing = self._law.routing
+        backend = routing.backend_for(mailbox)
+        if backend is None or mailbox.ascii_domain not in routing.callout or routing.role(mailbox):
+            return None
+        unknown = await self._desk.inquiry.is_unknown(mailbox, backend, self._connection.client)
+        return ("callout", REPLIES["unknown-mailbox"]) if unknown else None
 
     async def begin(self) -> Reply:
         limits = self._law.config.limits
@@ -128,7 +166,8 @@ class MxConversation:
             now = self._desk.clock.now()
             arrival = Arrival(self._id, now, self._ingress(None), self._transaction(), None)
             return await self._store_refusal(arrival, "no-storage", REPLIES["no-storage"], Stage.DATA)
-        self._collector = Collector(self._desk.spool, limits.header_size)
+        digests = {DIGEST} if self._law.bench.sealing else set()
+        self._collector = Collector(self._desk.spool, limits.header_size, digests)
         return Reply(354, "", "End data with <CR><LF>.<CR><LF>")
 
     async def take(self, chunk: bytes) -> None:
@@ -168,7 +207,7 @@ class MxConversation:
         return self._envelope
 
     def _ingress(self, header: tuple[Field, ...] | None) -> Ingress:
-        return find_ingress(self._connection, self._helo, self._esmtp, self._tls, self._law.config, header)
+        return find_ingress(self._connection, self._helo, self._esmtp, self._tls, self._law.config, header, self._login)
 
     async def _refuse_recipient(self, recipient: Recipient, rule: str, reply: Reply) -> Reply:
         """Each refused recipient has an id and a trace of its own: the transaction may go on without it."""
@@ -186,9 +225,10 @@ class MxConversation:
     async def _receive(self, collector: Collector, deadline: float) -> Reply:
         """Everything between the final dot and its answer."""
         message = await collector.finish()
-        header = parse_header(message.evidence.header)
-        arrival = Arrival(self._id, self._desk.clock.now(), self._ingress(header), self._transaction(), message)
-        fault = _find_fault(collector, header)
+        header = collector.header
+        ingress = self._ingress(header)
+        arrival = Arrival(self._id, self._desk.clock.now(), ingress, self._transaction(), message, header)
+        fault = _find_fault(collector, header, self._law.config.server.hostname)
         if fault is not None:
             return await self._store_refusal(arrival, fault, REPLIES[fault], Stage.DATA)
         judgement, window = await self._judge(arrival, message)
@@ -231,15 +271,16 @@ class MxConversation:
 
 
 def _judge_arrival(arrival: Arrival, message: Message, bench: Bench, window: Window) -> Judgement:
-    return judge(arrival.ingress, arrival.envelope, message.evidence, window, arrival.received, bench)
+    evidence = message.evidence
+    return judge(arrival.ingress, arrival.envelope, evidence, window, arrival.received, bench, arrival.header)
 
 
-def _find_fault(collector: Collector, header: tuple[Field, ...]) -> str | None:
+def _find_fault(collector: Collector, header: tuple[Field, ...], hostname: str) -> str | None:
     """What is wrong with the content whoever sent it: these are invariants, not policy."""
     if collector.bare_newline:
         return "bare-newline"
     if collector.header_too_big:
         return "header-too-big"
-    if len(fields(header, "received")) > MOST_HOPS:
+    if len(fields(header, "received")) > MOST_HOPS or count_passes(header, hostname) > MOST_PASSES:
         return "mail-loop"
     return None

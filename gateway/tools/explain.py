@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -15,11 +15,13 @@ from rich.console import Group
 from rich.text import Text
 
 from gateway.authentication.lookup import NeedAnswers, Window
-from gateway.model.delivery import Attempt, Outcome, Story, Trace
+from gateway.model.delivery import TRACE_VERSION, Attempt, Outcome, Story, Trace
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import InternalIngress, Tls
+from gateway.model.result import Authentication
+from gateway.plan.client import recorded_checks
 from gateway.plan.judgement import Bench, judge
-from gateway.tools.narrative import clean, narrate
+from gateway.tools.narrative import clean, narrate, tell_proof
 from gateway.tools.results import Json, decision_json, lookup_json, results_json, routes_json, safe_json, spf_json
 
 
@@ -38,6 +40,7 @@ class Replayed(StrEnum):
 
     SAME = "same"
     DIFFERENT = "different"
+    """Also when the checks are of another version than those that judged: their verdict cannot be repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,12 @@ def replay(trace: Trace, bench: Bench) -> Replayed:
 
     What an invariant refused, such as an unknown recipient, rests on no verdict that could come out otherwise.
     """
+    if trace.version != TRACE_VERSION:
+        return Replayed.DIFFERENT
     ingress = trace.edge or trace.internal
     if trace.authentication is None or trace.evidence is None or ingress is None:
         return Replayed.SAME
+    bench = replace(bench, client=recorded_checks(trace.authentication, bench.client))
     known = {lookup.question: lookup.answer for lookup in trace.lookups}
     window = Window(known.get)
     try:
@@ -91,14 +97,17 @@ def story_json(story: Story, checked: Checked) -> dict[str, Json]:
     tree: dict[str, Json] = {
         "id": trace.id,
         "received": trace.received,
+        "version": trace.version,
         "ingress": _ingress_json(trace),
         "envelope": _envelope_json(trace.envelope),
         "evidence": _evidence_json(trace),
         "dns": [lookup_json(lookup) for lookup in trace.lookups],
-        "results": {**results_json(trace), "spf_helo": helo},
+        "results": {**results_json(trace), "spf_helo": helo, **_client_json(authentication)},
         "decision": decision_json(trace.decision),
         "routes": routes_json(trace),
         "added": list(trace.added),
+        "omitted": list(trace.omitted),
+        "sealed": list(trace.sealed),
         "removed": [{"start": span.start, "end": span.end} for span in trace.dropped],
         "attempts": [_attempt_json(attempt) for attempt in story.attempts],
         "recipients": [{"rcpt": rcpt, "state": state, "reply": reply} for rcpt, state, reply in _states(story)],
@@ -117,6 +126,8 @@ def _ingress_json(trace: Trace) -> dict[str, Json]:
     return {
         "edge": not inside,
         "client": ingress.client,
+        "proof": None if isinstance(ingress, InternalIngress) else tell_proof(ingress),
+        "via": [] if isinstance(ingress, InternalIngress) else list(ingress.via),
         "source": None if isinstance(ingress, InternalIngress) else ingress.source.value,
         "reason": None if isinstance(ingress, InternalIngress) else ingress.reason or None,
         "trusted_by": ingress.trusted_by if isinstance(ingress, InternalIngress) else None,
@@ -128,6 +139,13 @@ def _ingress_json(trace: Trace) -> dict[str, Json]:
         "esmtp": ingress.esmtp,
         "tls": _tls_json(ingress.tls),
     }
+
+
+def _client_json(authentication: Authentication | None) -> dict[str, Json]:
+    """What DNS says about the client itself; null before it was judged."""
+    if authentication is None:
+        return {"iprev": None, "dnsbl": None}
+    return {"iprev": asdict(authentication.iprev), "dnsbl": asdict(authentication.dnsbl)}
 
 
 def _tls_json(tls: Tls | None) -> Json:
@@ -242,6 +260,8 @@ def render_evidence(trace: Trace) -> list[Text]:
         *render_section("Rules considered", rules),
         *render_section("DNS answers", dns),
         *render_section("Fields put above", added),
+        *render_section("ARC set only in the copies for", iter(trace.sealed)),
+        *render_section("Fields left out", iter(trace.omitted)),
     ]
 
 
@@ -287,4 +307,8 @@ def _checked_lines(trace: Trace, checked: Checked) -> Iterator[str]:
     if trace.dropped:
         yield f"removed: {len(trace.dropped)} forged Authentication-Results of our own name"
     says = "the same decision" if checked.replayed is Replayed.SAME else "a different decision: rules or code changed"
-    yield f"replayed: {checked.replayed}, judging the stored evidence again gives {says}"
+    if trace.version == TRACE_VERSION:
+        yield f"replayed: {checked.replayed}, judging the stored evidence again gives {says}"
+    else:
+        versions = f"checks of version {trace.version} judged it, and these are {TRACE_VERSION}"
+        yield f"replayed: {checked.replayed}, {versions}"

@@ -19,6 +19,7 @@ from gateway.model.result import (
     DkimVerdict,
     DmarcResult,
     DmarcVerdict,
+    IprevVerdict,
     SpfIdentity,
     SpfResult,
     SpfVerdict,
@@ -28,7 +29,6 @@ _PROOFS = {
     ClientSource.PEER: "the address is that of the TCP connection",
     ClientSource.PROXY: "the balancer {peer} gave the address in its PROXY header",
     ClientSource.XCLIENT: "the relay {peer} gave the address by XCLIENT",
-    ClientSource.RECEIVED: "our relay {peer} recorded the address in its Received line",
 }
 _SPF_SAYS = {
     SpfVerdict.PASS: "lets {client} send",
@@ -78,7 +78,20 @@ def _tell_ingress(trace: Trace) -> str:
     helo = f'which called itself "{edge.helo}"' if edge.helo else "which gave no name"
     if edge.client is None:
         return f"It came through {edge.peer}, {helo}. The true client is unknown: {edge.reason}."
-    return f"It came from {edge.client}{name}, {helo}: {_PROOFS[edge.source].format(peer=edge.peer)}."
+    return f"It came from {edge.client}{name}, {helo}: {tell_proof(edge)}."
+
+
+def tell_proof(edge: EdgeIngress) -> str:
+    """What proves the client's address; why it is unknown when it is."""
+    if edge.client is None:
+        return edge.reason
+    if edge.source is not ClientSource.RECEIVED:
+        return _PROOFS[edge.source].format(peer=edge.peer)
+    if not edge.via:
+        return f"our relay {edge.peer} recorded the address in its Received line"
+    *nearer, last = edge.via
+    between = f", from which it came here through {' and '.join(reversed(nearer))}" if nearer else ""
+    return f"our relay {last} recorded the address in its Received line{between}"
 
 
 def _tell_inside(internal: InternalIngress) -> str:
@@ -108,6 +121,7 @@ def _tell_results(trace: Trace, authentication: Authentication) -> Iterator[str]
     if authentication.arc.result is not ArcVerdict.NONE:
         yield _tell_arc(authentication.arc)
     yield from _tell_dmarc(dmarc)
+    yield from _tell_client(authentication)
 
 
 def _tell_spf(spf: SpfResult, dmarc: DmarcResult, edge: EdgeIngress | None) -> str:
@@ -156,6 +170,18 @@ def _tell_dmarc(dmarc: DmarcResult) -> Iterator[str]:
         yield f"DMARC: pass{why}, by aligned {' and '.join(by) or 'results'}."
     else:
         yield f"DMARC: {dmarc.result}{why}."
+
+
+def _tell_client(authentication: Authentication) -> Iterator[str]:
+    iprev, dnsbl = authentication.iprev, authentication.dnsbl
+    if iprev.result is IprevVerdict.PASS:
+        yield f"Reverse DNS: pass. The client's address is named {iprev.name}, and that name leads back to it."
+    elif iprev.result is not IprevVerdict.NONE:
+        yield f"Reverse DNS: {iprev.result} ({iprev.reason})."
+    if dnsbl.asked:
+        yield f"Block lists: the client is on {', '.join(dnsbl.listed) or 'none'} of {', '.join(dnsbl.asked)}."
+    if dnsbl.errors:
+        yield f"Block lists without a usable answer: {', '.join(dnsbl.errors)}."
 
 
 def _tell_decision(decision: Decision) -> Iterator[str]:

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from gateway.mail.header import parse_header
 from gateway.model.address import IPText, Mailbox
 from gateway.model.decision import Stage
 from gateway.model.delivery import Claim, Intake, Outcome, Trace
@@ -99,10 +98,10 @@ async def _judge_anyway(
     if collector.header_too_big:
         return trace
     evidence = (await collector.finish()).evidence
-    header = parse_header(evidence.header)
+    header = collector.header
     ingress = find_ingress(_connection(delivered), delivered.helo, True, None, law.config, header)
     envelope = _envelope(delivered, delivered.rcpts)
-    check = partial(judge, ingress, envelope, evidence, now=delivered.now, bench=law.bench)
+    check = partial(judge, ingress, envelope, evidence, now=delivered.now, bench=law.bench, header=header)
     judgement, window = await authenticator.run(check)
     return replace(trace, authentication=judgement.authentication, lookups=window.used)
 

@@ -22,7 +22,10 @@ STRAY = re.compile(r"(?i)^(?:,? (?:sect?\.|s\.|§|chapter|paragraph|sections?\b)
 def sources() -> list[Path]:
     places = ("gateway", "policies", "tests", "docs")
     found = [
-        path for place in places for path in (ROOT / place).rglob("*") if path.suffix in (".py", ".toml", ".sql", ".md")
+        path
+        for place in places
+        for path in (ROOT / place).rglob("*")
+        if path.suffix in (".py", ".toml", ".sql", ".md") and "node_modules" not in path.parts
     ]
     return sorted([*found, ROOT / "README.md"])
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 
-from gateway.model.address import IPText
+from gateway.model.address import IPText, Mailbox
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.ingress import ClientSource, Tls
 from gateway.model.reply import REPLIES, Reply
-from gateway.ports import Connection
+from gateway.ports import Connection, Conversation
+from gateway.service.listener import xclient
+from gateway.service.listener.dialogue import Dialogue
 from gateway.service.listener.house import House
 from gateway.service.listener.inflow import Inflow, SessionOver
 from gateway.service.proxy import HEADER_OCTETS, NotProxy, ProxyHeader, read_proxy
@@ -23,6 +26,12 @@ class HealthCheck:
 
     def hello(self, name: str, esmtp: bool, tls: Tls | None) -> None:
         pass
+
+    def login(self, name: str) -> None:
+        pass
+
+    async def refuse(self, reply: Reply, path: Mailbox | None = None) -> Reply:
+        return reply
 
     async def mail(self, envelope: Envelope, size: int | None) -> Reply:
         return Reply(421, "3.2", "No mail is taken on a health check")
@@ -46,7 +55,64 @@ class HealthCheck:
         pass
 
 
-async def identify(inflow: Inflow, peer: IPText, house: House) -> Connection | None:
+class Caller:
+    """Whose connection it is, as far as it is proven, and its place in the house."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._connection: Connection | None = None
+        self.client: IPText | None = None
+        """None before it is known, and for a balancer's own connection."""
+
+    async def arrive(self, inflow: Inflow, peer: IPText) -> None:
+        """Learn who it is. Raises SessionOver when there are too many, or a PROXY header is due and does not come."""
+        self._connection = await _identify(inflow, peer, self._house)
+        if self._connection is not None:
+            self._admit(self._connection.client)
+
+    def meet(self) -> Dialogue:
+        """Begin a session for the client. Raises SessionOver when it is refused."""
+        conversation: Conversation | Reply = HealthCheck()
+        if self._connection is not None:
+            conversation = self._house.reception.connect(self._connection)
+        if isinstance(conversation, Reply):
+            raise SessionOver(conversation, "connection")
+        return Dialogue(conversation, self._house.settings.limits.message_size, self._house.report)
+
+    @property
+    def may_introduce(self) -> bool:
+        """XCLIENT is for the TCP peer itself: not for whoever stands behind a balancer with a listed address."""
+        connection = self._connection
+        if connection is None or connection.source is ClientSource.PROXY:
+            return False
+        return any(ipaddress.ip_address(connection.peer) in network for network in self._house.settings.xclient_from)
+
+    def introduce(self, argument: str) -> Reply | None:
+        """XCLIENT: from now on it is another's connection; or the reply that refuses it."""
+        if self._connection is None or not self.may_introduce:
+            self._house.journal.note("xclient", self.client or "")
+            return xclient.DENIED
+        introduced = xclient.introduce(self._connection, argument)
+        if isinstance(introduced, Reply):
+            return introduced
+        self._connection = introduced
+        self._admit(introduced.client)
+        return None
+
+    def leave(self) -> None:
+        """Give its place back."""
+        if self.client is not None:
+            self._house.census.release(self.client)
+            self.client = None
+
+    def _admit(self, client: IPText) -> None:
+        self.leave()
+        self.client = client
+        if not self._house.census.admit(client):
+            raise SessionOver(REPLIES["too-busy"], "too-many-of-one-client")
+
+
+async def _identify(inflow: Inflow, peer: IPText, house: House) -> Connection | None:
     """The connection as the transport proves it; None for a balancer's own, such as a health check.
 
     A listed balancer must send a PROXY header. Without one the session is over: what it passes on is not known to come
@@ -60,7 +126,7 @@ async def identify(inflow: Inflow, peer: IPText, house: House) -> Connection | N
         header = await _read_header(inflow)
     except NotProxy as error:
         house.report(error)
-        raise SessionOver(None) from None
+        raise SessionOver(None, "no-proxy-header") from None
     if header.client is None:
         return None
     return Connection(settings.name, peer, header.client, ClientSource.PROXY)
@@ -87,5 +153,10 @@ def read_tls(transport: asyncio.BaseTransport) -> Tls:
     return Tls(
         version=session.version() or "",
         cipher=cipher[0] if cipher else "",
-        peer_subject=",".join(f"{key}={value}" for part in subject for key, value in part),
+        peer_subject=",".join(f"{key}={_escape(value)}" for part in subject for key, value in part),
     )
+
+
+def _escape(value: str) -> str:
+    """RFC 4514 section 2.4, so that no value of a subject reads as another attribute."""
+    return re.sub(r'([,+"\\<>;=])', r"\\\1", value)

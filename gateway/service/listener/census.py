@@ -8,9 +8,6 @@ from collections import Counter
 from gateway.config.model import Limits
 from gateway.model.address import IPText
 
-_NETWORK_SHARE = 10
-"""A /24 or /64 may have this many times what one address may: the pools of the big providers need hundreds."""
-
 
 class Census:
     """Counts open connections. One census may serve several listeners, then its limits hold over all of them."""
@@ -18,6 +15,7 @@ class Census:
     def __init__(self, limits: Limits) -> None:
         self._most = limits.connections
         self._most_per_address = limits.connections_per_address
+        self._most_per_network = limits.connections_per_network
         self._open = 0
         self._clients: Counter[str] = Counter()
 
@@ -35,10 +33,7 @@ class Census:
         network = _network_of(client)
         self._clients[client] += 1
         self._clients[network] += 1
-        return (
-            self._clients[client] <= self._most_per_address
-            and self._clients[network] <= self._most_per_address * _NETWORK_SHARE
-        )
+        return self._clients[client] <= self._most_per_address and self._clients[network] <= self._most_per_network
 
     def release(self, client: IPText) -> None:
         """A connection of a client that was admitted was closed."""

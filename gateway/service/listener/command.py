@@ -17,12 +17,12 @@ CONSTANT = {
     "HELP": Reply(214, "0.0", "See RFC 5321"),
     "VRFY": Reply(252, "0.0", "Cannot verify a user, but will take mail and try"),
     "EXPN": NOT_HERE,
-    "AUTH": NOT_HERE,
 }
 """Commands whose reply is always the same."""
 
-BEFORE_TLS = frozenset({"EHLO", "HELO", "STARTTLS", "NOOP", "RSET", "QUIT", "BDAT"})
-"""What is not refused where TLS is required (RFC 3207 section 4); BDAT refuses when it has read its chunk."""
+BEFORE_TLS = frozenset({"EHLO", "HELO", "STARTTLS", "NOOP", "RSET", "QUIT", "BDAT", "AUTH"})
+"""What is not refused where TLS is required (RFC 3207 section 4); BDAT refuses when it has read its chunk, and AUTH
+has a reply of its own for it."""
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _FOREIGN = frozenset({b"CONNECT", b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"POST", b"PUT", b"PROXY"})
@@ -40,9 +40,9 @@ def read_command(line: bytes) -> tuple[str, str]:
     verb, _, argument = line.partition(b" ")
     verb = verb.upper()
     if _CONTROL.search(line):
-        raise SessionOver(Reply(500, "5.2", "Command line has a control character"))
+        raise SessionOver(Reply(500, "5.2", "Command line has a control character"), "control-character")
     if verb in _FOREIGN:
-        raise SessionOver(Reply(554, "5.1", "This is not SMTP"))
+        raise SessionOver(Reply(554, "5.1", "This is not SMTP"), "not-smtp")
     return verb.decode("ascii", "replace"), argument.decode("utf-8", "surrogateescape").strip(" ")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from functools import partial
 
+from gateway.model.address import Mailbox
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.ingress import Tls
 from gateway.model.reply import REPLIES, Reply
@@ -68,9 +69,27 @@ class Dialogue:
             return self.fail(error)
         return None
 
+    def login(self, name: str) -> Reply | None:
+        """The client has proven who it is. A reply only when that failed."""
+        try:
+            self._conversation.login(name)
+        except Exception as error:
+            return self.fail(error)
+        return None
+
+    async def refuse_sender(self, reply: Reply, path: Mailbox | None = None) -> Reply:
+        """The listener refuses MAIL by itself; the reply gets its id, and a trace is left."""
+        return await self._ask(partial(self._conversation.refuse, reply, path))
+
+    async def refuse(self, reply: Reply, path: Mailbox | None = None) -> Reply:
+        """The listener refuses a later step by itself. Outside a transaction there is nothing to trace."""
+        if self._state is not _State.OPEN:
+            return self.refusal or reply
+        return await self._ask(partial(self._conversation.refuse, reply, path))
+
     async def mail(self, envelope: Envelope, size: int | None) -> Reply:
         if self._state is _State.OPEN:
-            return _NESTED_MAIL
+            return await self.refuse(_NESTED_MAIL, envelope.mail_from)
         self._state = _State.NONE
         reply = await self._ask(partial(self._conversation.mail, envelope, size))
         if reply.positive:
@@ -84,7 +103,7 @@ class Dialogue:
         if self._state is not _State.OPEN:
             return self.refusal or _NO_MAIL
         if self._receiving:
-            return _CONTENT_BEGAN
+            return await self.refuse(_CONTENT_BEGAN, recipient.mailbox)
         reply = await self._ask(partial(self._conversation.rcpt, recipient))
         self._accepted += reply.positive
         return reply
@@ -94,10 +113,10 @@ class Dialogue:
         if self._state is not _State.OPEN:
             return self.refusal or _NO_MAIL
         if not self._accepted:
-            return _NO_RECIPIENT
+            return await self.refuse(_NO_RECIPIENT)
         if self._receiving:
             # RFC 3030 section 2: DATA after BDAT is 503, and only RSET leads on.
-            return Reply(354, "", "Go on") if chunked and self._chunked else self._break(_MIXED)
+            return Reply(354, "", "Go on") if chunked and self._chunked else await self._refuse_and_break(_MIXED)
         reply = await self._ask(self._conversation.begin)
         if reply.code == 354:
             self._receiving, self._chunked = True, chunked
@@ -113,7 +132,7 @@ class Dialogue:
             return
         self._octets += len(octets)
         if self._octets > self._most_octets:
-            self._break(REPLIES["too-big"])
+            await self._refuse_and_break(REPLIES["too-big"])
             return
         try:
             await self._conversation.take(octets)
@@ -153,6 +172,10 @@ class Dialogue:
             return await hook()
         except Exception as error:
             return self._break(self.fail(error))
+
+    async def _refuse_and_break(self, reply: Reply) -> Reply:
+        reply = await self.refuse(reply)
+        return self._break(reply) if self._state is _State.OPEN else reply
 
     def _break(self, reply: Reply) -> Reply:
         self._abandon()

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from gateway.model.reply import Reply
-from gateway.ports import Reception
+from gateway.ports import EventSink, Reception
 from gateway.service.listener.census import Census
+from gateway.service.listener.journal import Journal
 from gateway.service.listener.settings import ListenerSettings
 
 
@@ -21,6 +22,9 @@ class Guest(Protocol):
 
     def stop(self, reply: Reply) -> None:
         """End it with this reply as soon as it waits for its client."""
+
+    def retire(self, reply: Reply) -> None:
+        """End it with this reply if it waits for a command outside a transaction."""
 
     def abort(self) -> None:
         """Drop its connection."""
@@ -35,11 +39,13 @@ class House:
         reception: Reception,
         report: Callable[[BaseException], str],
         census: Census,
+        emit: EventSink,
     ) -> None:
         self.settings = settings
         self.reception = reception
         self.report = report
         self.census = census
+        self.journal = Journal(emit, settings.name)
         self.guests: set[Guest] = set()
         """Sessions that are not over."""
         self.draining = False

@@ -15,11 +15,13 @@ _BARE_LF = Reply(500, "5.2", "A command line ends in CRLF")
 
 
 class SessionOver(Exception):
-    """The session ends. `reply` is what the client is still told; None when it is gone, or need not know."""
+    """The session ends. `reply` is what the client is still told; None when it is gone, or need not know. `reason` is
+    the listener's word for why it was refused, for the journal; empty when that needs no telling."""
 
-    def __init__(self, reply: Reply | None) -> None:
+    def __init__(self, reply: Reply | None, reason: str = "") -> None:
         super().__init__(reply)
         self.reply = reply
+        self.reason = reason
 
 
 class Inflow:
@@ -92,6 +94,13 @@ class Inflow:
         del self._octets[:count]
         self._let_flow()
 
+    def take_all(self) -> bytes:
+        """Everything that is here; the transport is no longer held back."""
+        octets = bytes(self._octets)
+        self._octets.clear()
+        self._release()
+        return octets
+
     def unread(self, octets: bytes) -> None:
         """Put octets back in front."""
         self._octets[:0] = octets
@@ -124,7 +133,7 @@ class Inflow:
             self._let_flow()
             await self._wait(deadline)
         if not end or self._octets[end - 1] != _CR:
-            raise SessionOver(_BARE_LF)
+            raise SessionOver(_BARE_LF, "bare-lf")
         line = bytes(self._octets[: end - 1])
         del self._octets[: end + 1]
         self._let_flow()
@@ -136,7 +145,7 @@ class Inflow:
         if self._ended:
             raise SessionOver(None)
         if self._loop.time() >= deadline:
-            raise SessionOver(_TIMEOUT)
+            raise SessionOver(_TIMEOUT, "timeout")
         self._set_timer(deadline)
         self._waiter = self._loop.create_future()
         try:
@@ -164,7 +173,7 @@ class Inflow:
         if self._loop.time() < self._deadline:
             self._set_timer(self._deadline)
         else:
-            self._waiter.set_exception(SessionOver(_TIMEOUT))
+            self._waiter.set_exception(SessionOver(_TIMEOUT, "timeout"))
 
     def _let_flow(self) -> None:
         if self._held_back and len(self._octets) < _LOW:

@@ -36,8 +36,10 @@ _WIDE = Reply(553, "6.7", "An address beyond ASCII needs the SMTPUTF8 parameter"
 def read_sender(path: ParsedPath, extensions: tuple[str, ...], most_octets: int) -> tuple[Envelope, int | None] | Reply:
     """The envelope that MAIL opens and its SIZE in octets, or the reply that refuses it."""
     given = path.parameters
-    if not _are_known(given, _OF_MAIL, extensions) or given.get("AUTH", "<>") != "<>":
+    if not _are_known(given, _OF_MAIL, extensions) or (given.get("AUTH", "<>") != "<>" and "AUTH" not in extensions):
         return _UNKNOWN  # `AUTH=<>` says nothing and is sent also where AUTH is not offered (RFC 4954 section 5)
+    if given.get("AUTH", "<>") != "<>" and not _XTEXT.fullmatch(given["AUTH"]):
+        return _malformed("AUTH")  # otherwise it is taken as `<>`: nobody here is trusted to say it
     size = given.get("SIZE")
     if size is not None and not _SIZE.fullmatch(size):
         return _malformed("SIZE")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
+from gateway.model.event import Event
 from gateway.model.reply import REPLIES, Reply
-from gateway.ports import Reception
+from gateway.ports import EventSink, Reception
 from gateway.service.listener.census import Census
 from gateway.service.listener.house import House
 from gateway.service.listener.session import SmtpSession
@@ -41,13 +41,16 @@ class SmtpListener:
         self._server.close()
 
     async def drain(self, seconds: float) -> bool:
-        """Stop accepting, and let sessions end: each gets 421 4.3.2 at its next command outside a transaction.
+        """Stop accepting, and let sessions end: each gets 421 4.3.2 as soon as it waits for its client outside a
+        transaction.
 
         When `seconds` are over, whoever waits for its client is cut off with 421, also inside a transaction. A message
         that is complete is still answered. True when every session has ended.
         """
         self.stop_accepting()
         self._house.draining = True
+        for guest in self._house.guests:
+            guest.retire(REPLIES["shutting-down"])
         await self._wait_for_sessions(seconds)
         self._cut(REPLIES["shutting-down"])
         return await self._wait_for_sessions(_CANCEL_SECONDS)
@@ -68,6 +71,7 @@ class SmtpListener:
         for guest in self._house.connected:
             guest.abort()
         await self._wait_for_connections()
+        self._house.journal.close()
 
     def _cut(self, reply: Reply) -> None:
         for guest in self._house.guests:
@@ -86,23 +90,26 @@ class SmtpListener:
                 await self._house.empty.wait()
 
 
+def _ignore(event: Event) -> None:
+    pass
+
+
 async def serve(
     settings: ListenerSettings,
     reception: Reception,
     report: Callable[[BaseException], str],
     census: Census | None = None,
+    emit: EventSink = _ignore,
 ) -> SmtpListener:
-    """Listen. `report` takes an exception of ours and returns the id that the client is told.
+    """Listen. `report` takes an exception of ours and returns the id that the client is told; `emit` takes what the
+    listener refuses by itself.
 
     Listeners that are given the same census share its limits. Raises OSError when the address cannot be had, ValueError
     when the settings contradict themselves.
     """
-    if settings.tls is not None and settings.tls.minimum_version < ssl.TLSVersion.TLSv1_2:
-        raise ValueError(f"listener {settings.name}: TLS below 1.2 is allowed (RFC 8996)")
-    if settings.require_tls and settings.tls is None:
-        raise ValueError(f"listener {settings.name}: TLS is required and there is no certificate")
+    settings.check()
     logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd's own, with clients' commands in it
-    house = House(settings, reception, report, census or Census(settings.limits))
+    house = House(settings, reception, report, census or Census(settings.limits), emit)
     loop = asyncio.get_running_loop()
     if settings.sock is not None:
         server = await loop.create_server(lambda: SmtpSession(house), sock=settings.sock, backlog=_BACKLOG)

@@ -7,12 +7,12 @@ from typing import cast
 
 from aiosmtpd.smtp import SMTP
 
-from gateway.mail.framing import DataFraming
 from gateway.mail.path import parse_path
-from gateway.model.address import IPText, ip_text
+from gateway.model.address import ip_text
 from gateway.model.ingress import Tls
 from gateway.model.reply import REPLIES, Reply
-from gateway.service.listener.arrival import HealthCheck, identify, read_tls
+from gateway.service.listener import answers
+from gateway.service.listener.arrival import Caller, HealthCheck, read_tls
 from gateway.service.listener.command import (
     BEFORE_TLS,
     COMMAND_OCTETS,
@@ -22,28 +22,17 @@ from gateway.service.listener.command import (
     read_chunk,
     read_command,
 )
+from gateway.service.listener.content import read_chunk_of, read_data
 from gateway.service.listener.dialogue import Dialogue
 from gateway.service.listener.house import House
 from gateway.service.listener.inflow import Inflow, SessionOver
+from gateway.service.listener.login import RESPONSE_OCTETS, Login
+from gateway.service.listener.outflow import Outflow
 from gateway.service.listener.parameters import read_recipient, read_sender
+from gateway.service.listener.upgrade import start_tls
 
-_CHUNK = 262_144
 _TURN = 32
 """Commands after which other sessions get their turn, however many this client has pipelined."""
-_UNREAD = 65_536
-"""Octets of replies that a client may leave unread."""
-_HANDSHAKE_SECONDS = 60.0
-_LINGER_SECONDS = 10.0
-"""How long the last reply may take to leave."""
-
-_TOO_LONG = Reply(500, "5.2", "Command line too long")
-_UNKNOWN = Reply(500, "5.1", "Command not recognised")
-_TLS_FIRST = Reply(530, "7.0", "Must issue a STARTTLS command first")
-_HELLO_FIRST = Reply(503, "5.1", "Send EHLO or HELO first")
-_EARLY = Reply(554, "5.1", "You talk before you are greeted")
-_INJECTION = Reply(554, "5.1", "Nothing may follow STARTTLS before TLS is up")
-_TOO_MANY_COMMANDS = Reply(421, "7.0", "Too many commands")
-_TOO_MANY_ERRORS = Reply(421, "7.0", "Too many errors")
 
 
 class SmtpSession(SMTP):
@@ -61,9 +50,12 @@ class SmtpSession(SMTP):
         self._inflow = Inflow(loop)
         self._end_at = loop.time() + house.settings.limits.session_seconds
         self._loop = loop
-        self._pipe: asyncio.Transport
-        self._client: IPText | None = None
+        self._outflow = Outflow(silent=house.settings.implicit_tls)
+        self._caller = Caller(house)
+        self._login = Login(house, self._challenge)
+        self._resting = False
         self._greeted = False
+        self._extensions = house.settings.extensions + (("AUTH",) if house.settings.credentials else ())
         self._secured = False
         self._tls: Tls | None = None
         self._commands = 0
@@ -83,8 +75,12 @@ class SmtpSession(SMTP):
     def stop(self, reply: Reply) -> None:
         self._inflow.stop(reply)
 
+    def retire(self, reply: Reply) -> None:
+        if self._resting:
+            self._inflow.stop(reply)
+
     def abort(self) -> None:
-        self._pipe.abort()
+        self._outflow.pipe.abort()
 
     # what the transport tells
 
@@ -118,42 +114,45 @@ class SmtpSession(SMTP):
             while True:
                 await self._serve_command()
         except SessionOver as over:
+            if over.reason:
+                self._house.journal.note(over.reason, self._caller.client or "")
             if over.reply is not None:
-                self._write(over.reply)
+                self._outflow.write(over.reply)
         except Exception as error:  # of `connect`, or of ours: how far the client's octets were read is not known
-            self._write(Reply(421, "3.0", f"Internal error, try again later ({self._house.report(error)})"))
+            self._outflow.write(Reply(421, "3.0", f"Internal error, try again later ({self._house.report(error)})"))
         finally:
             self._leave()
 
     async def _greet(self) -> None:
         """Everything before the first command: who it is, whether it may come in, and our 220."""
         if not self._house.census.arrive():
-            raise SessionOver(REPLIES["too-busy"])
-        peer = self._pipe.get_extra_info("peername")
+            raise SessionOver(REPLIES["too-busy"], "too-many-connections")
+        peer = self._outflow.pipe.get_extra_info("peername")
         if not peer:
             raise SessionOver(None)  # gone before we looked
-        connection = await identify(self._inflow, ip_text(peer[0]), self._house)
-        if connection is not None:
-            self._client = connection.client
-            if not self._house.census.admit(self._client):
-                raise SessionOver(REPLIES["too-busy"])
+        await self._caller.arrive(self._inflow, ip_text(peer[0]))
+        if self._settings.implicit_tls:
+            await self._secure()
         await asyncio.sleep(self._settings.greet_pause)
         if len(self._inflow):
-            raise SessionOver(_EARLY)
-        if connection is not None:
-            conversation = self._house.reception.connect(connection)
-            if isinstance(conversation, Reply):
-                raise SessionOver(conversation)
-            self._dialogue = Dialogue(conversation, self._settings.limits.message_size, self._house.report)
-        self._write(Reply(220, "", f"{self._settings.hostname} {self._settings.banner}"))
+            raise SessionOver(answers.EARLY, "early-talker")
+        self._dialogue = self._caller.meet()
+        self._outflow.write(self._greeting())
+
+    def _greeting(self) -> Reply:
+        return Reply(220, "", f"{self._settings.hostname} {self._settings.banner}")
 
     async def _serve_command(self) -> None:
+        if self._house.draining and self._dialogue.idle:
+            raise SessionOver(REPLIES["shutting-down"])
+        self._resting = self._dialogue.idle
         line = await self._inflow.read_line(COMMAND_OCTETS, self._due(self._settings.limits.command_seconds))
+        self._resting = False
         if self._house.draining and self._dialogue.idle:
             raise SessionOver(REPLIES["shutting-down"])
         self._commands += 1
         if self._commands > self._settings.limits.commands:
-            raise SessionOver(_TOO_MANY_COMMANDS)
+            raise SessionOver(answers.TOO_MANY_COMMANDS, "too-many-commands")
         if self._commands % _TURN == 0:
             await asyncio.sleep(0)
         reply = await self._obey(line)
@@ -162,66 +161,63 @@ class SmtpSession(SMTP):
 
     async def _obey(self, line: bytes | None) -> Reply | None:
         if line is None:
-            return _TOO_LONG
+            return answers.TOO_LONG
         command, argument = read_command(line)
         if command in CONSTANT:
             return CONSTANT[command]
         method = self._smtp_methods.get(command)
         if method is None:
-            return _UNKNOWN
+            return answers.UNKNOWN
         if self._must_secure and command not in BEFORE_TLS:
-            return _TLS_FIRST
+            return answers.TLS_FIRST
         reply: Reply | None = await method(argument)
         return reply
 
     async def smtp_EHLO(self, argument: str) -> Reply:
-        return self._hello(
-            argument, True, "\n".join((self._settings.hostname, *self._settings.name_extensions(self._secured)))
-        )
+        offered = self._settings.name_extensions(self._secured, self._caller.may_introduce)
+        return self._hello(argument, True, "\n".join((self._settings.hostname, *offered)))
 
     async def smtp_HELO(self, argument: str) -> Reply:
         return self._hello(argument, False, self._settings.hostname)
 
     async def smtp_MAIL(self, argument: str) -> Reply:
         if not self._greeted:
-            return _HELLO_FIRST
+            return answers.HELLO_FIRST
+        if self._login.due:
+            return answers.LOGIN_FIRST  # RFC 6409 section 4.3
         path = parse_path(argument, "FROM")
         if path is None:
-            return Reply(501, "1.7", "Syntax: MAIL FROM:<address> [parameters]")
-        read = read_sender(path, self._settings.extensions, self._settings.limits.message_size)
-        return read if isinstance(read, Reply) else await self._dialogue.mail(*read)
+            return await self._dialogue.refuse_sender(answers.SYNTAX_MAIL)
+        read = read_sender(path, self._extensions, self._settings.limits.message_size)
+        if isinstance(read, Reply):
+            return await self._dialogue.refuse_sender(read, path.mailbox)
+        return await self._dialogue.mail(*read)
 
     async def smtp_RCPT(self, argument: str) -> Reply:
         path = parse_path(argument, "TO")
         if path is None:
-            return Reply(501, "1.3", "Syntax: RCPT TO:<address> [parameters]")
+            return await self._dialogue.refuse(answers.SYNTAX_RCPT)
         recipient = read_recipient(path, self._settings.extensions, self._dialogue.smtputf8)
-        return recipient if isinstance(recipient, Reply) else await self._dialogue.rcpt(recipient)
+        if isinstance(recipient, Reply):
+            return await self._dialogue.refuse(recipient, path.mailbox)
+        return await self._dialogue.rcpt(recipient)
 
     async def smtp_DATA(self, argument: str) -> Reply:
         if argument:
-            return Reply(501, "5.4", "Syntax: DATA")
+            return await self._dialogue.refuse(answers.SYNTAX_DATA)
         start = await self._dialogue.begin(chunked=False)
         if start.code != 354:
             return start
-        self._write(start)
-        framing = DataFraming()
-        while not framing.done:
-            octets = await self._inflow.read(_CHUNK, self._due(self._settings.limits.data_seconds))
-            await self._dialogue.take(framing.feed(octets))
-        self._inflow.unread(framing.rest)
+        self._outflow.write(start)
+        await read_data(self._inflow, self._dialogue, self._data_due)
         return await self._finish()
 
     async def smtp_BDAT(self, argument: str) -> Reply:
         if "CHUNKING" not in self._settings.extensions:
             raise SessionOver(NOT_HERE)
         size, last = read_chunk(argument)
-        start = _TLS_FIRST if self._must_secure else await self._dialogue.begin(chunked=True)
-        left = size
-        while left:  # RFC 3030 section 2: the chunk is read also when it is refused
-            octets = await self._inflow.read(min(left, _CHUNK), self._due(self._settings.limits.data_seconds))
-            left -= len(octets)
-            await self._dialogue.take(octets)
+        start = answers.TLS_FIRST if self._must_secure else await self._dialogue.begin(chunked=True)
+        await read_chunk_of(size, self._inflow, self._dialogue, self._data_due)
         if start.code != 354:
             return start
         if last:
@@ -237,23 +233,32 @@ class SmtpSession(SMTP):
         if context is None or "STARTTLS" not in self._settings.extensions:
             return NOT_HERE
         if argument:
-            return Reply(501, "5.4", "Syntax: STARTTLS")
+            return answers.SYNTAX_STARTTLS
         if self._secured:
-            return Reply(503, "5.1", "TLS is up already")
-        if len(self._inflow):
-            raise SessionOver(_INJECTION)  # CVE-2011-0411: plain text read as if it had come under TLS
-        self._write(Reply(220, "0.0", "Ready to start TLS"))
-        self._secured = True
-        try:
-            await self._writer.start_tls(context, ssl_handshake_timeout=_HANDSHAKE_SECONDS)
-        except OSError:
-            self._house.disconnect(self)  # the TLS layer has gone with the handshake, and tells us no more
-            raise SessionOver(None) from None
-        self._attach(self._writer.transport)
-        self._tls = read_tls(self._pipe)
+            return answers.TLS_TWICE
+        if len(self._inflow):  # CVE-2011-0411: plain text read as if it had come under TLS
+            raise SessionOver(answers.INJECTION, "starttls-injection")
+        self._outflow.write(answers.START_TLS)
+        await self._secure()
         self._dialogue.reset()
         self._greeted = False  # RFC 3207 section 4.2: what was said before TLS counts for nothing
         return None
+
+    async def smtp_AUTH(self, argument: str) -> Reply:
+        if self._login.due and not self._greeted:
+            return answers.HELLO_FIRST
+        return await self._login.attempt(argument, self._caller.client, self._tls is not None, self._dialogue)
+
+    async def smtp_XCLIENT(self, argument: str) -> Reply:
+        if not self._dialogue.idle:
+            return answers.IN_MAIL
+        refusal = self._caller.introduce(argument)
+        if refusal is not None:
+            return refusal
+        self._dialogue.close()
+        self._dialogue = self._caller.meet()
+        self._greeted, self._login.name = False, ""
+        return self._greeting()
 
     # helpers
 
@@ -261,16 +266,37 @@ class SmtpSession(SMTP):
     def _must_secure(self) -> bool:
         return self._settings.require_tls and self._tls is None
 
+    async def _secure(self) -> None:
+        context = self._settings.tls
+        assert context is not None
+        self._secured = True
+        try:
+            await start_tls(self._writer, context, self._inflow.take_all)
+        except OSError:
+            self._house.disconnect(self)  # the TLS layer has gone with the handshake, and tells us no more
+            raise SessionOver(None, "tls") from None
+        self._attach(self._writer.transport)
+        self._outflow.unmute()
+        self._tls = read_tls(self._outflow.pipe)
+
+    async def _challenge(self, text: str) -> bytes | None:
+        self._outflow.write(Reply(334, "", text))
+        return await self._inflow.read_line(RESPONSE_OCTETS, self._due(self._settings.limits.command_seconds))
+
+    def _data_due(self) -> float:
+        return self._due(self._settings.limits.data_seconds)
+
     def _attach(self, transport: asyncio.BaseTransport) -> None:
-        self._pipe = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
-        self._inflow.attach(self._pipe)
+        pipe = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        self._outflow.attach(pipe)
+        self._inflow.attach(pipe)
 
     def _due(self, seconds: float) -> float:
         return min(self._loop.time() + seconds, self._end_at)
 
     def _hello(self, name: str, esmtp: bool, text: str) -> Reply:
         if not is_client_name(name):
-            return Reply(501, "5.4", "Syntax: EHLO name" if esmtp else "Syntax: HELO name")
+            return answers.SYNTAX_EHLO if esmtp else answers.SYNTAX_HELO
         failure = self._dialogue.hello(name, esmtp, self._tls)
         self._greeted = failure is None
         return failure or Reply(250, "", text)
@@ -285,32 +311,20 @@ class SmtpSession(SMTP):
         """Send a reply, and end the session with 421 and 221, and after too many refusals."""
         if reply.code in (221, 421):
             raise SessionOver(reply)
-        self._write(reply)
+        self._outflow.write(reply)
         if reply.permanent:
             self._errors += 1
             if self._errors >= self._settings.limits.errors:
-                raise SessionOver(_TOO_MANY_ERRORS)
-        if self._pipe.get_write_buffer_size() > _UNREAD:
-            try:
-                async with asyncio.timeout(self._settings.limits.command_seconds):
-                    await self._writer.drain()
-            except (TimeoutError, OSError):
-                raise SessionOver(None) from None
-
-    def _write(self, reply: Reply) -> None:
-        if not self._pipe.is_closing():
-            self._pipe.write(reply.wire())
+                raise SessionOver(answers.TOO_MANY_ERRORS, "too-many-errors")
+        await self._outflow.wait_until_read(self._writer.drain, self._settings.limits.command_seconds)
 
     def _leave(self) -> None:
         self._dialogue.close()
         self._inflow.close()
         self._house.census.depart()
-        if self._client is not None:
-            self._house.census.release(self._client)
+        self._caller.leave()
         self._house.guests.discard(self)
-        if self._pipe.get_write_buffer_size():
-            self._loop.call_later(_LINGER_SECONDS, self._pipe.abort)
-        self._pipe.close()
+        self._outflow.close()
 
 
 _COMMANDS = [name for name in vars(SmtpSession) if name.startswith("smtp_")]

@@ -45,9 +45,10 @@ async def listen(errors: list[BaseException], expects_errors: list[bool]) -> Asy
 
     async def start(reception: RecordedReception, **changes: Any) -> SmtpListener:
         census = changes.pop("census", None)
+        emit = {"emit": changes.pop("emit")} if "emit" in changes else {}
         limits = Limits(**changes.pop("limits", {}))
         settings = ListenerSettings(name="mx", hostname="mx.gate.example", address="127.0.0.1:0", limits=limits)
-        listener = await serve(replace(settings, **changes), reception, report, census)
+        listener = await serve(replace(settings, **changes), reception, report, census, **emit)
         listeners.append(listener)
         return listener
 

@@ -149,3 +149,44 @@ async def test_a_balancer_that_forgets_the_header_gets_nothing(gateway: Gateway,
         assert await client.rest() == b""
     assert reception.conversations == []
     assert errors != []
+
+
+@pytest.mark.parametrize("version", ["send-proxy", "send-proxy-v2"])
+async def test_implicit_tls_comes_after_the_header(authority: trustme.CA, tmp_path: Path, version: str) -> None:
+    """TLS is between client and gateway: HAProxy passes it on. Its own checks do TLS too, and find us well."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    reception = RecordedReception()
+    errors: list[BaseException] = []
+    settings = ListenerSettings(
+        "submissions",
+        "mx.gate.example",
+        "127.0.0.1:0",
+        tls=context,
+        implicit_tls=True,
+        proxy_from=(ipaddress.ip_network("127.0.0.1/32"),),
+    )
+    listener = await serve(settings, reception, lambda error: str(errors.append(error)))
+    octets = b"Subject: x\r\n\r\n" + b"x" * 300_000 + b"\r\n"
+    async with run_haproxy(tmp_path, listener.address[1], f"{version} check-ssl verify none") as port:
+        for _ in range(5):
+            client = await Client.connect(
+                ("127.0.0.1", port), local_addr=("127.0.0.2", 0), ssl=trust, server_hostname="localhost"
+            )
+            await client.open_data()
+            await client.send(octets + b".\r\n")
+            assert await client.reply() == 250
+            assert await client.say("QUIT") == 221
+            await client.close()
+        await until(lambda: server_state(tmp_path) == ["UP", "L7OK"])
+        await asyncio.sleep(0.5)
+        assert server_state(tmp_path) == ["UP", "L7OK"]
+    await listener.close()
+    assert [taken.content for taken in reception.taken] == [octets] * 5
+    theirs = [one for one in reception.conversations if one.connection.client == "127.0.0.2"]
+    assert len(theirs) == 5
+    assert all(one.connection.source is ClientSource.PROXY for one in theirs)
+    assert all(one.names[0][2] is not None for one in theirs)
+    assert errors == []

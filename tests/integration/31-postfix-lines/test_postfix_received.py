@@ -23,6 +23,7 @@ import pytest
 from gateway.demo.authority import DemoAuthority
 from gateway.mail.header import parse_header, split_message
 from gateway.mail.received import Walked, walk
+from gateway.mail.relay_formats import RelayFormat
 from gateway.model.address import IPText
 
 if shutil.which("postfix") is None or os.geteuid() != 0:
@@ -78,6 +79,7 @@ class Listed:
     name: str = "old"
     addresses: tuple[IPv4Network, ...] = (IPv4Network("192.0.2.10/32"),)
     by: tuple[str, ...] = ("relay.corp.example",)
+    format: RelayFormat = "postfix"
 
 
 @dataclass

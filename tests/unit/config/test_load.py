@@ -137,7 +137,12 @@ MISTAKES = {
     "one string for a list": ('[[own_hop]]\nname = "x"\naddresses = "nowhere"',
                               '22: own_hop[0].addresses: "nowhere" is no IP network'),
     "a relay of another kind": ('[[relay]]\nname = "x"\naddresses = "192.0.2.1"\nby = "mx"\nformat = "sendmail"',
-                                '24: relay[0].format: "sendmail" is not known; write "postfix"'),
+                                '24: relay[0].format: "sendmail" is not known; write "postfix", "exim", "exchange", '),
+    "a relay of any name": ('[[relay]]\nname = "x"\naddresses = "192.0.2.1"\nby = "*.corp.example"\nformat = "exim"',
+                            '20: relay[0]: "*.corp.example" names no relay; write the very name'),
+    "an answer of no block list": ('[[dnsbl]]\nzone = "list.example"\ncodes = ["127.0.0.2", "192.0.2.1"]',
+                                   "20: dnsbl[0]: 192.0.2.1/32 is no answer of a block list; write codes from 127."),
+    "a block list of no name": ('[[dnsbl]]\nzone = "a list"', '21: dnsbl[0].zone: "a list" is no domain name'),
     "relay and own hop": ('[[relay]]\nname = "x"\naddresses = "192.0.2.1"\nby = "mx"\nformat = "postfix"\n'
                           '[[own_hop]]\nname = "y"\naddresses = "192.0.2.0/24"',
                           "27: own_hop[0].addresses: 192.0.2.0/24 is also a [[relay]]"),

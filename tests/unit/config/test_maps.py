@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import trustme
 
 from gateway.config.first import write_first
 from gateway.config.load import load
@@ -13,6 +14,8 @@ from gateway.config.mistakes import ConfigErrors
 from gateway.config.model import Config
 from gateway.config.policies import fact_settings, load_rules, policy_directory
 from gateway.policy.rules import RuleErrors
+from tests.sealing import pem
+from tests.signing import rsa_key
 from tests.unit.policy.scenes import mailbox
 
 TEXT = """\
@@ -130,11 +133,21 @@ def test_what_the_first_file_shows_in_comments_is_right_too(tmp_path: Path) -> N
     settings = [
         line for line in text.splitlines() if not line.startswith("# ") or "=" in line or line.startswith("# [")
     ]
-    shown = [line.removeprefix("# ") for line in settings if not line.startswith("# Relays") and "lines: [" not in line]
-    shown = [line for line in shown if "certificate" not in line and "key =" not in line]
-    file = tmp_path / "waypost.toml"
-    file.write_text("\n".join(shown), "utf-8")
+    shown = [
+        line.removeprefix("# ") for line in settings if not line.startswith("# Relays") and "[routing] maps" not in line
+    ]
+    file, key = tmp_path / "waypost.toml", tmp_path / "arc.pem"
+    key.write_bytes(pem(rsa_key()))
+    for stem in ("", "other-"):
+        issued = trustme.CA().issue_cert("mx.example.com")
+        issued.private_key_pem.write_to_path(str(tmp_path / f"{stem}key.pem"))
+        issued.cert_chain_pems[0].write_to_path(str(tmp_path / f"{stem.removesuffix('-') or 'certificate'}.pem"))
+    (tmp_path / "users").write_text("")
+    file.write_text("\n".join(shown).replace("/etc/waypost/", f"{tmp_path}/"), "utf-8")
     config = load(file, {})
+    assert (config.backend["google"].seal, config.backend["microsoft"].seal) == (False, True)
+    assert [(one.role, one.tls) for one in config.listener] == [("mx", "starttls"), ("submission", "implicit")]
+    assert config.policy.trusted_sealers == ("lists.example",)
     assert config.relay[0].format == "postfix"
     assert config.own_hop[0].name == "inner-forwarder"
     assert routing_table(config).backend_for(mailbox("bob@example.com")) == "microsoft"

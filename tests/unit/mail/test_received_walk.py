@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.mail.header import parse_header
 from gateway.mail.received import Walked, walk
+from gateway.mail.relay_formats import RelayFormat
 from gateway.model.address import IPText, ip_text
 
 
@@ -19,6 +20,7 @@ class Listed:
     name: str
     addresses: tuple[IPv4Network | IPv6Network, ...]
     by: tuple[str, ...]
+    format: RelayFormat = "postfix"
 
 
 OUTER = Listed("outer", (ip_network("192.0.2.10/32"),), ("relay.corp.example",))

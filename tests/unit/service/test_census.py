@@ -34,7 +34,7 @@ def test_each_limit_is_its_own() -> None:
 
 
 def test_networks_are_24_and_64() -> None:
-    census = Census(Limits(connections_per_address=1))
+    census = Census(Limits(connections_per_address=1, connections_per_network=10))
     assert all(census.admit(ip_text(f"192.0.2.{last}")) for last in range(10))
     assert not census.admit(ip_text("192.0.2.10"))
     assert census.admit(ip_text("192.0.3.10"))

@@ -74,6 +74,7 @@ def test_a_relay_names_the_client() -> None:
         TLS,
         True,
         "rdns.example",
+        via=("old",),
     )
 
 
@@ -94,3 +95,24 @@ def test_a_line_of_a_stranger_is_not_read() -> None:
     found = ingress("203.0.113.7", recorded("192.0.2.65"))
     assert isinstance(found, EdgeIngress)
     assert found.client == "203.0.113.7"
+
+
+def test_a_chain_of_relays_of_several_kinds_and_who_proved_it() -> None:
+    relays = [
+        {"name": "front", "addresses": ["192.0.2.10/32"], "by": ["EXCH01.corp.example"], "format": "exchange"},
+        {"name": "edge", "addresses": ["192.0.2.11/32"], "by": ["relay.corp.example"], "format": "exim"},
+    ]
+    config = Config.model_validate({**CONFIG.model_dump(), "relay": relays})
+    header = parse_header(
+        b"Received: from relay.corp.example (192.0.2.11) by EXCH01.corp.example (10.0.0.5) with\r\n"
+        b" Microsoft SMTP Server id 15.2.1544.9; Sat, 21 Nov 2026 21:10:02 +0000\r\n"
+        b"Received: from out.sender.example ([203.0.113.7] helo=client.example)\r\n"
+        b"\tby relay.corp.example with esmtp (Exim 4.96)\r\n\tid 1xUto3-0005ts-0K;\r\n"
+        b"\tSat, 21 Nov 2026 21:10:00 +0000\r\n"
+    )
+    peer = IPText("192.0.2.10")
+    connection = Connection("mx", peer, peer, ClientSource.PEER)
+    found = find_ingress(connection, "helo.example", True, TLS, config, header)
+    assert isinstance(found, EdgeIngress)
+    assert (found.client, found.helo, found.rdns) == ("203.0.113.7", "client.example", "out.sender.example")
+    assert found.via == ("front", "edge")

@@ -49,3 +49,15 @@ def test_a_reader_that_does_not_read_delays_nobody() -> None:
     lost = observer.registry.get_sample_value("waypost_log_lines_lost_total")
     assert lost is not None
     assert lost > 500
+
+
+def test_an_event_that_stands_for_many_counts_as_many() -> None:
+    observer = Observer("json", Level.ALARM, io.StringIO())
+    fields = (("listener", "mx"), ("reason", "timeout"), ("client", "192.0.2.1"))
+    for count in (1, 41):
+        observer(Event("listener-refused", "", (*fields, ("count", count))))
+    observer.close()
+    found = observer.registry.get_sample_value(
+        "waypost_events_total", {"name": "listener-refused", "detail": "timeout"}
+    )
+    assert found == 42

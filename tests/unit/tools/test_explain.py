@@ -15,7 +15,7 @@ from gateway.app import make_law
 from gateway.mail.path import mailbox
 from gateway.model.address import IPText
 from gateway.model.decision import Action
-from gateway.model.delivery import Attempt, Ending, Final, Kind, Outcome, Scope, Story, Trace, Transfer
+from gateway.model.delivery import TRACE_VERSION, Attempt, Ending, Final, Kind, Outcome, Scope, Story, Trace, Transfer
 from gateway.model.dnsdata import Answer, Lookup, Status
 from gateway.model.envelope import Body, Recipient
 from gateway.model.ingress import ClientSource, EdgeIngress, InternalIngress, Tls
@@ -190,6 +190,14 @@ async def test_replay(law: Law, accepted: Trace, spoof: Trace) -> None:
     assert replay(replace(spoof, authentication=None), law.bench) is Replayed.SAME
 
 
+async def test_what_checks_of_another_version_judged_is_not_judged_again(law: Law, accepted: Trace) -> None:
+    later = replace(accepted, version=TRACE_VERSION + 1)
+    assert replay(later, law.bench) is Replayed.DIFFERENT
+    checked = Checked(ContentState.PURGED, Replayed.DIFFERENT)
+    assert f"checks of version {TRACE_VERSION + 1} judged it" in text_of(told(later), checked)
+    assert story_json(told(later), checked)["version"] == TRACE_VERSION + 1
+
+
 async def test_content(accepted: Trace) -> None:
     async def octets(*chunks: bytes) -> AsyncIterator[bytes]:
         for chunk in chunks:
@@ -212,6 +220,11 @@ def edge(**changes: object) -> EdgeIngress:
     [
         (edge(source=ClientSource.PROXY), "the balancer 192.0.2.10 gave the address in its PROXY header"),
         (edge(source=ClientSource.RECEIVED), "our relay 192.0.2.10 recorded the address in its Received line"),
+        (edge(source=ClientSource.XCLIENT), "the relay 192.0.2.10 gave the address by XCLIENT"),
+        (
+            edge(source=ClientSource.RECEIVED, via=("near", "middle", "far")),
+            "our relay far recorded the address in its Received line, from which it came here through middle and near.",
+        ),
         (edge(rdns="out.example"), "It came from 203.0.113.7 (out.example), which"),
         (edge(helo=""), "which gave no name"),
         (edge(client=None, reason="no line"), "The true client is unknown: no line."),

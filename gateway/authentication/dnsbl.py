@@ -1,0 +1,84 @@
+"""DNS block lists (RFC 5782): which of the configured lists name the client."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+from gateway.authentication.lookup import Window
+from gateway.model.address import IPText
+from gateway.model.dnsdata import Answer, Question
+from gateway.model.result import DnsblResult
+
+_CODES = IPv4Network("127.0.0.0/8")
+"""RFC 5782 section 2.1. An answer from elsewhere is a name server that invents answers, or a list that is gone."""
+_REFUSALS = IPv4Network("127.255.255.0/24")
+"""By these a list says that it does not serve whoever asks: over the limit, or through an open resolver."""
+_LISTED, _NOT_LISTED = IPText("127.0.0.2"), IPText("127.0.0.1")
+"""RFC 5782 section 5: every list names the one and never the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockList:
+    """One list."""
+
+    zone: str
+    """A-labels, no final dot."""
+    codes: tuple[IPv4Network, ...] = ()
+    """Which answers count; empty: all that are codes at all."""
+
+
+def questions(client: IPText, lists: Sequence[BlockList]) -> tuple[Question, ...]:
+    """What is asked about the client, one question for each list."""
+    address = ipaddress.ip_address(client)
+    reverse = address.reverse_pointer.removesuffix(".in-addr.arpa").removesuffix(".ip6.arpa")
+    return tuple(Question(f"{reverse}.{one.zone}", "A") for one in lists)
+
+
+def evaluate(client: IPText, lists: Sequence[BlockList], window: Window) -> DnsblResult:
+    """Ask every list. Raises NeedAnswers, and nothing else: a list that cannot be asked is in `errors`."""
+    answers = window.ask_all(questions(client, lists))
+    listed = tuple(one.zone for one, answer in zip(lists, answers, strict=True) if _is_listed(one, answer))
+    errors = tuple(one.zone for one, answer in zip(lists, answers, strict=True) if _is_error(answer))
+    return DnsblResult(tuple(one.zone for one in lists), listed, errors)
+
+
+def self_test_questions(lists: Sequence[BlockList]) -> tuple[Question, ...]:
+    """What `find_broken` needs to know."""
+    return questions(_LISTED, lists) + questions(_NOT_LISTED, lists)
+
+
+def find_broken(lists: Sequence[BlockList], window: Window) -> dict[str, str]:
+    """The lists that fail the test of RFC 5782 section 5, with the reason. Raises NeedAnswers."""
+    answers = window.ask_all(self_test_questions(lists))
+    broken = {}
+    for one, yes, no in zip(lists, answers[: len(lists)], answers[len(lists) :], strict=True):
+        if _is_error(yes) or _is_error(no):
+            broken[one.zone] = "it does not answer us"
+        elif not _is_listed(BlockList(one.zone), yes):
+            broken[one.zone] = f"it does not list {_LISTED}"
+        elif _is_listed(BlockList(one.zone), no):
+            broken[one.zone] = f"it lists {_NOT_LISTED}: it may list everything"
+    return broken
+
+
+def _codes(answer: Answer) -> list[IPv4Address]:
+    found = []
+    for record in answer.records:
+        try:
+            found.append(IPv4Address(record))
+        except ValueError:
+            continue
+    return found
+
+
+def _is_error(answer: Answer) -> bool:
+    return answer.failed or any(code not in _CODES or code in _REFUSALS for code in _codes(answer))
+
+
+def _is_listed(one: BlockList, answer: Answer) -> bool:
+    if _is_error(answer):
+        return False
+    return any(not one.codes or any(code in range for range in one.codes) for code in _codes(answer))

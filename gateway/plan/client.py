@@ -1,0 +1,66 @@
+"""What DNS says about the client itself: its name, and the block lists that it is on. Off unless configured."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from gateway.authentication import dnsbl, iprev
+from gateway.authentication.dnsbl import BlockList
+from gateway.authentication.lookup import Window
+from gateway.model.dnsdata import Question
+from gateway.model.envelope import Envelope
+from gateway.model.ingress import EdgeIngress, Ingress
+from gateway.model.result import Authentication, DnsblResult, IprevResult, IprevVerdict
+from gateway.policy.routing import is_role
+
+
+@dataclass(frozen=True, slots=True)
+class ClientChecks:
+    """Which of these checks are made."""
+
+    fcrdns: bool = False
+    lists: tuple[BlockList, ...] = ()
+
+
+NO_CHECKS = ClientChecks()
+
+
+def check_client(
+    ingress: Ingress, envelope: Envelope, checks: ClientChecks, own: Collection[str], window: Window
+) -> tuple[IprevResult, DnsblResult]:
+    """Both checks, for a client at the edge whose address is known. Raises NeedAnswers with the questions of both
+    noted. Mail to role addresses is exempt from block lists (SPEC section 2)."""
+    if not isinstance(ingress, EdgeIngress) or ingress.client is None:
+        return IprevResult(), DnsblResult()
+    role = bool(envelope.rcpts) and all(is_role(rcpt.mailbox, own) for rcpt in envelope.rcpts)
+    lists = () if role else checks.lists
+    for question in (*_reverse(ingress, checks), *dnsbl.questions(ingress.client, lists)):
+        window.peek(question)
+    name = iprev.evaluate(ingress.client, window) if checks.fcrdns else IprevResult()
+    return name, dnsbl.evaluate(ingress.client, lists, window)
+
+
+def questions(ingress: EdgeIngress, checks: ClientChecks) -> tuple[Question, ...]:
+    """What `check_client` asks first, for prefetch."""
+    if ingress.client is None:
+        return ()
+    return (*_reverse(ingress, checks), *dnsbl.questions(ingress.client, checks.lists))
+
+
+def _reverse(ingress: EdgeIngress, checks: ClientChecks) -> tuple[Question, ...]:
+    return iprev.questions(ingress.client) if checks.fcrdns and ingress.client is not None else ()
+
+
+def name_client(ingress: Ingress, result: IprevResult) -> Ingress:
+    """The ingress with the name that was confirmed here; otherwise the name that our relay confirmed stands."""
+    if isinstance(ingress, EdgeIngress) and result.result is IprevVerdict.PASS:
+        return replace(ingress, rdns=result.name)
+    return ingress
+
+
+def recorded_checks(then: Authentication, now: ClientChecks) -> ClientChecks:
+    """The checks that an earlier judgement made: it is repeated as it was, whatever has been configured since."""
+    known = {one.zone: one for one in now.lists}
+    lists = tuple(known.get(zone, BlockList(zone)) for zone in then.dnsbl.asked)
+    return ClientChecks(then.iprev.result is not IprevVerdict.NONE, lists)

@@ -1,0 +1,65 @@
+"""Which copies of a message get an ARC set of ours, and that set: one for all of them (RFC 8617)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.authentication.body import MAX_SETS
+from gateway.authentication.seal import DIGEST, Sealer, seal
+from gateway.mail import authres
+from gateway.mail.header import Field
+from gateway.model.ingress import Ingress
+from gateway.model.message import Evidence
+from gateway.model.result import ArcResult, ArcVerdict, Authentication
+from gateway.model.route import Route
+
+NAME = "ARC-Seal"
+"""Stands for the whole set where the trace says that it was left out."""
+FIELDS = (NAME, "ARC-Message-Signature", "ARC-Authentication-Results")
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """Who seals, and for whom."""
+
+    sealer: Sealer
+    backends: frozenset[str]
+    """Names of the backends that want a seal; never empty."""
+
+
+def find_sealed(sealing: Sealing | None, routes: Sequence[Route]) -> tuple[str, ...]:
+    """The backends among the routes whose copy is to be sealed, each once."""
+    wanted = sealing.backends if sealing else ()
+    return tuple(dict.fromkeys(route.backend for route in routes if route.backend in wanted))
+
+
+def find_obstacle(chain: ArcResult, evidence: Evidence) -> str:
+    """Why no set may be added to this message; empty when one may.
+
+    A seal says of all before it that it was verified. A chain that failed, or whose keys DNS did not give now, is
+    therefore left as it is: RFC 8617 section 5.1.2 would allow a seal with cv=fail, which tells the next hop nothing
+    that it does not find itself.
+    """
+    if chain.result is ArcVerdict.FAIL:
+        return f"the chain that came in cannot be vouched for: {chain.reason}"
+    if len(chain.sealers) >= MAX_SETS:
+        return f"the chain has {MAX_SETS} sets already"  # RFC 8617 section 4.2.1
+    if not any((digest.canonicalisation, digest.length) == DIGEST for digest in evidence.digests):
+        return "no backend wanted a seal when the message came in"
+    return ""
+
+
+def compose_set(
+    sealer: Sealer,
+    authserv_id: str,
+    evidence: Evidence,
+    header: Sequence[Field],
+    authentication: Authentication,
+    ingress: Ingress,
+    now: float,
+) -> tuple[bytes, ...]:
+    """The fields of the set, topmost first. `header` is what the backend will see of the message's own."""
+    instance = len(authentication.arc.sealers) + 1
+    results = authres.compose_sealed(instance, authserv_id, authentication, ingress)
+    return seal(evidence, header, results, instance, authentication.arc.result, sealer, now)

@@ -1,0 +1,87 @@
+"""A listener's certificates: chosen by the name that the client asks for, and read again when their files change."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+
+Pair = tuple[Path, Path | None]
+"""Certificate with its intermediates, and key; None when the key is in the certificate's file."""
+
+
+class Certificates:
+    """Certificates and the TLS settings around them.
+
+    `context` stays the same: it hands each handshake to the newest certificates, so a session keeps those it began
+    with. The first pair is for clients that ask for no name, or for one that no certificate has (RFC 6066 section 3).
+    Raises OSError, ssl.SSLError, ValueError when made with files that cannot be used.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], client_ca: Path | None = None, session_tickets: bool = True) -> None:
+        self._pairs = tuple(pairs)
+        self._client_ca = client_ca
+        self._session_tickets = session_tickets
+        self._stamp = self._look()
+        self._first, self._by_name = self._read()
+        self.context = self._load(self._pairs[0])
+        self.context.sni_callback = self._choose
+
+    def refresh(self) -> bool:
+        """Read the files again if any has changed. True when it has. Raises OSError, ssl.SSLError, ValueError when they
+        cannot be used, once for each change: the certificates in use stay then."""
+        stamp = self._look()
+        if stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        self._first, self._by_name = self._read()
+        return True
+
+    def _look(self) -> tuple[tuple[int, int, int] | None, ...]:
+        return tuple(_stamp(file) for pair in self._pairs for file in (*pair, self._client_ca) if file is not None)
+
+    def _load(self, pair: Pair) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996
+        context.load_cert_chain(pair[0], pair[1])
+        if self._client_ca is not None:
+            context.load_verify_locations(self._client_ca)
+            context.verify_mode = ssl.CERT_OPTIONAL
+        if not self._session_tickets:
+            context.options |= ssl.OP_NO_TICKET
+            context.num_tickets = 0  # TLS 1.3 has tickets of its own
+        return context
+
+    def _read(self) -> tuple[ssl.SSLContext, dict[str, ssl.SSLContext]]:
+        """The first certificate's context, and each by its names; of two with one name the first is taken."""
+        contexts = [self._load(pair) for pair in self._pairs]
+        index: dict[str, ssl.SSLContext] = {}
+        for pair, context in zip(self._pairs, contexts, strict=True):
+            for name in read_names(pair[0]):
+                index.setdefault(name, context)
+        return contexts[0], index
+
+    def _choose(self, session: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        wanted = (name or "").lower().removesuffix(".")
+        wildcard = f"*.{wanted.partition('.')[2]}"  # RFC 9525 section 6.3: for one label
+        session.context = self._by_name.get(wanted) or self._by_name.get(wildcard) or self._first
+
+
+def read_names(certificate: Path) -> list[str]:
+    """The DNS names of the first certificate in the file, in lower case. Raises OSError, ValueError."""
+    first = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+    try:
+        names = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [name.lower() for name in names.get_values_for_type(x509.DNSName)]
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,0 +1,126 @@
+"""Who may log in: passwords against their argon2 hashes (RFC 9106), slowly for whoever guesses."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from gateway.config.users import read_users
+from gateway.model.address import IPText
+from gateway.model.event import Event, Level
+from gateway.model.reply import Reply
+from gateway.ports import Clock, EventSink
+
+_INVALID = Reply(535, "7.8", "Authentication credentials invalid")
+_LATER = Reply(454, "7.0", "Temporary authentication failure")
+_THREADS = 2
+_MOST_WAITING = 32
+"""Logins under way beyond which the next is told to come later: each costs a thread and its hash's memory."""
+_PASSWORD_OCTETS = 1024
+_PATIENCE_SECONDS = 600.0
+"""How long failures of a network are remembered."""
+_MOST_FAILURES = 20
+"""Failures of a network within that time, after which nothing is tried any more."""
+_MOST_DELAY_SECONDS = 8.0
+_MOST_NETWORKS = 10_000
+
+
+@dataclass(slots=True)
+class _Failures:
+    count: int
+    last: float
+
+
+class Credentials:
+    """Checks logins. The user file is read again when it has changed; one that is broken leaves the last good one."""
+
+    def __init__(self, path: Path, clock: Clock, emit: EventSink) -> None:
+        self._path = path
+        self._clock = clock
+        self._emit = emit
+        self._hasher = PasswordHasher()
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="login")
+        self._waiting = 0
+        self._stamp: tuple[int, int, int] | None = None
+        self._users: Mapping[str, str] = {}
+        self._failures: OrderedDict[str, _Failures] = OrderedDict()
+
+    async def check(self, name: str, password: str, client: IPText) -> Reply | None:
+        """None when the password is this user's, else what the client is told.
+
+        An unknown name takes as long as a wrong password, and each failure of a network makes its next answer slower.
+        """
+        failures = self._failures_of(client)
+        if failures.count >= _MOST_FAILURES or self._waiting >= _MOST_WAITING:
+            return _LATER
+        failures.count += 1  # until it has succeeded: else many at once would all be the first
+        failures.last = self._clock.monotonic()
+        delay = min(0.25 * 2**failures.count, _MOST_DELAY_SECONDS)
+        self._waiting += 1
+        try:
+            good = await asyncio.get_running_loop().run_in_executor(self._threads, self._verify, name, password)
+        finally:
+            self._waiting -= 1
+        if good:
+            failures.count -= 1
+            return None
+        await asyncio.sleep(delay)
+        return _INVALID
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _verify(self, name: str, password: str) -> bool:
+        """In a thread: reads the file if it has changed, and hashes."""
+        self._refresh()
+        users = self._users
+        known = users.get(name)
+        hash = known or next(iter(users.values()), None)
+        if hash is None or len(password.encode()) > _PASSWORD_OCTETS:
+            return False
+        try:
+            return self._hasher.verify(hash, password) and known is not None
+        except (VerificationError, InvalidHashError):
+            return False
+
+    def _refresh(self) -> None:
+        try:
+            status = self._path.stat()
+            stamp = status.st_mtime_ns, status.st_size, status.st_ino
+            if stamp == self._stamp:
+                return
+            users, problems = read_users(self._path)
+        except OSError as error:
+            stamp, users, problems = (0, 0, 0), {}, []
+            if self._stamp == stamp:
+                return
+            said = f"cannot read {self._path}: {error.strerror}"
+        else:
+            said = problems[0].problem if problems else ""
+        self._stamp = stamp
+        if said:
+            self._emit(Event("users-refused", "", (("error", said),), Level.ALARM))
+        else:
+            self._users = users
+
+    def _failures_of(self, client: IPText) -> _Failures:
+        """What the client's network has failed at lately. Only so many networks are remembered."""
+        address = ipaddress.ip_address(client)
+        network = str(ipaddress.ip_network((address, 24 if address.version == 4 else 64), strict=False))
+        failures = self._failures.get(network)
+        if failures is None or self._clock.monotonic() - failures.last > _PATIENCE_SECONDS:
+            failures = _Failures(0, self._clock.monotonic())
+        self._failures[network] = failures
+        self._failures.move_to_end(network)
+        while len(self._failures) > _MOST_NETWORKS:
+            self._failures.popitem(last=False)
+        return failures

@@ -1,0 +1,106 @@
+"""The front end as configured: every listener with its certificates, its users and the limits they all share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from gateway.config.model import Config, Listener
+from gateway.model.event import Event, Level
+from gateway.ports import Clock, EventSink, Reception
+from gateway.service.certificates import Certificates
+from gateway.service.credentials import Credentials
+from gateway.service.listener import Census, ListenerSettings, SmtpListener, serve
+
+_LOOK_SECONDS = 30.0
+"""Between two looks at the certificates' files."""
+
+
+class FrontEnd:
+    """All listeners of one configuration. `open` and `close` stand around everything else."""
+
+    def __init__(
+        self,
+        config: Config,
+        reception: Reception,
+        clock: Clock,
+        report: Callable[[BaseException], str],
+        emit: EventSink,
+    ) -> None:
+        self._config = config
+        self._reception = reception
+        self._report = report
+        self._emit = emit
+        self._listeners: list[SmtpListener] = []
+        self._certificates: dict[str, Certificates] = {}
+        self._watch: asyncio.Task[None] | None = None
+        users = config.submission.users
+        self._credentials = Credentials(users, clock, emit) if users is not None else None
+
+    async def open(self) -> None:
+        """Listen everywhere. Raises OSError for an address that cannot be had or a file that cannot be read,
+        ssl.SSLError and ValueError for certificates that cannot be used; call `close` then, too."""
+        census = Census(self._config.limits)
+        for one in self._config.listener:
+            settings = self._settings(one)
+            listener = await serve(settings, self._reception, self._report, census, self._emit)
+            self._listeners.append(listener)
+            fields = (("listener", settings.name), ("address", one.address), ("role", one.role), ("tls", one.tls))
+            self._emit(Event("listening", "", fields))
+        self._watch = asyncio.create_task(self._keep_fresh())
+
+    async def refresh(self) -> None:
+        """Look whether certificates have changed, and take the new ones. What cannot be used changes nothing."""
+        for name, certificates in self._certificates.items():
+            try:
+                changed = await asyncio.to_thread(certificates.refresh)
+            except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+                fields = (("listener", name), ("error", f"{type(error).__name__}: {error}"))
+                self._emit(Event("certificates-refused", "", fields, Level.ALARM))
+            else:
+                if changed:
+                    self._emit(Event("certificates-reloaded", "", (("listener", name),)))
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new session, and let open ones end for so long."""
+        await asyncio.gather(*(listener.drain(seconds) for listener in self._listeners))
+
+    async def close(self) -> None:
+        """End everything."""
+        if self._watch is not None:
+            self._watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watch
+        for listener in self._listeners:
+            await listener.close()
+        if self._credentials is not None:
+            self._credentials.close()
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            await self.refresh()
+
+    def _settings(self, one: Listener) -> ListenerSettings:
+        submission = one.role == "submission"
+        name = one.name or one.address
+        settings = ListenerSettings(
+            name=name,
+            hostname=self._config.server.hostname,
+            address=one.address,
+            implicit_tls=one.tls == "implicit",
+            proxy_from=one.proxy_from,
+            xclient_from=one.xclient_from,
+            credentials=self._credentials if submission else None,
+            limits=self._config.limits,
+            require_tls=submission,
+            greet_pause=one.greet_pause,
+        )
+        if one.certificate is None:
+            return settings
+        pairs = [(one.certificate, one.key), *((more.certificate, more.key) for more in one.certificates)]
+        certificates = Certificates(pairs, one.client_ca, one.session_tickets)
+        self._certificates[name] = certificates
+        return replace(settings, tls=certificates.context)

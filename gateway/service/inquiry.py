@@ -1,0 +1,170 @@
+"""What can be learnt of a backend before a message is delivered to it: what it takes, and which mailboxes it has.
+
+In: mailboxes, and the backends' own sessions. Out: "no such mailbox" where that is proven, else nothing: what cannot be
+told is accepted, and delivery decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Mapping
+from typing import Protocol
+
+from gateway.config.model import Limits
+from gateway.model.address import IPText, Mailbox
+from gateway.model.event import Event
+from gateway.model.reply import Reply
+from gateway.model.route import Capabilities
+from gateway.plan.callout import Refusing, read_refusal
+from gateway.ports import Backend, Clock, EventSink
+
+_EXISTS_SECONDS = 21_600.0
+_UNKNOWN_SECONDS = 300.0
+"""Short: a mailbox that was just created is not refused for longer."""
+_PROOF_SECONDS = 3600.0
+_PAUSE_SECONDS = 60.0
+"""After no answer, or one that tells nothing."""
+_PATIENCE = 15.0
+"""Seconds that a client waits for what a backend says; the answer is remembered when it comes later."""
+_MOST_REMEMBERED = 50_000
+_MINUTE = 60.0
+
+
+class Inquiry(Protocol):
+    """What reception asks."""
+
+    def capabilities(self, backend: str) -> Capabilities | None:
+        """What the backend takes; None when that is not known."""
+
+    async def is_unknown(self, mailbox: Mailbox, backend: str, client: IPText) -> bool:
+        """True when the backend is proven to say that it has no such mailbox; False when it has, or nobody can tell."""
+
+
+class NoInquiry:
+    """Nothing is known, and nobody is asked."""
+
+    def capabilities(self, backend: str) -> Capabilities | None:
+        return None
+
+    async def is_unknown(self, mailbox: Mailbox, backend: str, client: IPText) -> bool:
+        return False
+
+
+class Callout:
+    """Asks backends with RCPT from the null sender. It remembers what they say, and asks within a budget."""
+
+    def __init__(self, backends: Mapping[str, Backend], clock: Clock, emit: EventSink, limits: Limits) -> None:
+        self._backends = backends
+        self._clock = clock
+        self._emit = emit
+        self._budget = Budget(limits.callouts_per_client, limits.callouts_per_backend)
+        self._unknown: dict[str, tuple[float, bool]] = {}
+        """By backend and mailbox: until when it counts, and whether there is no such mailbox."""
+        self._proofs: dict[str, tuple[float, Refusing]] = {}
+        """By backend and domain."""
+        self._silent: dict[str, float] = {}
+        """Backends that did not answer, each with the time until which it is left alone."""
+        self._asking: dict[str, asyncio.Task[bool]] = {}
+
+    def capabilities(self, backend: str) -> Capabilities | None:
+        known = self._backends.get(backend)
+        return known.capabilities() if known else None
+
+    async def is_unknown(self, mailbox: Mailbox, backend: str, client: IPText) -> bool:
+        now = self._clock.monotonic()
+        key = f"{backend} {mailbox.key}"
+        until, unknown = self._unknown.get(key, (0.0, False))
+        if now < until:
+            return unknown
+        until, refusing = self._proofs.get(f"{backend} {mailbox.ascii_domain}", (0.0, Refusing.CODED))
+        if (now < until and refusing is Refusing.NOT) or now < self._silent.get(backend, 0.0):
+            return False
+        task = self._asking.get(key)
+        if task is None:
+            if backend not in self._backends or not self._budget.take(client, backend, now):
+                return False
+            task = asyncio.create_task(self._ask(mailbox, backend, key))
+            self._asking[key] = task
+            task.add_done_callback(lambda _: self._asking.pop(key))
+        await asyncio.wait({task}, timeout=_PATIENCE)
+        return task.done() and not task.cancelled() and task.result()
+
+    async def close(self) -> None:
+        """Stop asking."""
+        tasks = list(self._asking.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ask(self, mailbox: Mailbox, backend: str, key: str) -> bool:
+        proven = await self._prove(mailbox.ascii_domain, backend)
+        if proven is Refusing.NOT:
+            return False
+        reply = await self._verify(mailbox, backend)
+        unknown = reply is not None and read_refusal(reply) is proven
+        if unknown:
+            seconds = _UNKNOWN_SECONDS
+        else:
+            seconds = _EXISTS_SECONDS if reply is not None and reply.positive else _PAUSE_SECONDS
+        while len(self._unknown) >= _MOST_REMEMBERED:
+            del self._unknown[next(iter(self._unknown))]
+        self._unknown[key] = self._clock.monotonic() + seconds, unknown
+        fields = (("rcpt", str(mailbox)), ("backend", backend), ("unknown", unknown), ("reply", str(reply or "")))
+        self._emit(Event("callout", "", fields))
+        return unknown
+
+    async def _prove(self, domain: str, backend: str) -> Refusing:
+        """How the backend refuses a random name. 550 without an enhanced code may be about us, so that a backend which
+        says so has to take postmaster as well (RFC 5321 section 4.5.1)."""
+        key = f"{backend} {domain}"
+        until, refusing = self._proofs.get(key, (0.0, Refusing.NOT))
+        if self._clock.monotonic() < until:
+            return refusing
+        reply = await self._verify(Mailbox(f"no-such-{self._clock.new_id()}", domain, domain), backend)
+        refusing, seconds = Refusing.NOT, _PAUSE_SECONDS
+        if reply is not None and not reply.transient:
+            refusing, seconds = read_refusal(reply), _PROOF_SECONDS
+        if refusing is Refusing.PLAIN:
+            control = await self._verify(Mailbox("postmaster", domain, domain), backend)
+            if control is None or not control.positive:
+                refusing, seconds = Refusing.NOT, _PAUSE_SECONDS
+        self._proofs[key] = self._clock.monotonic() + seconds, refusing
+        fields = (("backend", backend), ("domain", domain), ("refusing", refusing.value), ("reply", str(reply or "")))
+        self._emit(Event("callout-proof", "", fields))
+        return refusing
+
+    async def _verify(self, mailbox: Mailbox, backend: str) -> Reply | None:
+        reply = await self._backends[backend].verify(mailbox)
+        if reply is None:
+            self._silent[backend] = self._clock.monotonic() + _PAUSE_SECONDS
+        return reply
+
+
+class Budget:
+    """How many questions each client may cause and each backend gets, by the minute."""
+
+    def __init__(self, per_client: int, per_backend: int) -> None:
+        self._per_client = per_client
+        self._per_backend = per_backend
+        self._minute = -1.0
+        self._clients: dict[str, int] = {}
+        self._backends: dict[str, int] = {}
+
+    def take(self, client: IPText, backend: str, now: float) -> bool:
+        """True when one more may be asked; `now` is monotonic. An IPv6 client is its /64: it has all of that."""
+        if now // _MINUTE != self._minute:
+            self._minute = now // _MINUTE
+            self._clients.clear()
+            self._backends.clear()
+        name = _site(client)
+        caused, asked = self._clients.get(name, 0), self._backends.get(backend, 0)
+        if caused >= self._per_client or asked >= self._per_backend:
+            return False
+        self._clients[name], self._backends[backend] = caused + 1, asked + 1
+        return True
+
+
+def _site(client: IPText) -> str:
+    address = ipaddress.ip_address(client)
+    return client if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))

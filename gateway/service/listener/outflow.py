@@ -1,0 +1,56 @@
+"""Replies to the client: written at once, and never more of them than it reads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from gateway.model.reply import Reply
+from gateway.service.listener.inflow import SessionOver
+
+_UNREAD = 65_536
+"""Octets of replies that a client may leave unread."""
+_LINGER_SECONDS = 10.0
+"""How long the last reply may take to leave."""
+
+
+class Outflow:
+    """The way to the client. Attached anew when TLS replaces the transport."""
+
+    def __init__(self, silent: bool) -> None:
+        self._pipe: asyncio.Transport | None = None
+        self._silent = silent
+        """Nothing is said before TLS is up: a TLS client could not read it."""
+
+    @property
+    def pipe(self) -> asyncio.Transport:
+        """The transport. There is one from the first moment of a session on."""
+        assert self._pipe is not None
+        return self._pipe
+
+    def attach(self, pipe: asyncio.Transport) -> None:
+        self._pipe = pipe
+
+    def unmute(self) -> None:
+        """TLS is up."""
+        self._silent = False
+
+    def write(self, reply: Reply) -> None:
+        if not self.pipe.is_closing() and not self._silent:
+            self.pipe.write(reply.wire())
+
+    async def wait_until_read(self, drain: Callable[[], Awaitable[None]], seconds: float) -> None:
+        """Wait while the client leaves too much unread. Raises SessionOver when it goes on doing so."""
+        if self.pipe.get_write_buffer_size() <= _UNREAD:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await drain()
+        except (TimeoutError, OSError):
+            raise SessionOver(None, "does-not-read") from None
+
+    def close(self) -> None:
+        """Close the connection when what was written has left."""
+        if self.pipe.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(_LINGER_SECONDS, self.pipe.abort)
+        self.pipe.close()

@@ -1,0 +1,73 @@
+"""No sequence but CRLF.CRLF makes two messages of one: here, with a real reception behind the listener."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.config.model import Limits
+from gateway.service.listener import ListenerSettings, serve
+from tests.listening import Client
+from tests.receiving import Spool, make_reception
+from tests.smuggling import by_chunks, by_data, sequences
+
+AT_ONCE = 20
+
+
+async def send_all(streams: list[list[bytes]]) -> tuple[Spool, list[bytes]]:
+    """Each stream on a connection of its own, its parts one after the other; every session's replies."""
+    spool = Spool()
+    limits = {"connections_per_address": 1000}
+    settings = ListenerSettings("mx", "mx.gate.example", "127.0.0.1:0", limits=Limits(**limits))
+    errors: list[BaseException] = []
+    listener = await serve(settings, make_reception(spool, limits), lambda error: str(errors.append(error)))
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def send(parts: list[bytes]) -> bytes:
+        async with gate:
+            client = await Client.connect(listener.address)
+            for part in parts:
+                await client.send(part)
+                await asyncio.sleep(0.002 if len(parts) > 1 else 0)
+            return await client.rest()
+
+    replies = await asyncio.gather(*(send(parts) for parts in streams))
+    await listener.close()
+    assert errors == []
+    return spool, replies
+
+
+def check(spool: Spool, ending: set[str]) -> None:
+    """One message at most for each case; the smuggled one only where the data truly ended."""
+    senders = [str(intake.transfers[0].mail_from) for intake in spool.kept if intake.transfers]
+    genuine = [sender for sender in senders if not sender.startswith("smuggled@")]
+    assert len(set(genuine)) == len(genuine)
+    assert senders.count("smuggled@b.example") == len(ending)
+    assert {f"{case}@b.example" for case in ending} <= set(genuine)
+
+
+async def test_by_data_cut_at_every_octet() -> None:
+    streams, ending = [], set()
+    for number, (eod, ends) in enumerate(sequences()):
+        for cut in range(len(eod) + 1):
+            case = f"c{number}-{cut}"
+            stream = by_data(eod, "r@d.example", case)
+            at = stream.index(b"body") + 4 + cut
+            streams.append([stream[:at], stream[at:]])
+            if ends:
+                ending.add(case)
+    spool, replies = await send_all(streams)
+    check(spool, ending)
+    assert all(reply.endswith(b"221 2.0.0 Bye\r\n") for reply in replies)
+    assert all(reply.count(b"\r\n354 ") == 1 for reply in replies if reply.count(b" 2.0.0 Queued") < 2)
+
+
+async def test_by_chunks_cut_at_every_octet() -> None:
+    streams = [
+        [by_chunks(eod, "r@d.example", f"c{number}-{cut}", cut)]
+        for number, (eod, _) in enumerate(sequences())
+        for cut in range(len(eod) + 1)
+    ]
+    spool, replies = await send_all(streams)
+    check(spool, set())  # a chunk has no end of data
+    assert all(reply.endswith(b"221 2.0.0 Bye\r\n") for reply in replies)
+    assert not any(b"\r\n354 " in reply for reply in replies)

@@ -1,0 +1,135 @@
+"""Logins: right and wrong ones, guessing, and a user file that changes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+
+from gateway.model.address import ip_text
+from gateway.model.event import Event
+from gateway.service import credentials
+from gateway.service.credentials import Credentials
+
+QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+HERE, THERE = ip_text("192.0.2.1"), ip_text("198.51.100.1")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def monotonic(self) -> float:
+        return self.time
+
+    def now(self) -> float:
+        return self.time
+
+    def jitter(self) -> float:
+        return 0.0
+
+    def new_id(self) -> str:
+        return "x"
+
+
+class Door:
+    def __init__(self, directory: Path) -> None:
+        self.file = directory / "users"
+        self.events: list[Event] = []
+        self.clock = Clock()
+        self.written = 0
+        self.write(f"ann:{QUICK.hash('right')}\n")
+        self.credentials = Credentials(self.file, self.clock, self.events.append)
+
+    def write(self, text: str) -> None:
+        self.file.write_text(text)
+        self.written += 1
+        os.utime(self.file, ns=(self.written * 10**9, self.written * 10**9))
+
+    async def try_(self, name: str, password: str, client: str = HERE) -> str:
+        reply = await self.credentials.check(name, password, ip_text(client))
+        return "" if reply is None else f"{reply.code} {reply.enhanced}"
+
+
+@pytest.fixture
+def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
+    monkeypatch.setattr(credentials, "_MOST_DELAY_SECONDS", 0.0)
+    made = Door(tmp_path)
+    yield made
+    made.credentials.close()
+
+
+async def test_right_and_wrong(door: Door) -> None:
+    assert await door.try_("ann", "right") == ""
+    assert await door.try_("ann", "wrong") == "535 5.7.8"
+    assert await door.try_("ann", "") == "535 5.7.8"
+    assert await door.try_("bob", "right") == "535 5.7.8"
+    assert await door.try_("Ann", "right") == "535 5.7.8"
+    assert await door.try_("ann", "x" * 100_000) == "535 5.7.8"
+
+
+async def test_a_network_that_guesses_is_stopped_and_others_are_not(door: Door) -> None:
+    for last in range(20):
+        assert await door.try_("ann", "wrong", f"192.0.2.{last}") == "535 5.7.8"
+    assert await door.try_("ann", "right") == "454 4.7.0"
+    assert await door.try_("ann", "right", THERE) == ""
+    door.clock.time += 601
+    assert await door.try_("ann", "right") == ""
+
+
+async def test_many_guesses_at_once_count_too(door: Door) -> None:
+    answers = await asyncio.gather(*(door.try_("ann", "wrong") for _ in range(60)))
+    assert answers.count("535 5.7.8") == 20
+    assert answers.count("454 4.7.0") == 40
+
+
+async def test_each_failure_makes_the_next_answer_slower(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "_MOST_DELAY_SECONDS", 0.6)
+    seconds = []
+    for _ in range(3):
+        began = asyncio.get_running_loop().time()
+        assert await door.try_("ann", "wrong") == "535 5.7.8"
+        seconds.append(asyncio.get_running_loop().time() - began)
+    assert 0.49 < seconds[0] < 0.6 <= seconds[1]
+    began = asyncio.get_running_loop().time()
+    assert await door.try_("ann", "right") == ""
+    assert asyncio.get_running_loop().time() - began < 0.4
+
+
+async def test_memory_is_bounded(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "_MOST_NETWORKS", 5)
+    for last in range(30):
+        await door.try_("ann", "wrong", f"10.0.{last}.1")
+    assert len(door.credentials._failures) == 5
+
+
+async def test_the_file_is_read_again(door: Door) -> None:
+    door.write(f"bob:{QUICK.hash('new')}\n")
+    assert await door.try_("bob", "new") == ""
+    assert await door.try_("ann", "right") == "535 5.7.8"
+    door.write("bob:broken\n")
+    assert await door.try_("bob", "new") == ""
+    assert await door.try_("bob", "new") == ""
+    door.file.unlink()
+    assert await door.try_("bob", "new") == ""
+    assert [event.name for event in door.events] == ["users-refused"] * 2
+    assert all("broken" not in str(event.fields) for event in door.events)
+    door.write(f"ann:{QUICK.hash('again')}\n")
+    assert await door.try_("ann", "again") == ""
+
+
+async def test_hashing_does_not_stop_the_loop(door: Door) -> None:
+    door.write(f"ann:{PasswordHasher(time_cost=4, memory_cost=65536, parallelism=1).hash('right')}\n")
+    worst = 0.0
+    check = asyncio.create_task(door.try_("ann", "right"))
+    loop = asyncio.get_running_loop()
+    while not check.done():
+        before = loop.time()
+        await asyncio.sleep(0.001)
+        worst = max(worst, loop.time() - before)
+    assert await check == ""
+    assert worst < 0.05
