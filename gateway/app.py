@@ -31,7 +31,7 @@ from gateway.plan.judgement import Bench
 from gateway.policy.rules import RuleErrors
 from gateway.ports import Backend, Clock, Resolver, Spool
 from gateway.service.authenticator import Authenticator
-from gateway.service.delivery import Delivery
+from gateway.service.delivery import LEASE, Delivery
 from gateway.service.housekeeper import Housekeeper
 from gateway.service.listener import Census, ListenerSettings, SmtpListener, serve
 from gateway.service.observer import Observer
@@ -112,7 +112,7 @@ class Gateway:
         config, clock = law.config, SystemClock()
         resolver = make_resolver(config)
         async with AsyncExitStack() as stack:
-            spool = await SqliteSpool.open(config.server.spool, clock)
+            spool = await SqliteSpool.open(config.server.spool, clock, LEASE)
             stack.push_async_callback(spool.close)
             backends = make_backends(config, resolver, clock)
             for backend in backends.values():
@@ -181,8 +181,9 @@ class Gateway:
         self.ready = False
         seconds = self._law.config.server.drain_timeout
         self._observer(Event("draining", "", (("seconds", seconds),)))
+        deadline = self._clock.monotonic() + seconds
         await asyncio.gather(*(listener.drain(seconds) for listener in self._listeners))
-        await self._delivery.drain(seconds)
+        await self._delivery.drain(max(deadline - self._clock.monotonic(), 0.0))
         self._observer(Event("stopped", ""))
 
 

@@ -60,7 +60,8 @@ def _read_kept(message: Message, authserv_id: str) -> tuple[Field, ...]:
 def _breaks(name: str, results: Authentication, header: tuple[Field, ...]) -> bool:
     """A field of this name above would break a signature that DMARC's pass rests on."""
     dmarc = results.dmarc
-    if dmarc.result is not DmarcVerdict.PASS or dmarc.spf_aligned:
+    # An aligned SPF pass does not help: the backend, which sees our address, has only the signatures.
+    if dmarc.result is not DmarcVerdict.PASS:
         return False
     resting = tuple(one for one, aligned in zip(results.dkim, dmarc.dkim_aligned, strict=True) if aligned)
     # One unharmed aligned signature is enough for the backend's DMARC pass.

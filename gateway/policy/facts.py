@@ -73,7 +73,7 @@ def data_facts(
         "author.fields": author.fields,
         "author.domain": dmarc.domain,
         "author.domains": list(author.domains),
-        "author.complete": not author.reason.startswith(_CUT),
+        "author.complete": not author.reason,
         "author.ours": bool(own),
         "author.protected": bool(protected),
         "author.vouched": vouched,
@@ -88,10 +88,6 @@ def data_facts(
         "message.hops": len(fields(header, "received")),
         "firewall.mode": settings.firewall,
     }
-
-
-_CUT = ("more than", "From is too long")
-"""How an Author's reason begins when some domain of From may be missing from its list."""
 
 
 def _ingress_facts(ingress: Ingress) -> dict[str, FactValue]:

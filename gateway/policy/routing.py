@@ -15,7 +15,7 @@ _ROLES = frozenset({"postmaster", "abuse"})
 
 def is_role(mailbox: Mailbox, domains: Collection[str]) -> bool:
     """postmaster@ or abuse@ one of `domains`, or the bare `<postmaster>`."""
-    local = mailbox.local.lower()
+    local = mailbox.name
     if not mailbox.domain:
         return local == "postmaster"
     return local in _ROLES and mailbox.ascii_domain in domains
@@ -35,12 +35,12 @@ class RoutingTable:
     def backend_for(self, mailbox: Mailbox) -> str | None:
         """The backend's name; None when the domain is not ours, whatever the address map says."""
         domain = mailbox.ascii_domain
-        if not mailbox.domain and mailbox.local.lower() == "postmaster":
+        if not mailbox.domain and mailbox.name == "postmaster":
             domain = next(iter(self.domains), "")
         default = self.domains.get(domain)
         if default is None:
             return None
-        return self.addresses.get(f"{mailbox.local.lower()}@{domain}", default)
+        return self.addresses.get(f"{mailbox.name}@{domain}", default)
 
     def role(self, mailbox: Mailbox) -> bool:
         """A role address of ours: exempt from authentication and rate refusals."""
