@@ -170,6 +170,11 @@ class Gateway:
         except (ConfigErrors, RuleErrors) as error:
             self._observer(Event("reload-refused", "", (("error", str(error)),), Level.ALARM))
             return
+        unknown = sorted(law.routing.backends() - self._delivery.backends)
+        if unknown:
+            said = f"backend {', '.join(unknown)} is new: restart to use it"
+            self._observer(Event("reload-refused", "", (("error", said),), Level.ALARM))
+            return
         fixed = ("server", "listener", "backend", "limits", "dns", "delivery", "admin", "log")
         later = [name for name in fixed if getattr(law.config, name) != getattr(self._law.config, name)]
         self._law = law

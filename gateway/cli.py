@@ -114,7 +114,7 @@ def explain(
     if as_json:
         _print_json(story_json(story, checked))
     else:
-        Console(highlight=False).print(render_story(story, checked))
+        Console(highlight=False, soft_wrap=True).print(render_story(story, checked))
 
 
 async def _read_story(config: Config, id: str) -> tuple[Story, Checked] | None:
@@ -146,7 +146,7 @@ def queue_list(
         if as_json:
             _print_json(queue_json(entries))
         else:
-            Console(highlight=False).print(render_queue(entries, time.time()))
+            Console(highlight=False, soft_wrap=True).print(render_queue(entries, time.time()))
 
     asyncio.run(read())
 
@@ -187,12 +187,12 @@ def simulate(
     if as_json:
         _print_json(simulation_json(simulation))
     else:
-        Console(highlight=False).print(render_simulation(simulation))
+        Console(highlight=False, soft_wrap=True).print(render_simulation(simulation))
 
 
 async def _simulate_batch(batch: Path, directory: Path, defaults: dict[str, Any]) -> int:
     failed = False
-    with batch.open(encoding="utf-8") as lines:
+    with batch.open("rb") as lines:
         async for result in run_batch(lines, directory, defaults, app.make_workshop()):
             failed = failed or "error" in result
             print(json.dumps(result, ensure_ascii=False), flush=True)

@@ -45,5 +45,10 @@ class Mailbox:
         """What maps and caches are keyed by."""
         return f"{self.name}@{self.ascii_domain}"
 
+    @property
+    def canonical(self) -> str:
+        """The local part as received at the domain in A-labels, for showing."""
+        return f"{self.local}@{self.ascii_domain}" if self.domain else self.local
+
     def __str__(self) -> str:
         return f"{self.local}@{self.domain}" if self.domain else self.local

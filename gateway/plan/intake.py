@@ -71,9 +71,9 @@ def _breaks(name: str, results: Authentication, header: tuple[Field, ...]) -> bo
 def take_in(
     arrival: Arrival, judgement: Judgement, window: Window, routes: Sequence[Route], bench: Bench, claimed: bool
 ) -> Intake:
-    """The writes for a judged message: its trace and, when it is delivered or held, content and transfers."""
+    """The writes for a judged message: its trace and, when it is delivered, content and transfers."""
     decision = judgement.decision
-    kept = arrival.message is not None and (decision.action.delivers or decision.action is Action.HOLD)
+    kept = arrival.message is not None and decision.action.delivers
     message = _without_forged(arrival.message, bench.authserv_id) if arrival.message and kept else None
     transfers = tuple(_transfer(arrival, judgement, route, bench) for route in routes) if kept else ()
     added = compose_fields(arrival, judgement, arrival.envelope, bench) if kept else ()
@@ -83,7 +83,9 @@ def take_in(
         dropped=message.dropped if message else (),
         authentication=judgement.authentication,
         lookups=window.used,
-        routes=tuple((str(rcpt.mailbox), route.backend) for route in routes for rcpt in route.rcpts) if kept else (),
+        routes=tuple(
+            (rcpt.mailbox.canonical, route.backend) for route in (routes if kept else ()) for rcpt in route.rcpts
+        ),
         added=tuple(field.decode("utf-8", "replace").removesuffix("\r\n") for field in added),
     )
     return Intake(
@@ -91,7 +93,6 @@ def take_in(
         message,
         transfers,
         claimed=claimed and bool(transfers),
-        held=decision.action is Action.HOLD,
         durable=message is not None,
         events=(_judged(arrival, judgement.authentication, decision),),
     )

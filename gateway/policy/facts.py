@@ -169,8 +169,12 @@ def _vouched(zones: Collection[str], author: Author, authentication: Authenticat
 def _could_reject(authentication: Authentication, grounds: Collection[str], firewall: Firewall) -> bool:
     """An answer that DNS withheld could make this a reject, so it is worth waiting for."""
     dmarc = authentication.dmarc
-    if dmarc.result is not DmarcVerdict.TEMPERROR or not grounds:
+    if dmarc.result is not DmarcVerdict.TEMPERROR:
         return False
+    if not grounds:
+        # With the author's policy and the sender's SPF record both unknown, nothing is known that would let it pass:
+        # the one may be p=reject, the other `v=spf1 -all`.
+        return dmarc.policy is None and authentication.spf.result is SpfVerdict.TEMPERROR
     if OWN_DOMAIN in grounds or PROTECTED in grounds:
         return firewall == "reject" or (firewall == "published" and dmarc.policy is not DmarcPolicy.NONE)
     return dmarc.policy is None or dmarc.policy is DmarcPolicy.REJECT

@@ -42,6 +42,10 @@ class RoutingTable:
             return None
         return self.addresses.get(f"{mailbox.name}@{domain}", default)
 
+    def backends(self) -> frozenset[str]:
+        """Every backend that mail is routed to."""
+        return frozenset((*self.domains.values(), *self.addresses.values()))
+
     def role(self, mailbox: Mailbox) -> bool:
         """A role address of ours: exempt from authentication and rate refusals."""
         return is_role(mailbox, self.domains)

@@ -68,6 +68,11 @@ class Delivery:
         """Begin to deliver whatever is due."""
         self._loop = asyncio.create_task(self._run())
 
+    @property
+    def backends(self) -> frozenset[str]:
+        """Names of the backends that mail can be given to."""
+        return frozenset(self._backends)
+
     def has_room(self, backend: str) -> bool:
         """An attempt started now would not wait for a connection."""
         return self._room(backend) > 0
