@@ -20,6 +20,7 @@ from gateway.config.model import Config
 from gateway.demo.run import run_demo
 from gateway.demo.sample import send_samples
 from gateway.model.delivery import Story
+from gateway.policy.facts import facts_table
 from gateway.policy.rules import RuleErrors
 from gateway.spool.disk import SpoolUnusable
 from gateway.tools.explain import Checked, check_content, render_story, replay, story_json
@@ -35,6 +36,8 @@ commands = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+policy_commands = typer.Typer(help="The rules, and what they can ask about.", no_args_is_help=True)
+commands.add_typer(policy_commands, name="policy")
 queue_commands = typer.Typer(help="What waits for delivery.", no_args_is_help=True)
 commands.add_typer(queue_commands, name="queue")
 
@@ -127,6 +130,12 @@ async def _read_story(config: Config, id: str) -> tuple[Story, Checked] | None:
         return story, Checked(content, replay(story.trace, app.make_law(config).bench))
     finally:
         await spool.close()
+
+
+@policy_commands.command("facts")
+def policy_facts() -> None:
+    """List the facts that a rule's `when` may name: type, first stage at which each is known, meaning."""
+    print(facts_table())
 
 
 @queue_commands.command("list")
