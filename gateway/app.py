@@ -87,6 +87,7 @@ def make_server_tls(listener: Listener) -> ssl.SSLContext | None:
     if listener.certificate is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996; some builds of Python set no minimum of their own
     context.load_cert_chain(listener.certificate, listener.key)
     return context
 

@@ -97,7 +97,10 @@ async def serve(
     Listeners that are given the same census share its limits. Raises OSError when the address cannot be had, ValueError
     when the settings contradict themselves.
     """
-    if settings.tls is not None and settings.tls.minimum_version < ssl.TLSVersion.TLSv1_2:
+    tls = settings.tls
+    if tls is not None and tls.minimum_version is ssl.TLSVersion.MINIMUM_SUPPORTED:
+        tls.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls is not None and tls.minimum_version < ssl.TLSVersion.TLSv1_2:
         raise ValueError(f"listener {settings.name}: TLS below 1.2 is allowed (RFC 8996)")
     if settings.require_tls and settings.tls is None:
         raise ValueError(f"listener {settings.name}: TLS is required and there is no certificate")
