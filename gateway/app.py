@@ -38,7 +38,7 @@ from gateway.policy.rules import RuleErrors
 from gateway.ports import Backend, Clock, Resolver, Signer, Spool
 from gateway.service.authenticator import Authenticator
 from gateway.service.blocklists import keep_usable
-from gateway.service.delivery import Delivery
+from gateway.service.delivery import LEASE, Delivery
 from gateway.service.directory import Directory
 from gateway.service.front import FrontEnd
 from gateway.service.housekeeper import Housekeeper
@@ -132,7 +132,7 @@ class Gateway:
         config, clock = law.config, SystemClock()
         resolver = make_resolver(config)
         async with AsyncExitStack() as stack:
-            spool = await SqliteSpool.open(config.server.spool, clock)
+            spool = await SqliteSpool.open(config.server.spool, clock, LEASE)
             stack.push_async_callback(spool.close)
             backends = make_backends(config, resolver, clock)
             for backend in backends.values():
@@ -193,6 +193,11 @@ class Gateway:
         except (ConfigErrors, RuleErrors) as error:
             self._observer(Event("reload-refused", "", (("error", str(error)),), Level.ALARM))
             return
+        unknown = sorted(law.routing.backends() - self._delivery.backends)
+        if unknown:
+            said = f"backend {', '.join(unknown)} is new: restart to use it"
+            self._observer(Event("reload-refused", "", (("error", said),), Level.ALARM))
+            return
         # Only lists that passed their self-test at start are asked.
         law = with_lists(law, self._law.bench.client.lists)
         fixed = ("server", "listener", "submission", "backend", "limits", "dns", "dnsbl", "delivery", "admin", "log")
@@ -206,9 +211,10 @@ class Gateway:
         self.ready = False
         seconds = self._law.config.server.drain_timeout
         self._observer(Event("draining", "", (("seconds", seconds),)))
+        deadline = self._clock.monotonic() + seconds
         if self._front is not None:
             await self._front.drain(seconds)
-        await self._delivery.drain(seconds)
+        await self._delivery.drain(max(deadline - self._clock.monotonic(), 0.0))
         self._observer(Event("stopped", ""))
 
 

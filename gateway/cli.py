@@ -20,6 +20,7 @@ from gateway.config.model import Config
 from gateway.demo.run import run_demo
 from gateway.demo.sample import send_samples
 from gateway.model.delivery import Story
+from gateway.policy.facts import facts_table
 from gateway.policy.rules import RuleErrors
 from gateway.spool.disk import SpoolUnusable
 from gateway.tools.explain import Checked, check_content, render_story, replay, story_json
@@ -35,6 +36,8 @@ commands = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+policy_commands = typer.Typer(help="The rules, and what they can ask about.", no_args_is_help=True)
+commands.add_typer(policy_commands, name="policy")
 queue_commands = typer.Typer(help="What waits for delivery.", no_args_is_help=True)
 commands.add_typer(queue_commands, name="queue")
 
@@ -114,7 +117,7 @@ def explain(
     if as_json:
         _print_json(story_json(story, checked))
     else:
-        Console(highlight=False).print(render_story(story, checked))
+        Console(highlight=False, soft_wrap=True).print(render_story(story, checked))
 
 
 async def _read_story(config: Config, id: str) -> tuple[Story, Checked] | None:
@@ -127,6 +130,12 @@ async def _read_story(config: Config, id: str) -> tuple[Story, Checked] | None:
         return story, Checked(content, replay(story.trace, app.make_law(config).bench))
     finally:
         await spool.close()
+
+
+@policy_commands.command("facts")
+def policy_facts() -> None:
+    """List the facts that a rule's `when` may name: type, first stage at which each is known, meaning."""
+    print(facts_table())
 
 
 @queue_commands.command("list")
@@ -146,7 +155,7 @@ def queue_list(
         if as_json:
             _print_json(queue_json(entries))
         else:
-            Console(highlight=False).print(render_queue(entries, time.time()))
+            Console(highlight=False, soft_wrap=True).print(render_queue(entries, time.time()))
 
     asyncio.run(read())
 
@@ -187,12 +196,12 @@ def simulate(
     if as_json:
         _print_json(simulation_json(simulation))
     else:
-        Console(highlight=False).print(render_simulation(simulation))
+        Console(highlight=False, soft_wrap=True).print(render_simulation(simulation))
 
 
 async def _simulate_batch(batch: Path, directory: Path, defaults: dict[str, Any]) -> int:
     failed = False
-    with batch.open(encoding="utf-8") as lines:
+    with batch.open("rb") as lines:
         async for result in run_batch(lines, directory, defaults, app.make_workshop()):
             failed = failed or "error" in result
             print(json.dumps(result, ensure_ascii=False), flush=True)

@@ -26,7 +26,7 @@ from gateway.mail.tags import decode_base64, parse_tags
 
 MIN_BITS, MAX_BITS = 1024, 8192
 """RSA keys below are never valid (RFC 8301 section 3.2); above, only an attacker has use for them."""
-_MAX_EXPONENT_BITS = 64
+_MAX_EXPONENT_BITS = 32
 _MAX_RECORD = 8192
 _MAX_DER = MAX_BITS // 8 + 256
 """Octets of an 8192-bit key with room to spare: more is not parsed."""

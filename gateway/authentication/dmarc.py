@@ -186,7 +186,12 @@ def _choose_policy(domain: str, place: str, record: DmarcRecord, window: Window)
     answer = window.ask(Question(domain, "A"))
     if answer.status is Status.NXDOMAIN:
         return record.nonexistent_policy, ""
-    return record.subdomain_policy, f"no answer for {domain}" if answer.failed else ""
+    if answer.failed:
+        return max(record.subdomain_policy, record.nonexistent_policy, key=_STRICTNESS.index), f"no answer for {domain}"
+    return record.subdomain_policy, ""
+
+
+_STRICTNESS = (DmarcPolicy.NONE, DmarcPolicy.QUARANTINE, DmarcPolicy.REJECT)
 
 
 class _Alignment:

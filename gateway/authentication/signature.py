@@ -19,7 +19,7 @@ from gateway.model.result import DkimVerdict
 
 MAX_FIELD = 8192
 """Octets of a signature field that is still read."""
-_MAX_RECORDS, _MAX_KEYS = 16, 4
+_MAX_RECORDS, _MAX_KEYS = 16, 2
 """TXT records of one selector that are read, and usable keys among them that are tried."""
 _MAX_NAME = 253
 _KEY_TYPES = {"rsa-sha256": "rsa", "ed25519-sha256": "ed25519"}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gateway.authentication.dnsbl import BlockList
 from gateway.config.model import Config
+from gateway.model.decision import Action, Stage
 from gateway.plan.client import ClientChecks
 from gateway.policy.facts import FactSettings
 from gateway.policy.load import load
@@ -14,6 +15,11 @@ from gateway.policy.rules import RuleErrors, RuleMistake, RuleSet
 
 _PACKAGED = Path(__file__).resolve().parent.parent / "policies"
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent / "policies"
+
+STAGES = (Stage.DATA,)
+"""At which rules are asked."""
+ACTIONS = (Action.ACCEPT, Action.QUARANTINE, Action.DEFER, Action.REJECT)
+"""That reception carries out."""
 
 
 def policy_directory(configured: Path | None) -> Path:
@@ -41,7 +47,7 @@ def read_policies(configured: Path | None) -> dict[str, str]:
 
 def load_rules(config: Config, name: str = "") -> RuleSet:
     """The rule set that the configuration names, or another one from the same directory. Raises RuleErrors."""
-    return load(name or config.policy.set, read_policies(config.policy.directory))
+    return load(name or config.policy.set, read_policies(config.policy.directory), STAGES, ACTIONS)
 
 
 def client_checks(config: Config) -> ClientChecks:

@@ -1,7 +1,8 @@
 """The Author Domain: what the header From says (RFC 5322 section 3.6.2, RFC 9989 section 5.3.1).
 
 Where an entry is so malformed that readers may differ on its address, every domain it could have is given: DMARC then
-judges the strictest, and no reader shows a domain that went unjudged.
+judges the strictest. What stands outside the brackets of an entry is its display name, whatever it looks like. What
+has no domain that could be judged, a group above all, is told in `reason`.
 """
 
 from __future__ import annotations

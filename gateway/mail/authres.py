@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gateway.mail.domain import a_label
+from gateway.mail.domain import u_label
 from gateway.mail.folding import fold
 from gateway.mail.header import Field, fields
 from gateway.mail.tokens import Token, read_tokens
@@ -263,7 +264,7 @@ def _read_pairs(segment: list[Token]) -> list[tuple[str, str]]:
 def own_spans(header: Sequence[Field], authserv_id: str) -> tuple[Span, ...]:
     """Places of the Authentication-Results fields that claim to be ours, which someone outside has forged: they MUST
     go (RFC 8601 section 5). Ids are compared without case, white space, comments and quotes."""
-    ours = _comparable(authserv_id)
+    ours = (authserv_id.lower(), u_label(authserv_id.lower()))
     return tuple(
         Span(field.start, field.end)
         for field in fields(header, "authentication-results")
@@ -271,19 +272,15 @@ def own_spans(header: Sequence[Field], authserv_id: str) -> tuple[Span, ...]:
     )
 
 
-def _claims(value: str, ours: str) -> bool:
-    """Some reader, strict or lenient, might take the field's authserv-id for ours: to one that removes comments and
-    quotes first, `mx(x)."example"` is one name."""
+def _claims(value: str, ours: tuple[str, ...]) -> bool:
+    """Some reader, strict or lenient, might take the field's authserv-id for ours, which has these spellings: to one
+    that removes comments and quotes first, `mx(x)."example"` is one name."""
     name = ""
     for token in read_tokens(value):
-        name += token.text
-        if token.mark or len(name) > _LONGEST_VALUE:
+        # Letters of another width or form that a reader may fold to ours (UTS 46).
+        name = unicodedata.normalize("NFKC", _CONTROL.sub("", name + token.text)).lower()
+        if token.mark or not any(spelling.startswith(name) for spelling in ours):
             return False
-        if _comparable(name) == ours:
+        if name in ours:
             return True
     return False
-
-
-def _comparable(authserv_id: str) -> str:
-    name = _CONTROL.sub("", authserv_id.lower())
-    return name if name.isascii() else a_label(name) or name

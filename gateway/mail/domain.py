@@ -48,3 +48,11 @@ def _encode(domain: str) -> str | None:
         return ".".join(label if label.isascii() else idna.encode(label, uts46=True).decode() for label in labels)
     except UnicodeError:
         return None
+
+
+def u_label(domain: str) -> str:
+    """The domain with its A-labels written in their own letters; as it is when it has none or they are broken."""
+    try:
+        return idna.decode(domain) if "xn--" in domain else domain
+    except (idna.IDNAError, UnicodeError):
+        return domain

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import NewType
+
+_ESCAPED = re.compile(r"\\(.)")
 
 IPText = NewType("IPText", str)
 """Canonical text of an IPv4 or IPv6 address: lower case, compressed, without zone, IPv4-mapped unwrapped."""
@@ -30,9 +33,22 @@ class Mailbox:
     """Lower-case A-label form of `domain`; the literal itself for an address literal."""
 
     @property
+    def name(self) -> str:
+        """The local part for comparison: lower case, without quotes and escapes that change nothing (RFC 5321 section
+        4.1.2)."""
+        quoted = len(self.local) > 1 and self.local[0] == self.local[-1] == '"'
+        local = _ESCAPED.sub(r"\1", self.local[1:-1]) if quoted else self.local
+        return local.lower()
+
+    @property
     def key(self) -> str:
         """What maps and caches are keyed by."""
-        return f"{self.local.lower()}@{self.ascii_domain}"
+        return f"{self.name}@{self.ascii_domain}"
+
+    @property
+    def canonical(self) -> str:
+        """The local part as received at the domain in A-labels, for showing."""
+        return f"{self.local}@{self.ascii_domain}" if self.domain else self.local
 
     def __str__(self) -> str:
         return f"{self.local}@{self.domain}" if self.domain else self.local

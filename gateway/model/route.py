@@ -28,4 +28,4 @@ class Route:
     def key(self) -> str:
         """Tells the routes of one message apart."""
         domains = {rcpt.mailbox.ascii_domain for rcpt in self.rcpts}
-        return f"{self.backend}.{domains.pop()}" if len(domains) == 1 else self.backend
+        return f"{self.backend}/{domains.pop()}" if len(domains) == 1 else self.backend

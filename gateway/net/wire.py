@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
 from gateway.model.delivery import Claim
@@ -27,7 +28,7 @@ class Cutter:
     """Leaves the dropped spans out of content that comes in chunks."""
 
     def __init__(self, dropped: Sequence[Span]) -> None:
-        self._spans = sorted(dropped, key=lambda span: span.start)
+        self._spans = deque(sorted(dropped, key=lambda span: span.start))
         self._offset = 0
 
     def cut(self, chunk: bytes) -> bytes:
@@ -42,7 +43,7 @@ class Cutter:
             at = max(at, min(span.end, self._offset))
             if span.end > self._offset:
                 break
-            self._spans.pop(0)
+            self._spans.popleft()
         kept.append(chunk[at - start :])
         return b"".join(kept)
 

@@ -62,7 +62,8 @@ def find_omitted(
     """
     dmarc = judgement.authentication.dmarc
     accepted = judgement.decision.action is Action.ACCEPT
-    if not accepted or dmarc.result is not DmarcVerdict.PASS or dmarc.spf_aligned:
+    # An aligned SPF pass does not help: the backend, which sees our address, has only the signatures.
+    if not accepted or dmarc.result is not DmarcVerdict.PASS:
         return {}
     header = _visible(arrival.header, dropped)
     aligned = zip(judgement.authentication.dkim, dmarc.dkim_aligned, strict=True)
@@ -95,10 +96,10 @@ def _visible(header: tuple[Field, ...], dropped: Sequence[Span]) -> tuple[Field,
 def take_in(
     arrival: Arrival, judgement: Judgement, window: Window, routes: Sequence[Route], bench: Bench, claimed: bool
 ) -> Intake:
-    """The writes for a judged message: its trace and, when it is delivered or held, content and transfers."""
+    """The writes for a judged message: its trace and, when it is delivered, content and transfers."""
     arrival = replace(arrival, ingress=name_client(arrival.ingress, judgement.authentication.iprev))
     decision = judgement.decision
-    kept = arrival.message is not None and (decision.action.delivers or decision.action is Action.HOLD)
+    kept = arrival.message is not None and decision.action.delivers
     message = _without_forged(arrival, bench.authserv_id) if kept else None
     sealed = sealing.find_sealed(bench.sealing, routes) if kept else ()
     omitted = find_omitted(arrival, judgement, message.dropped, bool(sealed)) if message else {}
@@ -115,7 +116,9 @@ def take_in(
         dropped=message.dropped if message else (),
         authentication=judgement.authentication,
         lookups=window.used,
-        routes=tuple((str(rcpt.mailbox), route.backend) for route in routes for rcpt in route.rcpts) if kept else (),
+        routes=tuple(
+            (rcpt.mailbox.canonical, route.backend) for route in (routes if kept else ()) for rcpt in route.rcpts
+        ),
         added=tuple(field.decode("utf-8", "replace").removesuffix("\r\n") for field in added),
         omitted=tuple(f"{name}: {reason}" for name, reason in omitted.items()),
         sealed=sealed,
@@ -125,7 +128,6 @@ def take_in(
         message,
         transfers,
         claimed=claimed and bool(transfers),
-        held=decision.action is Action.HOLD,
         durable=message is not None,
         events=(_judged(arrival, judgement.authentication, decision),),
     )

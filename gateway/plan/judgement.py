@@ -10,6 +10,7 @@ from typing import TypeVar
 from gateway.authentication import arc, dkim, dmarc, spf
 from gateway.authentication.lookup import NeedAnswers, Window
 from gateway.mail.author import Author, find_author
+from gateway.mail.domain import a_label
 from gateway.mail.header import Field, parse_header
 from gateway.model.decision import Decision
 from gateway.model.envelope import Envelope
@@ -101,7 +102,9 @@ def _evaluate_spf(
     if isinstance(ingress, EdgeIngress):
         return spf.evaluate(ingress, envelope.mail_from, identity, window, hostname)
     reason = f"not an edge ({ingress.trusted_by}): SPF is judged where mail enters"
-    return SpfResult(SpfVerdict.NONE, "", identity, reason)
+    if identity is SpfIdentity.HELO or envelope.mail_from is None:
+        return SpfResult(SpfVerdict.NONE, a_label(ingress.helo) or "", SpfIdentity.HELO, reason)
+    return SpfResult(SpfVerdict.NONE, envelope.mail_from.ascii_domain, identity, reason)
 
 
 def _note(check: Callable[[], T]) -> T | None:

@@ -50,6 +50,8 @@ class _Fate(Enum):
     TOLD = Final.FAILED
     """The client got the refusal, or the sender gets a DSN."""
     WITHHELD = Final.WITHHELD
+    EXPIRED = Final.EXPIRED
+    """Tried until the queue's end; the sender gets a DSN."""
     WAITS = None
 
 
@@ -70,7 +72,8 @@ def settle(claim: Claim, outcomes: tuple[Outcome, ...], terms: Terms, at: Circum
     told = at.in_session and find_refusal(outcomes) is not None
     fates = [_find_fate(transfer, outcome, due, told) for outcome in outcomes]
     late = at.ended - transfer.created >= terms.delay_warning and not transfer.delay_warned
-    failed = [] if told else [one for one, fate in zip(outcomes, fates, strict=True) if fate is _Fate.TOLD]
+    dead = (_Fate.TOLD, _Fate.EXPIRED)
+    failed = [] if told else [one for one, fate in zip(outcomes, fates, strict=True) if fate in dead]
     waiting = [one for one, fate in zip(outcomes, fates, strict=True) if fate is _Fate.WAITS]
     delayed = [one for one in waiting if late and may_warn(transfer, one.rcpt)]
     notices = (*(_failure(one) for one in failed), *(_delay(one) for one in delayed))
@@ -106,7 +109,9 @@ def _find_fate(transfer: Transfer, outcome: Outcome, due: float | None, told: bo
         return _Fate.DELIVERED
     if outcome.kind is Kind.DEFERRED and due is not None:
         return _Fate.WAITS
-    return _Fate.TOLD if told or not why_withheld(transfer, outcome.rcpt) else _Fate.WITHHELD
+    if not told and why_withheld(transfer, outcome.rcpt):
+        return _Fate.WITHHELD
+    return _Fate.EXPIRED if outcome.kind is Kind.DEFERRED else _Fate.TOLD
 
 
 def _failure(outcome: Outcome) -> Notice:
@@ -139,7 +144,13 @@ def _tell(
     return tuple(events)
 
 
-_NAMES = {_Fate.DELIVERED: "delivered", _Fate.WAITS: "deferred", _Fate.TOLD: "failed", _Fate.WITHHELD: "failed"}
+_NAMES = {
+    _Fate.DELIVERED: "delivered",
+    _Fate.WAITS: "deferred",
+    _Fate.TOLD: "failed",
+    _Fate.WITHHELD: "failed",
+    _Fate.EXPIRED: "failed",
+}
 
 
 def _tell_outcome(

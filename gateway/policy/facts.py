@@ -76,7 +76,7 @@ def data_facts(
         "author.fields": author.fields,
         "author.domain": dmarc.domain,
         "author.domains": list(author.domains),
-        "author.complete": not author.reason.startswith(_CUT),
+        "author.complete": not author.reason,
         "author.ours": bool(own),
         "author.protected": bool(protected),
         "author.vouched": vouched,
@@ -93,10 +93,6 @@ def data_facts(
         "message.hops": len(fields(header, "received")),
         "firewall.mode": settings.firewall,
     }
-
-
-_CUT = ("more than", "From is too long")
-"""How an Author's reason begins when some domain of From may be missing from its list."""
 
 
 def _ingress_facts(ingress: Ingress) -> dict[str, FactValue]:
@@ -182,8 +178,12 @@ def _vouched(zones: Collection[str], author: Author, authentication: Authenticat
 def _could_reject(authentication: Authentication, grounds: Collection[str], firewall: Firewall) -> bool:
     """An answer that DNS withheld could make this a reject, so it is worth waiting for."""
     dmarc = authentication.dmarc
-    if dmarc.result is not DmarcVerdict.TEMPERROR or not grounds:
+    if dmarc.result is not DmarcVerdict.TEMPERROR:
         return False
+    if not grounds:
+        # With the author's policy and the sender's SPF record both unknown, nothing is known that would let it pass:
+        # the one may be p=reject, the other `v=spf1 -all`.
+        return dmarc.policy is None and authentication.spf.result is SpfVerdict.TEMPERROR
     if OWN_DOMAIN in grounds or PROTECTED in grounds:
         return firewall == "reject" or (firewall == "published" and dmarc.policy is not DmarcPolicy.NONE)
     return dmarc.policy is None or dmarc.policy is DmarcPolicy.REJECT

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from string import Formatter
@@ -28,10 +28,16 @@ _SETTINGS = {"id": str, "stage": str, "when": str, "then": str, "reply": str, "s
 _NEEDED = ("id", "stage", "when", "then")
 
 
-def load(name: str, files: Mapping[str, str]) -> RuleSet:
+def load(
+    name: str,
+    files: Mapping[str, str],
+    stages: Collection[Stage] = tuple(Stage),
+    actions: Collection[Action] = tuple(Action),
+) -> RuleSet:
     """The rule set `name` from the text of its file `NAME.toml` and of those it includes. Included rules come before
-    the file's own, in the order of `include`. Raises RuleErrors with every mistake."""
-    return _Loader(files).load(name)
+    the file's own, in the order of `include`. `stages` and `actions` are those that the caller asks at and carries out.
+    Raises RuleErrors with every mistake."""
+    return _Loader(files, stages, actions).load(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +60,10 @@ class _Draft:
 class _Loader:
     """One load, and the mistakes that it meets."""
 
-    def __init__(self, files: Mapping[str, str]) -> None:
+    def __init__(self, files: Mapping[str, str], stages: Collection[Stage], actions: Collection[Action]) -> None:
         self._files = files
+        self._stages = stages
+        self._actions = actions
         self._mistakes: list[RuleMistake] = []
         self._language = Language(FACTS)
 
@@ -120,11 +128,8 @@ class _Loader:
         """The rule; None when something is wrong with it."""
         before = len(self._mistakes)
         self._check_settings(draft)
-        stage = self._choose(draft, "stage", Stage)
-        action = self._choose(draft, "then", Action)
-        if action is Action.GREYLIST:
-            # Nothing remembers who tried before, so such mail would be put off for ever.
-            self._complain(draft, "then", "greylist: nothing here remembers who has tried before; write defer or hold")
+        stage = self._choose(draft, "stage", Stage, self._stages)
+        action = self._choose(draft, "then", Action, self._actions)
         reply = self._find_reply(draft, action) if action else None
         condition = self._compile(draft, stage) if stage else None
         if condition and stage:
@@ -150,13 +155,17 @@ class _Loader:
         if isinstance(id, str) and (not _ID.fullmatch(id) or id == DEFAULT):
             self._complain(draft, "id", f'"{id}" cannot be an id; write small letters and digits, joined by hyphens')
 
-    def _choose(self, draft: _Draft, key: str, kind: type[Stage] | type[Action]) -> Any:
+    def _choose(self, draft: _Draft, key: str, kind: type[Stage] | type[Action], built: Collection[str]) -> Any:
         value = draft.table.get(key)
         if not isinstance(value, str):
             return None
         words = [str(one.value) for one in kind]
-        if value in words:
+        if value in built:
             return kind(value)
+        if value in words:
+            # Known to the design, and not built: a rule that is never asked must not look as if it were.
+            self._complain(draft, key, f'{key} "{value}" is not there yet; write {" or ".join(built)}')
+            return None
         self._complain(draft, key, f'no {key} "{value}"{_suggest(value, words)}; there are: {", ".join(words)}')
         return None
 

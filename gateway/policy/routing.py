@@ -16,7 +16,7 @@ _ROLES = frozenset({"postmaster", "abuse"})
 
 def is_role(mailbox: Mailbox, domains: Collection[str]) -> bool:
     """postmaster@ or abuse@ one of `domains`, or the bare `<postmaster>`."""
-    local = mailbox.local.lower()
+    local = mailbox.name
     if not mailbox.domain:
         return local == "postmaster"
     return local in _ROLES and mailbox.ascii_domain in domains
@@ -65,6 +65,11 @@ class RoutingTable:
         address = ip_address(client)
         return any(address in network for network in networks)
 
+    def backends(self) -> frozenset[str]:
+        """Every backend that mail is routed to."""
+        listed = (entries.values() for entries in (self.addresses, *self.maps))
+        return frozenset(self.domains.values()).union(*listed)
+
     def _home(self, mailbox: Mailbox) -> str:
         """The domain; the first of ours for the bare `<postmaster>`."""
         bare = not mailbox.domain and mailbox.key == "postmaster@"
@@ -72,7 +77,7 @@ class RoutingTable:
 
     def _find(self, mailbox: Mailbox, domain: str) -> str | None:
         """The backend of a mailbox that is listed."""
-        local = mailbox.key.rpartition("@")[0]
+        local = mailbox.name
         base = local.partition("+")[0]
         for name in (local,) if base in ("", local) else (local, base):
             key = f"{name}@{domain}"

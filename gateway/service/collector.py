@@ -14,7 +14,7 @@ from gateway.ports import ContentWriter, IntakeStore
 IN_MEMORY = 1_048_576
 """Octets up to which a message is kept in memory and inside its row; larger ones go to a file as they come."""
 
-MOST_HEADER_LINES = 10_000
+MOST_HEADER_LINES = 5_000
 """Lines of a header block; beyond that only reading it would hold up other sessions."""
 
 

@@ -20,8 +20,9 @@ from gateway.ports import Backend, Clock, ContentAltered, EventSink, Spool, emit
 from gateway.service.backoff import Backoff
 from gateway.service.job import Job, Outcomes
 
-_LEASE = 7200.0
-"""Seconds; longer than an attempt can take, from the first connection to the reply to the final dot."""
+LEASE = 7200.0
+"""Seconds for which a transfer is claimed; longer than an attempt can take, from the first connection to the reply to
+the final dot."""
 _MOST_CLAIMS = 50
 """Claims taken from the spool at once."""
 _LONGEST_SLEEP = 60.0
@@ -66,6 +67,11 @@ class Delivery:
     def start(self) -> None:
         """Begin to deliver whatever is due."""
         self._loop = asyncio.create_task(self._run())
+
+    @property
+    def backends(self) -> frozenset[str]:
+        """Names of the backends that mail can be given to."""
+        return frozenset(self._backends)
 
     def has_room(self, backend: str) -> bool:
         """An attempt started now would not wait for a connection."""
@@ -160,10 +166,16 @@ class Delivery:
             if not room:
                 continue
             others = self._backends.keys() - {name}
-            claims = await self._spool.claim(others, room, self._clock.now(), _LEASE)
+            claims = await self._spool.claim(others, room, self._clock.now(), LEASE)
             taken += len(claims)
+            under_way = {job.claim.transfer.id: job for job in self._jobs.values()}
             for claim in claims:
-                if self._stopping:
+                job = under_way.get(claim.transfer.id)
+                if job is not None:
+                    # The wall clock has jumped past the lease. The attempt goes on under the new claim: a second one
+                    # would double the message.
+                    job.claim = claim
+                elif self._stopping:
                     await self._give_back(claim, claim.transfer.due)
                 else:
                     self._start(claim)

@@ -108,6 +108,7 @@ class MxConversation:
         self._size: int | None = None
         self._envelope: Envelope | None = None
         self._collector: Collector | None = None
+        self._overflow = False
 
     def hello(self, name: str, esmtp: bool, tls: Tls | None) -> None:
         self.abandon()
@@ -163,20 +164,25 @@ class MxConversation:
     async def begin(self) -> Reply:
         limits = self._law.config.limits
         if self._flow.octets >= limits.bytes_in_flight:
-            now = self._desk.clock.now()
-            arrival = Arrival(self._id, now, self._ingress(None), self._transaction(), None)
-            return await self._store_refusal(arrival, "no-storage", REPLIES["no-storage"], Stage.DATA)
+            return await self._refuse_overflow()
+        self._overflow = False
         digests = {DIGEST} if self._law.bench.sealing else set()
         self._collector = Collector(self._desk.spool, limits.header_size, digests)
         return Reply(354, "", "End data with <CR><LF>.<CR><LF>")
 
     async def take(self, chunk: bytes) -> None:
-        if self._collector is not None:
-            self._flow.octets += len(chunk)
-            await self._collector.take(chunk)
+        if self._collector is None:
+            return
+        self._flow.octets += len(chunk)
+        await self._collector.take(chunk)
+        if self._flow.octets > self._law.config.limits.bytes_in_flight:
+            self._let_go(self._collector)
+            self._collector, self._overflow = None, True
 
     async def finish(self) -> Reply:
         collector, self._collector = self._collector, None
+        if self._overflow:
+            return await self._refuse_overflow()
         if collector is None:
             raise RuntimeError("end of data without data")
         deadline = self._desk.clock.monotonic() + self._law.config.delivery.session_budget
@@ -196,6 +202,12 @@ class MxConversation:
 
     def close(self) -> None:
         self.abandon()
+
+    async def _refuse_overflow(self) -> Reply:
+        """Too much is on its way in over all sessions (promise P7)."""
+        arrival = Arrival(self._id, self._desk.clock.now(), self._ingress(None), self._transaction(), None)
+        self._overflow, self._envelope = False, None
+        return await self._store_refusal(arrival, "no-storage", REPLIES["no-storage"], Stage.DATA)
 
     def _let_go(self, collector: Collector) -> None:
         collector.discard()
@@ -281,6 +293,9 @@ def _find_fault(collector: Collector, header: tuple[Field, ...], hostname: str) 
         return "bare-newline"
     if collector.header_too_big:
         return "header-too-big"
+    if header and header[0].start == 0 and not header[0].lower and header[0].value[:1] in (b" ", b"\t"):
+        # It would continue the last field that we put above it (RFC 5322 section 2.2.3).
+        return "malformed-header"
     if len(fields(header, "received")) > MOST_HOPS or count_passes(header, hostname) > MOST_PASSES:
         return "mail-loop"
     return None

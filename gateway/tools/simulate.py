@@ -32,6 +32,8 @@ _HOSTNAME = "waypost.invalid"
 
 
 _MOST_REMEMBERED = 64
+_YEAR_10000 = 253_402_300_800
+"""Epoch seconds: dates with more digits cannot be written in a header field."""
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -106,7 +108,7 @@ def read_case(options: Mapping[str, object], directory: Path) -> Case:
         now=_number(options.get("now")),
         config=directory / _text(options, "config") if options.get("config") else None,
         policy=_text(options, "policy") or None,
-        raw=options.get("raw") is True,
+        raw=_flag(options.get("raw")),
     )
 
 
@@ -147,12 +149,20 @@ def _zone(value: object, directory: Path) -> str | None:
     raise CaseError("dns: a path or an object is wanted")
 
 
+def _flag(value: object) -> bool:
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise CaseError(f"raw: {value!r} is neither true nor false")
+
+
 def _number(value: object) -> float | None:
     if value is None:
         return None
     try:
         if isinstance(value, str | int | float) and not isinstance(value, bool):
-            return float(value)
+            number = float(value)
+            if 0 <= number < _YEAR_10000:
+                return number
     except ValueError:
         pass
     raise CaseError(f"now: {value!r} is no number of seconds since 1970")
@@ -216,7 +226,7 @@ def render_simulation(simulation: Simulation) -> Group:
 
 
 async def run_batch(
-    lines: Iterable[str], directory: Path, defaults: Mapping[str, object], workshop: Workshop
+    lines: Iterable[bytes], directory: Path, defaults: Mapping[str, object], workshop: Workshop
 ) -> AsyncIterator[dict[str, Json]]:
     """One result for each case line, in order; a case that cannot be judged gives `{index, file, error}`.
 
@@ -229,9 +239,9 @@ async def run_batch(
             tree = _parse_line(line)
             simulation = await simulate(read_case({**defaults, **tree}, directory), workshop)
         except Exception as error:  # one bad case, whatever is wrong with it, must not end the run
-            yield {**_heading(index, tree, defaults), "error": _describe(error)}
+            yield safe_json({**_heading(index, tree, defaults), "error": _describe(error)})
             continue
-        yield {**_heading(index, tree, defaults), **simulation_json(simulation)}
+        yield safe_json({**_heading(index, tree, defaults), **simulation_json(simulation)})
 
 
 def _describe(error: Exception) -> str:
@@ -263,9 +273,9 @@ def _once(made: dict[K, V], key: K, make: Callable[[], V]) -> V:
     return made[key]
 
 
-def _parse_line(line: str) -> dict[str, Json]:
+def _parse_line(line: bytes) -> dict[str, Json]:
     try:
-        tree = json.loads(line)
+        tree = json.loads(line.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise CaseError(f"no JSON: {error}") from None
     if not isinstance(tree, dict):

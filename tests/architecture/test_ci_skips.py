@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CONFTEST = Path(__file__).resolve().parent.parent / "conftest.py"
 
 CASES = {
@@ -32,6 +34,7 @@ def run_pytest(directory: Path, ci: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_every_kind_of_skip_fails_under_ci(tmp_path: Path) -> None:
     shutil.copy(CONFTEST, tmp_path)
     for name, source in CASES.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -107,6 +108,9 @@ async def serve(
     Listeners that are given the same census share its limits. Raises OSError when the address cannot be had, ValueError
     when the settings contradict themselves.
     """
+    if settings.tls is not None and settings.tls.minimum_version is ssl.TLSVersion.MINIMUM_SUPPORTED:
+        # Some builds of Python, Debian's among them, set no minimum of their own.
+        settings.tls.minimum_version = ssl.TLSVersion.TLSv1_2
     settings.check()
     logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd's own, with clients' commands in it
     house = House(settings, reception, report, census or Census(settings.limits), emit)

@@ -167,6 +167,22 @@ async def test_deferred_comes_back_when_it_is_due(house: House, sink: Sink) -> N
     assert len((await house.story()).attempts) == 2
 
 
+async def test_a_clock_that_jumps_past_the_lease_doubles_nothing(house: House, sink: Sink) -> None:
+    sink.gate.clear()
+    await house.commit(make_claim())
+    house.delivery.start()
+    await until(lambda: sink.connections > 0)
+    house.clock.offset += 100_000.0
+    house.delivery.wake()
+    await asyncio.sleep(0.3)
+    sink.gate.set()
+    await until(lambda: bool(house.named("delivered")))
+    await asyncio.sleep(0.3)
+    assert len(sink.mails) == 1
+    assert await house.states() == [Final.DELIVERED]
+    assert not house.named("claim-lost")
+
+
 async def test_many_transfers_share_the_window(house: House, sink: Sink) -> None:
     sink.delay = 0.02
     for number in range(40):

@@ -129,6 +129,7 @@ def test_5_abuse_after_an_inner_forward_is_accepted(gateway: Gateway) -> None:
     story = explain(gateway, text)
     assert story["results"]["spf"]["result"] == "none"
     assert "inner forward" in str(story["results"]["spf"]["reason"])
+    assert story["results"]["spf"]["domain"] == "sender.example"
     assert story["results"]["dmarc"]["result"] != "fail"
 
 

@@ -4,7 +4,8 @@
 Every RUN and COPY is carried out in clean Debian roots made by debootstrap, one for each stage. The last root is then
 mounted read-only in namespaces of its own (network, mounts, processes), with one volume and a /tmp, and the gateway is
 started in it as the image's USER: process 1, no capability, no way to gain one. It must answer `version` and `check`,
-be reported healthy by the image's own HEALTHCHECK, greet on port 25, and leave with status 0 on the stop signal.
+be reported healthy by the image's own HEALTHCHECK, speak SMTP under STARTTLS on port 25, and leave with status 0 on
+the stop signal.
 
 The base root is kept in var/container/ for the next time.
 """
@@ -15,7 +16,8 @@ import os
 import shlex
 import shutil
 import signal
-import socket
+import smtplib
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -39,6 +41,8 @@ hostname = "mx.ours.example"
 
 [[listener]]
 address = "0.0.0.0:25"
+certificate = "/etc/waypost/certificate.pem"
+key = "/etc/waypost/key.pem"
 
 [[domain]]
 name = "ours.example"
@@ -146,6 +150,7 @@ class Container:
         settings = scratch / "etc"
         settings.mkdir()
         (settings / "gateway.toml").write_text(CONFIGURATION)
+        make_certificate(settings)
         sh("chown", "-R", f"0:{self.gid}", settings)
         sh("mount", "--bind", "-o", "ro", settings, root / "etc" / "waypost")
         sh("ip", "link", "set", "lo", "up")
@@ -169,6 +174,14 @@ class Container:
         if run.returncode:
             raise SystemExit(f"{' '.join(words)} ended with {run.returncode}:\n{run.stdout}{run.stderr}")
         return run.stdout.strip()
+
+
+def make_certificate(directory: Path) -> None:
+    """A key, and a certificate of its own for a day."""
+    files = ["-keyout", directory / "key.pem", "-out", directory / "certificate.pem"]
+    kind = ["-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=mx.ours.example"]
+    subprocess.run(["openssl", "req", "-x509", *kind, *files], check=True, capture_output=True)
+    (directory / "key.pem").chmod(0o640)
 
 
 def prove_image(container: Container) -> None:
@@ -202,7 +215,7 @@ def prove_service(container: Container, log: Path) -> None:
                 raise SystemExit(f"not healthy:\n{log.read_text()}")
             time.sleep(0.2)
         say(f"healthy after {time.monotonic() - began:.1f} s")
-        say(f"port {image.settings['EXPOSE']}: {greeting(int(image.settings['EXPOSE']))}")
+        say(f"port {image.settings['EXPOSE']}: {dialogue(int(image.settings['EXPOSE']))}")
         pid = int(Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text())
         say(f"process 1 of its namespace: {status(pid, container.uid)}")
         began = time.monotonic()
@@ -215,13 +228,13 @@ def prove_service(container: Container, log: Path) -> None:
         service.kill()
 
 
-def greeting(port: int) -> str:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
-        line = client.recv(512).decode()
-        client.sendall(b"QUIT\r\n")
-    if not line.startswith("220 "):
-        raise SystemExit(f"no greeting: {line}")
-    return line.strip()
+def dialogue(port: int) -> str:
+    """Greeting and STARTTLS, as a client sees them."""
+    with smtplib.SMTP("127.0.0.1", port, timeout=10) as client:
+        client.starttls(context=ssl._create_unverified_context())
+        code, text = client.ehlo()
+        assert isinstance(client.sock, ssl.SSLSocket)
+        return f"{code} {text.decode().splitlines()[0]}, {client.sock.version()}"
 
 
 def status(pid: int, uid: str) -> str:

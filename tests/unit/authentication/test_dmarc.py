@@ -341,3 +341,14 @@ def test_bad_policies(record: str, verdict: DmarcVerdict) -> None:
     assert (result.result, result.record) == (verdict, record)
     assert result.reason
     assert result.policy in (None, DmarcPolicy.NONE)
+
+
+def test_np_in_doubt_is_the_stricter_of_both() -> None:
+    """Whether the author domain exists is not known: sp or np may rule, and the doubt must not hide the stricter."""
+    zone: Zone = {
+        "_dmarc.corp.example": _txt("v=DMARC1; p=none; sp=quarantine; np=reject"),
+        "new.corp.example": {"A": "TIMEOUT"},
+    }
+    result = _evaluate(zone, "new.corp.example")
+    assert result.result is DmarcVerdict.TEMPERROR
+    assert result.policy is DmarcPolicy.REJECT

@@ -184,7 +184,7 @@ def test_a_dsn_that_fails_makes_no_dsn() -> None:
 
 def test_expiry_fails_with_a_dsn() -> None:
     done = settle_one(claim_of(attempts=30), Kind.DEFERRED, LATER, at(5 * DAY))
-    assert [(ending.state, ending.reply) for ending in done.endings] == [(Final.FAILED, LATER)]
+    assert [(ending.state, ending.reply) for ending in done.endings] == [(Final.EXPIRED, LATER)]
     assert (done.remaining, done.due) == ((), None)
     assert dict(done.events[0].fields)["expired"] is True
     assert done.dsn is not None

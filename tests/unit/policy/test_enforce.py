@@ -245,6 +245,11 @@ def test_spf_alone_refuses_only_for_a_domain_that_sends_no_mail() -> None:
         (replace(SPOOF, dmarc=TEMPERROR, policy=QUARANTINE), Action.ACCEPT),
         (replace(SPOOF, dmarc=TEMPERROR, policy=None, ingress=UNKNOWN), Action.ACCEPT),
         (replace(SPOOF, dmarc=TEMPERROR, policy=None, header=INDIRECT["list"].header), Action.ACCEPT),
+        # All of DNS is silent: nothing speaks for the sender, whatever signature or list the message shows.
+        (
+            replace(SPOOF, dmarc=TEMPERROR, policy=None, header=INDIRECT["list"].header, spf=spf(SpfVerdict.TEMPERROR)),
+            Action.DEFER,
+        ),
         (replace(CEO, dmarc=TEMPERROR, policy=None), Action.DEFER),
         (replace(CEO, dmarc=TEMPERROR, policy=QUARANTINE), Action.DEFER),
         (replace(CEO, dmarc=TEMPERROR, policy=NONE), Action.QUARANTINE),

@@ -122,7 +122,7 @@ async def test_a_header_over_the_limit_is_told_and_not_read(header: bytes) -> No
 
 async def test_a_header_of_very_many_lines_is_not_read() -> None:
     subject = collector()
-    await feed(subject, b"a:\r\n" * 10_001 + b"\r\n", 10_000)
+    await feed(subject, b"a:\r\n" * 5_001 + b"\r\n", 10_000)
     await subject.finish()
     assert subject.header_too_big
 

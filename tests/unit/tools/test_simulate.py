@@ -95,7 +95,7 @@ class Bench:
         return await simulate(read_case(given, self.directory), make_workshop())
 
     async def batch(self, *lines: object, **defaults: object) -> list[dict[str, Any]]:
-        texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+        texts = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
         return [result async for result in run_batch(texts, self.directory, defaults, make_workshop())]
 
 
@@ -256,7 +256,7 @@ async def test_domains_are_a_labels(bench: Bench) -> None:
     result = await bench.run(plain("a@Bücher.example"), mail_from="x@OTHER.example", rcpt="ALICE@Corp.Example")
     assert result["spf"]["domain"] == "other.example"
     assert result["dmarc"]["domain"] == "xn--bcher-kva.example"
-    assert result["routes"] == [{"rcpt": "ALICE@Corp.Example", "backend": "google"}]
+    assert result["routes"] == [{"rcpt": "ALICE@corp.example", "backend": "google"}]
 
 
 async def test_line_ends(bench: Bench) -> None:
@@ -346,9 +346,9 @@ async def test_a_batch_goes_on_after_a_bad_case(bench: Bench) -> None:
     results = await bench.batch(
         {**good, "id": "first", "comment": "keys of its own are let be"},
         {**good, "file": "missing.eml"},
-        "not json",
-        "[1]",
-        "",
+        b"not json",
+        b"[1]",
+        b"",
         {**good, "dns": {"sender.example": {"TXT": "TIMEOUT"}}, "id": None},
         {**good, "policy": "nonsense"},
         {**good, "rcpt": "x@elsewhere.example", "config": "gateway.toml"},
@@ -368,6 +368,24 @@ async def test_a_batch_goes_on_after_a_bad_case(bench: Bench) -> None:
     assert results[4]["id"] is None
     assert "error" in results[5]
     assert results[6]["decision"]["rule"] == "relay-denied"
+
+
+async def test_odd_octets_end_no_batch(bench: Bench) -> None:
+    (bench.directory / "signed.eml").write_bytes(SIGNED)
+    good = {"file": "signed.eml", "ip": CLIENT, "mail_from": "a@sender.example", "rcpt": "a@corp.example", "now": NOW}
+    lines = [
+        b"\xef\xbb\xbf" + json.dumps(good).encode(),
+        b'{"file": "\xff"}',
+        {**good, "file": "\ud800"},
+        {**good, "id": "\ud800"},
+        {**good, "now": float("inf")},
+        {**good, "raw": "true"},
+        good,
+    ]
+    results = await bench.batch(*lines, dns=str(bench.directory / "zone.json"))
+    assert ["error" in result for result in results] == [False, True, True, False, True, True, False]
+    for result in results:
+        json.dumps(result, ensure_ascii=False).encode()
 
 
 async def test_a_batch_is_deterministic(bench: Bench) -> None:

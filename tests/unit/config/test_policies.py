@@ -1,0 +1,46 @@
+"""A rule that could never be asked, or an action that nobody carries out, is refused when it is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config.model import Config
+from gateway.config.policies import load_rules
+from gateway.policy.rules import RuleErrors
+
+RULE = 'set = "mine"\n[[rule]]\nid = "one"\nstage = "{stage}"\nwhen = "ingress.edge"\nthen = "{then}"\n'
+
+
+def config(directory: Path) -> Config:
+    return Config.model_validate(
+        {
+            "server": {"hostname": "mx.gw.example"},
+            "listener": [{"address": "127.0.0.1:25"}],
+            "domain": [{"name": "corp.example", "backend": "one"}],
+            "backend": {"one": {"hosts": "mx"}},
+            "policy": {"set": "mine", "directory": str(directory)},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("stage", "then", "line"),
+    [
+        ("connect", "reject", 4),
+        ("mail", "accept", 4),
+        ("rcpt", "accept", 4),
+        ("data", "hold", 6),
+        ("data", "greylist", 6),
+    ],
+)
+def test_what_is_not_there_is_named_with_its_line(tmp_path: Path, stage: str, then: str, line: int) -> None:
+    (tmp_path / "mine.toml").write_text(RULE.format(stage=stage, then=then))
+    with pytest.raises(RuleErrors, match=rf"mine\.toml:{line}: rule one: .*not there yet"):
+        load_rules(config(tmp_path))
+
+
+def test_what_is_there_loads(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(RULE.format(stage="data", then="quarantine"))
+    assert load_rules(config(tmp_path)).name == "mine"

@@ -1,0 +1,105 @@
+"""What is on its way in over all sessions is bounded (promise P7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.config.model import Config
+from gateway.config.policies import fact_settings, load_rules
+from gateway.mail.path import mailbox
+from gateway.model.address import ip_text
+from gateway.model.delivery import Claim, Outcome
+from gateway.model.envelope import Envelope, Recipient
+from gateway.model.event import Event
+from gateway.model.ingress import ClientSource
+from gateway.model.reply import Reply
+from gateway.net.resolver import ZoneResolver
+from gateway.net.system import SystemClock
+from gateway.net.zone import build_zone
+from gateway.plan.judgement import Bench
+from gateway.policy.routing import RoutingTable
+from gateway.ports import Connection, Conversation
+from gateway.service.authenticator import Authenticator
+from gateway.service.reception import Desk, Law, MxReception
+from tests.fake_spool import FakeSpool
+from tests.samples import plain
+
+LIMIT = 100_000
+
+
+class Closed:
+    """No backend has room."""
+
+    def has_room(self, backend: str) -> bool:
+        return False
+
+    async def attempt(self, claim: Claim, deadline: float) -> Sequence[Outcome] | None:
+        return None
+
+    def wake(self) -> None:
+        pass
+
+
+def make_reception(spool: FakeSpool, events: list[Event]) -> MxReception:
+    config = Config.model_validate(
+        {
+            "server": {"hostname": "mx.gw.example"},
+            "listener": [{"address": "127.0.0.1:25"}],
+            "domain": [{"name": "corp.example", "backend": "one"}],
+            "backend": {"one": {"hosts": "mx"}},
+            "limits": {"bytes_in_flight": LIMIT},
+        }
+    )
+    clock = SystemClock()
+    bench = Bench("mx.gw.example", "mx.gw.example", load_rules(config), fact_settings(config))
+    law = Law(config, bench, RoutingTable({"corp.example": "one"}, {}))
+    authenticator = Authenticator(ZoneResolver(build_zone({})), clock, 5.0)
+    return MxReception(Desk(clock, spool, authenticator, Closed(), events.append), lambda: law)
+
+
+async def begin(reception: MxReception) -> Conversation:
+    conversation = reception.connect(Connection("mx", ip_text("192.0.2.1"), ip_text("192.0.2.1"), ClientSource.PEER))
+    assert not isinstance(conversation, Reply)
+    conversation.hello("client.example", True, None)
+    assert (await conversation.mail(Envelope(mailbox("a@plain.example"), ()), None)).code == 250
+    bob = mailbox("bob@corp.example")
+    assert bob is not None
+    assert (await conversation.rcpt(Recipient(bob))).code == 250
+    return conversation
+
+
+async def test_more_than_fits_is_told_to_come_back_and_kept_nowhere() -> None:
+    spool, events = FakeSpool(SystemClock()), list[Event]()
+    reception = make_reception(spool, events)
+    first, second = await begin(reception), await begin(reception)
+    assert (await first.begin()).code == 354
+    assert (await second.begin()).code == 354
+    await first.take(b"x" * 80_000)
+    await second.take(b"x" * 80_000)
+    reply = await second.finish()
+    assert str(reply).startswith("452 4.3.1 ")
+    third = await begin(reception)
+    assert (await third.begin()).code == 354, "what was let go makes room"
+    third.abandon()
+    first.abandon()
+    again = await begin(reception)
+    assert (await again.begin()).code == 354
+    await again.take(plain("a@plain.example"))
+    assert (await again.finish()).code == 250
+    id = str(reply).rpartition("(")[2].removesuffix(")")
+    story = await spool.story(id)
+    assert story is not None
+    assert story.trace.decision.rule == "no-storage"
+    assert [event.name for event in events] == ["deferred-client", "accepted"]
+
+
+async def test_a_full_house_takes_no_more() -> None:
+    reception = make_reception(FakeSpool(SystemClock()), [])
+    first = await begin(reception)
+    assert (await first.begin()).code == 354
+    await first.take(b"x" * LIMIT)
+    second = await begin(reception)
+    assert str(await second.begin()).startswith("452 4.3.1 ")
+    first.abandon()
+    third = await begin(reception)
+    assert (await third.begin()).code == 354
