@@ -98,7 +98,6 @@ smtpd_recipient_limit = 2000
 smtpd_peername_lookup = no
 transport_maps = inline:{{ {routes} }}
 smtp_bind_address = {source}
-smtp_skip_5xx_greeting = no
 smtp_host_lookup = native
 smtp_tls_security_level = {tls}
 smtp_tls_wrappermode = {wrapped}

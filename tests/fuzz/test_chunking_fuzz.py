@@ -110,6 +110,7 @@ async def serve(parts: list[bytes]) -> tuple[list[bytes], bytes, list[BaseExcept
     session.eof_received()
     await session.task
     session.connection_lost(None)
+    house.journal.close()
     return [taken.content for taken in reception.taken], bytes(wire.written), errors
 
 
