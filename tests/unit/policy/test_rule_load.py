@@ -37,7 +37,6 @@ def test_a_rule_as_it_stands_in_force() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (rule(then="greylist"), "mine.toml:6: rule one: then: greylist: nothing here remembers who has tried before"),
         (rule(then="rejekt"), 'mine.toml:6: rule one: then: no then "rejekt"; did you mean reject?'),
         (rule().replace("data", "dta"), 'mine.toml:4: rule one: stage: no stage "dta"; did you mean data?'),
         (rule(then="reject"), "mine.toml:2: rule one: reply: is not set, and reject needs one"),
