@@ -14,8 +14,8 @@ from gateway.ports import ContentWriter, IntakeStore
 IN_MEMORY = 1_048_576
 """Octets up to which a message is kept in memory and inside its row; larger ones go to a file as they come."""
 
-MOST_HEADER_LINES = 5_000
-"""Lines of a header block; beyond that only reading it would hold up other sessions."""
+MOST_HEADER_FIELDS = 10_000
+"""Beyond that only reading the header would hold up other sessions."""
 
 
 class Collector:
@@ -72,7 +72,7 @@ class Collector:
         octets = bytes(self._head)
         self._head.clear()
         self._header, offset = split_message(octets)
-        if len(self._header) > self._header_limit or self._header.count(b"\n") > MOST_HEADER_LINES:
+        if len(self._header) > self._header_limit or _count_fields(self._header) > MOST_HEADER_FIELDS:
             self._header = b""
             self.header_too_big = True
             return
@@ -121,3 +121,8 @@ class Collector:
         if self._writer is not None:
             self._writer.discard()
             self._writer = None
+
+
+def _count_fields(header: bytes) -> int:
+    """Lines that continue none, without reading them."""
+    return header.count(b"\n") - header.count(b"\n ") - header.count(b"\n\t")
