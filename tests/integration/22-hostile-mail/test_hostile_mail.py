@@ -107,7 +107,7 @@ MESSAGES = [
         for size, word in ((2000, "permerror"), (7500, "permerror"), (25_000, "policy"))
     ),
     Attack("60,000 blanks in b=", head(f"h=from; {HASH}; b=A{' ' * 60_000}!"), dkim=("policy",)),
-    Attack("20,000 folds in b=", head(f"h=from; {HASH}; b=A" + "\r\n " * 20_000 + "!"), refused=True),
+    Attack("20,000 folds in b=", head(f"h=from; {HASH}; b=A" + "\r\n " * 20_000 + "!"), dkim=("policy",)),
     Attack(
         "folds before b=", head(f"h=from; {HASH}; b{chr(13)}{chr(10)} " + "\r\n " * 2000 + "z=1; b=AAAA"), dkim=None
     ),
