@@ -39,7 +39,7 @@ from gateway.ports import Backend, Clock, Resolver, Signer, Spool
 from gateway.service.authenticator import Authenticator
 from gateway.service.blocklists import keep_usable
 from gateway.service.delivery import LEASE, Delivery
-from gateway.service.directory import Directory
+from gateway.service.directory import Directory, keep_maps
 from gateway.service.front import FrontEnd
 from gateway.service.housekeeper import Housekeeper
 from gateway.service.inquiry import Callout
@@ -65,6 +65,10 @@ def make_law(config: Config) -> Law:
     rules, facts = load_rules(config), fact_settings(config)
     bench = Bench(hostname, authserv_id, rules, facts, make_sealing(config), client_checks(config))
     return Law(config, bench, routing_table(config))
+
+
+def _read_law(path: Path) -> Law:
+    return make_law(read_config(path))
 
 
 def with_lists(law: Law, lists: tuple[BlockList, ...]) -> Law:
@@ -124,6 +128,8 @@ class Gateway:
         self._delivery = Delivery(spool, backends, clock, observer, law.config, self._route_dsn)
         self._front: FrontEnd | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._reloading: asyncio.Task[None] | None = None
+        self._reload_wanted = False
 
     @classmethod
     @asynccontextmanager
@@ -153,8 +159,10 @@ class Gateway:
         self._delivery.start()
         housekeeping = asyncio.create_task(Housekeeper(self._spool, self._clock, self._observer).run())
         stack.callback(housekeeping.cancel)
-        directory = asyncio.create_task(Directory(lambda: self._law, self._reroute, self._clock, self._observer).run())
-        stack.callback(directory.cancel)
+        directory = Directory(lambda: self._law, self._reroute, self._clock, self._observer, self._delivery.backends)
+        watching = asyncio.create_task(directory.run())
+        stack.callback(watching.cancel)
+        stack.push_async_callback(self._stop_reloading)
         host, _, port = config.admin.address.rpartition(":")
         application = make_application(self._observer.registry, lambda: self.ready, self._spool.counts)
         await stack.enter_async_context(serve_http(application, host.strip("[]"), int(port)))
@@ -184,19 +192,32 @@ class Gateway:
         return id
 
     def reload(self, path: Path) -> None:
-        """Read configuration and rules again: all or nothing. Open transactions keep the law they began under.
-        Certificates are looked at in any case."""
+        """Begin to read configuration and rules again: all or nothing. Open transactions keep the law they began under.
+        Certificates are looked at in any case. While one reading runs, the next waits for its end."""
         if self._front is not None:
             self._looking = asyncio.get_running_loop().create_task(self._front.refresh())
-        try:
-            law = make_law(read_config(path))
-        except (ConfigErrors, RuleErrors) as error:
-            self._observer(Event("reload-refused", "", (("error", str(error)),), Level.ALARM))
-            return
+        self._reload_wanted = True
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.get_running_loop().create_task(self._reload(path))
+
+    async def _reload(self, path: Path) -> None:
+        while self._reload_wanted:
+            self._reload_wanted = False
+            try:
+                # In a thread: the maps of a large organisation take seconds.
+                law = await asyncio.to_thread(_read_law, path)
+            except (ConfigErrors, RuleErrors) as error:
+                self._refuse_reload(str(error))
+            except Exception as error:
+                self._refuse_reload(repr(error))
+            else:
+                self._adopt(law)
+
+    def _adopt(self, law: Law) -> None:
+        law = replace(law, routing=keep_maps(law, self._law))
         unknown = sorted(law.routing.backends() - self._delivery.backends)
         if unknown:
-            said = f"backend {', '.join(unknown)} is new: restart to use it"
-            self._observer(Event("reload-refused", "", (("error", said),), Level.ALARM))
+            self._refuse_reload(f"backend {', '.join(unknown)} is new: restart to use it")
             return
         # Only lists that passed their self-test at start are asked.
         law = with_lists(law, self._law.bench.client.lists)
@@ -205,6 +226,14 @@ class Gateway:
         self._law = law
         fields = (("policy", law.bench.rules.name), ("after_restart", ",".join(later)))
         self._observer(Event("reloaded", "", fields))
+
+    def _refuse_reload(self, problem: str) -> None:
+        self._observer(Event("reload-refused", "", (("error", problem),), Level.ALARM))
+
+    async def _stop_reloading(self) -> None:
+        if self._reloading is not None:
+            self._reloading.cancel()
+            await asyncio.gather(self._reloading, return_exceptions=True)
 
     async def drain(self) -> None:
         """Take no new session, let open ones end for `drain_timeout` seconds, then 421; end running attempts."""

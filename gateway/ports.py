@@ -14,7 +14,7 @@ from gateway.model.event import Event
 from gateway.model.ingress import ClientSource, Tls
 from gateway.model.message import Content
 from gateway.model.reply import Reply
-from gateway.model.route import Capabilities
+from gateway.model.route import Capabilities, Unanswered
 
 
 class Clock(Protocol):
@@ -72,9 +72,9 @@ class Backend(Protocol):
         """What its hosts said they take, the most that any of them takes; None when none said it lately, or when it
         depends on the recipient."""
 
-    async def verify(self, mailbox: Mailbox) -> Reply | None:
-        """The reply to RCPT for this mailbox from the null sender; nothing is sent. None when no host answered, or no
-        window slot is free: this never stands in the way of mail. Does not raise."""
+    async def verify(self, mailbox: Mailbox) -> Reply | Unanswered:
+        """The reply to RCPT for this mailbox from the null sender; no message is sent. Questions take at most half of
+        the window, and none that mail is using: they never stand in the way of mail. Does not raise."""
 
     async def close(self) -> None: ...
 

@@ -42,7 +42,8 @@ def evaluate(client: IPText, lists: Sequence[BlockList], window: Window) -> Dnsb
     answers = window.ask_all(questions(client, lists))
     listed = tuple(one.zone for one, answer in zip(lists, answers, strict=True) if _is_listed(one, answer))
     errors = tuple(one.zone for one, answer in zip(lists, answers, strict=True) if _is_error(answer))
-    return DnsblResult(tuple(one.zone for one in lists), listed, errors)
+    codes = tuple(tuple(map(str, one.codes)) for one in lists)
+    return DnsblResult(tuple(one.zone for one in lists), listed, errors, codes)
 
 
 def self_test_questions(lists: Sequence[BlockList]) -> tuple[Question, ...]:
@@ -51,13 +52,14 @@ def self_test_questions(lists: Sequence[BlockList]) -> tuple[Question, ...]:
 
 
 def find_broken(lists: Sequence[BlockList], window: Window) -> dict[str, str]:
-    """The lists that fail the test of RFC 5782 section 5, with the reason. Raises NeedAnswers."""
+    """The lists that fail the test of RFC 5782 section 5, with the reason: those that answer wrongly. One that does not
+    answer now may do so in a minute; until then it is in `errors`. Raises NeedAnswers."""
     answers = window.ask_all(self_test_questions(lists))
     broken = {}
     for one, yes, no in zip(lists, answers[: len(lists)], answers[len(lists) :], strict=True):
-        if _is_error(yes) or _is_error(no):
-            broken[one.zone] = "it does not answer us"
-        elif not _is_listed(BlockList(one.zone), yes):
+        if _is_refusal(yes) or _is_refusal(no):
+            broken[one.zone] = "it does not serve us"
+        elif not yes.failed and not _is_listed(BlockList(one.zone), yes):
             broken[one.zone] = f"it does not list {_LISTED}"
         elif _is_listed(BlockList(one.zone), no):
             broken[one.zone] = f"it lists {_NOT_LISTED}: it may list everything"
@@ -75,7 +77,11 @@ def _codes(answer: Answer) -> list[IPv4Address]:
 
 
 def _is_error(answer: Answer) -> bool:
-    return answer.failed or any(code not in _CODES or code in _REFUSALS for code in _codes(answer))
+    return answer.failed or _is_refusal(answer)
+
+
+def _is_refusal(answer: Answer) -> bool:
+    return any(code not in _CODES or code in _REFUSALS for code in _codes(answer))
 
 
 def _is_listed(one: BlockList, answer: Answer) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
+from typing import TypeVar, cast
 
 from gateway.model.dnsdata import Answer, Lookup, Question
+
+T = TypeVar("T")
 
 
 class NeedAnswers(Exception):
@@ -20,6 +23,7 @@ class Window:
     def __init__(self, known: Callable[[Question], Answer | None]) -> None:
         self._known = known
         self._used: dict[Question, Answer] = {}
+        self._results: dict[Hashable, object] = {}
         self.pending: set[Question] = set()
 
     def ask(self, question: Question) -> Answer:
@@ -44,6 +48,21 @@ class Window:
         else:
             self._used[question] = answer
         return answer
+
+    def remember(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """The result of `compute`, once it lacks no answer; later rounds get it without work, as no answer changes
+        within a judgement. `key` names the check and all its input. Raises NeedAnswers when `compute` does."""
+        if key in self._results:
+            return cast(T, self._results[key])
+        # What others lack says nothing about this check.
+        others, self.pending = self.pending, set()
+        try:
+            result = compute()
+            if not self.pending:
+                self._results[key] = result
+        finally:
+            self.pending |= others
+        return result
 
     def rerun(self, answers: dict[Question, Answer]) -> None:
         """Take fetched answers in and forget what was pending."""

@@ -31,6 +31,7 @@ def check_tree(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
     yield from _check_files(tree, directory)
     yield from _check_policy(tree, directory)
     yield from check_seal(tree, directory)
+    yield from _check_lists(tree)
 
 
 def _check_domains(tree: dict[str, Any]) -> Iterator[Problem]:
@@ -48,6 +49,15 @@ def _check_domains(tree: dict[str, Any]) -> Iterator[Problem]:
             yield Problem(path, f"{name} is already domain[{seen[name]}]", "remove one of the two")
         elif name:
             seen[name] = number
+
+
+def _check_lists(tree: dict[str, Any]) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for number, one in _tables(tree, "dnsbl"):
+        zone = one.get("zone")
+        name = a_label(zone) if isinstance(zone, str) else None
+        if name and seen.setdefault(name, number) != number:
+            yield Problem(("dnsbl", number, "zone"), f"{name} is already dnsbl[{seen[name]}]", "write its codes there")
 
 
 def _check_backend_names(tree: dict[str, Any]) -> Iterator[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -160,6 +160,9 @@ class DnsblResult:
     listed: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     """Those that gave no answer, or one that is no listing: they prove nothing either way."""
+    codes: tuple[tuple[str, ...], ...] = field(default=(), compare=False)
+    """For each list in `asked` the networks of answers that counted, none for all; no entries in an older trace, which
+    is why this is no part of what makes two results alike."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from gateway.model.envelope import Recipient
 
@@ -15,6 +16,17 @@ class Capabilities:
     """Octets of the largest message (RFC 1870); 0: no limit is known."""
     smtputf8: bool
     """RFC 6531."""
+
+
+class Unanswered(Enum):
+    """Why a question about a mailbox has no reply."""
+
+    ADDRESS = "address"
+    """About the mailbox: no host takes such an address, so that none was asked."""
+    NO_ROOM = "no room"
+    """About us: nothing was asked."""
+    SILENT = "silent"
+    """About the backend: no host replied, or none let us ask."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,20 +5,21 @@ from __future__ import annotations
 from gateway.model.address import Mailbox
 from gateway.model.envelope import Recipient
 from gateway.model.reply import Reply
+from gateway.model.route import Unanswered
 from gateway.net.commands import rcpt_argument
 from gateway.net.outcomes import Phase, Unsendable
 from gateway.net.transaction import Session
 
 
-async def ask_about(session: Session, mailbox: Mailbox) -> Reply | None:
-    """The reply to RCPT; None when MAIL was refused already, or this host cannot be asked about such an address. The
-    transaction is left open, for whoever has the session to reset. Raises NoReply."""
+async def ask_about(session: Session, mailbox: Mailbox) -> Reply | Unanswered:
+    """The reply to RCPT; ADDRESS when this host cannot be asked about such an address, SILENT when MAIL was refused
+    already. The transaction is left open, for whoever has the session to reset. Raises NoReply."""
     try:
         argument = rcpt_argument(Recipient(mailbox), session.extensions)
     except Unsendable:
-        return None
+        return Unanswered.ADDRESS
     utf8 = b"" if str(mailbox).isascii() else b" SMTPUTF8"
     sender = await session.command(Phase.MAIL, b"MAIL", b"FROM:<>" + utf8)
     if not sender.positive:
-        return None
+        return Unanswered.SILENT
     return await session.command(Phase.RCPT, b"RCPT", argument)

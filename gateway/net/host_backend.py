@@ -13,7 +13,7 @@ from gateway.model.address import IPText, Mailbox
 from gateway.model.delivery import Claim, Outcome
 from gateway.model.envelope import Recipient
 from gateway.model.reply import Reply
-from gateway.model.route import Capabilities
+from gateway.model.route import Capabilities, Unanswered
 from gateway.net.callout import ask_about
 from gateway.net.commands import read_capabilities
 from gateway.net.mx import Host, HostFinder, NoHost
@@ -74,6 +74,8 @@ class HostBackend:
         self._window = settings.connections
         self._slots = asyncio.Semaphore(settings.connections)
         self._busy = 0
+        self._asking = 0
+        """How many of the busy slots are questions."""
         self._pool: Pool[HostSession] = Pool(settings.idle_seconds)
         self._said: dict[Host, tuple[float, Capabilities]] = {}
         """When each configured host was last greeted, in the loop's time, and what it said."""
@@ -111,16 +113,18 @@ class HostBackend:
         size = 0 if any(not said.size for said in known) else max(said.size for said in known)
         return Capabilities(size, any(said.smtputf8 for said in known))
 
-    async def verify(self, mailbox: Mailbox) -> Reply | None:
-        if not self.has_room():
-            return None
+    async def verify(self, mailbox: Mailbox) -> Reply | Unanswered:
+        if not self.has_room() or self._asking >= max(self._window // 2, 1):
+            return Unanswered.NO_ROOM
         self._busy += 1
+        self._asking += 1
         try:
             async with asyncio.timeout(_VERIFY_SECONDS), self._slots:
                 return await self._ask_hosts(mailbox)
         except (NoHost, TimeoutError):
-            return None
+            return Unanswered.SILENT
         finally:
+            self._asking -= 1
             self._busy -= 1
 
     async def close(self) -> None:
@@ -180,8 +184,9 @@ class HostBackend:
             self._said[host] = asyncio.get_running_loop().time(), read_capabilities(session.extensions)
         return session
 
-    async def _ask_hosts(self, mailbox: Mailbox) -> Reply | None:
+    async def _ask_hosts(self, mailbox: Mailbox) -> Reply | Unanswered:
         """The first host that has a reply. Raises NoHost."""
+        nothing = Unanswered.SILENT
         deadline = asyncio.get_running_loop().time() + _VERIFY_SECONDS
         async with aclosing(self._hosts.candidates(mailbox.ascii_domain)) as candidates:
             async for host, address in candidates:
@@ -189,11 +194,13 @@ class HostBackend:
                     reply = await self._ask_host(host, address, mailbox, deadline)
                 except (NoReply, Refused):
                     continue
-                if reply is not None:
+                if isinstance(reply, Reply):
                     return reply
-        return None
+                if reply is Unanswered.ADDRESS:
+                    nothing = reply
+        return nothing
 
-    async def _ask_host(self, host: Host, address: IPText, mailbox: Mailbox, deadline: float) -> Reply | None:
+    async def _ask_host(self, host: Host, address: IPText, mailbox: Mailbox, deadline: float) -> Reply | Unanswered:
         session = self._pool.take(host)
         if session is not None:
             session.deadline = deadline

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Network
 
 from gateway.authentication import dnsbl, iprev
 from gateway.authentication.dnsbl import BlockList
@@ -61,6 +62,10 @@ def name_client(ingress: Ingress, result: IprevResult) -> Ingress:
 
 def recorded_checks(then: Authentication, now: ClientChecks) -> ClientChecks:
     """The checks that an earlier judgement made: it is repeated as it was, whatever has been configured since."""
-    known = {one.zone: one for one in now.lists}
-    lists = tuple(known.get(zone, BlockList(zone)) for zone in then.dnsbl.asked)
+    asked, codes = then.dnsbl.asked, then.dnsbl.codes
+    if len(codes) == len(asked):
+        lists = tuple(BlockList(zone, tuple(map(IPv4Network, one))) for zone, one in zip(asked, codes, strict=True))
+    else:  # An older trace does not say which codes counted.
+        known = {one.zone: one for one in now.lists}
+        lists = tuple(known.get(zone, BlockList(zone)) for zone in asked)
     return ClientChecks(then.iprev.result is not IprevVerdict.NONE, lists)

@@ -86,8 +86,12 @@ def _authenticate(
         window.peek(question)
     spf_mailfrom = _note(lambda: _evaluate_spf(ingress, envelope, SpfIdentity.MAILFROM, window, hostname))
     spf_helo = _note(lambda: _evaluate_spf(ingress, envelope, SpfIdentity.HELO, window, hostname))
-    dkim_results = _note(lambda: dkim.verify(evidence, header, window, now))
-    arc_result = _note(lambda: arc.validate(evidence, header, window, now))
+    dkim_results = _note(
+        lambda: window.remember(("dkim", evidence, now), lambda: dkim.verify(evidence, header, window, now))
+    )
+    arc_result = _note(
+        lambda: window.remember(("arc", evidence, now), lambda: arc.validate(evidence, header, window, now))
+    )
     if spf_mailfrom is None or spf_helo is None or dkim_results is None or arc_result is None:
         raise NeedAnswers
     # Without SPF at the true ingress address DMARC may pass by DKIM but cannot fail (SPEC section 2).
@@ -100,7 +104,10 @@ def _evaluate_spf(
     ingress: Ingress, envelope: Envelope, identity: SpfIdentity, window: Window, hostname: str
 ) -> SpfResult:
     if isinstance(ingress, EdgeIngress):
-        return spf.evaluate(ingress, envelope.mail_from, identity, window, hostname)
+        return window.remember(
+            ("spf", identity, ingress, envelope.mail_from, hostname),
+            lambda: spf.evaluate(ingress, envelope.mail_from, identity, window, hostname),
+        )
     reason = f"not an edge ({ingress.trusted_by}): SPF is judged where mail enters"
     if identity is SpfIdentity.HELO or envelope.mail_from is None:
         return SpfResult(SpfVerdict.NONE, a_label(ingress.helo) or "", SpfIdentity.HELO, reason)

@@ -14,7 +14,8 @@ from gateway.service.authenticator import Authenticator
 async def keep_usable(
     lists: Sequence[BlockList], authenticator: Authenticator, emit: EventSink
 ) -> tuple[BlockList, ...]:
-    """The lists that pass their self-test (RFC 5782 section 5); each of the others is an alarm, and is ignored."""
+    """The lists but those that answer their self-test wrongly (RFC 5782 section 5); each of these is an alarm, and is
+    ignored. A list that does not answer is kept: for as long as it is silent, mail finds it in `dnsbl.errors`."""
     if not lists:
         return ()
     broken, _ = await authenticator.run(partial(find_broken, tuple(lists)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,13 +42,19 @@ class Directory:
     """Runs until cancelled."""
 
     def __init__(
-        self, law: Callable[[], Law], adopt: Callable[[RoutingTable], None], clock: Clock, emit: EventSink
+        self,
+        law: Callable[[], Law],
+        adopt: Callable[[RoutingTable], None],
+        clock: Clock,
+        emit: EventSink,
+        running: Collection[str],
     ) -> None:
-        """`adopt` puts a routing table in the place of the law's."""
+        """`adopt` puts a routing table in the place of the law's; `running` names the backends that mail can go to."""
         self._law = law
         self._adopt = adopt
         self._clock = clock
         self._emit = emit
+        self._running = running
         self._config: Config | None = None
         self._watched: tuple[_Watched, ...] = ()
 
@@ -64,14 +70,23 @@ class Directory:
         """One look at every map."""
         config = self._law().config
         if config is not self._config:
-            # Another configuration brings maps of its own, just read.
+            self._watched = self._watch(config)
             self._config = config
-            self._watched = tuple(_Watched() for _ in config.routing.maps)
         for at, (file, watched) in enumerate(zip(config.routing.maps, self._watched, strict=True)):
             await self._look(config, at, file, watched)
             if self._law().config is not config:
                 return
         self._tell_staleness(config)
+
+    def _watch(self, config: Config) -> tuple[_Watched, ...]:
+        """Another configuration: each of its maps is read again, as its domains and backends may be others. A map that
+        it shares with the one before has been failing for as long as before."""
+        before = self._config.routing.maps if self._config is not None else ()
+        known = dict(zip(before, self._watched, strict=True))
+        watched = tuple(known.pop(file, _Watched()) for file in config.routing.maps)
+        for one in watched:
+            one.seen = one.done = None
+        return watched
 
     async def _look(self, config: Config, at: int, file: Path, watched: _Watched) -> None:
         try:
@@ -84,16 +99,15 @@ class Directory:
         if not settled or found == watched.done:
             return
         # In a thread: a hundred thousand lines take a second.
-        entries, problems = await asyncio.to_thread(read_map, file, our_domains(config), config.backend, _breathe)
+        entries, problem = await asyncio.to_thread(self._read, config, file)
         if await asyncio.to_thread(_stamp, file) != found:
             return
         routing = self._law().routing
         if self._law().config is not config:
             return
         watched.done = found
-        if problems:
-            first = problems[0]
-            self._fail(file, watched, f"line {first.line}: {first.problem}")
+        if problem:
+            self._fail(file, watched, problem)
         elif routing.maps[at] and not entries:
             # A failed export, most likely: it would refuse everybody.
             self._fail(file, watched, "has no address any more; remove it from [routing] maps if that is meant")
@@ -104,6 +118,14 @@ class Directory:
             if changed or watched.failing_since is not None:
                 self._emit(Event("map-read", "", (("file", str(file)), ("addresses", len(entries)))))
             watched.problem, watched.failing_since, watched.told_stale = "", None, False
+
+    def _read(self, config: Config, file: Path) -> tuple[dict[str, str], str]:
+        """The entries, and what is wrong with the file."""
+        entries, problems = read_map(file, our_domains(config), config.backend, _breathe)
+        if problems:
+            return entries, f"line {problems[0].line}: {problems[0].problem}"
+        new = sorted(set(entries.values()).difference(self._running))
+        return entries, f"backend {', '.join(new)} is new: restart to use it" if new else ""
 
     def _fail(self, file: Path, watched: _Watched, problem: str) -> None:
         if watched.failing_since is None:
@@ -127,6 +149,23 @@ class Directory:
         routing = self._law().routing
         if routing.stale is not stale:
             self._adopt(replace(routing, stale=stale))
+
+
+def keep_maps(law: Law, before: Law) -> RoutingTable:
+    """The new law's routing with the last good copies of the maps that both laws have: what is in those files now is
+    for the directory to judge, which tells a map that is being written, or has lost everything, from one that is good.
+    """
+    routing = law.routing
+    last_good = dict(zip(before.config.routing.maps, before.routing.maps, strict=True))
+    # Nobody is refused for a domain that has just become a listed one and is not in the copies yet.
+    fresh = routing.listed - before.routing.listed
+    maps: list[Mapping[str, str]] = []
+    for file, read in zip(law.config.routing.maps, routing.maps, strict=True):
+        kept = last_good.get(file)
+        if kept is not None and fresh:
+            kept = {key: name for key, name in read.items() if key.rpartition("@")[2] in fresh} | dict(kept)
+        maps.append(read if kept is None else kept)
+    return replace(routing, maps=tuple(maps), stale=before.routing.stale)
 
 
 def _breathe() -> None:

@@ -15,8 +15,8 @@ from gateway.config.model import Limits
 from gateway.model.address import IPText, Mailbox
 from gateway.model.event import Event
 from gateway.model.reply import Reply
-from gateway.model.route import Capabilities
-from gateway.plan.callout import Refusing, read_refusal
+from gateway.model.route import Capabilities, Unanswered
+from gateway.plan.callout import denies_mailbox
 from gateway.ports import Backend, Clock, EventSink
 
 _EXISTS_SECONDS = 21_600.0
@@ -61,11 +61,12 @@ class Callout:
         self._budget = Budget(limits.callouts_per_client, limits.callouts_per_backend)
         self._unknown: dict[str, tuple[float, bool]] = {}
         """By backend and mailbox: until when it counts, and whether there is no such mailbox."""
-        self._proofs: dict[str, tuple[float, Refusing]] = {}
-        """By backend and domain."""
+        self._proofs: dict[str, tuple[float, bool]] = {}
+        """By backend and domain: until when it counts, and whether the backend says that a mailbox does not exist."""
         self._silent: dict[str, float] = {}
         """Backends that did not answer, each with the time until which it is left alone."""
         self._asking: dict[str, asyncio.Task[bool]] = {}
+        self._proving: dict[str, asyncio.Task[bool]] = {}
 
     def capabilities(self, backend: str) -> Capabilities | None:
         known = self._backends.get(backend)
@@ -77,14 +78,12 @@ class Callout:
         until, unknown = self._unknown.get(key, (0.0, False))
         if now < until:
             return unknown
-        until, refusing = self._proofs.get(f"{backend} {mailbox.ascii_domain}", (0.0, Refusing.CODED))
-        if (now < until and refusing is Refusing.NOT) or now < self._silent.get(backend, 0.0):
+        until, proven = self._proofs.get(f"{backend} {mailbox.ascii_domain}", (0.0, True))
+        if (now < until and not proven) or now < self._silent.get(backend, 0.0) or backend not in self._backends:
             return False
         task = self._asking.get(key)
         if task is None:
-            if backend not in self._backends or not self._budget.take(client, backend, now):
-                return False
-            task = asyncio.create_task(self._ask(mailbox, backend, key))
+            task = asyncio.create_task(self._ask(mailbox, backend, client, key))
             self._asking[key] = task
             task.add_done_callback(lambda _: self._asking.pop(key))
         await asyncio.wait({task}, timeout=_PATIENCE)
@@ -92,57 +91,70 @@ class Callout:
 
     async def close(self) -> None:
         """Stop asking."""
-        tasks = list(self._asking.values())
+        tasks = [*self._asking.values(), *self._proving.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _ask(self, mailbox: Mailbox, backend: str, key: str) -> bool:
-        proven = await self._prove(mailbox.ascii_domain, backend)
-        if proven is Refusing.NOT:
+    async def _ask(self, mailbox: Mailbox, backend: str, client: IPText, key: str) -> bool:
+        if not await self._is_proven(mailbox.ascii_domain, backend, client):
             return False
-        reply = await self._verify(mailbox, backend)
-        unknown = reply is not None and read_refusal(reply) is proven
-        if unknown:
-            seconds = _UNKNOWN_SECONDS
-        else:
-            seconds = _EXISTS_SECONDS if reply is not None and reply.positive else _PAUSE_SECONDS
+        reply = await self._verify(mailbox, backend, client)
+        if reply is Unanswered.NO_ROOM:
+            return False
+        unknown, seconds = False, _PAUSE_SECONDS
+        if isinstance(reply, Reply):
+            unknown = denies_mailbox(reply)
+            seconds = _UNKNOWN_SECONDS if unknown else _EXISTS_SECONDS if reply.positive else _PAUSE_SECONDS
         while len(self._unknown) >= _MOST_REMEMBERED:
             del self._unknown[next(iter(self._unknown))]
         self._unknown[key] = self._clock.monotonic() + seconds, unknown
-        fields = (("rcpt", str(mailbox)), ("backend", backend), ("unknown", unknown), ("reply", str(reply or "")))
+        fields = (("rcpt", str(mailbox)), ("backend", backend), ("unknown", unknown), ("reply", _told(reply)))
         self._emit(Event("callout", "", fields))
         return unknown
 
-    async def _prove(self, domain: str, backend: str) -> Refusing:
-        """How the backend refuses a random name. 550 without an enhanced code may be about us, so that a backend which
-        says so has to take postmaster as well (RFC 5321 section 4.5.1)."""
+    async def _is_proven(self, domain: str, backend: str, client: IPText) -> bool:
+        """The backend refuses a random name of the domain. Who wants to know meanwhile waits for the same answer."""
         key = f"{backend} {domain}"
-        until, refusing = self._proofs.get(key, (0.0, Refusing.NOT))
+        until, proven = self._proofs.get(key, (0.0, False))
         if self._clock.monotonic() < until:
-            return refusing
-        reply = await self._verify(Mailbox(f"no-such-{self._clock.new_id()}", domain, domain), backend)
-        refusing, seconds = Refusing.NOT, _PAUSE_SECONDS
-        if reply is not None and not reply.transient:
-            refusing, seconds = read_refusal(reply), _PROOF_SECONDS
-        if refusing is Refusing.PLAIN:
-            control = await self._verify(Mailbox("postmaster", domain, domain), backend)
-            if control is None or not control.positive:
-                refusing, seconds = Refusing.NOT, _PAUSE_SECONDS
-        self._proofs[key] = self._clock.monotonic() + seconds, refusing
-        fields = (("backend", backend), ("domain", domain), ("refusing", refusing.value), ("reply", str(reply or "")))
-        self._emit(Event("callout-proof", "", fields))
-        return refusing
+            return proven
+        task = self._proving.get(key)
+        if task is None:
+            task = asyncio.create_task(self._prove(domain, backend, client, key))
+            self._proving[key] = task
+            task.add_done_callback(lambda _: self._proving.pop(key))
+        return await task
 
-    async def _verify(self, mailbox: Mailbox, backend: str) -> Reply | None:
+    async def _prove(self, domain: str, backend: str, client: IPText, key: str) -> bool:
+        reply = await self._verify(Mailbox(f"no-such-{self._clock.new_id()}", domain, domain), backend, client)
+        if reply is Unanswered.NO_ROOM:
+            return False
+        proven, seconds = False, _PAUSE_SECONDS
+        if isinstance(reply, Reply) and not reply.transient:
+            proven, seconds = denies_mailbox(reply), _PROOF_SECONDS
+        self._proofs[key] = self._clock.monotonic() + seconds, proven
+        fields = (("backend", backend), ("domain", domain), ("proven", proven), ("reply", _told(reply)))
+        self._emit(Event("callout-proof", "", fields))
+        return proven
+
+    async def _verify(self, mailbox: Mailbox, backend: str, client: IPText) -> Reply | Unanswered:
+        """One RCPT, within the budget."""
+        now = self._clock.monotonic()
+        if now < self._silent.get(backend, 0.0) or not self._budget.take(client, backend, now):
+            return Unanswered.NO_ROOM
         reply = await self._backends[backend].verify(mailbox)
-        if reply is None:
+        if reply is Unanswered.SILENT:
             self._silent[backend] = self._clock.monotonic() + _PAUSE_SECONDS
         return reply
 
 
+def _told(reply: Reply | Unanswered) -> str:
+    return reply.value if isinstance(reply, Unanswered) else str(reply)
+
+
 class Budget:
-    """How many questions each client may cause and each backend gets, by the minute."""
+    """How many RCPTs each client may cause and each backend gets, by the minute: questions and proofs alike."""
 
     def __init__(self, per_client: int, per_backend: int) -> None:
         self._per_client = per_client

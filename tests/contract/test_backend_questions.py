@@ -9,7 +9,8 @@ import pytest
 
 from gateway.config.model import Backend as Settings
 from gateway.model.delivery import Kind
-from gateway.model.route import Capabilities
+from gateway.model.reply import Reply
+from gateway.model.route import Capabilities, Unanswered
 from gateway.net.host_backend import HostBackend
 from gateway.net.smtp_backend import make_smtp_backend
 from tests.sending import FixedResolver, StillClock, mailbox, make_claim, reader
@@ -66,7 +67,7 @@ async def test_of_several_hosts_the_most_that_any_takes_counts() -> None:
 async def test_verify_asks_with_the_null_sender_and_sends_nothing(sink: Sink) -> None:
     backend = backend_of(sink.address)
     reply = await backend.verify(mailbox("bob@corp.example"))
-    assert reply is not None
+    assert isinstance(reply, Reply)
     assert reply.code == 250
     assert sink.commands[1:] == ["MAIL FROM:<>", "RCPT TO:<bob@corp.example>", "RSET"]
     assert not sink.mails
@@ -78,7 +79,7 @@ async def test_a_refusal_comes_back_as_it_was_said(sink: Sink) -> None:
     sink.answers("RCPT", b"550-5.1.1 No such user\r\n550 5.1.1 see the manual\r\n")
     backend = backend_of(sink.address)
     reply = await backend.verify(mailbox("nobody@corp.example"))
-    assert reply is not None
+    assert isinstance(reply, Reply)
     assert (reply.code, reply.detail, reply.text) == (550, "1.1", "No such user\nsee the manual")
     await backend.close()
 
@@ -111,7 +112,7 @@ async def test_a_session_that_died_meanwhile_costs_no_delivery(sink: Sink) -> No
 async def test_silence_is_no_answer(sink: Sink, verb: str, answer: bytes) -> None:
     sink.answers(verb, answer)
     backend = backend_of(sink.address, command_seconds=0.3)
-    assert await backend.verify(mailbox("bob@corp.example")) is None
+    assert await backend.verify(mailbox("bob@corp.example")) is Unanswered.SILENT
     assert backend.room() == 10
     await backend.close()
 
@@ -120,7 +121,7 @@ async def test_silence_is_no_answer(sink: Sink, verb: str, answer: bytes) -> Non
 async def test_a_refusal_that_is_not_about_the_mailbox_is_no_answer(sink: Sink, verb: str) -> None:
     sink.answers(verb, b"554 5.7.1 You are on a list\r\n")
     backend = backend_of(sink.address)
-    assert await backend.verify(mailbox("bob@corp.example")) is None
+    assert await backend.verify(mailbox("bob@corp.example")) is Unanswered.SILENT
     await backend.close()
 
 
@@ -128,7 +129,7 @@ async def test_the_next_host_is_asked_when_one_is_silent(sink: Sink) -> None:
     async with Sink(script={"CONNECT": [HANG_UP]}) as dead:
         backend = backend_of(dead.address, sink.address)
         reply = await backend.verify(mailbox("bob@corp.example"))
-        assert reply is not None
+        assert isinstance(reply, Reply)
         assert reply.positive
         await backend.close()
 
@@ -137,7 +138,7 @@ async def test_nobody_listens() -> None:
     async with Sink() as gone:
         address = gone.address
     backend = backend_of(address)
-    assert await backend.verify(mailbox("bob@corp.example")) is None
+    assert await backend.verify(mailbox("bob@corp.example")) is Unanswered.SILENT
     await backend.close()
 
 
@@ -149,7 +150,7 @@ async def test_a_question_never_takes_the_place_of_mail(sink: Sink) -> None:
     while not sink.dots:  # noqa: ASYNC110 the sink tells nobody
         await asyncio.sleep(0.01)
     async with asyncio.timeout(2):
-        assert await backend.verify(mailbox("bob@corp.example")) is None
+        assert await backend.verify(mailbox("bob@corp.example")) is Unanswered.NO_ROOM
     assert sink.connections == 1
     sink.gate.set()
     (outcome,) = await delivery
@@ -161,7 +162,7 @@ async def test_a_session_that_cannot_be_reset_is_not_kept(sink: Sink) -> None:
     sink.answers("RSET", b"500 5.5.1 What\r\n")
     backend = backend_of(sink.address)
     reply = await backend.verify(mailbox("bob@corp.example"))
-    assert reply is not None
+    assert isinstance(reply, Reply)
     async with asyncio.timeout(2):
         while sink.open_connections:  # noqa: ASYNC110 the sink tells nobody
             await asyncio.sleep(0.01)
@@ -173,6 +174,17 @@ async def test_an_address_outside_ascii_is_asked_about_only_where_it_can_be() ->
         async with Sink(extensions=extensions) as sink:
             backend = backend_of(sink.address)
             reply = await backend.verify(mailbox("jürgen@corp.example"))
-            assert (reply is not None) is asked
+            assert isinstance(reply, Reply) if asked else reply is Unanswered.ADDRESS
             assert ("MAIL FROM:<> SMTPUTF8" in sink.commands) is asked
             await backend.close()
+
+
+@pytest.mark.parametrize(("connections", "questions"), [(1, 1), (2, 1), (5, 2)])
+async def test_questions_take_at_most_half_of_the_window(sink: Sink, connections: int, questions: int) -> None:
+    sink.answers("RCPT", SILENCE)
+    backend = backend_of(sink.address, connections=connections, command_seconds=0.3)
+    asked = (backend.verify(mailbox(f"u{number}@corp.example")) for number in range(5))
+    answers = await asyncio.gather(*asked)
+    assert answers.count(Unanswered.NO_ROOM) == 5 - questions
+    assert await backend.verify(mailbox("bob@corp.example")) is Unanswered.SILENT, "the room is given back"
+    await backend.close()

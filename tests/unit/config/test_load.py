@@ -142,6 +142,8 @@ MISTAKES = {
                             '20: relay[0]: "*.corp.example" names no relay; write the very name'),
     "an answer of no block list": ('[[dnsbl]]\nzone = "list.example"\ncodes = ["127.0.0.2", "192.0.2.1"]',
                                    "20: dnsbl[0]: 192.0.2.1/32 is no answer of a block list; write codes from 127."),
+    "a block list twice": ('[[dnsbl]]\nzone = "list.example"\n[[dnsbl]]\nzone = "List.example."\ncodes = "127.0.0.2"',
+                           "23: dnsbl[1].zone: list.example is already dnsbl[0]; write its codes there"),
     "a block list of no name": ('[[dnsbl]]\nzone = "a list"', '21: dnsbl[0].zone: "a list" is no domain name'),
     "relay and own hop": ('[[relay]]\nname = "x"\naddresses = "192.0.2.1"\nby = "mx"\nformat = "postfix"\n'
                           '[[own_hop]]\nname = "y"\naddresses = "192.0.2.0/24"',

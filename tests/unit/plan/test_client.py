@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Network
 
 from gateway.authentication.dnsbl import BlockList
 from gateway.authentication.lookup import Window
@@ -112,3 +113,11 @@ def test_a_judgement_is_repeated_with_the_checks_it_had() -> None:
     assert recorded_checks(off, ALL) == ClientChecks()
     on = results(IprevResult(IprevVerdict.PERMERROR), DnsblResult(("list.example", "gone.example")))
     assert recorded_checks(on, ALL) == ClientChecks(True, (LIST, BlockList("gone.example")))
+
+
+def test_a_judgement_is_repeated_with_the_codes_of_then() -> None:
+    then = BlockList("list.example", (IPv4Network("127.0.0.8/30"),))
+    every = BlockList("every.example")
+    asked = DnsblResult(("list.example", "every.example"), codes=(("127.0.0.8/30",), ()))
+    now = ClientChecks(lists=(BlockList("list.example"), BlockList("every.example", then.codes)))
+    assert recorded_checks(results(IprevResult(), asked), now) == ClientChecks(lists=(then, every))

@@ -60,7 +60,7 @@ SET = (
     [
         ("i=1; mx; dmarc=pass header.from=src.example", "From:To", "From: a@src.example", True),
         ("i=1; mx; spf=fail; DMARC=Pass (p=reject) header.from=SRC.example", "from", "From: a@src.example", True),
-        ("i=1; dmarc=pass header.from=src.example", "from", "From: a@src.example", True),
+        ("i=1; dmarc=pass header.from=src.example", "from", "From: a@src.example", False),
         ("i=1; mx; dmarc=pass header.from=xn--bcher-kva.example", "from", "From: a@bücher.example", True),
         ("i=1; mx; dmarc=pass header.from=src.example", "to:subject", "From: a@src.example", False),
         ("i=1; mx; dmarc=pass header.from=other.example", "from", "From: a@src.example", False),
@@ -90,6 +90,71 @@ def test_what_the_set_says(results: str, names: str, author: str, trusted: bool)
     message = SET.format(h=names, results=results, author=author).encode()
     expected = "arc=pass as[1].d=two.example as[1].s=arc" if trusted else ""
     assert ask(message, arc=PASSED) == expected
+
+
+PASS = "dmarc=pass header.from=src.example"
+GOOGLE = (
+    'i=1; mx.google.com;\r\n dkim=pass header.i=@src.example header.s=a header.b="Ab/d+f==";\r\n'
+    " arc=pass (i=1 spf=pass spfdomain=src.example);\r\n"
+    " spf=pass (google.com: domain of a@src.example designates 192.0.2.1 as permitted sender)"
+    ' smtp.mailfrom="a b"@src.example;\r\n dmarc=pass (p=REJECT sp=REJECT dis=NONE) header.from=src.example'
+)
+MICROSOFT = (
+    "i=1; mx.microsoft.com 1; spf=pass (sender ip is 192.0.2.1) smtp.rcpttodomain=own.example\r\n"
+    " smtp.mailfrom=src.example; dmarc=pass (p=reject sp=reject pct=100) action=none\r\n"
+    " header.from=src.example; dkim=pass (signature was verified)\r\n header.d=src.example; arc=none (0)"
+)
+OWN = (
+    "i=1; mx; spf=fail; dmarc=pass (p=reject) header.from=src.example policy.dmarc=reject;"
+    " dkim=pass header.d=dmarc.example"
+)
+SANE = [GOOGLE, MICROSOFT, OWN, f"i=1; mx; {PASS};", f"i=1; mx (a \\( b); {PASS}"]
+
+
+@pytest.mark.parametrize("results", SANE)
+def test_a_sane_set_counts(results: str) -> None:
+    assert ask(SET.format(h="from", results=results, author="From: a@src.example").encode(), arc=PASSED)
+
+
+ODD = {
+    "a comment closed by what the sender chose": (
+        f'i=1; mx.google.com; spf=pass (google.com: domain of "x); {PASS}; (("@m9.evil.example designates)'
+        " smtp.mailfrom=a@b; dmarc=fail (p=REJECT) header.from=src.example"
+    ),
+    "an open quote": f'i=1; mx; {PASS}; dkim=pass header.i="@evil; dmarc=fail header.from=src.example',
+    "an open quote over nothing": f'i=1; mx; {PASS}; dkim=pass header.i="@evil',
+    "an open comment": f"i=1; mx; {PASS} (a (b)",
+    "a comment that none opened": f"i=1; mx; {PASS} a)",
+    "a backslash": f"i=1; mx; {PASS} x=\\",
+    "a comment hides one": f"i=1; mx; {PASS}; spf=none (x; DMARC=fail header.from=src.example)",
+    "a string hides one": f'i=1; mx; {PASS}; spf=none smtp.mailfrom="; dmarc=fail header.from=src.example"',
+    "a value hides one": f"i=1; mx; {PASS}; spf=none smtp.mailfrom=dmarc=fail",
+    "too long": f"i=1; mx; {PASS}; " + "spf=none;\r\n " * 800 + "dmarc=fail header.from=src.example",
+    "too long but sound": f"i=1; mx; {PASS}" + "; spf=none\r\n " * 800,
+    "two authors": "i=1; mx; dmarc=pass header.from=src.example header.from=evil.example",
+    "two authors, the other first": "i=1; mx; dmarc=pass header.from=evil.example header.from=src.example",
+    "two results in one": f"i=1; mx; {PASS} dmarc=fail",
+    "two results": f"i=1; mx; {PASS}; {PASS}",
+    "no authserv-id": f"i=1; {PASS}",
+    "an empty authserv-id": f"i=1; ; {PASS}",
+    "a quoted authserv-id": f'i=1; "x"; {PASS}',
+    "a word before the method": f"i=1; mx; x {PASS}",
+    "a method in quotes": 'i=1; mx; "dmarc"=pass header.from=src.example',
+    "an author in quotes": 'i=1; mx; dmarc=pass header.from="src.example"',
+    "nothing after the instance": "i=1;",
+    "no semicolon": "i=1",
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_set_counts_for_nothing(name: str) -> None:
+    message = SET.format(h="from", results=ODD[name], author="From: a@src.example").encode()
+    assert ask(message, arc=PASSED) == ""
+
+
+def test_results_twice_count_for_nothing() -> None:
+    twice = f"i=1; mx; {PASS}\r\nARC-Authentication-Results: i=1; mx; {PASS}"
+    assert ask(SET.format(h="from", results=twice, author="From: a@src.example").encode(), arc=PASSED) == ""
 
 
 def test_an_address_that_is_none_is_left_out() -> None:

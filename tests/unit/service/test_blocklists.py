@@ -1,4 +1,4 @@
-"""A block list that fails its self-test is an alarm, and is not asked."""
+"""A block list that answers its self-test wrongly is an alarm, and is not asked; one that is silent is kept."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ ZONE = build_zone(
         "2.0.0.127.all.example": {"A": ["127.0.0.2"]},
         "1.0.0.127.all.example": {"A": ["127.0.0.2"]},
         "2.0.0.127.mute.example": "TIMEOUT",
+        "2.0.0.127.down.example": "SERVFAIL",
+        "1.0.0.127.down.example": "SERVFAIL",
+        "2.0.0.127.closed.example": {"A": ["127.255.255.254"]},
     }
 )
-GOOD = BlockList("good.example")
+GOOD, MUTE, DOWN = BlockList("good.example"), BlockList("mute.example"), BlockList("down.example")
+WRONG = ("all.example", "dead.example", "closed.example")
 
 
 async def test_only_lists_that_work_are_kept() -> None:
     events: list[Event] = []
-    lists = (BlockList("all.example"), GOOD, BlockList("mute.example"), BlockList("dead.example"))
+    lists = (*map(BlockList, WRONG), GOOD, MUTE, DOWN)
     authenticator = Authenticator(ZoneResolver(ZONE), SystemClock(), 5)
-    assert await keep_usable(lists, authenticator, events.append) == (GOOD,)
-    assert [dict(event.fields)["zone"] for event in events] == ["all.example", "mute.example", "dead.example"]
+    assert await keep_usable(lists, authenticator, events.append) == (GOOD, MUTE, DOWN)
+    assert [dict(event.fields)["zone"] for event in events] == list(WRONG)
     assert {(event.name, event.level) for event in events} == {("dnsbl-ignored", Level.ALARM)}

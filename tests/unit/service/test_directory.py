@@ -12,7 +12,7 @@ from gateway.app import make_law
 from gateway.config.load import load
 from gateway.model.event import Event, Level
 from gateway.policy.routing import RoutingTable
-from gateway.service.directory import Directory
+from gateway.service.directory import Directory, keep_maps
 from tests.unit.policy.scenes import mailbox
 
 TEXT = """\
@@ -34,6 +34,8 @@ stale_after = 100
 [routing.addresses]
 "fixed@own.example" = "google"
 """
+
+RUNNING = frozenset({"google", "microsoft"})
 
 
 class Clock:
@@ -64,7 +66,7 @@ class World:
         self.law = make_law(load(self.file, {}))
         self.events: list[Event] = []
         self.clock = Clock()
-        self.directory = Directory(lambda: self.law, self.adopt, self.clock, self.events.append)
+        self.directory = Directory(lambda: self.law, self.adopt, self.clock, self.events.append, RUNNING)
         self.adopted = 0
 
     def adopt(self, routing: RoutingTable) -> None:
@@ -184,3 +186,60 @@ async def test_a_new_configuration_brings_its_own_maps(world: World) -> None:
     world.two.write_text("dave@own.example,google\n")
     await world.settle()
     assert world.lists("eve", "dave") == [False, True]
+
+
+async def test_a_map_that_names_a_backend_that_does_not_run_is_broken(world: World) -> None:
+    await world.settle()
+    world.file.write_text(TEXT + '[backend.new]\nhosts = "new.example"\n')
+    law = make_law(load(world.file, {}))
+    world.law = replace(law, routing=keep_maps(law, world.law))
+    world.one.write_text("bob@own.example,new\n")
+    for _ in range(4):
+        await world.directory.round()
+    assert world.alarms() == ["map-unreadable"]
+    assert dict(world.events[0].fields)["problem"] == "backend new is new: restart to use it"
+    assert world.law.routing.backend_for(mailbox("bob@own.example")) == "microsoft"
+
+
+@pytest.mark.parametrize("content", ["", "zoe@own.example,microsoft\n"])
+async def test_a_new_configuration_takes_over_the_last_good_copies(world: World, content: str) -> None:
+    world.one.write_text("bob@own.example,microsoft\nzoe@own.example,microsoft\n")
+    await world.settle()
+    world.one.write_text(content)
+    world.file.write_text(TEXT.replace('"one.csv", "two.csv"', '"two.csv", "one.csv"'))
+    law = make_law(load(world.file, {}))
+    world.law = replace(law, routing=keep_maps(law, world.law))
+    assert world.lists("bob", "eve") == [True, True]
+    await world.settle()
+    assert world.lists("bob", "eve") == [not content, True], "what is good counts after two equal looks"
+    assert world.alarms() == ([] if content else ["map-unreadable"])
+
+
+async def test_a_new_configuration_does_not_make_a_failing_map_younger(world: World) -> None:
+    await world.settle()
+    world.one.write_text("")
+    await world.settle()
+    world.clock.time = 99.0
+    law = make_law(load(world.file, {}))
+    world.law = replace(law, routing=keep_maps(law, world.law))
+    await world.settle()
+    assert not world.law.routing.stale
+    world.clock.time = 100.0
+    await world.settle()
+    assert world.law.routing.stale
+    law = make_law(load(world.file, {}))
+    assert keep_maps(law, world.law).stale
+    assert world.alarms() == ["map-unreadable", "map-stale"]
+
+
+async def test_a_domain_that_becomes_listed_has_its_mailboxes_at_once(world: World) -> None:
+    world.file.write_text(TEXT.replace('"listed"', '"unknown"'))
+    world.law = make_law(load(world.file, {}))
+    await world.settle()
+    world.one.write_text("carol@own.example,google\n")
+    world.file.write_text(TEXT)
+    law = make_law(load(world.file, {}))
+    world.law = replace(law, routing=keep_maps(law, world.law))
+    assert world.lists("bob", "carol", "dave") == [True, True, False]
+    await world.settle()
+    assert world.lists("bob", "carol") == [False, True]

@@ -11,7 +11,7 @@ from gateway.config.model import Limits
 from gateway.model.address import IPText, Mailbox
 from gateway.model.event import Event
 from gateway.model.reply import Reply
-from gateway.model.route import Capabilities
+from gateway.model.route import Capabilities, Unanswered
 from gateway.service.inquiry import Budget, Callout
 from tests.sending import mailbox
 
@@ -47,7 +47,7 @@ class Backend:
 
     name = "corp"
 
-    def __init__(self, answer: Callable[[str], Reply | None]) -> None:
+    def __init__(self, answer: Callable[[str], Reply | Unanswered]) -> None:
         self.answer = answer
         self.asked: list[str] = []
         self.gate = asyncio.Event()
@@ -56,7 +56,7 @@ class Backend:
     def capabilities(self) -> Capabilities | None:
         return Capabilities(7, True)
 
-    async def verify(self, mailbox: Mailbox) -> Reply | None:
+    async def verify(self, mailbox: Mailbox) -> Reply | Unanswered:
         self.asked.append(mailbox.local)
         await self.gate.wait()
         return self.answer(mailbox.local)
@@ -89,13 +89,12 @@ async def test_a_proven_backend_is_believed_and_asked_once() -> None:
         (lambda local: OK, 1),
         (lambda local: BLAME, 1),
         (lambda local: LATER, 1),
-        (lambda local: None, 1),
-        # 550 alone to everything, even to postmaster, may be about us.
-        (lambda local: PLAIN, 2),
+        (lambda local: Unanswered.SILENT, 1),
+        (lambda local: PLAIN, 1),
     ],
 )
 async def test_a_backend_that_proves_nothing_refuses_nobody(
-    answer: Callable[[str], Reply | None], questions: int
+    answer: Callable[[str], Reply | Unanswered], questions: int
 ) -> None:
     backend = Backend(answer)
     asking, _ = callout(backend)
@@ -103,13 +102,20 @@ async def test_a_backend_that_proves_nothing_refuses_nobody(
     assert len(backend.asked) == questions
 
 
-async def test_a_plain_refusal_counts_beside_a_postmaster_that_is_taken() -> None:
-    asking, _ = callout(Backend(knows("bob", "postmaster", refusal=PLAIN)))
-    assert await unknown(asking, "bob", "eve") == [False, True]
+async def test_a_backend_that_starts_to_refuse_everything_with_550_alone_refuses_nobody() -> None:
+    """550 without an enhanced code may be about us, also where postmaster is taken (RFC 5321 section 4.5.1)."""
+    backend = Backend(knows("bob", "postmaster", refusal=PLAIN))
+    asking, _ = callout(backend)
+    assert await unknown(asking, "bob", "eve") == [False, False]
+    proven = Backend(knows("bob"))
+    asking, _ = callout(proven)
+    assert await unknown(asking, "eve") == [True]
+    proven.answer = lambda local: PLAIN
+    assert await unknown(asking, "bob", "dave") == [False, False]
 
 
-@pytest.mark.parametrize("reply", [BLAME, LATER, PLAIN, None])
-async def test_of_a_proven_backend_only_the_proven_refusal_counts(reply: Reply | None) -> None:
+@pytest.mark.parametrize("reply", [BLAME, LATER, PLAIN, *Unanswered])
+async def test_of_a_proven_backend_only_the_proven_refusal_counts(reply: Reply | Unanswered) -> None:
     backend = Backend(lambda local: NO if local.startswith("no-such") else reply)
     asking, _ = callout(backend)
     assert await unknown(asking, "bob") == [False]
@@ -145,7 +151,7 @@ async def test_a_backend_that_falls_silent_is_left_alone_for_a_minute() -> None:
     backend = Backend(knows("bob"))
     asking, _ = callout(backend, clock)
     assert await unknown(asking, "eve") == [True]
-    backend.answer = lambda local: None
+    backend.answer = lambda local: Unanswered.SILENT
     assert await unknown(asking, "a", "b", "c", "eve") == [False, False, False, True]
     assert backend.asked == ["no-such-id1", "eve", "a"]
     backend.answer = knows("bob")
@@ -178,13 +184,42 @@ async def test_close_ends_what_is_being_asked() -> None:
 async def test_beyond_the_budget_nobody_is_asked_and_everybody_accepted() -> None:
     clock = Clock()
     backend = Backend(knows("bob"))
-    asking, _ = callout(backend, clock, callouts_per_client=2, callouts_per_backend=3)
+    asking, _ = callout(backend, clock, callouts_per_client=3, callouts_per_backend=4)
     assert await unknown(asking, "a", "b", "c") == [True, True, False]
     assert await unknown(asking, "d", "e", client=IPText("192.0.2.2")) == [True, False]
-    assert backend.asked == ["no-such-id1", "a", "b", "d"]
+    assert backend.asked == ["no-such-id1", "a", "b", "d"], "the random name counts as well"
     assert await unknown(asking, "a") == [True], "what is known costs nothing"
     clock.time += 60
     assert await unknown(asking, "c") == [True]
+
+
+async def test_a_proof_is_made_once_for_all_who_wait_for_it() -> None:
+    backend = Backend(knows("bob"))
+    asking, _ = callout(backend)
+    backend.gate.clear()
+    waiting = [asyncio.create_task(unknown(asking, name)) for name in ("bob", "eve", "dave")]
+    await asyncio.sleep(0.01)
+    assert backend.asked == ["no-such-id1"]
+    backend.gate.set()
+    assert await asyncio.gather(*waiting) == [[False], [True], [True]]
+    assert backend.asked == ["no-such-id1", "bob", "eve", "dave"]
+
+
+@pytest.mark.parametrize("nothing", [Unanswered.ADDRESS, Unanswered.NO_ROOM])
+async def test_what_is_not_about_the_backend_does_not_silence_it(nothing: Unanswered) -> None:
+    backend = Backend(lambda local: nothing if local == "jürgen" else NO)
+    asking, _ = callout(backend)
+    assert await unknown(asking, "eve", "jürgen", "dave") == [True, False, True]
+    assert backend.asked == ["no-such-id1", "eve", "jürgen", "dave"], "the proof stays"
+
+
+async def test_no_room_for_a_proof_is_forgotten_at_once() -> None:
+    backend = Backend(lambda local: Unanswered.NO_ROOM)
+    asking, events = callout(backend)
+    assert await unknown(asking, "eve") == [False]
+    assert events == []
+    backend.answer = knows("bob")
+    assert await unknown(asking, "eve") == [True]
 
 
 def test_an_ipv6_client_is_its_network() -> None:

@@ -7,11 +7,13 @@ import io
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from ipaddress import IPv4Network
 
 import pytest
 from rich.console import Console
 
 from gateway.app import make_law
+from gateway.authentication.dnsbl import BlockList
 from gateway.mail.path import mailbox
 from gateway.model.address import IPText
 from gateway.model.decision import Action
@@ -23,7 +25,9 @@ from gateway.model.message import Span
 from gateway.model.reply import Reply
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
+from gateway.plan.client import ClientChecks
 from gateway.service.reception import Law
+from gateway.spool.codec import TRACE
 from gateway.tools.explain import Checked, ContentState, Replayed, check_content, render_story, replay, story_json
 from gateway.tools.narrative import narrate
 from gateway.tools.rehearsal import Delivered, rehearse
@@ -32,6 +36,7 @@ from tests.samples import nested_multipart, plain, sign, signing_key
 
 ZONE = {
     "sender.example": {"TXT": ["v=spf1 ip4:203.0.113.7 -all"]},
+    "7.113.0.203.list.example": {"A": ["127.0.0.10"]},
     "_dmarc.sender.example": {"TXT": ["v=DMARC1; p=reject"]},
     "sel1._domainkey.sender.example": {"TXT": [signing_key()[1]]},
     "_dmarc.microsoft.com": {"TXT": ["v=DMARC1; p=reject; pct=100"]},
@@ -188,6 +193,21 @@ async def test_replay(law: Law, accepted: Trace, spoof: Trace) -> None:
     other = replace(spoof, decision=replace(spoof.decision, action=Action.QUARANTINE))
     assert replay(other, law.bench) is Replayed.DIFFERENT
     assert replay(replace(spoof, authentication=None), law.bench) is Replayed.SAME
+
+
+async def test_replay_with_the_block_list_codes_of_then(law: Law) -> None:
+    def asking(codes: str) -> Law:
+        lists = (BlockList("list.example", (IPv4Network(codes),)),)
+        return replace(law, bench=replace(law.bench, client=ClientChecks(lists=lists)))
+
+    then, later = asking("127.0.0.8/30"), asking("127.0.0.2/32")
+    trace = TRACE.unpack(TRACE.pack(await judged(then, SIGNED)))
+    assert trace.authentication is not None
+    assert trace.authentication.dnsbl.listed == ("list.example",)
+    assert replay(trace, then.bench) is Replayed.SAME
+    assert replay(trace, later.bench) is Replayed.SAME
+    older = replace(trace.authentication, dnsbl=replace(trace.authentication.dnsbl, codes=()))
+    assert replay(replace(trace, authentication=older), then.bench) is Replayed.SAME
 
 
 async def test_what_checks_of_another_version_judged_is_not_judged_again(law: Law, accepted: Trace) -> None:
