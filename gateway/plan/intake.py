@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.authentication.lookup import Window
@@ -186,17 +186,17 @@ def _transfer(
         envid=envelope.envid,
         created=arrival.received,
         due=arrival.received,
-        return_path_verified=_return_path_verified(arrival, judgement.authentication),
+        return_path_verified=_return_path_verified(arrival, judgement.authentication, bench.facts.own),
     )
 
 
-def _return_path_verified(arrival: Arrival, results: Authentication) -> bool:
-    """A DSN may go to the return path (promise P6): its domain lets this client send, or signed the message, or the
-    client logged in."""
+def _return_path_verified(arrival: Arrival, results: Authentication, own: Collection[str]) -> bool:
+    """A DSN may go to the return path (promise P6): its domain lets this client send, or signed the message, or is ours
+    and the client logged in."""
     if arrival.envelope.mail_from is None:
         return False
     if isinstance(arrival.ingress, InternalIngress) and arrival.ingress.login:
-        return True
+        return arrival.envelope.mail_from.ascii_domain in own
     if results.spf.result is SpfVerdict.PASS and results.spf.identity is SpfIdentity.MAILFROM:
         return True
     domain = arrival.envelope.mail_from.ascii_domain

@@ -36,16 +36,21 @@ class Certificates:
         if stamp == self._stamp:
             return False
         self._stamp = stamp
-        self._first, self._by_name = self._read()
+        try:
+            self._first, self._by_name = self._read()
+        except OSError as error:
+            if not isinstance(error, ssl.SSLError):
+                self._stamp = ()  # not readable now: look again, nothing of the file itself need change
+            raise
         return True
 
-    def _look(self) -> tuple[tuple[int, int, int] | None, ...]:
+    def _look(self) -> tuple[tuple[int, int, int, int] | None, ...]:
         return tuple(_stamp(file) for pair in self._pairs for file in (*pair, self._client_ca) if file is not None)
 
     def _load(self, pair: Pair) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996
-        context.load_cert_chain(pair[0], pair[1])
+        context.load_cert_chain(pair[0], pair[1], password="")  # an encrypted key is an error, not a question
         if self._client_ca is not None:
             context.load_verify_locations(self._client_ca)
             context.verify_mode = ssl.CERT_OPTIONAL
@@ -79,9 +84,9 @@ def read_names(certificate: Path) -> list[str]:
     return [name.lower() for name in names.get_values_for_type(x509.DNSName)]
 
 
-def _stamp(file: Path) -> tuple[int, int, int] | None:
+def _stamp(file: Path) -> tuple[int, int, int, int] | None:
     try:
         status = file.stat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

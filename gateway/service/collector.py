@@ -31,7 +31,7 @@ class Collector:
         self._head = bytearray()
         self._hasher: BodyHasher | None = None
         self._header = b""
-        self._chunks: list[bytes] = []
+        self._kept = bytearray()
         self._writer: ContentWriter | None = None
         self.header: tuple[Field, ...] = ()
         """The header, parsed: once its end has been seen."""
@@ -84,12 +84,12 @@ class Collector:
         if self._writer is not None:
             self._writer.write(chunk)
             return
-        self._chunks.append(chunk)
+        # One buffer, not a list: a client that sends octet by octet must not cost an object for each.
+        self._kept += chunk
         if self._scanner.size > IN_MEMORY:
             self._writer = self._spool.open_content()
-            for kept in self._chunks:
-                self._writer.write(kept)
-            self._chunks.clear()
+            self._writer.write(bytes(self._kept))
+            self._kept.clear()
 
     async def finish(self) -> Message:
         """The whole message; a large one is on stable storage when this returns."""
@@ -100,7 +100,7 @@ class Collector:
         if self._writer is not None:
             path = await self._writer.finish()
         else:
-            data = b"".join(self._chunks)
+            data = bytes(self._kept)
         content = Content(
             size=self._scanner.size,
             sha256=self._hash.digest(),
@@ -117,7 +117,7 @@ class Collector:
 
     def discard(self) -> None:
         """The message will not be kept. Does nothing after `keep`."""
-        self._chunks.clear()
+        self._kept.clear()
         if self._writer is not None:
             self._writer.discard()
             self._writer = None

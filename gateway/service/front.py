@@ -34,7 +34,7 @@ class FrontEnd:
         self._report = report
         self._emit = emit
         self._listeners: list[SmtpListener] = []
-        self._certificates: dict[str, Certificates] = {}
+        self._certificates: list[tuple[str, Certificates]] = []
         self._watch: asyncio.Task[None] | None = None
         users = config.submission.users
         self._credentials = Credentials(users, clock, emit) if users is not None else None
@@ -53,10 +53,10 @@ class FrontEnd:
 
     async def refresh(self) -> None:
         """Look whether certificates have changed, and take the new ones. What cannot be used changes nothing."""
-        for name, certificates in self._certificates.items():
+        for name, certificates in self._certificates:
             try:
                 changed = await asyncio.to_thread(certificates.refresh)
-            except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            except Exception as error:  # whatever is in the file, the others are looked at too
                 fields = (("listener", name), ("error", f"{type(error).__name__}: {error}"))
                 self._emit(Event("certificates-refused", "", fields, Level.ALARM))
             else:
@@ -102,5 +102,5 @@ class FrontEnd:
             return settings
         pairs = [(one.certificate, one.key), *((more.certificate, more.key) for more in one.certificates)]
         certificates = Certificates(pairs, one.client_ca, one.session_tickets)
-        self._certificates[name] = certificates
+        self._certificates.append((name, certificates))
         return replace(settings, tls=certificates.context)

@@ -122,7 +122,7 @@ class MxConversation:
         if self._envelope is None:
             envelope, stage = Envelope(path, ()), Stage.MAIL
         else:
-            envelope, stage = replace(self._envelope, rcpts=named or self._envelope.rcpts), Stage.RCPT
+            envelope, stage = replace(self._envelope, rcpts=named), Stage.RCPT
         if self._collector is not None:
             stage = Stage.DATA
         arrival = Arrival(self._desk.clock.new_id(), self._desk.clock.now(), self._ingress(None), envelope, None)

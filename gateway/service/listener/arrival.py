@@ -63,6 +63,13 @@ class Caller:
         self._connection: Connection | None = None
         self.client: IPText | None = None
         """None before it is known, and for a balancer's own connection."""
+        self._entered = False
+
+    def enter(self) -> None:
+        """Take a place for the connection. Raises SessionOver when there are too many."""
+        self._entered = True
+        if not self._house.census.arrive():
+            raise SessionOver(REPLIES["too-busy"], "too-many-connections")
 
     async def arrive(self, inflow: Inflow, peer: IPText) -> None:
         """Learn who it is. Raises SessionOver when there are too many, or a PROXY header is due and does not come."""
@@ -99,14 +106,25 @@ class Caller:
         self._admit(introduced.client)
         return None
 
+    def tls(self, own: Tls | None) -> Tls | None:
+        """What is known of the client's TLS: the connection's own is that of whoever introduced it by XCLIENT."""
+        introduced = self._connection is not None and self._connection.source is ClientSource.XCLIENT
+        return None if introduced else own
+
     def leave(self) -> None:
-        """Give its place back."""
+        """The connection is gone: give its place back. Not earlier, or a client could hold more than it may."""
+        self._release()
+        if self._entered:
+            self._entered = False
+            self._house.census.depart()
+
+    def _release(self) -> None:
         if self.client is not None:
             self._house.census.release(self.client)
             self.client = None
 
     def _admit(self, client: IPText) -> None:
-        self.leave()
+        self._release()
         self.client = client
         if not self._house.census.admit(client):
             raise SessionOver(REPLIES["too-busy"], "too-many-of-one-client")

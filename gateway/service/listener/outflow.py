@@ -50,7 +50,6 @@ class Outflow:
             raise SessionOver(None, "does-not-read") from None
 
     def close(self) -> None:
-        """Close the connection when what was written has left."""
-        if self.pipe.get_write_buffer_size():
-            asyncio.get_running_loop().call_later(_LINGER_SECONDS, self.pipe.abort)
+        """Close the connection when what was written has left; a TLS client's goodbye is not waited for long."""
+        asyncio.get_running_loop().call_later(_LINGER_SECONDS, self.pipe.abort)
         self.pipe.close()

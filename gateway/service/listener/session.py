@@ -100,6 +100,7 @@ class SmtpSession(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone. The session finds out when it next reads or writes: a commit is not cancelled."""
         self._inflow.end()
+        self._caller.leave()
         self._house.disconnect(self)
         asyncio.StreamReaderProtocol.connection_lost(self, error)
 
@@ -125,8 +126,7 @@ class SmtpSession(SMTP):
 
     async def _greet(self) -> None:
         """Everything before the first command: who it is, whether it may come in, and our 220."""
-        if not self._house.census.arrive():
-            raise SessionOver(REPLIES["too-busy"], "too-many-connections")
+        self._caller.enter()
         peer = self._outflow.pipe.get_extra_info("peername")
         if not peer:
             raise SessionOver(None)  # gone before we looked
@@ -260,8 +260,6 @@ class SmtpSession(SMTP):
         self._greeted, self._login.name = False, ""
         return self._greeting()
 
-    # helpers
-
     @property
     def _must_secure(self) -> bool:
         return self._settings.require_tls and self._tls is None
@@ -273,6 +271,7 @@ class SmtpSession(SMTP):
         try:
             await start_tls(self._writer, context, self._inflow.take_all)
         except OSError:
+            self._caller.leave()
             self._house.disconnect(self)  # the TLS layer has gone with the handshake, and tells us no more
             raise SessionOver(None, "tls") from None
         self._attach(self._writer.transport)
@@ -297,7 +296,7 @@ class SmtpSession(SMTP):
     def _hello(self, name: str, esmtp: bool, text: str) -> Reply:
         if not is_client_name(name):
             return answers.SYNTAX_EHLO if esmtp else answers.SYNTAX_HELO
-        failure = self._dialogue.hello(name, esmtp, self._tls)
+        failure = self._dialogue.hello(name, esmtp, self._caller.tls(self._tls))
         self._greeted = failure is None
         return failure or Reply(250, "", text)
 
@@ -321,9 +320,9 @@ class SmtpSession(SMTP):
     def _leave(self) -> None:
         self._dialogue.close()
         self._inflow.close()
-        self._house.census.depart()
-        self._caller.leave()
         self._house.guests.discard(self)
+        if self not in self._house.connected:
+            self._caller.leave()
         self._outflow.close()
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 _HANDSHAKE_SECONDS = 60.0
+_MOST_UNREAD = 4096
+"""Octets of earlier replies; well below what stops a writer."""
 
 
 async def start_tls(writer: asyncio.StreamWriter, context: ssl.SSLContext, take_early: Callable[[], bytes]) -> None:
@@ -17,16 +19,31 @@ async def start_tls(writer: asyncio.StreamWriter, context: ssl.SSLContext, take_
     Raises OSError (ssl.SSLError and timeouts are) when there is no TLS.
     """
     pipe = writer.transport
+    if pipe.get_write_buffer_size() > _MOST_UNREAD:
+        raise TimeoutError("the client does not read")  # the handshake would wait for it
     before = pipe.get_protocol()
     upgrade = asyncio.ensure_future(writer.start_tls(context, ssl_handshake_timeout=_HANDSHAKE_SECONDS))
     # The loop gives the transport its TLS protocol in one turn and connects it in the next, before it reads again.
+    try:
+        await _hand_over(pipe, before, upgrade, take_early)
+        await upgrade
+    finally:
+        upgrade.cancel()
+
+
+async def _hand_over(
+    pipe: asyncio.WriteTransport,
+    before: asyncio.BaseProtocol,
+    upgrade: asyncio.Future[None],
+    take_early: Callable[[], bytes],
+) -> None:
+    """Give the TLS layer, once it is in place, what was read before."""
     while pipe.get_protocol() is before and not upgrade.done():  # noqa: ASYNC110 one turn, and no event tells it
         await asyncio.sleep(0)
     await asyncio.sleep(0)
     early = take_early()
     if early and not upgrade.done():
         _feed(cast(_Buffered, pipe.get_protocol()), early)
-    await upgrade
 
 
 class _Buffered(Protocol):
