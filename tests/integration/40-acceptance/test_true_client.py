@@ -90,7 +90,12 @@ def test_a_client_behind_a_relay(ready: Gateway, tmp_path: Path) -> None:
     assert story["ingress"]["via"] == ["old-exim"]
     assert story["ingress"]["proof"] == "our relay old-exim recorded the address in its Received line"
     assert story["results"]["iprev"] == {"result": "pass", "name": "out.sender.example", "reason": ""}
-    assert story["results"]["dnsbl"] == {"asked": ["list.example"], "listed": ["list.example"], "errors": []}
+    assert story["results"]["dnsbl"] == {
+        "asked": ["list.example"],
+        "listed": ["list.example"],
+        "errors": [],
+        "codes": [["127.0.0.2/32", "127.0.0.4/30"]],
+    }
     assert story["results"]["spf"]["result"] == "pass"
     assert story["replayed"] == "same"
     shown = ready.run("explain", found[1], "--config", str(ready.config_path)).stdout
