@@ -25,6 +25,7 @@ from gateway.mail.header import parse_header, split_message
 from gateway.mail.received import Walked, walk
 from gateway.mail.relay_formats import RelayFormat
 from gateway.model.address import IPText
+from tests.mtas import POSTFIX_MASTER
 
 if shutil.which("postfix") is None or os.geteuid() != 0:
     pytest.skip("needs Postfix and root", allow_module_level=True)
@@ -53,24 +54,6 @@ smtpd_authorized_xclient_hosts = 127.0.0.0/8
 smtp_tls_security_level = none
 maillog_file = {root}/log
 maillog_file_prefixes = {root}
-"""
-MASTER = """
-127.0.0.1:{port} inet n - n - - smtpd
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-proxymap unix - - n - - proxymap
-smtp unix - - n - - smtp
-relay unix - - n - - smtp
-error unix - - n - - error
-retry unix - - n - - error
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-tlsmgr unix - - n 1000? 1 tlsmgr
-postlog unix-dgram n - n - 1 postlogd
 """
 
 
@@ -142,7 +125,7 @@ async def relay(directory: Path) -> AsyncIterator[Relay]:
     port = free_port()
     values = {"root": directory, "port": port, "sink": sink.sockets[0].getsockname()[1]}
     (directory / "etc" / "main.cf").write_text(MAIN.format(**values))
-    (directory / "etc" / "master.cf").write_text(MASTER.format(**values))
+    (directory / "etc" / "master.cf").write_text(POSTFIX_MASTER.format(**values))
     command = ["postfix", "-c", str(directory / "etc")]
     process = await asyncio.create_subprocess_exec(*command, "start-fg", stdout=DEVNULL, stderr=DEVNULL)
     try:
