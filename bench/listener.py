@@ -25,7 +25,7 @@ from typing import Any
 import uvloop
 from aiosmtpd.smtp import SMTP
 
-from gateway.config.model import Limits
+from gateway.config.edge import Limits
 from gateway.model.address import Mailbox
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.ingress import Tls

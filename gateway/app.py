@@ -18,11 +18,11 @@ from pathlib import Path
 from gateway.admin.api import make_application, serve_http
 from gateway.authentication.dnsbl import BlockList
 from gateway.authentication.seal import Sealer
+from gateway.config.backends import Backend as BackendSettings
 from gateway.config.keys import KeyUnusable
 from gateway.config.load import load
 from gateway.config.maps import routing_table
 from gateway.config.mistakes import ConfigErrors, Mistake
-from gateway.config.model import Backend as BackendSettings
 from gateway.config.model import Config
 from gateway.config.policies import client_checks, fact_settings, load_rules
 from gateway.model.address import Mailbox

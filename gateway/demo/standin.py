@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 import uvloop
 
-from gateway.config.model import Limits
+from gateway.config.edge import Limits
 from gateway.model.address import Mailbox
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.ingress import Tls

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
-from gateway.config.model import Backend as BackendSettings
+from gateway.config.backends import Backend as BackendSettings
 from gateway.model.address import IPText, Mailbox
 from gateway.model.delivery import Claim, Outcome
 from gateway.model.envelope import Recipient

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import aiosmtplib
 
-from gateway.config.model import Backend as BackendSettings
+from gateway.config.backends import Backend as BackendSettings
 from gateway.model.address import IPText
 from gateway.model.reply import Reply
 from gateway.net.host_backend import HostBackend

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gateway.config.model import Backend
+from gateway.config.backends import Backend
 from gateway.model.ingress import Tls
 
 Mode = Literal["required", "opportunistic", "off"]

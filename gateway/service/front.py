@@ -7,7 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from gateway.config.model import Config, Listener
+from gateway.config.edge import Listener
+from gateway.config.model import Config
 from gateway.model.event import Event, Level
 from gateway.ports import Clock, EventSink, Reception
 from gateway.service.certificates import Certificates

@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Protocol
 
-from gateway.config.model import Limits
+from gateway.config.edge import Limits
 from gateway.model.address import IPText, Mailbox
 from gateway.model.event import Event
 from gateway.model.reply import Reply

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.config.model import Backend as Settings
+from gateway.config.backends import Backend as Settings
 from gateway.model.delivery import Kind
 from gateway.model.reply import Reply
 from gateway.model.route import Capabilities, Unanswered

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway.config.model import Limits
+from gateway.config.edge import Limits
 from gateway.net.system import SystemClock
 from gateway.service.credentials import Credentials
 from gateway.service.listener import EXTENSIONS, ListenerSettings, serve

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.model import Limits
+from gateway.config.edge import Limits
 from gateway.net.system import SystemClock
 from gateway.service.credentials import Credentials
 from gateway.service.listener import ListenerSettings, serve

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.model import Limits
+from gateway.config.edge import Limits
 from gateway.service.listener import Census, ListenerSettings
 from gateway.service.listener.house import House
 from gateway.service.listener.session import SmtpSession

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 
-from gateway.config.model import Limits
+from gateway.config.edge import Limits
 from gateway.model.address import IPText
 
 

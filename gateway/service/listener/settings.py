@@ -7,7 +7,7 @@ import ssl
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
-from gateway.config.model import Limits
+from gateway.config.edge import Limits
 from gateway.service.credentials import Credentials
 
 EXTENSIONS = ("PIPELINING", "SIZE", "8BITMIME", "STARTTLS", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8", "CHUNKING")

@@ -12,7 +12,7 @@ import pytest
 import trustme
 import uvloop
 
-from gateway.config.model import Limits
+from gateway.config.edge import Limits
 from gateway.service.listener import ListenerSettings, SmtpListener, serve
 from tests.listening import RecordedReception
 

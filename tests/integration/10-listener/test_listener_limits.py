@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from gateway.config.model import Limits
+from gateway.config.edge import Limits
 from gateway.model.reply import Reply
 from gateway.service.listener import Census, SmtpListener, server
 from tests.listening import OK, Client, RecordedReception, until

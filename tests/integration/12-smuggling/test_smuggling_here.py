@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.config.model import Limits
+from gateway.config.edge import Limits
 from gateway.service.listener import ListenerSettings, serve
 from tests.listening import Client
 from tests.receiving import Spool, make_reception

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from gateway.config.model import Limits
+from gateway.config.edge import Limits
 from gateway.net.system import SystemClock
 from gateway.service.listener import ListenerSettings, serve
 from gateway.spool.sqlite import SqliteSpool

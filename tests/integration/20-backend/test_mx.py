@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.config.model import Backend as Settings
+from gateway.config.backends import Backend as Settings
 from gateway.model.delivery import Kind, Outcome, Scope
 from gateway.model.dnsdata import Status
 from gateway.net.host_backend import HostBackend

@@ -16,7 +16,7 @@ import pytest
 import trustme
 import uvloop
 
-from gateway.config.model import Backend as Settings
+from gateway.config.backends import Backend as Settings
 from gateway.model.delivery import Claim, Kind, Outcome, Scope
 from gateway.model.envelope import Body, Notify, Recipient, Ret
 from gateway.model.message import Span

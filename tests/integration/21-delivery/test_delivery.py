@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.config.model import Backend as Settings
+from gateway.config.backends import Backend as Settings
+from gateway.config.backends import Delivery as DeliverySettings
 from gateway.config.model import Config, Server
-from gateway.config.model import Delivery as DeliverySettings
 from gateway.model.address import IPText
 from gateway.model.decision import Action, Decision
 from gateway.model.delivery import Claim, Final, Intake, Kind, Outcome, Story, Trace

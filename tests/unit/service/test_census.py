@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.config.model import Limits
+from gateway.config.edge import Limits
 from gateway.model.address import ip_text
 from gateway.service.listener import Census
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.config.model import Limits
+from gateway.config.edge import Limits
 from gateway.model.address import IPText, Mailbox
 from gateway.model.event import Event
 from gateway.model.reply import Reply

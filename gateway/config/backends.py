@@ -1,0 +1,66 @@
+"""The sections about next hops and how delivery to them goes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from gateway.config.section import Section
+from gateway.config.values import CertificateNames, Count, File, Hosts, Networks, Seconds
+
+PRESETS: dict[str, dict[str, object]] = {
+    # Google takes one recipient domain per transaction: 451 4.3.0 "Multiple destination domains per transaction".
+    "google-workspace": {"tls": "required", "one_domain_per_transaction": True},
+    # Connectors of Exchange Online know senders by IPv4 address only.
+    "microsoft-365": {"tls": "required", "address_family": "ipv4"},
+    "generic": {},
+}
+"""What a backend preset sets; a setting written out in the file wins over it."""
+
+
+class Backend(Section):
+    """A next hop."""
+
+    preset: Literal["google-workspace", "microsoft-365", "generic"] = "generic"
+    hosts: Hosts
+    """`host` or `host:port` in order of preference; or `mx` alone: the MX of the recipient's domain."""
+    tls: Literal["required", "opportunistic", "off"] = "opportunistic"
+    tls_names: CertificateNames = ()
+    """Names, one of which the certificate must carry; the host's own name when empty. `*.x` matches one label."""
+    ca_file: File | None = None
+    """Authorities to trust instead of the system's."""
+    connections: Count = 10
+    """How many at once."""
+    ehlo_name: str = ""
+    command_seconds: Seconds = 60.0
+    final_seconds: Seconds = 600.0
+    """How long the reply to the final dot may take (RFC 5321 section 4.5.3.2.6)."""
+    idle_seconds: Seconds = 30.0
+    """How long an unused connection is kept."""
+    address_family: Literal["any", "ipv4", "ipv6"] = "any"
+    one_domain_per_transaction: bool = False
+    networks: Networks = ()
+    """Where the backend's own mail comes from: what comes from there is never routed back to it."""
+    seal: bool = False
+    """Its copies get an ARC set of ours, made with the key of [seal]."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _start_from_preset(cls, data: Any) -> Any:
+        preset = data.get("preset") if isinstance(data, dict) else None
+        return {**PRESETS.get(preset, {}), **data} if isinstance(preset, str) else data
+
+
+class Delivery(Section):
+    """When and how long delivery is tried."""
+
+    in_session: bool = True
+    session_budget: Seconds = 20.0
+    """Seconds from the final dot within which the backend's own answer is passed to the client."""
+    schedule: tuple[Seconds, ...] = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0)
+    """Seconds between attempts; the last one repeats."""
+    expire: Seconds = 432_000.0
+    delay_warning: Seconds = 14_400.0
+    dsn_backend: str = ""
+    """Backend for our own DSNs; direct to the MX of their recipient when empty."""

@@ -1,0 +1,106 @@
+"""The sections about who may connect and what they may ask of us."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from gateway.config.section import Section
+from gateway.config.values import Count, File, ListenAddress, Names, Networks, Seconds, wrong
+from gateway.mail.relay_formats import RelayFormat
+
+
+class Limits(Section):
+    """Bounds on what clients may ask of us (promise P7)."""
+
+    message_size: Count = 52_428_800
+    header_size: Count = 524_288
+    recipients: Count = 1000
+    connections: Count = 1000
+    connections_per_address: Count = 50
+    connections_per_network: Count = 500
+    """From one /24 or /64: the pools of the big providers need hundreds."""
+    errors: Count = 20
+    """Refused commands in a session before 421."""
+    callouts_per_client: Count = 20
+    """Questions about mailboxes that one client may cause in a minute."""
+    callouts_per_backend: Count = 120
+    """Questions about mailboxes that one backend gets in a minute."""
+    commands: Count = 2000
+    session_seconds: Seconds = 3600.0
+    command_seconds: Seconds = 300.0
+    data_seconds: Seconds = 180.0
+    """How long a client may be silent inside DATA."""
+    bytes_in_flight: Count = 536_870_912
+
+
+class Certificate(Section):
+    """One more certificate of a listener."""
+
+    certificate: File
+    key: File | None = None
+
+
+class Listener(Section):
+    """One listening socket."""
+
+    name: str = ""
+    """In logs and traces; the address when empty."""
+    role: Literal["mx", "submission"] = "mx"
+    """`mx` takes mail for our domains from anyone; `submission` from people who log in, and only from them."""
+    tls: Literal["starttls", "implicit"] = "starttls"
+    """`implicit`: TLS from the first octet (RFC 8314), after a PROXY header where one is due."""
+    address: ListenAddress
+    """`host:port`, e.g. `0.0.0.0:25` or `[::]:25`."""
+    certificate: File | None = None
+    """PEM file: our certificate, then its intermediates. Without one STARTTLS is not offered."""
+    key: File | None = None
+    """PEM file, not encrypted; not needed when the key is in the certificate's file."""
+    certificates: tuple[Certificate, ...] = ()
+    """Further ones: a client is shown the one that has the name it asks for (SNI), else the one above."""
+    client_ca: File | None = None
+    """Ask clients for a certificate, and take those of these authorities (PEM). Its subject is a fact for rules; a
+    client that shows another authority's is refused TLS."""
+    session_tickets: bool = True
+    """Let clients resume TLS sessions. Some senders abort on the tickets of TLS 1.3."""
+    greet_pause: float = Field(0.0, ge=0, le=60)
+    """Seconds that a client must be silent before it is greeted."""
+    proxy_from: Networks = ()
+    """Balancers that must send a PROXY header. Its absence from them, or its presence from others, ends the
+    connection."""
+    xclient_from: Networks = ()
+    """Filters of our own that say by XCLIENT for whom they speak."""
+
+
+class Submission(Section):
+    """Who may log in at listeners of role `submission`."""
+
+    users: File | None = None
+    """`name:hash` lines, the hash by argon2. Read again when it changes."""
+
+
+class TrustedRelay(Section):
+    """A relay of our own whose Received line names the true client."""
+
+    name: str
+    addresses: Networks
+    by: Names
+    """Names that it writes after `by`; `*.x`, for `exchange-online` only, is every name below x."""
+    format: RelayFormat
+    """Which mail server's layout the line has; docs/true-client.md shows each."""
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        # A service gives its machines names of its own choosing; a relay of ours has a name that we know.
+        for name in self.by:
+            if name.startswith("*.") and self.format != "exchange-online":
+                raise wrong(f'"{name}" names no relay', "write the very name that the relay puts after `by`")
+        return self
+
+
+class OwnHop(Section):
+    """Addresses behind the edge: mail from there crossed no border here, so SPF is no question."""
+
+    name: str
+    addresses: Networks

@@ -1,0 +1,52 @@
+"""The sections about how a message is judged, and marked for those behind us."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from gateway.config.section import Section
+from gateway.config.values import DomainName, DomainNames, File, Networks, wrong
+
+
+class Policy(Section):
+    """How we judge."""
+
+    set: str = "enforce"
+    directory: File | None = None
+    """Rule files of the admin's own; the shipped ones when empty."""
+    firewall: Literal["published", "reject", "quarantine"] = "published"
+    """What happens to unauthenticated mail of our own domains; `published`: reject where the domain publishes
+    quarantine or reject, else quarantine."""
+    protected_domains: DomainNames = ()
+    fcrdns: bool = False
+    """Look the client's name up in reverse DNS and confirm it forward: a fact, and the name that Received shows."""
+    trusted_sealers: DomainNames = ()
+    """d= of ARC sealers whose word counts when they say that a message passed DMARC with them."""
+
+
+class Seal(Section):
+    """Who we are in ARC seals (RFC 8617)."""
+
+    domain: DomainName
+    """d=: our own domain, where the public key stands at `selector._domainkey`."""
+    selector: DomainName
+    key: File
+    """PEM file, not encrypted: RSA, 2048 to 4096 bits."""
+
+
+class Dnsbl(Section):
+    """A DNS block list. What it says is a fact for rules; no shipped rule acts on it."""
+
+    zone: DomainName
+    codes: Networks = ()
+    """Answers that count as a listing, e.g. `127.0.0.2` or `127.0.0.8/30`; empty: every code of the list."""
+
+    @model_validator(mode="after")
+    def _check_codes(self) -> Self:
+        for code in self.codes:
+            if not isinstance(code, IPv4Network) or not code.subnet_of(IPv4Network("127.0.0.0/8")):
+                raise wrong(f"{code} is no answer of a block list", "write codes from 127.0.0.0/8")
+        return self
