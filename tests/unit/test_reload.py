@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway import app
 from gateway.app import Gateway, make_law, read_config
+from gateway.app import law as law_module
 from gateway.config.model import Config
 from gateway.model.event import Event
 from gateway.net.system import SystemClock
@@ -99,7 +99,7 @@ async def test_files_are_read_off_the_loop_and_one_reading_at_a_time(
         running -= 1
         return make_law(config)
 
-    monkeypatch.setattr(app, "make_law", slow)
+    monkeypatch.setattr(law_module, "make_law", slow)
     for _ in range(3):
         world.gateway.reload(world.file)
         await asyncio.sleep(0.05)
@@ -119,7 +119,7 @@ async def test_an_unexpected_error_is_told_and_the_next_reload_works(
         raise OSError("no")
 
     with monkeypatch.context() as patched:
-        patched.setattr(app, "make_law", fail)
+        patched.setattr(law_module, "make_law", fail)
         await world.reload()
     await world.reload()
     assert world.names() == ["reload-refused", "reloaded"]

@@ -1,14 +1,9 @@
-"""The composition root: a configuration becomes adapters, the adapters become services, and those run, drain and stop.
-
-The only module that knows which adapter fills which port. Imported by `cli` and the demo.
-"""
+"""Everything that runs: adapters become services, and those run, drain and stop."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -16,26 +11,15 @@ from functools import partial
 from pathlib import Path
 
 from gateway.admin.api import make_application, serve_http
-from gateway.authentication.dnsbl import BlockList
-from gateway.authentication.seal import Sealer
-from gateway.config.backends import Backend as BackendSettings
-from gateway.config.keys import KeyUnusable
-from gateway.config.load import load
-from gateway.config.maps import routing_table
-from gateway.config.mistakes import ConfigErrors, Mistake
-from gateway.config.model import Config
-from gateway.config.policies import client_checks, fact_settings, load_rules
+from gateway.app.adapters import DIRECT, make_backends, make_resolver
+from gateway.app.law import make_law, read_config, read_law, with_lists
+from gateway.config.mistakes import ConfigErrors
 from gateway.model.address import Mailbox
 from gateway.model.event import Event, Level
-from gateway.net.resolver import DnsResolver, ZoneResolver, read_zone
-from gateway.net.signer import load_signer
-from gateway.net.smtp_backend import make_smtp_backend
 from gateway.net.system import SystemClock
-from gateway.plan.judgement import Bench
-from gateway.plan.sealing import Sealing
 from gateway.policy.routing import RoutingTable
 from gateway.policy.rules import RuleErrors
-from gateway.ports import Backend, Clock, Resolver, Signer, Spool
+from gateway.ports import Backend, Clock, Spool
 from gateway.service.authenticator import Authenticator
 from gateway.service.blocklists import keep_usable
 from gateway.service.delivery import LEASE, Delivery
@@ -45,73 +29,7 @@ from gateway.service.housekeeper import Housekeeper
 from gateway.service.inquiry import Callout
 from gateway.service.observer import Observer
 from gateway.service.reception import Desk, Law, MxReception
-from gateway.spool.reader import ReadOnlySpool
 from gateway.spool.sqlite import SqliteSpool
-from gateway.tools.simulate import Workshop
-
-DIRECT = "direct"
-"""The backend that is always there: the MX of the recipient's domain, with opportunistic TLS."""
-
-
-def read_config(path: Path) -> Config:
-    """The configuration with what the environment adds. Raises ConfigErrors."""
-    return load(path, os.environ)
-
-
-def make_law(config: Config) -> Law:
-    """Everything that can be replaced while running. Raises RuleErrors, ConfigErrors."""
-    hostname = config.server.hostname
-    authserv_id = config.server.authserv_id or hostname
-    rules, facts = load_rules(config), fact_settings(config)
-    bench = Bench(hostname, authserv_id, rules, facts, make_sealing(config), client_checks(config))
-    return Law(config, bench, routing_table(config))
-
-
-def _read_law(path: Path) -> Law:
-    return make_law(read_config(path))
-
-
-def with_lists(law: Law, lists: tuple[BlockList, ...]) -> Law:
-    """The law with these block lists in place of the configured ones."""
-    return replace(law, bench=replace(law.bench, client=replace(law.bench.client, lists=lists)))
-
-
-def make_sealing(config: Config) -> Sealing | None:
-    """ARC sealing, its key in memory; None when no backend wants it. Raises ConfigErrors."""
-    backends = frozenset(name for name, backend in config.backend.items() if backend.seal)
-    if config.seal is None or not backends:
-        return None
-    try:
-        signer: Signer = load_signer(config.seal.key)
-    except (OSError, KeyUnusable) as error:
-        raise ConfigErrors((Mistake(config.seal.key, 1, 0, "seal.key", str(error)),)) from None
-    return Sealing(Sealer(config.seal.domain, config.seal.selector, signer.sign), backends)
-
-
-def make_resolver(config: Config, zone: str | None = None) -> Resolver:
-    """DNS from a zone's text, from the configured zone file, or from the network. Raises OSError, ZoneError."""
-    if zone is None and config.dns.zone is not None:
-        zone = config.dns.zone.read_text("utf-8")
-    if zone is not None:
-        return ZoneResolver(read_zone(zone))
-    return DnsResolver(config.dns.nameservers, config.dns.query_seconds, SystemClock().monotonic)
-
-
-def make_workshop() -> Workshop:
-    """What `simulate` needs of the world."""
-    return Workshop(read_config, make_law, make_resolver, time.time)
-
-
-def open_reader(config: Config) -> ReadOnlySpool:
-    """The spool to look at, whether the gateway runs or not. Raises SpoolUnusable."""
-    return ReadOnlySpool(config.server.spool)
-
-
-def make_backends(config: Config, resolver: Resolver, clock: Clock) -> dict[str, Backend]:
-    """Every next hop by its name. Raises OSError for authorities that cannot be read."""
-    settings = {DIRECT: BackendSettings(hosts=("mx",)), **config.backend}
-    hostname = config.server.hostname
-    return {name: make_smtp_backend(name, one, resolver, clock, hostname) for name, one in settings.items()}
 
 
 class Gateway:
@@ -205,7 +123,7 @@ class Gateway:
             self._reload_wanted = False
             try:
                 # In a thread: the maps of a large organisation take seconds.
-                law = await asyncio.to_thread(_read_law, path)
+                law = await asyncio.to_thread(read_law, path)
             except (ConfigErrors, RuleErrors) as error:
                 self._refuse_reload(str(error))
             except Exception as error:

@@ -1,0 +1,16 @@
+"""The composition root: the only package that knows which adapter fills which port. Imported by `cli` and the demo."""
+
+from gateway.app.adapters import make_resolver, make_workshop, open_reader
+from gateway.app.gateway import Gateway, run_gateway
+from gateway.app.law import make_law, make_sealing, read_config
+
+__all__ = [
+    "Gateway",
+    "make_law",
+    "make_resolver",
+    "make_sealing",
+    "make_workshop",
+    "open_reader",
+    "read_config",
+    "run_gateway",
+]

@@ -1,0 +1,44 @@
+"""From a configuration to what fills the ports."""
+
+from __future__ import annotations
+
+import time
+
+from gateway.app.law import make_law, read_config
+from gateway.config.backends import Backend as BackendSettings
+from gateway.config.model import Config
+from gateway.net.resolver import DnsResolver, ZoneResolver, read_zone
+from gateway.net.smtp_backend import make_smtp_backend
+from gateway.net.system import SystemClock
+from gateway.ports import Backend, Clock, Resolver
+from gateway.spool.reader import ReadOnlySpool
+from gateway.tools.simulate import Workshop
+
+DIRECT = "direct"
+"""The backend that is always there: the MX of the recipient's domain, with opportunistic TLS."""
+
+
+def make_resolver(config: Config, zone: str | None = None) -> Resolver:
+    """DNS from a zone's text, from the configured zone file, or from the network. Raises OSError, ZoneError."""
+    if zone is None and config.dns.zone is not None:
+        zone = config.dns.zone.read_text("utf-8")
+    if zone is not None:
+        return ZoneResolver(read_zone(zone))
+    return DnsResolver(config.dns.nameservers, config.dns.query_seconds, SystemClock().monotonic)
+
+
+def make_workshop() -> Workshop:
+    """What `simulate` needs of the world."""
+    return Workshop(read_config, make_law, make_resolver, time.time)
+
+
+def open_reader(config: Config) -> ReadOnlySpool:
+    """The spool to look at, whether the gateway runs or not. Raises SpoolUnusable."""
+    return ReadOnlySpool(config.server.spool)
+
+
+def make_backends(config: Config, resolver: Resolver, clock: Clock) -> dict[str, Backend]:
+    """Every next hop by its name. Raises OSError for authorities that cannot be read."""
+    settings = {DIRECT: BackendSettings(hosts=("mx",)), **config.backend}
+    hostname = config.server.hostname
+    return {name: make_smtp_backend(name, one, resolver, clock, hostname) for name, one in settings.items()}

@@ -1,0 +1,56 @@
+"""From a configuration to the law: all that can be replaced while the gateway runs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from gateway.authentication.dnsbl import BlockList
+from gateway.authentication.seal import Sealer
+from gateway.config.keys import KeyUnusable
+from gateway.config.load import load
+from gateway.config.maps import routing_table
+from gateway.config.mistakes import ConfigErrors, Mistake
+from gateway.config.model import Config
+from gateway.config.policies import client_checks, fact_settings, load_rules
+from gateway.net.signer import load_signer
+from gateway.plan.judgement import Bench
+from gateway.plan.sealing import Sealing
+from gateway.ports import Signer
+from gateway.service.reception import Law
+
+
+def read_config(path: Path) -> Config:
+    """The configuration with what the environment adds. Raises ConfigErrors."""
+    return load(path, os.environ)
+
+
+def make_law(config: Config) -> Law:
+    """Everything that can be replaced while running. Raises RuleErrors, ConfigErrors."""
+    hostname = config.server.hostname
+    authserv_id = config.server.authserv_id or hostname
+    rules, facts = load_rules(config), fact_settings(config)
+    bench = Bench(hostname, authserv_id, rules, facts, make_sealing(config), client_checks(config))
+    return Law(config, bench, routing_table(config))
+
+
+def read_law(path: Path) -> Law:
+    return make_law(read_config(path))
+
+
+def with_lists(law: Law, lists: tuple[BlockList, ...]) -> Law:
+    """The law with these block lists in place of the configured ones."""
+    return replace(law, bench=replace(law.bench, client=replace(law.bench.client, lists=lists)))
+
+
+def make_sealing(config: Config) -> Sealing | None:
+    """ARC sealing, its key in memory; None when no backend wants it. Raises ConfigErrors."""
+    backends = frozenset(name for name, backend in config.backend.items() if backend.seal)
+    if config.seal is None or not backends:
+        return None
+    try:
+        signer: Signer = load_signer(config.seal.key)
+    except (OSError, KeyUnusable) as error:
+        raise ConfigErrors((Mistake(config.seal.key, 1, 0, "seal.key", str(error)),)) from None
+    return Sealing(Sealer(config.seal.domain, config.seal.selector, signer.sign), backends)

@@ -1,0 +1,100 @@
+"""`waypost explain` and `waypost simulate`: one message, stored or as a file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway import app
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, group, print_json, print_text
+from gateway.config.model import Config
+from gateway.model.delivery import Story
+from gateway.tools.explain import Checked, check_content, render_story, replay, story_json
+from gateway.tools.simulate import read_case, render_simulation, run_batch, simulation_json
+from gateway.tools.simulate import simulate as simulate_case
+
+commands = group("One message.")
+
+
+@commands.command()
+def explain(
+    id: Annotated[str, typer.Argument(help="The id in parentheses at the end of a reply.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell the story of one message: what came in, what was found, what was decided and why, what became of it."""
+    settings = app.read_config(config)
+    found = asyncio.run(_read_story(settings, id.strip("()")))
+    if found is None:
+        print(f"No message with the id {id} is stored in {settings.server.spool}.", file=sys.stderr)
+        sys.exit(1)
+    story, checked = found
+    if as_json:
+        print_json(story_json(story, checked))
+    else:
+        print_text(render_story(story, checked))
+
+
+async def _read_story(config: Config, id: str) -> tuple[Story, Checked] | None:
+    spool = app.open_reader(config)
+    try:
+        story = await spool.story(id)
+        if story is None:
+            return None
+        content = await check_content(story.trace, await spool.content(id))
+        return story, Checked(content, replay(story.trace, app.make_law(config).bench))
+    finally:
+        await spool.close()
+
+
+@commands.command()
+def simulate(
+    file: Annotated[Path | None, typer.Argument(help="The message.")] = None,
+    ip: Annotated[str | None, typer.Option(help="The client's address.")] = None,
+    helo: Annotated[str | None, typer.Option(help="What it says in EHLO.")] = None,
+    mail_from: Annotated[str | None, typer.Option(help="MAIL FROM; '' is the null sender.")] = None,
+    rcpt: Annotated[list[str] | None, typer.Option(help="RCPT TO; may be given several times.")] = None,
+    dns: Annotated[Path | None, typer.Option(help="Answer DNS from this zone file; no network is used.")] = None,
+    now: Annotated[float | None, typer.Option(help="The time to judge at, epoch seconds.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Judge as this configuration would.")] = None,
+    policy: Annotated[str | None, typer.Option(help="The rule set to judge by.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Never convert line ends.")] = False,
+    batch: Annotated[Path | None, typer.Option(help="Judge many: one JSON object a line.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a message file as if it came in now, without sending anything."""
+    options: dict[str, Any] = {
+        "file": file and file.absolute(),
+        "ip": ip,
+        "helo": helo,
+        "mail_from": mail_from,
+        "rcpt": rcpt or None,
+        "dns": dns and dns.absolute(),
+        "now": now,
+        "config": config and config.absolute(),
+        "policy": policy,
+        "raw": raw or None,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    workshop = app.make_workshop()
+    if batch is not None:
+        sys.exit(asyncio.run(_simulate_batch(batch, batch.absolute().parent, given)))
+    simulation = asyncio.run(simulate_case(read_case(given, Path()), workshop))
+    if as_json:
+        print_json(simulation_json(simulation))
+    else:
+        print_text(render_simulation(simulation))
+
+
+async def _simulate_batch(batch: Path, directory: Path, defaults: dict[str, Any]) -> int:
+    failed = False
+    with batch.open("rb") as lines:
+        async for result in run_batch(lines, directory, defaults, app.make_workshop()):
+            failed = failed or "error" in result
+            print(json.dumps(result, ensure_ascii=False), flush=True)
+    return int(failed)

@@ -1,0 +1,36 @@
+"""What the commands share: options, JSON on standard output, and how a mistake of the user's ends."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console, RenderableType
+
+DEFAULT_CONFIG = Path("/etc/waypost/gateway.toml")
+
+ConfigOption = Annotated[Path, typer.Option("--config", help="The configuration file.", envvar="WAYPOST_CONFIG")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def group(help: str) -> typer.Typer:
+    """A set of commands of its own."""
+    return typer.Typer(help=help, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def print_json(tree: Any) -> None:
+    print(json.dumps(tree, ensure_ascii=False, indent=2))
+
+
+def print_text(text: RenderableType) -> None:
+    """For people: lines are not broken, so that an address or an id can be copied."""
+    Console(highlight=False, soft_wrap=True).print(text)
+
+
+def fail(message: str, status: int = 2) -> NoReturn:
+    """End with a message on standard error."""
+    print(message, file=sys.stderr)
+    sys.exit(status)

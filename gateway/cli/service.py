@@ -1,0 +1,70 @@
+"""`waypost serve` and what stands before it: version, check, init, and the demo."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+
+from gateway import __version__, app
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, fail, group
+from gateway.config.first import write_first
+from gateway.demo.run import run_demo
+from gateway.demo.sample import send_samples
+
+commands = group("Running the gateway.")
+
+
+@commands.command()
+def version() -> None:
+    """Print the version."""
+    print(f"waypost {__version__}")
+
+
+@commands.command()
+def serve(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Run the gateway until SIGTERM."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        sys.exit(runner.run(app.run_gateway(config)))
+
+
+@commands.command()
+def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Check configuration and rules; every mistake is shown with its place."""
+    law = app.make_law(app.read_config(config))
+    rules = sum(len(stage) for stage in law.bench.rules.rules.values())
+    print(f"{config}: good. {len(law.config.domain)} domains, {len(law.config.backend)} backends, ", end="")
+    print(f"{len(law.config.listener)} listeners, policy {law.bench.rules.name} ({rules} rules).")
+
+
+@commands.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("gateway.toml"),
+    hostname: Annotated[str, typer.Option(help="The gateway's own name: what MX records will point at.")] = "",
+    domain: Annotated[str, typer.Option(help="The first domain it serves.")] = "",
+) -> None:
+    """Write a first configuration file with comments."""
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(write_first(hostname, domain))
+    except FileExistsError:
+        fail(f"{file} exists; it is left as it is. Name another file.")
+    print(f"{file} written. Fill in what is empty, then: waypost check --config {file}")
+
+
+@commands.command()
+def demo() -> None:
+    """Run the demo: the gateway, two stand-in backends, a test CA and DNS, all below var/demo."""
+    sys.exit(run_demo(Path.cwd()))
+
+
+@commands.command("send-sample")
+def send_sample(
+    kind: Annotated[str, typer.Option(help="signed, spoof, plain or all.")] = "all",
+) -> None:
+    """Send sample messages to the running demo and show what became of each."""
+    sys.exit(send_samples(Path.cwd(), kind))
