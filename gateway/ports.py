@@ -69,8 +69,8 @@ class Backend(Protocol):
         everything else is an Outcome."""
 
     def capabilities(self) -> Capabilities | None:
-        """What its hosts said they take, the most that any of them takes; None when none said it lately, or when it
-        depends on the recipient."""
+        """What its hosts said they take: the most that any of them takes, but CHUNKING only when all do. None when
+        none said it lately, or when it depends on the recipient."""
 
     async def verify(self, mailbox: Mailbox) -> Reply | Unanswered:
         """The reply to RCPT for this mailbox from the null sender; no message is sent. Questions take at most half of

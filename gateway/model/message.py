@@ -18,6 +18,8 @@ class Content:
     data: bytes | None = None
     path: str = ""
     """The file that holds the octets when `data` is None."""
+    bare_newline: bool = False
+    """A bare CR, a bare LF or a NUL is in it: it goes out by BDAT, which counts octets, and never by DATA."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ class Capabilities:
     """Octets of the largest message (RFC 1870); 0: no limit is known."""
     smtputf8: bool
     """RFC 6531."""
+    chunking: bool = False
+    """RFC 3030: BDAT."""
 
 
 class Unanswered(Enum):

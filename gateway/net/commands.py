@@ -59,7 +59,7 @@ def rcpt_argument(rcpt: Recipient, extensions: Extensions) -> bytes:
 
 def read_capabilities(extensions: Extensions) -> Capabilities:
     """What the host takes, as far as recipients can be refused for it."""
-    return Capabilities(_size_limit(extensions.get("size", "")), "smtputf8" in extensions)
+    return Capabilities(_size_limit(extensions.get("size", "")), "smtputf8" in extensions, "chunking" in extensions)
 
 
 def _path(mailbox: Mailbox | None, malformed: str, extensions: Extensions) -> str:

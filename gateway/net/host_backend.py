@@ -111,7 +111,9 @@ class HostBackend:
         if not known:
             return None
         size = 0 if any(not said.size for said in known) else max(said.size for said in known)
-        return Capabilities(size, any(said.smtputf8 for said in known))
+        # Of size and SMTPUTF8 the most that any host takes, as nothing is refused that one of them may take; CHUNKING
+        # only if all of them do, as what needs it is accepted on that word.
+        return Capabilities(size, any(said.smtputf8 for said in known), all(said.chunking for said in known))
 
     async def verify(self, mailbox: Mailbox) -> Reply | Unanswered:
         if not self.has_room() or self._asking >= max(self._window // 2, 1):

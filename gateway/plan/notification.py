@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from gateway.mail import dsn
 from gateway.model.address import Mailbox, ip_text
@@ -73,7 +74,7 @@ def _take_in(octets: bytes, to: Mailbox, hostname: str, now: float, id: str, bac
         internal=InternalIngress(_LOOPBACK, hostname, "", _LOOPBACK, trusted_by="dsn"),
         envelope=Envelope(None, (rcpt,), smtputf8=wide),  # RFC 3461 section 6.1: from the null reverse-path
         evidence=evidence,
-        content=Content(content.size, content.sha256, content.leading_dot, content.eight_bit),
+        content=replace(content, data=None, path=""),
         dropped=(),
         authentication=None,
         lookups=(),

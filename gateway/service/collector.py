@@ -108,6 +108,7 @@ class Collector:
             eight_bit=self._scanner.eight_bit,
             data=data,
             path=path,
+            bare_newline=self._scanner.bare_newline,
         )
         return Message(content, Evidence(self._header, digests, content.size))
 

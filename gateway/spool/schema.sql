@@ -59,3 +59,8 @@ CREATE TABLE attempt (
     body        BLOB NOT NULL,
     PRIMARY KEY (message, transfer_id, epoch)
 ) WITHOUT ROWID;
+
+-- version: 2
+
+-- The content goes out by BDAT, never by DATA.
+ALTER TABLE message ADD COLUMN bare_newline INTEGER NOT NULL DEFAULT 0;

@@ -38,6 +38,7 @@ async def test_nothing_is_known_before_the_first_session(sink: Sink) -> None:
     ("extensions", "known"),
     [
         (("SIZE 1000", "SMTPUTF8"), Capabilities(1000, True)),
+        (("CHUNKING",), Capabilities(0, False, chunking=True)),
         (("SIZE", "8BITMIME"), Capabilities(0, False)),
         (("SIZE 0",), Capabilities(0, False)),
         (("SIZE lots",), Capabilities(0, False)),
@@ -61,6 +62,17 @@ async def test_of_several_hosts_the_most_that_any_takes_counts() -> None:
         (outcome,) = await backend.deliver(claim, reader(claim))
         assert outcome.kind is Kind.DELIVERED
         assert backend.capabilities() == Capabilities(5000, True)
+        await backend.close()
+
+
+@pytest.mark.parametrize(("second", "known"), [(("CHUNKING",), True), ((), False)])
+async def test_chunking_is_known_only_when_every_host_offers_it(second: tuple[str, ...], known: bool) -> None:
+    first = Sink(extensions=("CHUNKING",), script={"DOT": [b"451 4.3.0 not now\r\n"]})
+    async with first, Sink(extensions=second) as other:
+        backend = backend_of(first.address, other.address)
+        claim = make_claim()
+        await backend.deliver(claim, reader(claim))
+        assert backend.capabilities() == Capabilities(0, False, chunking=known)
         await backend.close()
 
 

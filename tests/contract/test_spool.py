@@ -213,8 +213,9 @@ async def test_cancelled_commit_is_whole_or_absent(spool: Spool) -> None:
 # claims
 
 
-async def test_claim_brings_the_whole_message(spool: Spool) -> None:
-    intake = make_intake()
+@pytest.mark.parametrize("data", [b"From: a@b\r\n\r\nHello.\r\n", b"From: a@b\r\n\r\nbare\nnewline\r\n"])
+async def test_claim_brings_the_whole_message(spool: Spool, data: bytes) -> None:
+    intake = make_intake(message=make_message(data))
     await spool.commit(intake)
     (claim,) = await spool.claim((), 10, START, LEASE)
     assert (claim.transfer, claim.message, claim.epoch) == (intake.transfers[0], intake.message, 1)
