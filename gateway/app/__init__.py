@@ -1,6 +1,7 @@
 """The composition root: the only package that knows which adapter fills which port. Imported by `cli` and the demo."""
 
 from gateway.app.adapters import make_resolver, make_workshop, open_reader
+from gateway.app.control import order
 from gateway.app.gateway import Gateway, run_gateway
 from gateway.app.law import make_law, make_sealing, read_config
 
@@ -11,6 +12,7 @@ __all__ = [
     "make_sealing",
     "make_workshop",
     "open_reader",
+    "order",
     "read_config",
     "run_gateway",
 ]

@@ -6,30 +6,32 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 from gateway.admin.api import make_application, serve_http
+from gateway.admin.control import Arguments, serve_control
 from gateway.app.adapters import DIRECT, make_backends, make_resolver
-from gateway.app.law import make_law, read_config, read_law, with_lists
-from gateway.config.mistakes import ConfigErrors
+from gateway.app.law import make_law, read_config, with_lists
+from gateway.app.reload import Reloaded, Reloader
 from gateway.model.address import Mailbox
 from gateway.model.event import Event, Level
 from gateway.net.system import SystemClock
 from gateway.policy.routing import RoutingTable
-from gateway.policy.rules import RuleErrors
 from gateway.ports import Backend, Clock, Spool
 from gateway.service.authenticator import Authenticator
 from gateway.service.blocklists import keep_usable
 from gateway.service.delivery import LEASE, Delivery
-from gateway.service.directory import Directory, keep_maps
+from gateway.service.directory import Directory
 from gateway.service.front import FrontEnd
 from gateway.service.housekeeper import Housekeeper
 from gateway.service.inquiry import Callout
 from gateway.service.observer import Observer
 from gateway.service.reception import Desk, Law, MxReception
+from gateway.spool.reader import SHARD
 from gateway.spool.sqlite import SqliteSpool
+from gateway.tools.results import Json
 
 
 class Gateway:
@@ -46,13 +48,13 @@ class Gateway:
         self._delivery = Delivery(spool, backends, clock, observer, law.config, self._route_dsn)
         self._front: FrontEnd | None = None
         self._looking: asyncio.Task[None] | None = None
-        self._reloading: asyncio.Task[None] | None = None
-        self._reload_wanted = False
+        self._reloader = Reloader(lambda: self._law, self._adopt, self._delivery.backends, observer)
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, law: Law, observer: Observer) -> AsyncIterator[Gateway]:
-        """Everything started in the order in which it is needed, and stopped in the reverse order."""
+    async def open(cls, law: Law, observer: Observer, path: Path) -> AsyncIterator[Gateway]:
+        """Everything started in the order in which it is needed, and stopped in the reverse order. `path` is the
+        configuration that a reload reads."""
         config, clock = law.config, SystemClock()
         resolver = make_resolver(config)
         async with AsyncExitStack() as stack:
@@ -70,6 +72,8 @@ class Gateway:
             callout = Callout(backends, clock, observer, config.limits)
             stack.push_async_callback(callout.close)
             await gateway._start(stack, Desk(clock, spool, authenticator, delivery, observer, callout))
+            commands = {"reload": partial(gateway._answer_reload, path)}
+            await stack.enter_async_context(serve_control(config.server.spool / SHARD, commands, gateway._report))
             yield gateway
 
     async def _start(self, stack: AsyncExitStack, desk: Desk) -> None:
@@ -80,7 +84,7 @@ class Gateway:
         directory = Directory(lambda: self._law, self._reroute, self._clock, self._observer, self._delivery.backends)
         watching = asyncio.create_task(directory.run())
         stack.callback(watching.cancel)
-        stack.push_async_callback(self._stop_reloading)
+        stack.push_async_callback(self._reloader.close)
         host, _, port = config.admin.address.rpartition(":")
         application = make_application(self._observer.registry, lambda: self.ready, self._spool.counts)
         await stack.enter_async_context(serve_http(application, host.strip("[]"), int(port)))
@@ -109,49 +113,19 @@ class Gateway:
         self._observer(Event("error", id, fields, Level.WARNING))
         return id
 
-    def reload(self, path: Path) -> None:
+    def reload(self, path: Path) -> asyncio.Task[Reloaded]:
         """Begin to read configuration and rules again: all or nothing. Open transactions keep the law they began under.
-        Certificates are looked at in any case. While one reading runs, the next waits for its end."""
+        Certificates are looked at in any case."""
         if self._front is not None:
-            self._looking = asyncio.get_running_loop().create_task(self._front.refresh())
-        self._reload_wanted = True
-        if self._reloading is None or self._reloading.done():
-            self._reloading = asyncio.get_running_loop().create_task(self._reload(path))
+            self._looking = asyncio.create_task(self._front.refresh())
+        return self._reloader.reload(path)
 
-    async def _reload(self, path: Path) -> None:
-        while self._reload_wanted:
-            self._reload_wanted = False
-            try:
-                # In a thread: the maps of a large organisation take seconds.
-                law = await asyncio.to_thread(read_law, path)
-            except (ConfigErrors, RuleErrors) as error:
-                self._refuse_reload(str(error))
-            except Exception as error:
-                self._refuse_reload(repr(error))
-            else:
-                self._adopt(law)
+    async def _answer_reload(self, path: Path, arguments: Arguments) -> Json:
+        # Who asked may go away: the reading goes on.
+        return asdict(await asyncio.shield(self.reload(path)))
 
     def _adopt(self, law: Law) -> None:
-        law = replace(law, routing=keep_maps(law, self._law))
-        unknown = sorted(law.routing.backends() - self._delivery.backends)
-        if unknown:
-            self._refuse_reload(f"backend {', '.join(unknown)} is new: restart to use it")
-            return
-        # Only lists that passed their self-test at start are asked.
-        law = with_lists(law, self._law.bench.client.lists)
-        fixed = ("server", "listener", "submission", "backend", "limits", "dns", "dnsbl", "delivery", "admin", "log")
-        later = [name for name in fixed if getattr(law.config, name) != getattr(self._law.config, name)]
         self._law = law
-        fields = (("policy", law.bench.rules.name), ("after_restart", ",".join(later)))
-        self._observer(Event("reloaded", "", fields))
-
-    def _refuse_reload(self, problem: str) -> None:
-        self._observer(Event("reload-refused", "", (("error", problem),), Level.ALARM))
-
-    async def _stop_reloading(self) -> None:
-        if self._reloading is not None:
-            self._reloading.cancel()
-            await asyncio.gather(self._reloading, return_exceptions=True)
 
     async def drain(self) -> None:
         """Take no new session, let open ones end for `drain_timeout` seconds, then 421; end running attempts."""
@@ -170,7 +144,7 @@ async def run_gateway(path: Path) -> int:
     law = make_law(read_config(path))
     observer = Observer(law.config.log.format, Level(law.config.log.level))
     try:
-        async with Gateway.open(law, observer) as gateway:
+        async with Gateway.open(law, observer, path) as gateway:
             loop, stopping = asyncio.get_running_loop(), asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stopping.set)

@@ -5,6 +5,7 @@ Each module has one group of commands and is added here in one line.
 
 from __future__ import annotations
 
+from gateway.admin.control import Refused
 from gateway.cli import messages, policy, queue, service
 from gateway.cli.options import fail, group
 from gateway.config.mistakes import ConfigErrors
@@ -25,5 +26,5 @@ def main() -> None:
         commands()
     except (ConfigErrors, RuleErrors) as error:
         fail(error.format())
-    except (CaseError, SpoolUnusable, OSError, ValueError) as error:
+    except (CaseError, Refused, SpoolUnusable, OSError, ValueError) as error:
         fail(str(error))

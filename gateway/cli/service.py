@@ -11,7 +11,7 @@ import typer
 import uvloop
 
 from gateway import __version__, app
-from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, fail, group
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json
 from gateway.config.first import write_first
 from gateway.demo.run import run_demo
 from gateway.demo.sample import send_samples
@@ -30,6 +30,18 @@ def serve(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Run the gateway until SIGTERM."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         sys.exit(runner.run(app.run_gateway(config)))
+
+
+@commands.command()
+def reload(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Have the running gateway read configuration, rules and maps again, and say what came of it."""
+    answers = asyncio.run(app.order(config, "reload", {}))
+    if as_json:
+        print_json(answers)
+    else:
+        for text in dict.fromkeys(_show_reload(**answer) for answer in answers):
+            print(text)
+    sys.exit(int(any(answer["problem"] for answer in answers)))
 
 
 @commands.command()
@@ -68,3 +80,12 @@ def send_sample(
 ) -> None:
     """Send sample messages to the running demo and show what became of each."""
     sys.exit(send_samples(Path.cwd(), kind))
+
+
+def _show_reload(problem: str, changed: list[str], after_restart: list[str]) -> str:
+    if problem:
+        return f"{problem}\nNot reloaded: everything stays as it was."
+    now = [name for name in changed if name not in after_restart]
+    said = [f"changed: {', '.join(now)}"] if now else []
+    said += [f"after a restart: {', '.join(after_restart)}"] if after_restart else []
+    return f"Reloaded; {'; '.join(said) or 'nothing has changed'}."

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.config.checks import check_tree
 from gateway.config.mistakes import ConfigErrors, Mistake, Problem, place_problems
-from gateway.config.model import Config
+from gateway.config.model import DEFAULT_SPOOL, Config
 from gateway.config.references import resolve_references
 from gateway.config.values import DIRECTORY
 from gateway.model.place import KeyPath, Place, locate
@@ -38,6 +38,15 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     if problems or config is None:
         raise place_problems(problems, path, places)
     return config
+
+
+def find_spool(path: Path, environ: Mapping[str, str]) -> Path:
+    """Where the spool is, by a file that may be wrong otherwise: someone may be at it while the gateway runs by what it
+    said before. Raises ConfigErrors when it cannot be read at all."""
+    directory = path.absolute().parent
+    server = resolve_references(_parse(path, _read(path)), environ, directory).tree.get("server")
+    spool = server.get("spool") if isinstance(server, dict) else None
+    return directory / spool if isinstance(spool, str) else DEFAULT_SPOOL
 
 
 def _read(path: Path) -> str:

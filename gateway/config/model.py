@@ -14,6 +14,8 @@ from gateway.config.recipients import Domain, Routing
 from gateway.config.section import Section
 from gateway.config.values import DomainName, File, ListenAddress, NameServers, Seconds
 
+DEFAULT_SPOOL = Path("/var/lib/waypost")
+
 
 class Server(Section):
     """Who this gateway is."""
@@ -22,7 +24,7 @@ class Server(Section):
     """The name in our banner, EHLO and Received: the MX name."""
     authserv_id: str = Field("", pattern=r"^[A-Za-z0-9._-]*$")
     """Our name in Authentication-Results (RFC 8601 section 2.5); the hostname when empty."""
-    spool: File = Path("/var/lib/waypost")
+    spool: File = DEFAULT_SPOOL
     drain_timeout: Seconds = 60.0
     """Seconds that open sessions get after SIGTERM."""
 

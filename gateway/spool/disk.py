@@ -26,6 +26,10 @@ class SpoolUnusable(Exception):
     """The spool cannot be opened; the text names the directory and says why."""
 
 
+class SpoolInUse(SpoolUnusable):
+    """Another process owns it."""
+
+
 def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
     # isolation_level None: Python begins no transaction of its own. Connections are used by one thread at a time.
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
@@ -101,7 +105,7 @@ def sync_directory(path: Path, disk: Disk) -> None:
 
 
 def lock_shard(path: Path) -> int:
-    """Own the shard until the descriptor given back is closed or the process ends. Raises SpoolUnusable."""
+    """Own the shard until the descriptor given back is closed or the process ends. Raises SpoolUnusable, SpoolInUse."""
     try:
         descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
@@ -111,7 +115,7 @@ def lock_shard(path: Path) -> int:
     except BlockingIOError:
         owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
-        raise SpoolUnusable(f"spool {path} is in use by another process (pid {owner})") from None
+        raise SpoolInUse(f"spool {path} is in use by another process (pid {owner})") from None
     except OSError as error:
         os.close(descriptor)
         raise SpoolUnusable(f"spool {path}: cannot lock it: {error.strerror}") from error

@@ -24,6 +24,19 @@ SHARD = "0"
 DATABASE = "spool.db"
 
 
+def find_shards(directory: Path) -> tuple[Path, ...]:
+    """The directories of a spool's shards. Raises SpoolUnusable when there is none."""
+    try:
+        shards = sorted(path for path in directory.iterdir() if (path / DATABASE).is_file())
+    except FileNotFoundError:
+        shards = []
+    except OSError as error:
+        raise SpoolUnusable(f"spool {directory}: {error.strerror}") from error
+    if not shards:
+        raise SpoolUnusable(f"there is no spool in {directory}")
+    return tuple(shards)
+
+
 class ReadOnlySpool:
     """A view of a spool that needs no lock: for command-line tools while the gateway runs, or while it is down.
 

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.app import Gateway, make_law, read_config
 from gateway.app import law as law_module
+from gateway.app.reload import Reloaded
 from gateway.config.model import Config
 from gateway.model.event import Event
 from gateway.net.system import SystemClock
@@ -45,9 +46,7 @@ class World:
         self.gateway = Gateway(law, SystemClock(), FakeSpool(StillClock()), {"one": None}, self.events.append)  # type: ignore[arg-type, dict-item]
 
     async def reload(self) -> None:
-        self.gateway.reload(self.file)
-        assert self.gateway._reloading is not None
-        await self.gateway._reloading
+        self.outcome = await self.gateway.reload(self.file)
 
     def names(self) -> list[str]:
         return [event.name for event in self.events]
@@ -101,12 +100,11 @@ async def test_files_are_read_off_the_loop_and_one_reading_at_a_time(
 
     monkeypatch.setattr(law_module, "make_law", slow)
     for _ in range(3):
-        world.gateway.reload(world.file)
+        last = world.gateway.reload(world.file)
         await asyncio.sleep(0.05)
     assert world.names() == [], "the loop goes on while the files are read"
     gate.set()
-    assert world.gateway._reloading is not None
-    await world.gateway._reloading
+    await last
     assert (most, len(threads)) == (1, 2), "what was asked for in between is one more reading"
     assert threading.main_thread() not in threads
     assert world.names() == ["reloaded", "reloaded"]
@@ -123,3 +121,25 @@ async def test_an_unexpected_error_is_told_and_the_next_reload_works(
         await world.reload()
     await world.reload()
     assert world.names() == ["reload-refused", "reloaded"]
+
+
+async def test_the_outcome_is_told(world: World) -> None:
+    await world.reload()
+    assert world.outcome == Reloaded()
+    world.file.write_text(TEXT.replace("mailboxes", "callout = true\nmailboxes") + "[dns]\nquery_seconds = 2\n")
+    await world.reload()
+    assert world.outcome == Reloaded(changed=("domain", "dns"), after_restart=("dns",))
+    world.file.write_text(TEXT.replace("hosts", "host") + "[dns]\nquery_seconds = 0\n")
+    await world.reload()
+    problems = world.outcome.problem.splitlines()
+    assert [line.rpartition("/")[2].partition(": ")[0] for line in problems] == [
+        f"waypost.toml:{n}" for n in (9, 10, 14)
+    ]
+
+
+async def test_who_asked_for_a_reload_may_go_away(world: World) -> None:
+    task = asyncio.create_task(world.gateway._answer_reload(world.file, {}))
+    await asyncio.sleep(0)
+    task.cancel()
+    await world.reload()
+    assert world.names()[0] == "reloaded"

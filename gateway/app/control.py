@@ -1,0 +1,65 @@
+"""What an admin's command does: asked of the running gateway, or done on the spool while no gateway runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from gateway.admin.control import Arguments, Commands, NobodyThere, Refused, ask, run_command
+from gateway.config.load import find_spool
+from gateway.net.system import SystemClock
+from gateway.service.delivery import LEASE
+from gateway.spool.disk import SpoolInUse
+from gateway.spool.reader import find_shards
+from gateway.spool.sqlite import SqliteSpool
+
+_TRIES = 20
+_PAUSE = 0.5
+"""Seconds between tries while a gateway that starts or stops has the lock and does not answer yet, or any more."""
+
+Owning = Callable[[Path], AbstractAsyncContextManager[Commands]]
+"""Takes a shard's lock, and gives the commands that need no running gateway."""
+
+
+async def order(config: Path, command: str, arguments: Arguments) -> list[Any]:
+    """Each shard's answer: its running gateway's, or else that of the same operation done here, under its lock.
+
+    `config` is the configuration file. Raises Refused when a shard refuses, SpoolUnusable when there is no spool or its
+    lock cannot be had, ConfigErrors.
+    """
+
+    def own(shard: Path) -> AbstractAsyncContextManager[Commands]:
+        return _own(config, shard)
+
+    return [await order_one(shard, own, command, arguments) for shard in find_shards(find_spool(config, os.environ))]
+
+
+async def order_one(shard: Path, own: Owning, command: str, arguments: Arguments, pause: float = _PAUSE) -> Any:
+    """One shard's answer."""
+    tries = 0
+    while True:
+        with suppress(NobodyThere):
+            return await ask(shard, command, arguments)
+        try:
+            async with own(shard) as commands:
+                if command not in commands:
+                    raise Refused(f"`{command}` is for a gateway that runs, and none does")
+                return await run_command(commands, command, arguments)
+        except SpoolInUse:
+            tries += 1
+            if tries == _TRIES:
+                raise
+            await asyncio.sleep(pause)
+
+
+@asynccontextmanager
+async def _own(config: Path, shard: Path) -> AsyncIterator[Commands]:
+    spool = await SqliteSpool.open(shard.parent, SystemClock(), LEASE)
+    try:
+        yield {}
+    finally:
+        await spool.close()

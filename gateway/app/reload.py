@@ -1,0 +1,104 @@
+"""Reading configuration, rules and maps again beside the mail: all or nothing, one reading at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gateway.app.law import read_law, with_lists
+from gateway.config.mistakes import ConfigErrors
+from gateway.config.model import Config
+from gateway.model.event import Event, Level
+from gateway.policy.rules import RuleErrors, RuleSet
+from gateway.ports import EventSink
+from gateway.service.directory import keep_maps
+from gateway.service.reception import Law
+
+_FIXED = ("server", "listener", "submission", "backend", "limits", "dns", "dnsbl", "delivery", "admin", "log")
+"""Sections that count from the next start on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What came of a reload."""
+
+    problem: str = ""
+    """Every mistake, each with its place; then everything stays as it was."""
+    changed: tuple[str, ...] = ()
+    """Sections that say something new, and `rules` when the rule set does."""
+    after_restart: tuple[str, ...] = ()
+    """Those of them that count from the next start on."""
+
+
+class Reloader:
+    """Replaces the law by what the files say now."""
+
+    def __init__(
+        self, law: Callable[[], Law], adopt: Callable[[Law], None], running: Collection[str], emit: EventSink
+    ) -> None:
+        """`running` names the backends that mail can be given to."""
+        self._law = law
+        self._adopt = adopt
+        self._running = running
+        self._emit = emit
+        self._reading = asyncio.Lock()
+        self._begun: set[asyncio.Task[Reloaded]] = set()
+        self._next: asyncio.Task[Reloaded] | None = None
+
+    def reload(self, path: Path) -> asyncio.Task[Reloaded]:
+        """Begin a reading, or share the one that has not begun yet."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._reload(path))
+            self._begun.add(self._next)
+            self._next.add_done_callback(self._begun.discard)
+        return self._next
+
+    async def close(self) -> None:
+        """Adopt nothing more."""
+        for task in self._begun:
+            task.cancel()
+        await asyncio.gather(*self._begun, return_exceptions=True)
+
+    async def _reload(self, path: Path) -> Reloaded:
+        async with self._reading:
+            self._next = None
+            try:
+                # In a thread: the maps of a large organisation take seconds.
+                law = await asyncio.to_thread(read_law, path)
+            except (ConfigErrors, RuleErrors) as error:
+                return self._refuse(error.format())
+            except Exception as error:
+                return self._refuse(repr(error))
+            return self._replace(law)
+
+    def _replace(self, law: Law) -> Reloaded:
+        before = self._law()
+        law = replace(law, routing=keep_maps(law, before))
+        unknown = sorted(law.routing.backends().difference(self._running))
+        if unknown:
+            return self._refuse(f"backend {', '.join(unknown)} is new: restart to use it")
+        # Only lists that passed their self-test at start are asked.
+        law = with_lists(law, before.bench.client.lists)
+        changed = [name for name in Config.model_fields if getattr(law.config, name) != getattr(before.config, name)]
+        later = [name for name in changed if name in _FIXED]
+        if _laid_out(law.bench.rules) != _laid_out(before.bench.rules):
+            changed.append("rules")
+        self._adopt(law)
+        fields = (("policy", law.bench.rules.name), ("changed", ",".join(changed)), ("after_restart", ",".join(later)))
+        self._emit(Event("reloaded", "", fields))
+        return Reloaded(changed=tuple(changed), after_restart=tuple(later))
+
+    def _refuse(self, problem: str) -> Reloaded:
+        self._emit(Event("reload-refused", "", (("error", problem),), Level.ALARM))
+        return Reloaded(problem=problem)
+
+
+def _laid_out(rules: RuleSet) -> list[tuple[object, ...]]:
+    """A rule set as values that can be compared: compiled expressions cannot."""
+    return [
+        (rule.id, rule.stage, rule.condition.text, rule.action, rule.reply, rule.shadow)
+        for stage in rules.rules.values()
+        for rule in stage
+    ]
