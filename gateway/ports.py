@@ -166,6 +166,8 @@ class Connection:
     """Why the client's address is not known, when a listed XCLIENT peer says so; then `client` is that peer's."""
     helo: str = ""
     """What the client called itself, by a listed XCLIENT peer; it stands before what the peer says in EHLO."""
+    carry: bool = False
+    """Bare newlines in a body are carried, not refused, where that is safe: the listener's `bare_newline`."""
 
 
 class Conversation(Protocol):

@@ -15,6 +15,7 @@ from gateway.net.system import SystemClock
 from gateway.net.zone import build_zone
 from gateway.ports import IntakeStore
 from gateway.service.authenticator import Authenticator
+from gateway.service.inquiry import Inquiry, NoInquiry
 from gateway.service.reception import Desk, Law, MxReception
 from tests.fake_spool import FakeSpool
 
@@ -84,11 +85,15 @@ def _make_law(limits: tuple[tuple[str, Any], ...]) -> Law:
 
 
 def make_reception(
-    spool: IntakeStore, limits: Mapping[str, Any] | None = None, events: list[Event] | None = None
+    spool: IntakeStore,
+    limits: Mapping[str, Any] | None = None,
+    events: list[Event] | None = None,
+    inquiry: Inquiry | None = None,
 ) -> MxReception:
     """Serves d.example and e.example under the shipped rules, with the names of `ZONE`."""
     clock = SystemClock()
     law = _make_law(tuple((limits or {}).items()))
     emit = (events if events is not None else []).append
-    desk = Desk(clock, spool, Authenticator(ZoneResolver(build_zone(ZONE)), clock, 18.0), Nobody(), emit)
+    authenticator = Authenticator(ZoneResolver(build_zone(ZONE)), clock, 18.0)
+    desk = Desk(clock, spool, authenticator, Nobody(), emit, inquiry or NoInquiry())
     return MxReception(desk, lambda: law)

@@ -82,7 +82,7 @@ def content_of(data: bytes, path: str = "") -> Content:
         eight_bit=not data.isascii(),
         data=None if path else data,
         path=path,
-        bare_newline=b"\n" in data.replace(b"\r\n", b""),
+        chunks_only=b"\n" in data.replace(b"\r\n", b""),
     )
 
 

@@ -66,6 +66,9 @@ class Listener(Section):
     """Let clients resume TLS sessions. Some senders abort on the tickets of TLS 1.3."""
     greet_pause: float = Field(0.0, ge=0, le=60)
     """Seconds that a client must be silent before it is greeted."""
+    bare_newline: Literal["refuse", "carry"] = "refuse"
+    """What becomes of a bare CR, a bare LF or a NUL in a message. `carry`: in the body only, nowhere beside a lone dot,
+    and only when every backend that it goes to is known to take BDAT."""
     proxy_from: Networks = ()
     """Balancers that must send a PROXY header. Its absence from them, or its presence from others, ends the
     connection."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 _CRLF_DOT = b"\r\n."
+_LONE_DOT = re.compile(rb"(?:[^\r]\n|\r|\0)\.[\r\n\0]|\n\.(?:\r[^\n]|[\n\0])")
+_LEADING_DOTS = (b"\n.", b"\r.", b"\0.")
 
 
 class OctetScanner:
@@ -41,6 +45,41 @@ class OctetScanner:
         self._tail = chunk[-2:] if len(chunk) > 1 else edge[-2:]
 
     @property
+    def ends_line(self) -> bool:
+        """It ends in CRLF, or is empty."""
+        return self._tail == b"\r\n"
+
+    @property
     def bare_newline(self) -> bool:
         """A CR without LF, an LF without CR, or a NUL is somewhere in it (RFC 5321 section 2.3.8)."""
         return self._nul or self._crs != self._crlfs or self._lfs != self._crlfs
+
+
+class LoneDotScanner:
+    """Looks for a dot that some mail server further on could take for the end of data, in a body that comes in chunks.
+
+    That is a dot alone on its line, for a reader to whom a bare CR, a bare LF or a NUL, or the end of the body, ends a
+    line too. A dot between two CRLFs is not meant: every sender doubles it (RFC 5321 section 4.5.2).
+    """
+
+    __slots__ = ("_found", "_tail")
+
+    def __init__(self) -> None:
+        self._found = False
+        self._tail = b"\r\n"  # the blank line before the body
+
+    def update(self, chunk: bytes) -> None:
+        """Take the next octets."""
+        octets = self._tail + chunk
+        self._found = self._found or _has_lone_dot(octets)
+        self._tail = octets[-3:]
+
+    @property
+    def found(self) -> bool:
+        """There is one in the octets seen so far, taken as the whole body."""
+        return self._found or _has_lone_dot(self._tail + b"\0")
+
+
+def _has_lone_dot(octets: bytes) -> bool:
+    # Few lines begin with a dot: looking for those first saves the slow search.
+    return any(dot in octets for dot in _LEADING_DOTS) and _LONE_DOT.search(octets) is not None

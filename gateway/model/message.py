@@ -18,8 +18,8 @@ class Content:
     data: bytes | None = None
     path: str = ""
     """The file that holds the octets when `data` is None."""
-    bare_newline: bool = False
-    """A bare CR, a bare LF or a NUL is in it: it goes out by BDAT, which counts octets, and never by DATA."""
+    chunks_only: bool = False
+    """It has a bare CR, a bare LF or a NUL, or does not end in CRLF: only BDAT carries it unaltered (RFC 3030)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,7 @@ REPLIES: dict[str, Reply] = {
     "too-many-recipients": Reply(452, "5.3", "Too many recipients, send the rest in another transaction"),
     # content
     "bare-newline": Reply(550, "6.11", "Message has a bare CR, bare LF or NUL"),
+    "chunking-unknown": Reply(451, "4.1", "Cannot tell now whether bare newlines can be carried, try again later"),
     "malformed-header": Reply(550, "6.0", "Header begins with white space"),
     "too-big": Reply(552, "3.4", "Message exceeds the size limit"),
     "header-too-big": Reply(552, "3.4", "Header exceeds the size limit"),

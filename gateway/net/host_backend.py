@@ -182,9 +182,12 @@ class HostBackend:
     async def _open(self, host: Host, address: IPText, deadline: float) -> HostSession:
         self._pool.shrink(self._window - self._busy)
         session = await self._dialer.open(host, address, deadline)
+        self._remember(host, session)
+        return session
+
+    def _remember(self, host: Host, session: HostSession) -> None:
         if not self._hosts.uses_mx:
             self._said[host] = asyncio.get_running_loop().time(), read_capabilities(session.extensions)
-        return session
 
     async def _ask_hosts(self, mailbox: Mailbox) -> Reply | Unanswered:
         """The first host that has a reply. Raises NoHost."""
@@ -210,6 +213,7 @@ class HostBackend:
                 session.close()
                 session = None
         session = session or await self._open(host, address, deadline)
+        self._remember(host, session)
         session.transactions += 1
         try:
             reply = await ask_about(session, mailbox)

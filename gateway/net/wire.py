@@ -68,6 +68,10 @@ async def wire_form(claim: Claim, read: Callable[[], AsyncIterator[bytes]]) -> A
     last piece and the final dot back until then (promise P2). Raises ContentAltered, ContentUnreadable, Unsendable.
     """
     prefix, message = claim.transfer.prefix, claim.message
+    if message.content.chunks_only:
+        raise Unsendable(
+            Reply(554, "6.1", "The message has bare newlines or does not end in CRLF: DATA cannot carry it")
+        )
     cutter = Cutter(message.dropped)
     # Unstuffed content without a leading dot is its own wire form; cutting could put one at the start of a line.
     stuffed = bool(message.content.leading_dot or message.dropped or prefix.startswith(b".") or b"\r\n." in prefix)

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from gateway.authentication.body import BodyHasher, wanted_digests
 from gateway.mail.header import Field, parse_header, split_message
-from gateway.mail.octets import OctetScanner
+from gateway.mail.octets import LoneDotScanner, OctetScanner
 from gateway.model.message import Content, Evidence, Message
 from gateway.ports import ContentWriter, IntakeStore
 
@@ -21,8 +21,15 @@ MOST_HEADER_FIELDS = 10_000
 class Collector:
     """One message on its way in. Feed `take`, then either `finish` or `discard`."""
 
-    def __init__(self, spool: IntakeStore, header_limit: int, digests: Collection[tuple[str, int | None]] = ()) -> None:
-        """`digests` are wanted of the body besides what its signatures ask for."""
+    def __init__(
+        self,
+        spool: IntakeStore,
+        header_limit: int,
+        digests: Collection[tuple[str, int | None]] = (),
+        carry: bool = False,
+    ) -> None:
+        """`digests` are wanted of the body besides what its signatures ask for; `carry`: whether bare newlines can be
+        carried is wanted too."""
         self._spool = spool
         self._digests = frozenset(digests)
         self._header_limit = header_limit
@@ -30,6 +37,7 @@ class Collector:
         self._hash = hashlib.sha256()
         self._head = bytearray()
         self._hasher: BodyHasher | None = None
+        self._lone_dots = LoneDotScanner() if carry else None
         self._header = b""
         self._kept = bytearray()
         self._writer: ContentWriter | None = None
@@ -43,6 +51,16 @@ class Collector:
         return self._scanner.bare_newline
 
     @property
+    def can_be_carried(self) -> bool:
+        """Bare newlines are in the body only, and none where a lone dot could be read as the end of data. False where
+        that was not wanted."""
+        if self._lone_dots is None or self._hasher is None:
+            return False
+        header = OctetScanner()
+        header.update(self._header)
+        return not header.bare_newline and not self._lone_dots.found
+
+    @property
     def size(self) -> int:
         return self._scanner.size
 
@@ -51,7 +69,7 @@ class Collector:
         self._scanner.update(chunk)
         self._hash.update(chunk)
         if self._hasher is not None:
-            self._hasher.update(chunk)
+            self._take_body(chunk, self._hasher)
         elif not self.header_too_big:
             self._scan_header(chunk)
         self._keep(chunk)
@@ -78,7 +96,12 @@ class Collector:
             return
         self.header = parse_header(self._header)
         self._hasher = BodyHasher(wanted_digests(self.header) | self._digests)
-        self._hasher.update(octets[offset:])
+        self._take_body(octets[offset:], self._hasher)
+
+    def _take_body(self, octets: bytes, hasher: BodyHasher) -> None:
+        hasher.update(octets)
+        if self._lone_dots is not None:
+            self._lone_dots.update(octets)
 
     def _keep(self, chunk: bytes) -> None:
         if self._writer is not None:
@@ -108,7 +131,7 @@ class Collector:
             eight_bit=self._scanner.eight_bit,
             data=data,
             path=path,
-            bare_newline=self._scanner.bare_newline,
+            chunks_only=self._scanner.bare_newline or not self._scanner.ends_line,
         )
         return Message(content, Evidence(self._header, digests, content.size))
 

@@ -98,6 +98,7 @@ class FrontEnd:
             limits=self._config.limits,
             require_tls=submission,
             greet_pause=one.greet_pause,
+            carry=one.bare_newline == "carry",
         )
         if one.certificate is None:
             return settings

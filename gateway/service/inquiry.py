@@ -15,7 +15,7 @@ from gateway.config.edge import Limits
 from gateway.model.address import IPText, Mailbox
 from gateway.model.event import Event
 from gateway.model.reply import Reply
-from gateway.model.route import Capabilities, Unanswered
+from gateway.model.route import Capabilities, Route, Unanswered
 from gateway.plan.callout import denies_mailbox
 from gateway.ports import Backend, Clock, EventSink
 
@@ -40,6 +40,9 @@ class Inquiry(Protocol):
     async def is_unknown(self, mailbox: Mailbox, backend: str, client: IPText) -> bool:
         """True when the backend is proven to say that it has no such mailbox; False when it has, or nobody can tell."""
 
+    async def takes_chunks(self, route: Route, client: IPText) -> bool | None:
+        """Whether the route's backend takes BDAT; None when nobody can tell now."""
+
 
 class NoInquiry:
     """Nothing is known, and nobody is asked."""
@@ -49,6 +52,9 @@ class NoInquiry:
 
     async def is_unknown(self, mailbox: Mailbox, backend: str, client: IPText) -> bool:
         return False
+
+    async def takes_chunks(self, route: Route, client: IPText) -> bool | None:
+        return None
 
 
 class Callout:
@@ -88,6 +94,17 @@ class Callout:
             task.add_done_callback(lambda _: self._asking.pop(key))
         await asyncio.wait({task}, timeout=_PATIENCE)
         return task.done() and not task.cancelled() and task.result()
+
+    async def takes_chunks(self, route: Route, client: IPText) -> bool | None:
+        known = self.capabilities(route.backend)
+        if known is not None:
+            return known.chunking
+        # Nobody has greeted it lately: a question does that. Who answers and is still not known differs by recipient.
+        reply = await self._verify(route.rcpts[0].mailbox, route.backend, client)
+        known = self.capabilities(route.backend)
+        if known is not None:
+            return known.chunking
+        return False if isinstance(reply, Reply) else None
 
     async def close(self) -> None:
         """Stop asking."""

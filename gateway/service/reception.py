@@ -11,8 +11,7 @@ from gateway.authentication import spf
 from gateway.authentication.lookup import Window
 from gateway.authentication.seal import DIGEST
 from gateway.config.model import Config
-from gateway.mail.header import Field, fields
-from gateway.mail.received import count_passes
+from gateway.mail.header import Field
 from gateway.model.address import Mailbox
 from gateway.model.decision import Stage
 from gateway.model.delivery import Claim, Intake, Outcome
@@ -29,13 +28,9 @@ from gateway.policy.routing import RoutingTable
 from gateway.ports import Clock, Connection, Conversation, EventSink, IntakeStore, SpoolFull, emit_all
 from gateway.service.authenticator import Authenticator
 from gateway.service.collector import Collector
+from gateway.service.faults import find_fault, find_obstacle
 from gateway.service.ingress import find_ingress
 from gateway.service.inquiry import Inquiry, NoInquiry
-
-MOST_HOPS = 50
-"""Received fields beyond which a message is taken to be in a loop (RFC 5321 section 6.3)."""
-MOST_PASSES = 4
-"""How often a message may have been here before."""
 
 
 class Deliverer(Protocol):
@@ -167,7 +162,7 @@ class MxConversation:
             return await self._refuse_overflow()
         self._overflow = False
         digests = {DIGEST} if self._law.bench.sealing else set()
-        self._collector = Collector(self._desk.spool, limits.header_size, digests)
+        self._collector = Collector(self._desk.spool, limits.header_size, digests, self._connection.carry)
         return Reply(354, "", "End data with <CR><LF>.<CR><LF>")
 
     async def take(self, chunk: bytes) -> None:
@@ -240,11 +235,12 @@ class MxConversation:
         header = collector.header
         ingress = self._ingress(header)
         arrival = Arrival(self._id, self._desk.clock.now(), ingress, self._transaction(), message, header)
-        fault = _find_fault(collector, header, self._law.config.server.hostname)
+        routes = self._law.routing.group(arrival.envelope.rcpts)
+        fault = find_fault(collector, self._law.config.server.hostname)
+        fault = fault or await find_obstacle(collector, routes, self._desk.inquiry, self._connection.client)
         if fault is not None:
             return await self._store_refusal(arrival, fault, REPLIES[fault], Stage.DATA)
         judgement, window = await self._judge(arrival, message)
-        routes = self._law.routing.group(arrival.envelope.rcpts)
         in_session = self._goes_in_session([route.backend for route in routes], judgement)
         intake = take_in(arrival, judgement, window, routes, self._law.bench, claimed=in_session)
         await self._desk.spool.commit(intake)
@@ -285,17 +281,3 @@ class MxConversation:
 def _judge_arrival(arrival: Arrival, message: Message, bench: Bench, window: Window) -> Judgement:
     evidence = message.evidence
     return judge(arrival.ingress, arrival.envelope, evidence, window, arrival.received, bench, arrival.header)
-
-
-def _find_fault(collector: Collector, header: tuple[Field, ...], hostname: str) -> str | None:
-    """What is wrong with the content whoever sent it: these are invariants, not policy."""
-    if collector.bare_newline:
-        return "bare-newline"
-    if collector.header_too_big:
-        return "header-too-big"
-    if header and header[0].start == 0 and not header[0].lower and header[0].value[:1] in (b" ", b"\t"):
-        # It would continue the last field that we put above it (RFC 5322 section 2.2.3).
-        return "malformed-header"
-    if len(fields(header, "received")) > MOST_HOPS or count_passes(header, hostname) > MOST_PASSES:
-        return "mail-loop"
-    return None

@@ -5,7 +5,7 @@ INSERT INTO trace (id, received, body) VALUES (?, ?, ?);
 
 -- name: insert_message
 INSERT INTO message (n, size, sha256, leading_dot, eight_bit, dropped, evidence, held, reason, failed, kept_until,
-                     path, data, bare_newline)
+                     path, data, chunks_only)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', 0, ?, ?, ?, ?);
 
 -- name: insert_transfer
@@ -35,7 +35,7 @@ SELECT min(wake) FROM transfer WHERE backend = ?;
 -- name: read_claim
 SELECT transfer.epoch, transfer.due, transfer.attempts, transfer.delay_warned, transfer.rcpts, transfer.body,
        message.size, message.sha256, message.leading_dot, message.eight_bit, message.dropped,
-       message.evidence, trace.body, message.path, message.data, message.bare_newline
+       message.evidence, trace.body, message.path, message.data, message.chunks_only
 FROM transfer JOIN message ON message.n = transfer.message JOIN trace ON trace.n = transfer.message
 WHERE transfer.n = ?;
 

@@ -85,7 +85,7 @@ class Rows:
             None if waits else now + self.retention.failed_seconds,
             self.store.name_of(content),
             content.data,
-            content.bare_newline,
+            content.chunks_only,
         )
         connection.execute(QUERIES["insert_message"], row)
 
@@ -147,10 +147,10 @@ class Rows:
             trace,
             path,
             data,
-            bare_newline,
+            chunks_only,
         ) = row
         transfer = codec.unpack_transfer(due, attempts, warned, rcpts, body)
-        content = Content(size, sha256, bool(dot), bool(eight_bit), data, self.store.path_of(path), bool(bare_newline))
+        content = Content(size, sha256, bool(dot), bool(eight_bit), data, self.store.path_of(path), bool(chunks_only))
         message = Message(content, _read_evidence(evidence, trace), codec.SPANS.unpack(dropped))
         return Claim(transfer, message, epoch + 1)
 

@@ -63,4 +63,4 @@ CREATE TABLE attempt (
 -- version: 2
 
 -- The content goes out by BDAT, never by DATA.
-ALTER TABLE message ADD COLUMN bare_newline INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN chunks_only INTEGER NOT NULL DEFAULT 0;

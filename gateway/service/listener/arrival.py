@@ -139,7 +139,7 @@ async def _identify(inflow: Inflow, peer: IPText, house: House) -> Connection | 
     settings = house.settings
     address = ipaddress.ip_address(peer)
     if not any(address in network for network in settings.proxy_from):
-        return Connection(settings.name, peer, peer, ClientSource.PEER)
+        return Connection(settings.name, peer, peer, ClientSource.PEER, carry=settings.carry)
     try:
         header = await _read_header(inflow)
     except NotProxy as error:
@@ -147,7 +147,7 @@ async def _identify(inflow: Inflow, peer: IPText, house: House) -> Connection | 
         raise SessionOver(None, "no-proxy-header") from None
     if header.client is None:
         return None
-    return Connection(settings.name, peer, header.client, ClientSource.PROXY)
+    return Connection(settings.name, peer, header.client, ClientSource.PROXY, carry=settings.carry)
 
 
 async def _read_header(inflow: Inflow) -> ProxyHeader:

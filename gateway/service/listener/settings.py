@@ -38,6 +38,8 @@ class ListenerSettings:
     limits: Limits = field(default_factory=Limits)
     extensions: tuple[str, ...] = EXTENSIONS
     """What EHLO names, in order. What is missing of `EXTENSIONS` is not spoken; a word beyond them is only named."""
+    carry: bool = False
+    """Bare newlines in a body are carried where that is safe."""
     require_tls: bool = False
     """No mail before STARTTLS."""
     banner: str = "ESMTP Waypost"

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from gateway.mail.octets import OctetScanner
+from gateway.mail.octets import LoneDotScanner, OctetScanner
 
 
 def scan(*chunks: bytes) -> tuple[int, bool, bool, bool]:
@@ -62,3 +62,56 @@ def test_a_cr_at_the_end_is_bare_until_its_lf_comes() -> None:
     assert scanner.bare_newline
     scanner.update(b"\n")
     assert not scanner.bare_newline
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"x\n.\n",
+        b"x\n.\r\n",
+        b"x\r\n.\n",
+        b"x\r.\r",
+        b"x\r.\r\n",
+        b"x\r\n.\ry",
+        b"x\n.\r",
+        b"x\r\n.\0\r\n",
+        b"x\r\n\0.\r\n",
+        b"x\0.\0",
+        b".\n",
+        b"x\n.",
+        b"x\r.",
+        b"x\r\n.\r",
+        b"x\r\n.",
+        b"\n.\n",
+        b"x\r\n.\r\n\n.\n",
+        b"x\r\n.\r\r\n",
+    ],
+)
+def test_a_lone_dot_is_found_however_lines_are_told_and_cut(body: bytes) -> None:
+    for first, second in itertools.combinations_with_replacement(range(len(body) + 1), 2):
+        scanner = LoneDotScanner()
+        for chunk in (body[:first], body[first:second], body[second:]):
+            scanner.update(chunk)
+        assert scanner.found, (body, first, second)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"x\ny\rz\0\r\n",
+        b"x\r\n.\r\n",
+        b".\r\n",
+        b"x\n.y\r\n",
+        b"x\n..\n",
+        b"x.\ny\n",
+        b"x\n\r\n.\r\ny",
+        b"x\r\n.\r\n.\r\n",
+    ],
+)
+def test_no_other_dot_is_a_lone_one(body: bytes) -> None:
+    for first, second in itertools.combinations_with_replacement(range(len(body) + 1), 2):
+        scanner = LoneDotScanner()
+        for chunk in (body[:first], body[first:second], body[second:]):
+            scanner.update(chunk)
+        assert not scanner.found, (body, first, second)

@@ -44,8 +44,8 @@ class Files:
         return self.files[-1]
 
 
-def collector(files: Files | None = None, header_limit: int = 524_288) -> Collector:
-    return Collector(files or Files(), header_limit)
+def collector(files: Files | None = None, header_limit: int = 524_288, carry: bool = False) -> Collector:
+    return Collector(files or Files(), header_limit, carry=carry)
 
 
 async def feed(subject: Collector, octets: bytes, size: int) -> None:
@@ -133,3 +133,38 @@ async def test_bare_newlines_are_noticed() -> None:
         subject = collector()
         await feed(subject, octets, 1)
         assert subject.bare_newline
+
+
+@pytest.mark.parametrize(
+    ("octets", "carried"),
+    [
+        (b"A: b\r\n\r\nx\ny\r\n", True),
+        (b"A: b\r\n\r\nx\ry\0", True),
+        (b"\r\nx\ny\r\n", True),
+        (b"A: b\r\n\r\nx\ny\r\n.\r\n", True),
+        (b"A: b\r\n\r\nx\n.\n", False),
+        (b"A: b\r\n\r\n.\n", False),
+        (b"A: b\r\n\r\nx\n.", False),
+        (b"A: b\n\r\nx\ny\r\n", False),
+        (b"A: b\n\nx\ny\r\n", False),
+        (b"A: b\r\nC\0: d\r\n\r\nx\ny\r\n", False),
+        (b"A: b\r\nx\ny", False),
+    ],
+)
+async def test_what_can_be_carried(octets: bytes, carried: bool) -> None:
+    for size in (1, 2, 3, 5, 100):
+        subject, plain = collector(carry=True), collector()
+        for one in (subject, plain):
+            await feed(one, octets, size)
+            message = await one.finish()
+            assert one.bare_newline
+            assert message.content.chunks_only
+        assert subject.can_be_carried is carried
+        assert not plain.can_be_carried
+
+
+async def test_content_without_its_last_crlf_goes_by_bdat_only() -> None:
+    for octets, chunks_only in ((b"A: b\r\n\r\nx", True), (b"A: b\r\n\r\nx\r\n", False), (b"A: b\r\n\r\nx\r", True)):
+        subject = collector()
+        await feed(subject, octets, 3)
+        assert (await subject.finish()).content.chunks_only is chunks_only

@@ -9,9 +9,10 @@ import pytest
 
 from gateway.config.edge import Limits
 from gateway.model.address import IPText, Mailbox
+from gateway.model.envelope import Recipient
 from gateway.model.event import Event
 from gateway.model.reply import Reply
-from gateway.model.route import Capabilities, Unanswered
+from gateway.model.route import Capabilities, Route, Unanswered
 from gateway.service.inquiry import Budget, Callout
 from tests.sending import mailbox
 
@@ -52,14 +53,20 @@ class Backend:
         self.asked: list[str] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.says: Capabilities | None = Capabilities(7, True)
+        """What it says to whoever greets it."""
+        self.known = self.says
 
     def capabilities(self) -> Capabilities | None:
-        return Capabilities(7, True)
+        return self.known
 
     async def verify(self, mailbox: Mailbox) -> Reply | Unanswered:
         self.asked.append(mailbox.local)
         await self.gate.wait()
-        return self.answer(mailbox.local)
+        answer = self.answer(mailbox.local)
+        if isinstance(answer, Reply):
+            self.known = self.says
+        return answer
 
 
 def knows(*names: str, refusal: Reply = NO) -> Callable[[str], Reply]:
@@ -244,3 +251,30 @@ async def test_a_backend_that_is_not_configured_tells_nothing() -> None:
     assert asking.capabilities("corp") == Capabilities(7, True)
     assert asking.capabilities("other") is None
     assert await asking.is_unknown(mailbox("a@corp.example"), "other", CLIENT) is False
+
+
+@pytest.mark.parametrize(
+    ("known", "says", "answer", "takes", "questions"),
+    [
+        (Capabilities(0, True, chunking=True), None, OK, True, 0),
+        (Capabilities(0, True), None, OK, False, 0),
+        (None, Capabilities(0, True, chunking=True), NO, True, 1),
+        (None, Capabilities(0, True), OK, False, 1),
+        (None, None, OK, False, 1),
+        (None, None, Unanswered.SILENT, None, 1),
+    ],
+    ids=["known to", "known not to", "greeted, and does", "greeted, and does not", "differs by recipient", "silent"],
+)
+async def test_whether_a_backend_takes_chunks(
+    known: Capabilities | None,
+    says: Capabilities | None,
+    answer: Reply | Unanswered,
+    takes: bool | None,
+    questions: int,
+) -> None:
+    backend = Backend(lambda local: answer)
+    backend.known, backend.says = known, says
+    asking, _ = callout(backend)
+    route = Route("corp", (Recipient(mailbox("bob@corp.example")),))
+    assert await asking.takes_chunks(route, CLIENT) is takes
+    assert len(backend.asked) == questions
