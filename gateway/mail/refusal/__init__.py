@@ -1,0 +1,20 @@
+"""Refusals: an SMTP reply in, out who refused whom, for what cause, and who should do what about it.
+
+Codes alone do not tell: providers give the same number different meanings, and a relay wraps the next server's refusal
+in a status of its own. So what counts is the innermost reply, and of it provider, code and text together.
+
+    reading.py   the one function, `classify`, and its result
+    nesting.py   a reply or a bounce's line -> the replies in it, outermost first
+    provider.py  whose server speaks
+    signs.py     the table: provider, code and text -> cause
+    cause.py     the causes, and whom each blames
+    advice.py    plain words and next steps for each cause; its table is in advice_server.py and advice_mail.py
+"""
+
+from __future__ import annotations
+
+from gateway.mail.refusal.cause import Advice, Blame, Cause
+from gateway.mail.refusal.provider import Provider
+from gateway.mail.refusal.reading import Refusal, classify, classify_text
+
+__all__ = ["Advice", "Blame", "Cause", "Provider", "Refusal", "classify", "classify_text"]

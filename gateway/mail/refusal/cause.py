@@ -1,0 +1,107 @@
+"""Why a server refuses mail, whom each cause blames, and what is to be said about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Blame(StrEnum):
+    """What a refusal is about."""
+
+    CLIENT = "client"
+    """The server that was refused: its address, names, TLS, certificate, connector, login."""
+    AUTHENTICATION = "authentication"
+    """SPF, DKIM or DMARC of the message, as the refusing server sees them."""
+    SENDER = "sender"
+    """The sender's address, domain or account."""
+    MESSAGE = "message"
+    RECIPIENT = "recipient"
+    SITE = "site"
+    """The refusing side's own state or limits: it will pass, or its administrator must act."""
+
+
+class Cause(StrEnum):
+    """The innermost reason, with whom it blames."""
+
+    blame: Blame
+
+    def __new__(cls, value: str, blame: Blame) -> Cause:
+        cause = str.__new__(cls, value)
+        cause._value_ = value
+        cause.blame = blame
+        return cause
+
+    # authentication
+    DMARC = "dmarc", Blame.AUTHENTICATION
+    UNAUTHENTICATED = "unauthenticated", Blame.AUTHENTICATION
+    SPF = "spf", Blame.AUTHENTICATION
+    DKIM = "dkim", Blame.AUTHENTICATION
+    ALIGNMENT = "alignment", Blame.AUTHENTICATION
+    NO_DMARC_RECORD = "no-dmarc-record", Blame.AUTHENTICATION
+    BULK_SENDER = "bulk-sender", Blame.AUTHENTICATION
+    ARC = "arc", Blame.AUTHENTICATION
+    BROKEN_BEHIND_MICROSOFT = "broken-behind-microsoft", Blame.AUTHENTICATION
+    # the client
+    REVERSE_DNS = "reverse-dns", Blame.CLIENT
+    HELO = "helo", Blame.CLIENT
+    ADDRESS_LISTED = "address-listed", Blame.CLIENT
+    REPUTATION = "reputation", Blame.CLIENT
+    NOT_A_GATEWAY = "not-a-gateway", Blame.CLIENT
+    CONNECTOR = "connector", Blame.CLIENT
+    DIRECT_SEND = "direct-send", Blame.CLIENT
+    RELAY_DENIED = "relay-denied", Blame.CLIENT
+    LOGIN = "login", Blame.CLIENT
+    TLS = "tls", Blame.CLIENT
+    CERTIFICATE = "certificate", Blame.CLIENT
+    REGION = "region", Blame.CLIENT
+    MANY_DOMAINS = "many-domains", Blame.CLIENT
+    PROTOCOL = "protocol", Blame.CLIENT
+    # the sender
+    SENDER_DENIED = "sender-denied", Blame.SENDER
+    SENDER_BLOCKED = "sender-blocked", Blame.SENDER
+    SENDER_UNKNOWN = "sender-unknown", Blame.SENDER
+    SENDING_LIMIT = "sending-limit", Blame.SENDER
+    # the message
+    SPAM = "spam", Blame.MESSAGE
+    BLOCKED_CONTENT = "blocked-content", Blame.MESSAGE
+    RULE = "rule", Blame.MESSAGE
+    POLICY = "policy", Blame.MESSAGE
+    MALFORMED = "malformed", Blame.MESSAGE
+    BARE_NEWLINE = "bare-newline", Blame.MESSAGE
+    TOO_BIG = "too-big", Blame.MESSAGE
+    HEADER_TOO_BIG = "header-too-big", Blame.MESSAGE
+    CONVERSION = "conversion", Blame.MESSAGE
+    UTF8 = "utf8", Blame.MESSAGE
+    LOOP = "loop", Blame.MESSAGE
+    # the recipient
+    UNKNOWN_RECIPIENT = "unknown-recipient", Blame.RECIPIENT
+    DIRECTORY = "directory", Blame.RECIPIENT
+    NO_SUCH_DOMAIN = "no-such-domain", Blame.RECIPIENT
+    NULL_MX = "null-mx", Blame.RECIPIENT
+    MAILBOX_FULL = "mailbox-full", Blame.RECIPIENT
+    MAILBOX_DISABLED = "mailbox-disabled", Blame.RECIPIENT
+    RECIPIENT_RESTRICTED = "recipient-restricted", Blame.RECIPIENT
+    RECIPIENT_RATE = "recipient-rate", Blame.RECIPIENT
+    # the site
+    THROTTLED = "throttled", Blame.SITE
+    RATE = "rate", Blame.SITE
+    TOO_MANY_CONNECTIONS = "too-many-connections", Blame.SITE
+    TOO_MANY_RECIPIENTS = "too-many-recipients", Blame.SITE
+    GREYLISTED = "greylisted", Blame.SITE
+    SERVER_TROUBLE = "server-trouble", Blame.SITE
+    DNS_TROUBLE = "dns-trouble", Blame.SITE
+    UNREACHABLE = "unreachable", Blame.SITE
+    EXPIRED = "expired", Blame.SITE
+    UNKNOWN = "unknown", Blame.MESSAGE
+    """No row of the table fits: the reply's own words are all there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Sentences for people; `never` is empty where nobody does the wrong thing."""
+
+    summary: str
+    admin: str
+    sender: str
+    never: str

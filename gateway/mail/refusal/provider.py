@@ -1,0 +1,76 @@
+"""Whose server speaks: known by marks in its text, or by its name."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+
+class Provider(StrEnum):
+    """Those who give codes a meaning of their own."""
+
+    GOOGLE = "google"
+    MICROSOFT = "microsoft"
+    YAHOO = "yahoo"
+    APPLE = "apple"
+    MIMECAST = "mimecast"
+    PROOFPOINT = "proofpoint"
+    GMX = "gmx"
+    OTHER = "other"
+
+    @property
+    def label(self) -> str:
+        """How people call it; empty for OTHER."""
+        return _LABELS[self]
+
+
+_LABELS = {
+    Provider.GOOGLE: "Google",
+    Provider.MICROSOFT: "Microsoft",
+    Provider.YAHOO: "Yahoo",
+    Provider.APPLE: "Apple",
+    Provider.MIMECAST: "Mimecast",
+    Provider.PROOFPOINT: "Proofpoint",
+    Provider.GMX: "GMX",
+    Provider.OTHER: "",
+}
+_MARKS = (
+    # Google ends each reply with the name of its service, so its mark goes first: the text may name other domains.
+    (Provider.GOOGLE, r"\bg(?:smtp|cdp)\b|support\.google\.com|google\.com/mail"),
+    (
+        Provider.MICROSOFT,
+        r"\.prod\.outlook\.com|protection\.outlook\.com|\.mx\.microsoft\b|\bATTR\d+|Tenant(?:Inbound)?Attribution"
+        r"|\(AS\d+\)|sender\.office\.com|office365|\b(?:RESOLVER|ROUTING|STOREDRV|SMTPSEND|TRANSPORT)\.[A-Z]"
+        r"|mail\.live\.com|aka\.ms/",
+    ),
+    (Provider.YAHOO, r"yahoo(?:inc|dns)?\.(?:com|net)|\[(?:TSS?|BL|IPTS)\d+\]"),
+    (Provider.APPLE, r"icloud\.com|apple\.com|\[(?:CS|HM|HV)\d\d\]"),
+    (Provider.MIMECAST, r"mimecast"),
+    (Provider.PROOFPOINT, r"proofpoint|ppe?-?hosted\.com"),
+    (Provider.GMX, r"postmaster\.(?:gmx|web)\.|\bNemesis ESMTP|\bgmx\.(?:net|de|com)\b|kundenserver\.de"),
+)
+_HOSTS = (
+    (Provider.GOOGLE, r"(?:google|gmail|googlemail)\.com|psmtp\.com"),
+    (Provider.MICROSOFT, r"outlook\.com|mx\.microsoft|hotmail\.com|office365\.com"),
+    (Provider.YAHOO, r"yahoodns\.net|yahoo\.com|aol\.com"),
+    (Provider.APPLE, r"icloud\.com|me\.com|mac\.com"),
+    (Provider.MIMECAST, r"mimecast\.(?:com|co\.za)|mimecast-offshore\.com"),
+    (Provider.PROOFPOINT, r"pphosted\.com|ppe-hosted\.com|ppops\.net"),
+    (Provider.GMX, r"gmx\.(?:net|de|com)|web\.de|kundenserver\.de|1and1\.com"),
+)
+_TEXT = tuple((provider, re.compile(marks, re.IGNORECASE)) for provider, marks in _MARKS)
+_HOST = tuple((provider, re.compile(rf"(?:.*\.)?(?:{names})", re.IGNORECASE)) for provider, names in _HOSTS)
+
+
+def recognise(text: str, host: str = "") -> Provider:
+    """By the text's marks, then by the host's name."""
+    for provider, marks in _TEXT:
+        if marks.search(text):
+            return provider
+    return recognise_host(host)
+
+
+def recognise_host(host: str) -> Provider:
+    """By a host's name alone; its final dot is optional."""
+    name = host.removesuffix(".")
+    return next((provider for provider, names in _HOST if names.fullmatch(name)), Provider.OTHER)
