@@ -25,6 +25,7 @@ from gateway.config.model import Config
 from gateway.mail.path import mailbox
 from gateway.model.address import ip_text
 from gateway.model.envelope import Envelope, Recipient
+from gateway.model.history import History
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.net.resolver import ZoneResolver
 from gateway.net.signer import load_signer
@@ -48,6 +49,9 @@ class _NoSpool:
 
     def open_content(self) -> ContentWriter:
         raise AssertionError("10 kB go to no file")
+
+    async def recall(self, domain: str, source: str) -> History:
+        raise AssertionError("a collector recalls nothing")
 
 
 def make_law(key: Path, seal: bool) -> Law:

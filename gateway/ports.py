@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.model.address import IPText, Mailbox
-from gateway.model.delivery import Claim, Intake, Outcome, QueueEntry, Settlement, Story
+from gateway.model.delivery import Act, Claim, Intake, Outcome, QueueEntry, Settlement, Story, Transfer
 from gateway.model.dnsdata import Answer, Question
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.event import Event
+from gateway.model.history import History, Sender
+from gateway.model.holding import HeldEntry
 from gateway.model.ingress import ClientSource, Tls
 from gateway.model.message import Content
 from gateway.model.reply import Reply
@@ -87,6 +89,10 @@ class SpoolFull(Exception):
     """The spool could not put the write on stable storage; nothing of it was kept."""
 
 
+class HoldFull(Exception):
+    """As much is held of the Author Domain, or in all, as may be; nothing was written."""
+
+
 class ContentWriter(Protocol):
     """Takes content too large for memory, while it arrives."""
 
@@ -108,13 +114,38 @@ class IntakeStore(Protocol):
 
     async def commit(self, intake: Intake) -> None:
         """Store a reception: one transaction, on stable storage when this returns. An intake that is not `durable` is
-        only queued: it is written soon, or lost with the process. Raises SpoolFull."""
+        only queued: it is written soon, or lost with the process. Raises SpoolFull, and HoldFull for one with `hold`;
+        then nothing of it was kept, and its content is still the caller's."""
+
+    async def recall(self, domain: str, source: str) -> History:
+        """What receptions have taught of an Author Domain and a client's network."""
 
     def open_content(self) -> ContentWriter:
         """A place for content above the in-memory limit."""
 
 
-class Spool(IntakeStore, Protocol):
+class HoldStore(Protocol):
+    """What deciding on held messages needs of a spool."""
+
+    async def held(self, limit: int) -> Sequence[HeldEntry]:
+        """Up to `limit` held messages, the oldest first."""
+
+    async def story(self, id: str) -> Story | None:
+        """All that is stored of one message; None when nothing is."""
+
+    async def let_go(self, id: str, transfers: Sequence[Transfer], act: Act) -> bool:
+        """A held message is held no more: its kept-back transfers are due at the time of the act, and so are these new
+        ones. False, and nothing is written, when it is not held."""
+
+    async def discard(self, id: str, act: Act) -> bool:
+        """A held message ends: its content and transfers go, the act says how. False when it is not held, or is being
+        sent to another backend just now."""
+
+    async def overdue(self, now: float, limit: int) -> Sequence[str]:
+        """Ids of up to `limit` messages whose time to be held is over."""
+
+
+class Spool(IntakeStore, HoldStore, Protocol):
     """Durable state. Every method that writes is one transaction; it returns when that is on stable storage, but for
     `claim` and `release`: what they write need only outlive the process. Any of them may raise SpoolFull."""
 
@@ -138,8 +169,8 @@ class Spool(IntakeStore, Protocol):
     async def next_due(self, skip: Collection[str] = ()) -> float | None:
         """When the earliest transfer to a backend not in `skip` is due, or its lease runs out; None when none waits."""
 
-    async def story(self, id: str) -> Story | None:
-        """All that is stored of one message; None when nothing is."""
+    async def senders(self, domains: Collection[str], limit: int) -> Sequence[Sender]:
+        """Up to `limit` sources of mail whose Author Domain is one of these or below one, those seen last first."""
 
     async def queue(self, limit: int) -> Sequence[QueueEntry]:
         """Up to `limit` transfers that have no final outcome yet, earliest due first; held ones too."""

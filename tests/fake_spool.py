@@ -7,9 +7,23 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from gateway.model.delivery import Attempt, Claim, Ending, Final, Intake, QueueEntry, Settlement, Story, Trace, Transfer
+from gateway.model.delivery import (
+    Act,
+    Attempt,
+    Claim,
+    Ending,
+    Final,
+    Intake,
+    QueueEntry,
+    Settlement,
+    Story,
+    Trace,
+    Transfer,
+)
+from gateway.model.history import History, Sender, Sighting
+from gateway.model.holding import HeldEntry, Hold
 from gateway.model.message import Content, Message
-from gateway.ports import Clock, ContentAltered, ContentWriter
+from gateway.ports import Clock, ContentAltered, ContentWriter, HoldFull
 
 _CHUNK = 1_048_576
 _MOST_PURGED = 500
@@ -29,11 +43,13 @@ class _Row:
 class _Record:
     trace: Trace
     message: Message | None
+    hold: Hold | None
     held: bool
     reason: str = ""
     rows: dict[str, _Row] = field(default_factory=dict)
     endings: list[Ending] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
+    acts: list[Act] = field(default_factory=list)
     kept_until: float | None = None
 
 
@@ -81,6 +97,7 @@ class FakeSpool:
         self._failed_seconds = failed_seconds
         self._trace_seconds = trace_seconds
         self._records: dict[str, _Record] = {}
+        self._senders: dict[tuple[str, str, str], Sender] = {}
 
     def _called(self, name: str) -> None:
         self.calls[name] += 1
@@ -97,14 +114,98 @@ class FakeSpool:
         ids = [transfer.id for transfer in intake.transfers]
         if len(set(ids)) != len(ids):
             raise ValueError("UNIQUE transfer")
-        record = _Record(intake.trace, intake.message, intake.held)
+        if intake.hold is not None and intake.message is not None:
+            self._check_room(intake.hold, intake.message.content.size)
+        if intake.sighting is not None:
+            self._count(intake.sighting, intake.trace)
+        reason = intake.trace.decision.rule if intake.hold else ""
+        record = _Record(intake.trace, intake.message, intake.hold, intake.hold is not None, reason)
         if intake.message is not None and intake.message.content.path:
             self.stored.add(intake.message.content.path)
         for transfer in intake.transfers:
             wake = self._clock.now() + self._lease if intake.claimed else transfer.due
-            row = _Row(transfer, None if intake.held else wake, intake.claimed, 1 if intake.claimed else 0)
+            row = _Row(transfer, wake, intake.claimed, 1 if intake.claimed else 0)
             record.rows[transfer.id] = row
         self._records[intake.trace.id] = record
+
+    def _check_room(self, hold: Hold, size: int) -> None:
+        quota, holding = hold.quota, [one for one in self._records.values() if one.held and one.hold and one.message]
+        theirs = [one for one in holding if one.hold and one.hold.domain == hold.domain]
+        for records, messages, octets in (
+            (theirs, quota.domain_messages, quota.domain_octets),
+            (holding, quota.messages, quota.octets),
+        ):
+            total = sum(one.message.content.size for one in records if one.message)
+            if len(records) >= messages or total + size > octets:
+                raise HoldFull(hold.domain)
+
+    def _count(self, seen: Sighting, trace: Trace) -> None:
+        at, id = trace.received, trace.id
+        key = (seen.domain, seen.source, seen.signer)
+        if key not in self._senders and sum(domain == seen.domain for domain, _, _ in self._senders) >= 300:
+            key = (seen.domain, "", "")
+        before = self._senders.get(key) or Sender(*key, seen.name, 0, 0, at, at, id)
+        passed, failed = before.passed + seen.passed, before.failed + (not seen.passed)
+        self._senders[key] = replace(before, name=seen.name, passed=passed, failed=failed, last=at, last_id=id)
+
+    async def recall(self, domain: str, source: str) -> History:
+        theirs = [one for one in self._senders.values() if one.domain == domain]
+        return History(sum(one.passed for one in theirs), sum(one.passed for one in theirs if one.source == source))
+
+    async def senders(self, domains: Collection[str], limit: int) -> Sequence[Sender]:
+        found = [
+            one
+            for one in self._senders.values()
+            if any(one.domain == domain or one.domain.endswith(f".{domain}") for domain in domains)
+        ]
+        return sorted(found, key=lambda one: -one.last)[:limit]
+
+    async def held(self, limit: int) -> Sequence[HeldEntry]:
+        entries = [
+            HeldEntry(
+                id=one.trace.id,
+                received=one.trace.received,
+                expires=one.hold.expires if one.hold else None,
+                domain=one.hold.domain if one.hold else "",
+                mail_from=str(one.trace.envelope.mail_from or ""),
+                rcpts=tuple(str(rcpt.mailbox) for rcpt in one.trace.envelope.rcpts),
+                subject="",
+                size=one.message.content.size,
+                reason=one.reason,
+            )
+            for one in self._records.values()
+            if one.held and one.message
+        ]
+        return entries[:limit]
+
+    async def overdue(self, now: float, limit: int) -> Sequence[str]:
+        found = [(one.hold.expires, id) for id, one in self._records.items() if one.held and one.hold]
+        return [id for expires, id in sorted(found)[:limit] if expires <= now]
+
+    async def let_go(self, id: str, transfers: Sequence[Transfer], act: Act) -> bool:
+        self._called("let_go")
+        record = self._records.get(id)
+        if record is None or not record.held:
+            return False
+        record.held, record.reason, record.hold = False, "", None
+        for row in record.rows.values():
+            if row.wake is None:
+                row.wake, row.transfer = act.at, replace(row.transfer, due=act.at)
+        record.rows |= {transfer.id: _Row(transfer, transfer.due, False, 0) for transfer in transfers}
+        record.acts.append(act)
+        return True
+
+    async def discard(self, id: str, act: Act) -> bool:
+        self._called("discard")
+        record = self._records.get(id)
+        if record is None or not record.held or any(row.leased for row in record.rows.values()):
+            return False
+        record.held, record.hold = False, None
+        record.rows.clear()
+        record.endings += act.endings
+        record.acts.append(act)
+        self._forget_content(record)
+        return True
 
     def open_content(self) -> ContentWriter:
         return _Writer(self)
@@ -212,7 +313,8 @@ class FakeSpool:
         waiting = tuple(row.transfer for row in record.rows.values())
         kept = record.message is not None
         attempts = sorted(record.attempts, key=lambda attempt: attempt.started)
-        return Story(record.trace, tuple(record.endings), waiting, tuple(attempts), kept, record.held)
+        endings, acts = tuple(record.endings), tuple(record.acts)
+        return Story(record.trace, endings, waiting, tuple(attempts), kept, record.held, acts)
 
     async def queue(self, limit: int) -> Sequence[QueueEntry]:
         entries = [

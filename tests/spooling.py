@@ -24,6 +24,8 @@ from gateway.model.delivery import (
 )
 from gateway.model.dnsdata import Answer, Lookup, Question, Status
 from gateway.model.envelope import Body, Envelope, Notify, Recipient, Ret
+from gateway.model.history import Sighting
+from gateway.model.holding import Hold
 from gateway.model.ingress import ClientSource, EdgeIngress, Tls
 from gateway.model.message import BodyDigest, Content, Evidence, Message, Span
 from gateway.model.reply import Reply
@@ -151,17 +153,19 @@ def make_intake(
     rcpts: tuple[str, ...] = ("alice",),
     due: float = START,
     claimed: bool = False,
-    held: bool = False,
+    hold: Hold | None = None,
+    sighting: Sighting | None = None,
     message: Message | None = None,
     id: str = "",
     received: float = START,
 ) -> Intake:
-    """A reception with a transfer to each backend."""
+    """A reception with a transfer to each backend; a held one has none."""
     id = id or f"m{next(_serial):08d}"
     message = message or make_message()
     recipients = tuple(Recipient(mailbox(name), (Notify.FAILURE,), f"rfc822;{name}") for name in rcpts)
-    transfers = tuple(make_transfer(id, recipients, backend, due, received) for backend in backends)
-    return Intake(make_trace(id, message, recipients, received), message, transfers, claimed, held)
+    there = () if hold else backends
+    transfers = tuple(make_transfer(id, recipients, backend, due, received) for backend in there)
+    return Intake(make_trace(id, message, recipients, received), message, transfers, claimed, hold, sighting)
 
 
 def make_refusal(*, durable: bool = True, id: str = "") -> Intake:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from gateway.config.backends import Backend, Delivery
 from gateway.config.edge import Limits, Listener, OwnHop, Submission, TrustedRelay
+from gateway.config.holding import Holding
 from gateway.config.judging import Dnsbl, Policy, Seal
 from gateway.config.recipients import Domain, Routing
 from gateway.config.section import Section
@@ -66,6 +67,7 @@ class Config(Section):
     own_hop: tuple[OwnHop, ...] = ()
     policy: Policy = Policy()
     dnsbl: tuple[Dnsbl, ...] = ()
+    hold: Holding = Holding()
     seal: Seal | None = None
     dns: Dns = Dns()
     delivery: Delivery = Delivery()

@@ -6,9 +6,12 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from gateway.authentication.dnsbl import BlockList
+from gateway.config.holding import Holding
 from gateway.config.model import Config
 from gateway.model.decision import Action, Stage
+from gateway.model.holding import Quota
 from gateway.plan.client import ClientChecks
+from gateway.plan.holding import HoldTerms
 from gateway.policy.facts import FactSettings
 from gateway.policy.load import load
 from gateway.policy.rules import RuleErrors, RuleMistake, RuleSet
@@ -18,7 +21,7 @@ _CHECKOUT = Path(__file__).resolve().parent.parent.parent / "policies"
 
 STAGES = (Stage.DATA,)
 """At which rules are asked."""
-ACTIONS = (Action.ACCEPT, Action.QUARANTINE, Action.DEFER, Action.REJECT)
+ACTIONS = (Action.ACCEPT, Action.QUARANTINE, Action.HOLD, Action.DEFER, Action.REJECT)
 """That reception carries out."""
 
 
@@ -56,6 +59,12 @@ def client_checks(config: Config) -> ClientChecks:
         BlockList(one.zone, tuple(code for code in one.codes if isinstance(code, IPv4Network))) for one in config.dnsbl
     )
     return ClientChecks(config.policy.fcrdns, lists)
+
+
+def hold_terms(settings: Holding) -> HoldTerms:
+    """How much may be held, and how long."""
+    quota = Quota(settings.domain_messages, settings.domain_octets, settings.messages, settings.octets)
+    return HoldTerms(settings.expire, quota)
 
 
 def fact_settings(config: Config) -> FactSettings:

@@ -8,16 +8,15 @@ from collections.abc import Iterable, Sequence
 
 from gateway.mail.folding import fold
 from gateway.mail.header import Field
-from gateway.model.decision import Action
 from gateway.model.result import DkimResult, DkimVerdict, DmarcVerdict
 
 NAME = "X-Waypost-Verdict"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
-def compose(action: Action, dmarc: DmarcVerdict, rule: str, id: str) -> bytes:
-    """The field, CRLF included. Anyone can forge one below ours, so backend rules act only on values that harm a
-    forger, such as `action=quarantine`."""
+def compose(action: str, dmarc: DmarcVerdict, rule: str, id: str) -> bytes:
+    """The field, CRLF included. `action` is an `Action`, or `released`. Anyone can forge one below ours, so backend
+    rules act only on values that harm a forger, such as `action=quarantine`."""
     pairs = (("action", action), ("dmarc", dmarc), ("rule", rule), ("id", id))
     words = [f"{name}={_UNSAFE.sub('_', value)}" for name, value in pairs]
     return fold(NAME, [[f"{word};" for word in words[:-1]] + words[-1:]])

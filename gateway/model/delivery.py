@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.model.address import Mailbox
+from gateway.model.circumstances import NOTHING_REMEMBERED, Circumstances
 from gateway.model.decision import Decision
 from gateway.model.dnsdata import Lookup
 from gateway.model.envelope import Body, Envelope, Recipient, Ret
 from gateway.model.event import Event
+from gateway.model.history import Sighting
+from gateway.model.holding import Hold
 from gateway.model.ingress import EdgeIngress, InternalIngress, Tls
 from gateway.model.message import Content, Evidence, Message, Span
 from gateway.model.reply import Reply
@@ -127,6 +130,20 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Act:
+    """What was done with a message by hand, or because its time was over."""
+
+    at: float
+    """Epoch seconds."""
+    what: str
+    """`released`, `deleted`, `expired`."""
+    by: str
+    """Who asked for it; empty for time."""
+    endings: tuple[Ending, ...] = ()
+    """Recipients that are done by it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """Why a message was treated as it was: enough to explain and to repeat the decision (promise P4)."""
 
@@ -155,6 +172,8 @@ class Trace:
     """The fields left out for the sake of a signature, each as `Name: reason` (promise P2)."""
     sealed: tuple[str, ...] = ()
     """The backends whose copy carries the ARC set at the top of `added`."""
+    circumstances: Circumstances = NOTHING_REMEMBERED
+    """What was remembered when the verdict was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +186,10 @@ class Intake:
     transfers: tuple[Transfer, ...]
     claimed: bool
     """The transfers are stored as already claimed (epoch 1) by their committer."""
-    held: bool = False
+    hold: Hold | None = None
+    """Set when the message is kept until an admin decides; then it has no transfers yet."""
+    sighting: Sighting | None = None
+    """What the memory of senders learns by it."""
     durable: bool = True
     """False for refused mail: its trace need not be on stable storage before the reply."""
     events: tuple[Event, ...] = ()
@@ -222,3 +244,4 @@ class Story:
     attempts: tuple[Attempt, ...]
     content_kept: bool
     held: bool
+    acts: tuple[Act, ...] = ()

@@ -83,6 +83,8 @@ REPLIES: dict[str, Reply] = {
     "no-author": Reply(550, "7.1", "Message has no valid From field"),
     "several-authors": Reply(550, "7.1", "Message has more than one From field"),
     "dns-wait": Reply(451, "7.0", "DNS gave no answer that this decision needs, try again later"),
+    # 4.7.28, mail flood: whoever sends in earnest comes again when the admin has decided on what is held.
+    "hold-full": Reply(452, "7.28", "Too much mail from {domain} waits for a decision already, try again later"),
     "unacceptable": Reply(550, "7.1", "Message refused by policy"),
     # recipients and routes
     "relay-denied": Reply(550, "7.1", "Relaying denied: {domain} is not served here"),

@@ -9,6 +9,7 @@ from gateway.authentication.lookup import Window
 from gateway.mail import authres, received, verdict
 from gateway.mail.domain import is_subdomain
 from gateway.mail.header import Field
+from gateway.model.circumstances import NOTHING_REMEMBERED, Circumstances
 from gateway.model.decision import Action, Decision, RuleHit, Stage
 from gateway.model.delivery import Intake, Trace, Transfer
 from gateway.model.dnsdata import Lookup
@@ -21,7 +22,9 @@ from gateway.model.result import Authentication, DkimResult, DkimVerdict, DmarcV
 from gateway.model.route import Route
 from gateway.plan import sealing
 from gateway.plan.client import name_client
+from gateway.plan.holding import make_hold
 from gateway.plan.judgement import Bench, Judgement
+from gateway.plan.sighting import sight
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +40,27 @@ class Arrival:
     """The message's header, parsed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What is sent of a message, and to which backends."""
+
+    message: Message
+    transfers: tuple[Transfer, ...]
+    added: tuple[bytes, ...]
+    """The fields put above, for all recipients together."""
+    omitted: Mapping[str, str]
+    sealed: tuple[str, ...]
+
+
 def compose_fields(
-    arrival: Arrival, judgement: Judgement, envelope: Envelope, bench: Bench, omitted: Mapping[str, str]
+    arrival: Arrival, judgement: Judgement, envelope: Envelope, bench: Bench, omitted: Mapping[str, str], action: str
 ) -> tuple[bytes, ...]:
-    """The fields put above a message for one route, topmost first, but those that `find_omitted` names."""
+    """The fields put above a message for one route, topmost first, but those that `find_omitted` names. `action` is the
+    verdict field's."""
     decision, results = judgement.decision, judgement.authentication
     fields = []
     if verdict.NAME not in omitted:
-        fields.append(verdict.compose(decision.action, results.dmarc.result, decision.rule, arrival.id))
+        fields.append(verdict.compose(action, results.dmarc.result, decision.rule, arrival.id))
     if authres.NAME not in omitted:
         fields.append(authres.compose(bench.authserv_id, results, arrival.ingress, decision.disposition))
     fields.append(received.compose(arrival.ingress, bench.hostname, arrival.id, envelope, arrival.received))
@@ -94,43 +110,67 @@ def _visible(header: tuple[Field, ...], dropped: Sequence[Span]) -> tuple[Field,
 
 
 def take_in(
-    arrival: Arrival, judgement: Judgement, window: Window, routes: Sequence[Route], bench: Bench, claimed: bool
+    arrival: Arrival,
+    judgement: Judgement,
+    window: Window,
+    routes: Sequence[Route],
+    bench: Bench,
+    claimed: bool,
+    circumstances: Circumstances = NOTHING_REMEMBERED,
 ) -> Intake:
-    """The writes for a judged message: its trace and, when it is delivered, content and transfers."""
+    """The writes for a judged message: its trace; when it is delivered, content and transfers; when it is held, the
+    content alone."""
     arrival = replace(arrival, ingress=name_client(arrival.ingress, judgement.authentication.iprev))
-    decision = judgement.decision
-    kept = arrival.message is not None and decision.action.delivers
-    message = _without_forged(arrival, bench.authserv_id) if kept else None
-    sealed = sealing.find_sealed(bench.sealing, routes) if kept else ()
-    omitted = find_omitted(arrival, judgement, message.dropped, bool(sealed)) if message else {}
-    arc_set = _seal(arrival, judgement, message, bench, omitted) if message and sealed else ()
-    sealed = sealed if arc_set else ()
-    transfers = tuple(
-        _transfer(arrival, judgement, route, bench, omitted, arc_set if route.backend in sealed else ())
-        for route in (routes if kept else ())
-    )
-    added = (*arc_set, *compose_fields(arrival, judgement, arrival.envelope, bench, omitted)) if kept else ()
+    decision, results = judgement.decision, judgement.authentication
+    delivers = arrival.message is not None and decision.action.delivers
+    held = arrival.message is not None and decision.action is Action.HOLD
+    delivery = plan_delivery(arrival, judgement, routes, bench, decision.action) if delivers else None
+    message = _without_forged(arrival, bench.authserv_id) if delivers or held else None
     trace = _trace(
         arrival,
         decision,
         dropped=message.dropped if message else (),
-        authentication=judgement.authentication,
+        authentication=results,
         lookups=window.used,
-        routes=tuple(
-            (rcpt.mailbox.canonical, route.backend) for route in (routes if kept else ()) for rcpt in route.rcpts
-        ),
-        added=tuple(field.decode("utf-8", "replace").removesuffix("\r\n") for field in added),
-        omitted=tuple(f"{name}: {reason}" for name, reason in omitted.items()),
-        sealed=sealed,
+        circumstances=circumstances,
     )
+    if delivery is not None:
+        trace = replace(
+            trace,
+            routes=tuple((rcpt.mailbox.canonical, route.backend) for route in routes for rcpt in route.rcpts),
+            added=tuple(field.decode("utf-8", "replace").removesuffix("\r\n") for field in delivery.added),
+            omitted=tuple(f"{name}: {reason}" for name, reason in delivery.omitted.items()),
+            sealed=delivery.sealed,
+        )
     return Intake(
         trace,
         message,
-        transfers,
-        claimed=claimed and bool(transfers),
+        delivery.transfers if delivery else (),
+        claimed=claimed and delivery is not None and bool(delivery.transfers),
+        hold=make_hold(results.dmarc, arrival.received, bench.hold) if held else None,
+        sighting=sight(arrival.ingress, results, bench.facts),
         durable=message is not None,
-        events=(_judged(arrival, judgement.authentication, decision),),
+        events=(_judged(arrival, results, decision),),
     )
+
+
+def plan_delivery(
+    arrival: Arrival, judgement: Judgement, routes: Sequence[Route], bench: Bench, action: str
+) -> Delivery:
+    """How a message that was received goes to its routes. `action` is the verdict field's."""
+    message = _without_forged(arrival, bench.authserv_id)
+    if message is None:
+        raise ValueError(f"{arrival.id} has no content")
+    sealed = sealing.find_sealed(bench.sealing, routes)
+    omitted = find_omitted(arrival, judgement, message.dropped, bool(sealed))
+    arc_set = _seal(arrival, judgement, message, bench, omitted) if sealed else ()
+    sealed = sealed if arc_set else ()
+    transfers = tuple(
+        _transfer(arrival, judgement, route, bench, omitted, arc_set if route.backend in sealed else (), action)
+        for route in routes
+    )
+    added = (*arc_set, *compose_fields(arrival, judgement, arrival.envelope, bench, omitted, action))
+    return Delivery(message, transfers, added, omitted, sealed)
 
 
 def refuse(arrival: Arrival, rule: str, reply: Reply, stage: Stage) -> Intake:
@@ -170,6 +210,7 @@ def _transfer(
     bench: Bench,
     omitted: Mapping[str, str],
     arc_set: tuple[bytes, ...],
+    action: str,
 ) -> Transfer:
     envelope = arrival.envelope
     theirs = replace(envelope, rcpts=route.rcpts)
@@ -179,7 +220,7 @@ def _transfer(
         backend=route.backend,
         mail_from=envelope.mail_from,
         rcpts=route.rcpts,
-        prefix=b"".join((*arc_set, *compose_fields(arrival, judgement, theirs, bench, omitted))),
+        prefix=b"".join((*arc_set, *compose_fields(arrival, judgement, theirs, bench, omitted, action))),
         body=envelope.body,
         smtputf8=envelope.smtputf8,
         ret=envelope.ret,
@@ -210,10 +251,7 @@ def _trace(
     dropped: tuple[Span, ...] = (),
     authentication: Authentication | None = None,
     lookups: tuple[Lookup, ...] = (),
-    routes: tuple[tuple[str, str], ...] = (),
-    added: tuple[str, ...] = (),
-    omitted: tuple[str, ...] = (),
-    sealed: tuple[str, ...] = (),
+    circumstances: Circumstances = NOTHING_REMEMBERED,
 ) -> Trace:
     ingress, message = arrival.ingress, arrival.message
     return Trace(
@@ -228,14 +266,18 @@ def _trace(
         authentication=authentication,
         lookups=lookups,
         decision=decision,
-        routes=routes,
-        added=added,
-        omitted=omitted,
-        sealed=sealed,
+        routes=(),
+        added=(),
+        circumstances=circumstances,
     )
 
 
-_EVENT_NAMES = {Action.REJECT: "refused", Action.DEFER: "deferred-client", Action.GREYLIST: "deferred-client"}
+_EVENT_NAMES = {
+    Action.HOLD: "held",
+    Action.REJECT: "refused",
+    Action.DEFER: "deferred-client",
+    Action.GREYLIST: "deferred-client",
+}
 
 
 def _judged(arrival: Arrival, results: Authentication | None, decision: Decision) -> Event:

@@ -12,12 +12,14 @@ from gateway.authentication.lookup import NeedAnswers, Window
 from gateway.mail.author import Author, find_author
 from gateway.mail.domain import a_label
 from gateway.mail.header import Field, parse_header
-from gateway.model.decision import Decision
+from gateway.model.circumstances import NOTHING_REMEMBERED, Circumstances
+from gateway.model.decision import Action, Decision
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import EdgeIngress, Ingress
 from gateway.model.message import Evidence
 from gateway.model.result import Authentication, SpfIdentity, SpfResult, SpfVerdict
 from gateway.plan.client import NO_CHECKS, ClientChecks, check_client, name_client
+from gateway.plan.holding import USUAL_TERMS, HoldTerms, turn_back
 from gateway.plan.sealing import Sealing
 from gateway.policy.evaluate import judge as judge_facts
 from gateway.policy.facts import FactSettings, data_facts
@@ -37,6 +39,7 @@ class Bench:
     sealing: Sealing | None = None
     """None when no backend wants a seal."""
     client: ClientChecks = NO_CHECKS
+    hold: HoldTerms = USUAL_TERMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ def judge(
     now: float,
     bench: Bench,
     header: tuple[Field, ...] | None = None,
+    circumstances: Circumstances = NOTHING_REMEMBERED,
 ) -> Judgement:
     """Judge a message. Raises NeedAnswers with everything it can name already noted in the window, so that one round
     of lookups serves all checks. `header` is `evidence.header` parsed, where the caller has it."""
@@ -69,7 +73,10 @@ def judge(
     authentication = replace(authentication, iprev=client[0], dnsbl=client[1])
     ingress = name_client(ingress, authentication.iprev)
     facts = data_facts(ingress, envelope, header, evidence.size, authentication, author, bench.facts)
-    return Judgement(authentication, author, judge_facts(bench.rules, facts))
+    decision = judge_facts(bench.rules, facts)
+    if decision.action is Action.HOLD and circumstances.hold_full:
+        decision = turn_back(decision, authentication.dmarc.domain)
+    return Judgement(authentication, author, decision)
 
 
 def _authenticate(

@@ -54,9 +54,9 @@ def data_facts(
     settings: FactSettings,
 ) -> dict[str, FactValue]:
     """Every fact known at end of data. `header` is the message's as received; `size` is in octets."""
-    own = _find_zones(author.domains, settings.own)
-    protected = _find_zones(author.domains, settings.protected)
-    vouched = _vouched({*own, *protected}, author, authentication)
+    own = find_zones(author.domains, settings.own)
+    protected = find_zones(author.domains, settings.protected)
+    vouched = is_vouched({*own, *protected}, author.domains, authentication)
     dmarc = authentication.dmarc
     chain = find_trusted(header, authentication.arc, author, settings.trusted_sealers)
     signature = author_signature(dmarc.domain, dmarc.organizational_domain, authentication.dkim)
@@ -144,7 +144,7 @@ def _authentication_facts(authentication: Authentication) -> dict[str, FactValue
     }
 
 
-def _find_zones(domains: Collection[str], zones: Collection[str]) -> set[str]:
+def find_zones(domains: Collection[str], zones: Collection[str]) -> set[str]:
     """For each domain that is in some zones, the widest of them."""
     found = set()
     for domain in domains:
@@ -158,7 +158,7 @@ def _find_zones(domains: Collection[str], zones: Collection[str]) -> set[str]:
     return found
 
 
-def _vouched(zones: Collection[str], author: Author, authentication: Authentication) -> bool:
+def is_vouched(zones: Collection[str], authors: Collection[str], authentication: Authentication) -> bool:
     """The owner of each zone stands behind the message.
 
     DMARC says so where it could judge. Where it could not, for want of a record or because From has several domains,
@@ -167,7 +167,7 @@ def _vouched(zones: Collection[str], author: Author, authentication: Authenticat
     result = authentication.dmarc.result
     if not zones or result is DmarcVerdict.TEMPERROR:
         return False
-    if len(author.domains) == 1 and result in (DmarcVerdict.PASS, DmarcVerdict.FAIL):
+    if len(authors) == 1 and result in (DmarcVerdict.PASS, DmarcVerdict.FAIL):
         return result is DmarcVerdict.PASS
     passing = [one.domain for one in authentication.dkim if one.result is DkimVerdict.PASS]
     if authentication.spf.result is SpfVerdict.PASS:

@@ -17,6 +17,7 @@ _MOST_WAITING = 10_000
 
 _LABELS = {
     "accepted": ("action", "dmarc"),
+    "held": ("rule",),
     "refused": ("rule",),
     "deferred-client": ("rule",),
     "delivered": ("backend",),
@@ -53,7 +54,7 @@ class Observer:
         fields = dict(event.fields)
         detail = ",".join(str(fields.get(label, "")) for label in _LABELS.get(event.name, ()))
         self._events.labels(event.name, detail).inc(float(fields.get("count", 1)))
-        if event.name in ("accepted", "refused") and "size" in fields:
+        if event.name in ("accepted", "held", "refused") and "size" in fields:
             self._size.observe(float(fields["size"]))
         if list(Level).index(event.level) < self._least:
             return

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Protocol
 
 from gateway.authentication import spf
-from gateway.authentication.lookup import Window
 from gateway.authentication.seal import DIGEST
 from gateway.config.model import Config
 from gateway.mail.header import Field
@@ -16,21 +14,24 @@ from gateway.model.address import Mailbox
 from gateway.model.decision import Stage
 from gateway.model.delivery import Claim, Intake, Outcome
 from gateway.model.envelope import Envelope, Recipient
+from gateway.model.event import Event, Level
 from gateway.model.ingress import EdgeIngress, Ingress, Tls
 from gateway.model.message import Message
 from gateway.model.reply import REPLIES, Reply
+from gateway.model.route import Route
 from gateway.plan import client
 from gateway.plan.admission import Asking, Refusal, refuse_recipient
 from gateway.plan.intake import Arrival, refuse, take_in
-from gateway.plan.judgement import Bench, Judgement, judge
+from gateway.plan.judgement import Bench
 from gateway.plan.settlement import find_refusal
 from gateway.policy.routing import RoutingTable
-from gateway.ports import Clock, Connection, Conversation, EventSink, IntakeStore, SpoolFull, emit_all
+from gateway.ports import Clock, Connection, Conversation, EventSink, HoldFull, IntakeStore, SpoolFull, emit_all
 from gateway.service.authenticator import Authenticator
 from gateway.service.collector import Collector
 from gateway.service.faults import find_fault, find_obstacle
 from gateway.service.ingress import find_ingress
 from gateway.service.inquiry import Inquiry, NoInquiry
+from gateway.service.judge import Judge, Judged, again
 
 
 class Deliverer(Protocol):
@@ -240,14 +241,11 @@ class MxConversation:
         fault = fault or await find_obstacle(collector, routes, self._desk.inquiry, self._connection.client)
         if fault is not None:
             return await self._store_refusal(arrival, fault, REPLIES[fault], Stage.DATA)
-        judgement, window = await self._judge(arrival, message)
-        in_session = self._goes_in_session([route.backend for route in routes], judgement)
-        intake = take_in(arrival, judgement, window, routes, self._law.bench, claimed=in_session)
-        await self._desk.spool.commit(intake)
+        intake = await self._take_in(arrival, message, routes)
         if intake.message is not None:
             collector.keep()
         emit_all(self._desk.emit, intake.events)
-        reply = judgement.decision.reply.with_id(self._id)
+        reply = intake.trace.decision.reply.with_id(self._id)
         if not intake.transfers:
             return reply
         if intake.claimed:
@@ -255,17 +253,31 @@ class MxConversation:
         self._desk.deliverer.wake()
         return reply
 
-    async def _judge(self, arrival: Arrival, message: Message) -> tuple[Judgement, Window]:
-        check = partial(_judge_arrival, arrival, message, self._law.bench)
-        return await self._desk.authenticator.run(check)
+    async def _take_in(self, arrival: Arrival, message: Message, routes: Sequence[Route]) -> Intake:
+        """Judge and store. What should be held and finds no room is turned back instead."""
+        judge, bench = Judge(self._desk.authenticator, self._desk.spool), self._law.bench
+        judged = await judge.judge(arrival, message, bench)
+        try:
+            return await self._commit(arrival, judged, routes)
+        except HoldFull as error:
+            fields = (("from", judged.judgement.authentication.dmarc.domain), ("reason", str(error)))
+            self._desk.emit(Event("hold-full", arrival.id, fields, Level.WARNING))
+        full = replace(judged.circumstances, hold_full=True)
+        return await self._commit(arrival, again(judged, arrival, message, bench, full), routes)
 
-    def _goes_in_session(self, backends: Sequence[str], judgement: Judgement) -> bool:
+    async def _commit(self, arrival: Arrival, judged: Judged, routes: Sequence[Route]) -> Intake:
+        action = judged.judgement.decision.action
+        in_session = action.delivers and self._goes_in_session([route.backend for route in routes])
+        intake = take_in(
+            arrival, judged.judgement, judged.window, routes, self._law.bench, in_session, judged.circumstances
+        )
+        await self._desk.spool.commit(intake)
+        return intake
+
+    def _goes_in_session(self, backends: Sequence[str]) -> bool:
         """In-session delivery: one route takes the whole message, and a connection to it is free (SPEC section 7)."""
         return (
-            self._law.config.delivery.in_session
-            and judgement.decision.action.delivers
-            and len(backends) == 1
-            and self._desk.deliverer.has_room(backends[0])
+            self._law.config.delivery.in_session and len(backends) == 1 and self._desk.deliverer.has_room(backends[0])
         )
 
     async def _deliver_now(self, intake: Intake, deadline: float, accepted: Reply) -> Reply:
@@ -276,8 +288,3 @@ class MxConversation:
         outcomes = await self._desk.deliverer.attempt(claim, deadline)
         refusal = find_refusal(outcomes or ())
         return refusal.with_id(self._id) if refusal is not None else accepted
-
-
-def _judge_arrival(arrival: Arrival, message: Message, bench: Bench, window: Window) -> Judgement:
-    evidence = message.evidence
-    return judge(arrival.ingress, arrival.envelope, evidence, window, arrival.received, bench, arrival.header)

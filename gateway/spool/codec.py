@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from gateway.model.delivery import Attempt, Ending, Trace, Transfer
+from gateway.model.delivery import Act, Attempt, Ending, Trace, Transfer
 from gateway.model.envelope import Recipient
 from gateway.model.message import Evidence, Span
 
@@ -86,6 +86,7 @@ EVIDENCE: Codec[Evidence] = Codec(Evidence, deflated=True)
 TRANSFER: Codec[Transfer] = Codec(Transfer)
 RECIPIENTS: Codec[tuple[Recipient, ...]] = Codec(tuple[Recipient, ...])
 SPANS: Codec[tuple[Span, ...]] = Codec(tuple[Span, ...])
+ACT: Codec[Act] = Codec(Act)
 ATTEMPT: Codec[tuple[Attempt, tuple[Ending, ...]]] = Codec(tuple[Attempt, tuple[Ending, ...]])
 
 

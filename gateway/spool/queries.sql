@@ -6,7 +6,7 @@ INSERT INTO trace (id, received, body) VALUES (?, ?, ?);
 -- name: insert_message
 INSERT INTO message (n, size, sha256, leading_dot, eight_bit, dropped, evidence, held, reason, failed, kept_until,
                      path, data, chunks_only)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', 0, ?, ?, ?, ?);
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?);
 
 -- name: insert_transfer
 INSERT INTO transfer (message, id, backend, wake, due, leased, epoch, attempts, delay_warned, last_reply, rcpts, body)
@@ -87,6 +87,9 @@ ORDER BY trace.received LIMIT ?;
 -- name: delete_attempts
 DELETE FROM attempt WHERE message = ?;
 
+-- name: delete_acts
+DELETE FROM act WHERE message = ?;
+
 -- name: delete_trace
 DELETE FROM trace WHERE n = ?;
 
@@ -113,3 +116,70 @@ WHERE transfer.backend = ? ORDER BY transfer.wake LIMIT ?;
 
 -- name: count_backends
 SELECT backend, count(wake) FROM transfer GROUP BY backend HAVING count(wake) > 0;
+
+-- name: held_of_domain
+SELECT count(*), total(size) FROM hold WHERE domain = ?;
+
+-- name: held_in_all
+SELECT count(*), total(size) FROM hold;
+
+-- name: insert_hold
+INSERT INTO hold (message, domain, size, expires) VALUES (?, ?, ?, ?);
+
+-- name: find_held
+SELECT message.n, message.path, EXISTS (SELECT 1 FROM transfer WHERE transfer.message = message.n AND leased)
+FROM trace JOIN message USING (n) WHERE trace.id = ? AND message.held;
+
+-- name: end_hold
+DELETE FROM hold WHERE message = ?;
+
+-- name: unhold_message
+UPDATE message SET held = 0, reason = '' WHERE n = ?;
+
+-- name: unhold_transfers
+UPDATE transfer SET wake = :due, due = :due WHERE message = :message AND wake IS NULL;
+
+-- name: delete_transfers
+DELETE FROM transfer WHERE message = ?;
+
+-- name: insert_act
+INSERT INTO act (message, body) VALUES (?, ?);
+
+-- name: read_acts
+SELECT body FROM act WHERE message = ? ORDER BY n;
+
+-- name: list_held
+SELECT trace.body, hold.expires, hold.domain, message.size, message.reason
+FROM message JOIN trace USING (n) LEFT JOIN hold ON hold.message = message.n
+WHERE message.held ORDER BY message.n LIMIT ?;
+
+-- name: overdue_holds
+SELECT trace.id FROM hold JOIN trace ON trace.n = hold.message WHERE hold.expires <= ? ORDER BY hold.expires LIMIT ?;
+
+-- name: count_sender
+UPDATE sender SET name = :name, ours = :ours, passed = passed + :passed, failed = failed + :failed, last = :last,
+                  last_id = :last_id
+WHERE domain = :domain AND source = :source AND signer = :signer;
+
+-- name: count_sources
+SELECT count(*) FROM sender WHERE domain = ?;
+
+-- name: insert_sender
+INSERT INTO sender (domain, source, signer, name, ours, passed, failed, first, last, last_id)
+VALUES (:domain, :source, :signer, :name, :ours, :passed, :failed, :last, :last, :last_id);
+
+-- name: recall_sender
+SELECT coalesce(sum(passed), 0), coalesce(sum(passed) FILTER (WHERE source = ?), 0) FROM sender WHERE domain = ?;
+
+-- name: count_senders
+SELECT count(*) FROM sender;
+
+-- name: forget_senders
+DELETE FROM sender WHERE (domain, source, signer) IN (
+    SELECT domain, source, signer FROM sender WHERE NOT ours ORDER BY ours, passed > 0, last LIMIT ?
+);
+
+-- name: list_senders
+SELECT domain, source, signer, name, passed, failed, first, last, last_id FROM sender
+WHERE domain = :domain OR substr(domain, -length(:domain) - 1) = '.' || :domain
+ORDER BY last DESC LIMIT :limit;

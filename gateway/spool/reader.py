@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.model.delivery import QueueEntry, Story
-from gateway.spool import codec
+from gateway.model.history import History, Sender
+from gateway.model.holding import HeldEntry
+from gateway.spool import codec, holding, senders
 from gateway.spool.content import CHUNK
 from gateway.spool.disk import CONTENT, Disk, SpoolUnusable
 from gateway.spool.queries import QUERIES, STEPS, check_version
@@ -70,6 +72,22 @@ class ReadOnlySpool:
         )
         return None if found is None else _give_out(self._content, *found)
 
+    async def held(self, limit: int) -> Sequence[HeldEntry]:
+        """Up to `limit` held messages, the oldest first."""
+        return await self._read(lambda connection: holding.list_held(connection, limit))
+
+    async def overdue(self, now: float, limit: int) -> Sequence[str]:
+        """Ids of messages whose time to be held is over."""
+        return await self._read(lambda connection: holding.list_overdue(connection, now, limit))
+
+    async def recall(self, domain: str, source: str) -> History:
+        """What is known of an Author Domain and a client's network."""
+        return await self._read(lambda connection: senders.recall(connection, domain, source))
+
+    async def senders(self, domains: Collection[str], limit: int) -> Sequence[Sender]:
+        """Sources of mail of these domains and of those below them, the last seen first."""
+        return await self._read(lambda connection: senders.list_senders(connection, domains, limit))
+
     async def queue(self, limit: int) -> Sequence[QueueEntry]:
         """Up to `limit` transfers, held ones too, in order of when they are due."""
         return await self._read(lambda connection: _list_queue(connection, limit))
@@ -118,13 +136,16 @@ def _read_story(connection: sqlite3.Connection, id: str) -> Story | None:
     state = connection.execute(QUERIES["read_message_state"], (n,)).fetchone()
     rows = [codec.ATTEMPT.unpack(row) for (row,) in connection.execute(QUERIES["read_attempts"], (n,))]
     rows.sort(key=lambda row: row[0].started)
+    acts = holding.read_acts(connection, n)
+    ended = (*(endings for _, endings in rows), *(act.endings for act in acts))
     return Story(
         trace=codec.TRACE.unpack(body),
-        endings=tuple(ending for _, endings in rows for ending in endings),
+        endings=tuple(ending for endings in ended for ending in endings),
         waiting=tuple(codec.unpack_transfer(*row) for row in connection.execute(QUERIES["read_transfers"], (n,))),
         attempts=tuple(attempt for attempt, _ in rows),
         content_kept=state is not None,
         held=bool(state and state[0]),
+        acts=acts,
     )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gateway.model.delivery import Claim, Final, Intake, Settlement, Transfer
+from gateway.model.delivery import Act, Claim, Final, Intake, Settlement, Transfer
 from gateway.model.message import Content, Evidence, Message
-from gateway.spool import codec
+from gateway.spool import codec, holding, senders
 from gateway.spool.content import ContentStore
 from gateway.spool.queries import QUERIES
 
@@ -56,23 +56,30 @@ class Rows:
 
     def put(self, connection: sqlite3.Connection, intake: Intake, now: float) -> None:
         """One reception."""
-        trace, message = intake.trace, intake.message
+        trace, message, hold = intake.trace, intake.message, intake.hold
+        if hold is not None and message is not None:
+            holding.check_room(connection, hold, message.content.size)
         row = (trace.id, trace.received, codec.pack_trace(trace))
         n = connection.execute(QUERIES["insert_trace"], row).lastrowid
+        if intake.sighting is not None:
+            senders.count(connection, intake.sighting, trace.received, trace.id)
         if message is None:
             return
         if n is None:
             raise RuntimeError("SQLite gave a row no number")
         self._put_message(connection, n, intake, message, now)
+        if hold is not None:
+            holding.put_hold(connection, n, hold, message.content.size)
         for transfer in intake.transfers:
-            self._put_transfer(connection, n, transfer, intake, now)
+            self._put_transfer(connection, n, transfer, intake.claimed, now)
 
     def _put_message(
         self, connection: sqlite3.Connection, n: int, intake: Intake, message: Message, now: float
     ) -> None:
         content = message.content
         traced = message.evidence == intake.trace.evidence
-        waits = intake.held or intake.transfers
+        held = intake.hold is not None
+        waits = held or intake.transfers
         row = (
             n,
             content.size,
@@ -81,7 +88,8 @@ class Rows:
             content.eight_bit,
             codec.SPANS.pack(message.dropped),
             None if traced else codec.EVIDENCE.pack(message.evidence),
-            intake.held,
+            held,
+            codec.as_text(intake.trace.decision.rule) if held else "",
             None if waits else now + self.retention.failed_seconds,
             self.store.name_of(content),
             content.data,
@@ -90,10 +98,9 @@ class Rows:
         connection.execute(QUERIES["insert_message"], row)
 
     def _put_transfer(
-        self, connection: sqlite3.Connection, n: int, transfer: Transfer, intake: Intake, now: float
+        self, connection: sqlite3.Connection, n: int, transfer: Transfer, claimed: bool, now: float
     ) -> None:
-        claimed = intake.claimed and not intake.held
-        wake = None if intake.held else now + self.lease if claimed else transfer.due
+        wake = now + self.lease if claimed else transfer.due
         row = (
             n,
             transfer.id,
@@ -166,6 +173,15 @@ class Rows:
         if found is not None:
             self._hold(connection, found.n, reason)
 
+    def let_go(self, connection: sqlite3.Connection, id: str, transfers: Sequence[Transfer], act: Act) -> bool:
+        """Hold a message no more, and send it by these transfers too. False when it is not held."""
+        n = holding.let_go(connection, id, act)
+        if n is None:
+            return False
+        for transfer in transfers:
+            self._put_transfer(connection, n, transfer, False, act.at)
+        return True
+
     def _hold(self, connection: sqlite3.Connection, n: int, reason: str) -> None:
         connection.execute(QUERIES["hold_transfer"], (n,))
         connection.execute(QUERIES["hold_message"], (codec.as_text(reason), n))
@@ -221,9 +237,11 @@ class Rows:
         before = now - self.retention.trace_seconds
         traces = connection.execute(QUERIES["stale_traces"], (before, _PURGED_AT_ONCE)).fetchall()
         connection.executemany(QUERIES["delete_attempts"], traces)
+        connection.executemany(QUERIES["delete_acts"], traces)
         connection.executemany(QUERIES["delete_trace"], traces)
+        forgotten = senders.forget(connection)
         _shrink(connection)
-        return len(stale) + len(traces), tuple(path for _, path in stale if path)
+        return len(stale) + len(traces) + forgotten, tuple(path for _, path in stale if path)
 
 
 def _shrink(connection: sqlite3.Connection) -> None:

@@ -64,3 +64,40 @@ CREATE TABLE attempt (
 
 -- The content goes out by BDAT, never by DATA.
 ALTER TABLE message ADD COLUMN chunks_only INTEGER NOT NULL DEFAULT 0;
+
+-- version: 3
+
+-- Messages that a rule holds until an admin decides.
+CREATE TABLE hold (
+    message INTEGER PRIMARY KEY,
+    domain  TEXT NOT NULL,     -- whose quota it counts against
+    size    INTEGER NOT NULL,
+    expires REAL NOT NULL
+);
+CREATE INDEX hold_domain ON hold (domain, size);
+CREATE INDEX hold_expires ON hold (expires);
+CREATE INDEX message_held ON message (n) WHERE held;
+
+-- What was done with a message by hand, or because its time was over.
+CREATE TABLE act (
+    n       INTEGER PRIMARY KEY,
+    message INTEGER NOT NULL,
+    body    BLOB NOT NULL
+);
+CREATE INDEX act_message ON act (message);
+
+-- Who sends as whom: how often it passed, and how often not.
+CREATE TABLE sender (
+    domain  TEXT NOT NULL,     -- the Author Domain
+    source  TEXT NOT NULL,     -- the client's network; empty for all that there was no room to tell apart
+    signer  TEXT NOT NULL,     -- a passing signature's domain outside the author's organization, or empty
+    name    TEXT NOT NULL,     -- the client's name on the last message
+    ours    INTEGER NOT NULL,  -- never forgotten
+    passed  INTEGER NOT NULL,
+    failed  INTEGER NOT NULL,
+    first   REAL NOT NULL,
+    last    REAL NOT NULL,
+    last_id TEXT NOT NULL,
+    PRIMARY KEY (domain, source, signer)
+) WITHOUT ROWID;
+CREATE INDEX sender_last ON sender (ours, passed > 0, last);

@@ -9,9 +9,12 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
-from gateway.model.delivery import Claim, Intake, QueueEntry, Settlement, Story
+from gateway.model.delivery import Act, Claim, Intake, QueueEntry, Settlement, Story, Transfer
+from gateway.model.history import History, Sender
+from gateway.model.holding import HeldEntry
 from gateway.model.message import Content
-from gateway.ports import Clock, ContentWriter, SpoolFull
+from gateway.ports import Clock, ContentWriter, HoldFull, SpoolFull
+from gateway.spool import holding
 from gateway.spool.content import ContentStore
 from gateway.spool.disk import CONTENT, Disk, SpoolUnusable, lock_shard, make_shard, sync_directory
 from gateway.spool.queries import QUERIES, check_version, migrate
@@ -73,7 +76,8 @@ class SqliteSpool:
     async def commit(self, intake: Intake) -> None:
         """Store a reception. When it is not `durable` this returns at once, and a failure only counts in `unwritten`.
 
-        Raises SpoolFull, and then nothing is kept, a content file neither.
+        Raises SpoolFull, and then nothing is kept, a content file neither; HoldFull, and then the file is the writer's
+        to discard.
         """
         if not intake.durable:
             await self._writer.post(partial(self._put, intake))
@@ -85,6 +89,10 @@ class SqliteSpool:
         octets = len(content.data) if content and content.data else 0
         try:
             await self._writer.run(partial(self._put, intake), octets=octets)
+        except HoldFull:
+            if name is not None:
+                self._store.unowned.add(name)
+            raise
         except Exception:
             if name is not None:
                 self._store.remove((name,))
@@ -131,6 +139,34 @@ class SqliteSpool:
     async def hold(self, claim: Claim, reason: str) -> None:
         """Keep the claimed transfer back until an admin decides. A stale claim is ignored."""
         await self._writer.run(lambda connection: self._rows.hold(connection, claim, reason))
+
+    async def let_go(self, id: str, transfers: Sequence[Transfer], act: Act) -> bool:
+        """A held message is sent. False when it is not held."""
+        return await self._writer.run(lambda connection: self._rows.let_go(connection, id, transfers, act))
+
+    async def discard(self, id: str, act: Act) -> bool:
+        """A held message ends. False when it is not held."""
+        done, _ = await self._writer.run(
+            lambda connection: holding.discard(connection, id, act),
+            settled=lambda result: self._store.remove(result[1]),
+        )
+        return done
+
+    async def held(self, limit: int) -> Sequence[HeldEntry]:
+        """Up to `limit` held messages, the oldest first."""
+        return await self._reader.held(limit)
+
+    async def overdue(self, now: float, limit: int) -> Sequence[str]:
+        """Ids of messages whose time to be held is over."""
+        return await self._reader.overdue(now, limit)
+
+    async def recall(self, domain: str, source: str) -> History:
+        """What is known of an Author Domain and a client's network."""
+        return await self._reader.recall(domain, source)
+
+    async def senders(self, domains: Collection[str], limit: int) -> Sequence[Sender]:
+        """Sources of mail of these domains and of those below them, the last seen first."""
+        return await self._reader.senders(domains, limit)
 
     async def next_due(self, skip: Collection[str] = ()) -> float | None:
         """When the earliest transfer is due or a lease ends, but for backends in `skip`; None when none waits."""

@@ -75,7 +75,9 @@ def replay(trace: Trace, bench: Bench) -> Replayed:
     known = {lookup.question: lookup.answer for lookup in trace.lookups}
     window = Window(known.get)
     try:
-        judgement = judge(ingress, trace.envelope, trace.evidence, window, trace.received, bench)
+        judgement = judge(
+            ingress, trace.envelope, trace.evidence, window, trace.received, bench, circumstances=trace.circumstances
+        )
     except NeedAnswers:
         return Replayed.DIFFERENT
     then, now = trace.decision, judgement.decision

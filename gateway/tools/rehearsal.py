@@ -16,6 +16,7 @@ from gateway.model.decision import Stage
 from gateway.model.delivery import Claim, Intake, Outcome, Trace
 from gateway.model.envelope import Body, Envelope, Recipient
 from gateway.model.event import Event
+from gateway.model.history import History
 from gateway.model.ingress import ClientSource
 from gateway.model.reply import Reply
 from gateway.plan.intake import Arrival, refuse
@@ -163,6 +164,9 @@ class _Forgetful:
 
     async def commit(self, intake: Intake) -> None:
         self.traces.append(intake.trace)
+
+    async def recall(self, domain: str, source: str) -> History:
+        return History()
 
     def open_content(self) -> ContentWriter:
         return _Nowhere()

@@ -463,18 +463,6 @@ async def test_stale_hold_is_ignored(spool: Spool) -> None:
     assert len(await spool.claim((), 5, START, LEASE)) == 1
 
 
-async def test_message_held_at_reception(bench: Bench) -> None:
-    spool = await bench.open()
-    intake = make_intake(held=True)
-    await spool.commit(intake)
-    await bench.close()
-    spool = await bench.open()
-    story = await told(spool, intake)
-    assert (story.held, story.content_kept, story.waiting) == (True, True, intake.transfers)
-    assert await spool.claim((), 5, START + DAY, LEASE) == []
-    assert await spool.next_due() is None
-
-
 # queue
 
 

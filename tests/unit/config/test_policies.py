@@ -31,7 +31,6 @@ def config(directory: Path) -> Config:
         ("connect", "reject", 4),
         ("mail", "accept", 4),
         ("rcpt", "accept", 4),
-        ("data", "hold", 6),
         ("data", "greylist", 6),
     ],
 )

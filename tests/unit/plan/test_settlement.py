@@ -81,7 +81,7 @@ def test_failed_is_told_by_a_dsn() -> None:
     assert dsn is not None
     assert dsn.message is not None
     (transfer,) = dsn.transfers
-    assert (dsn.trace.id, dsn.claimed, dsn.held, dsn.durable) == ("d1", False, False, True)
+    assert (dsn.trace.id, dsn.claimed, dsn.hold, dsn.durable) == ("d1", False, None, True)
     assert dsn.trace.internal is not None
     assert (dsn.trace.internal.trusted_by, dsn.trace.edge, dsn.trace.decision.rule) == ("dsn", None, "dsn")
     assert (transfer.mail_from, transfer.backend, transfer.due) == (None, "direct", NOW + 1)

@@ -1,0 +1,32 @@
+"""What a judgement rests on besides the message and DNS: what this gateway remembers of the past."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Standing(StrEnum):
+    """What was seen here of an author domain and of the source that now writes as it."""
+
+    UNKNOWN = "unknown"
+    """Too little mail of the author domain has passed here to say anything."""
+    FAMILIAR = "familiar"
+    """Mail of the author domain has passed DMARC here from this source."""
+    STRANGER = "stranger"
+    """Mail of the author domain is known to pass DMARC here, and from this source it never has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Kept with the trace, so that the same decision comes out again."""
+
+    standing: Standing = Standing.UNKNOWN
+    dns_waited: bool = False
+    """This author domain and client network have been deferred for missing DNS answers as long as is allowed: what is
+    still missing is done without."""
+    hold_full: bool = False
+    """As much is held as may be: what a rule would hold is told to come back."""
+
+
+NOTHING_REMEMBERED = Circumstances()

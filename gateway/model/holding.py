@@ -1,0 +1,44 @@
+"""Messages that are kept here until an admin decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How much may be held: of one Author Domain, and in all."""
+
+    domain_messages: int = 200
+    domain_octets: int = 52_428_800
+    messages: int = 5_000
+    octets: int = 1_073_741_824
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Under what terms a message is held."""
+
+    domain: str
+    """The Author Domain's organization, whose quota it counts against; empty when there is none."""
+    expires: float
+    """Epoch seconds: when it is given up."""
+    quota: Quota
+
+
+@dataclass(frozen=True, slots=True)
+class HeldEntry:
+    """One held message, as `waypost hold list` shows it. Times are epoch seconds."""
+
+    id: str
+    received: float
+    expires: float | None
+    """None for one that is not held by a rule: it stays until an admin decides."""
+    domain: str
+    """The Author Domain as the quota counts it; empty when there is none."""
+    mail_from: str
+    rcpts: tuple[str, ...]
+    subject: str
+    size: int
+    reason: str
+    """The rule that held it, or what went wrong with it here."""

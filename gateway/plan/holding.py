@@ -1,0 +1,39 @@
+"""Holding: under what terms a message is kept until an admin decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from gateway.model.decision import Action, Decision
+from gateway.model.holding import Hold, Quota
+from gateway.model.reply import REPLIES
+from gateway.model.result import DmarcPolicy, DmarcResult
+
+
+@dataclass(frozen=True, slots=True)
+class HoldTerms:
+    """What the admin allows to be held."""
+
+    expire: float
+    """Seconds."""
+    quota: Quota
+
+
+USUAL_TERMS = HoldTerms(2_592_000.0, Quota())
+
+
+def make_hold(dmarc: DmarcResult, received: float, terms: HoldTerms) -> Hold:
+    """The terms of one message. Subdomains count against their organization's quota: they cost a forger nothing."""
+    return Hold(dmarc.organizational_domain or dmarc.domain, received + terms.expire, terms.quota)
+
+
+def turn_back(decision: Decision, domain: str) -> Decision:
+    """What becomes of a message that should be held when no more may be. Evidence never accepts by itself, and a
+    refusal for good would hit those who are forged too: whoever sends in earnest comes again."""
+    return replace(
+        decision,
+        action=Action.DEFER,
+        reply=REPLIES["hold-full"].filled(domain=domain or "unknown authors"),
+        disposition=DmarcPolicy.NONE,
+        overrides=(),
+    )

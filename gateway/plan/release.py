@@ -1,0 +1,38 @@
+"""How a held message leaves: by the routes of now, or to an end without delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gateway.mail.author import find_author
+from gateway.mail.header import parse_header
+from gateway.model.delivery import Ending, Final, Story, Trace, Transfer
+from gateway.model.message import Message
+from gateway.model.reply import Reply
+from gateway.model.route import Route
+from gateway.plan.intake import Arrival, plan_delivery
+from gateway.plan.judgement import Bench, Judgement
+
+RELEASED = "released"
+"""The action that the verdict field of a released message names: backend rules let it through."""
+
+
+def plan_release(trace: Trace, routes: Sequence[Route], bench: Bench, now: float) -> tuple[Transfer, ...]:
+    """The transfers of a held message that an admin lets go: by the routes of now, the octets as they came. Raises
+    ValueError for a trace of a message that was not judged."""
+    ingress, authentication = trace.edge or trace.internal, trace.authentication
+    if ingress is None or authentication is None or trace.evidence is None or trace.content is None:
+        raise ValueError(f"{trace.id} was not judged")
+    header = parse_header(trace.evidence.header)
+    message = Message(trace.content, trace.evidence, trace.dropped)
+    arrival = Arrival(trace.id, trace.received, ingress, trace.envelope, message, header)
+    judgement = Judgement(authentication, find_author(header), trace.decision)
+    delivery = plan_delivery(arrival, judgement, routes, bench, RELEASED)
+    return tuple(replace(transfer, created=now, due=now) for transfer in delivery.transfers)
+
+
+def end_all(story: Story, state: Final, reply: Reply) -> tuple[Ending, ...]:
+    """The final state of every recipient that has none yet."""
+    ended = {ending.rcpt.mailbox for ending in story.endings}
+    return tuple(Ending(rcpt, state, reply) for rcpt in story.trace.envelope.rcpts if rcpt.mailbox not in ended)

@@ -1,0 +1,37 @@
+"""What the memory of senders learns from one message."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+from gateway.mail.domain import is_subdomain
+from gateway.model.address import IPText
+from gateway.model.history import Sighting
+from gateway.model.ingress import EdgeIngress, Ingress
+from gateway.model.result import Authentication, DkimVerdict, DmarcVerdict
+from gateway.policy.facts import FactSettings, find_zones, is_vouched
+
+
+def sight(ingress: Ingress, results: Authentication, settings: FactSettings) -> Sighting | None:
+    """None when nothing can be learnt: it came from inside or from an unknown address, or what DNS would say of it is
+    not known, or its domain is none of ours and publishes no DMARC policy."""
+    dmarc = results.dmarc
+    if not isinstance(ingress, EdgeIngress) or ingress.client is None or not dmarc.domain:
+        return None
+    zones = find_zones((dmarc.domain,), settings.own | settings.protected)
+    if dmarc.result not in (DmarcVerdict.PASS, DmarcVerdict.FAIL) and not (zones and dmarc.result is DmarcVerdict.NONE):
+        return None
+    passed = is_vouched(zones, (dmarc.domain,), results) if zones else dmarc.result is DmarcVerdict.PASS
+    organization = dmarc.organizational_domain or dmarc.domain
+    others = (
+        one.domain
+        for one in results.dkim
+        if one.result is DkimVerdict.PASS and not is_subdomain(one.domain, organization)
+    )
+    name = ingress.rdns or ingress.helo
+    return Sighting(dmarc.domain, find_network(ingress.client), next(others, ""), name[:255], passed, bool(zones))
+
+
+def find_network(client: IPText) -> str:
+    """The /24 of an IPv4 address, the /64 of an IPv6 one: what one sender has, more or less."""
+    return str(ip_network(f"{client}/{64 if ':' in client else 24}", strict=False))

@@ -1,0 +1,91 @@
+"""The rows of held messages. Every function that writes runs inside a transaction that its caller holds."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from gateway.mail.header import fields, parse_header, unfold
+from gateway.model.delivery import Act, Trace
+from gateway.model.holding import HeldEntry, Hold
+from gateway.ports import HoldFull
+from gateway.spool import codec
+from gateway.spool.queries import QUERIES
+
+
+def check_room(connection: sqlite3.Connection, hold: Hold, size: int) -> None:
+    """Raises HoldFull when the message fits neither its domain's quota nor the whole."""
+    quota = hold.quota
+    for query, values, messages, octets, whose in (
+        ("held_of_domain", (hold.domain,), quota.domain_messages, quota.domain_octets, f"of {hold.domain}"),
+        ("held_in_all", (), quota.messages, quota.octets, "in all"),
+    ):
+        count, total = connection.execute(QUERIES[query], values).fetchone()
+        if count >= messages or total + size > octets:
+            raise HoldFull(f"{count} messages of {int(total)} octets are held {whose}")
+
+
+def put_hold(connection: sqlite3.Connection, n: int, hold: Hold, size: int) -> None:
+    """The terms of a message that was just stored."""
+    connection.execute(QUERIES["insert_hold"], (n, hold.domain, size, hold.expires))
+
+
+def let_go(connection: sqlite3.Connection, id: str, act: Act) -> int | None:
+    """Hold a message no more; its row number, None when it is not held."""
+    found = connection.execute(QUERIES["find_held"], (codec.as_text(id),)).fetchone()
+    if found is None:
+        return None
+    n = int(found[0])
+    connection.execute(QUERIES["unhold_message"], (n,))
+    connection.execute(QUERIES["unhold_transfers"], {"due": act.at, "message": n})
+    connection.execute(QUERIES["end_hold"], (n,))
+    connection.execute(QUERIES["insert_act"], (n, codec.ACT.pack(act)))
+    return n
+
+
+def discard(connection: sqlite3.Connection, id: str, act: Act) -> tuple[bool, tuple[str, ...]]:
+    """End a held message: whether it was, and the content file that no row names any more."""
+    found = connection.execute(QUERIES["find_held"], (codec.as_text(id),)).fetchone()
+    if found is None or found[2]:
+        return False, ()
+    n, path, _ = found
+    for query in ("delete_transfers", "delete_message", "end_hold"):
+        connection.execute(QUERIES[query], (n,))
+    connection.execute(QUERIES["insert_act"], (n, codec.ACT.pack(act)))
+    return True, (path,) if path else ()
+
+
+def read_acts(connection: sqlite3.Connection, n: int) -> tuple[Act, ...]:
+    """What was done with a message, in order."""
+    return tuple(codec.ACT.unpack(body) for (body,) in connection.execute(QUERIES["read_acts"], (n,)))
+
+
+def list_held(connection: sqlite3.Connection, limit: int) -> list[HeldEntry]:
+    """Held messages, the oldest first."""
+    return [_read_entry(row) for row in connection.execute(QUERIES["list_held"], (limit,))]
+
+
+def list_overdue(connection: sqlite3.Connection, now: float, limit: int) -> list[str]:
+    """Ids of messages whose time to be held is over."""
+    return [id for (id,) in connection.execute(QUERIES["overdue_holds"], (now, limit))]
+
+
+def _read_entry(row: Sequence[object]) -> HeldEntry:
+    body, expires, domain, size, reason = row
+    trace = codec.TRACE.unpack(bytes(body) if isinstance(body, bytes) else b"")
+    return HeldEntry(
+        id=trace.id,
+        received=trace.received,
+        expires=expires if isinstance(expires, float) else None,
+        domain=str(domain or ""),
+        mail_from=str(trace.envelope.mail_from or ""),
+        rcpts=tuple(str(rcpt.mailbox) for rcpt in trace.envelope.rcpts),
+        subject=_find_subject(trace),
+        size=int(str(size)),
+        reason=str(reason),
+    )
+
+
+def _find_subject(trace: Trace) -> str:
+    header = parse_header(trace.evidence.header) if trace.evidence else ()
+    return next((unfold(field.value).strip() for field in fields(header, "subject")), "")
