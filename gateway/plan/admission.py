@@ -40,10 +40,12 @@ def refuse_recipient(
     backend = routing.backend_for(mailbox)
     if backend is None:
         return "relay-denied", REPLIES["relay-denied"].filled(domain=mailbox.ascii_domain)
-    if routing.came_from(backend, asking.client):
+    # Role addresses exist whatever a directory says, and wherever a message comes from (RFC 5321 section 4.5.1): one
+    # that goes round for ever is told by its Received fields.
+    role = routing.role(mailbox)
+    if not role and routing.came_from(backend, asking.client):
         return "loop-to-origin", REPLIES["loop-to-origin"]
-    # Role addresses exist whatever a directory says (RFC 5321 section 4.5.1).
-    if not routing.role(mailbox) and not routing.lists(mailbox):
+    if not role and not routing.lists(mailbox):
         name = "directory-stale" if routing.stale else "unknown-mailbox"
         return name, REPLIES[name]
     refusal = _refuse_by_capabilities(recipient, asking, takes(backend))
@@ -52,7 +54,7 @@ def refuse_recipient(
     if len(accepted) >= most:
         return "too-many-recipients", REPLIES["too-many-recipients"]
     # Role addresses are exempt from authentication; what is judged for one must not pass for the other.
-    if accepted and routing.role(mailbox) != routing.role(accepted[0].mailbox):
+    if accepted and role != routing.role(accepted[0].mailbox):
         return "mixed-recipients", REPLIES["mixed-recipients"]
     return None
 

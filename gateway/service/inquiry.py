@@ -23,6 +23,7 @@ _EXISTS_SECONDS = 21_600.0
 _UNKNOWN_SECONDS = 300.0
 """Short: a mailbox that was just created is not refused for longer."""
 _PROOF_SECONDS = 3600.0
+_TAKES_SECONDS = 600.0
 _PAUSE_SECONDS = 60.0
 """After no answer, or one that tells nothing."""
 _PATIENCE = 15.0
@@ -69,6 +70,8 @@ class Callout:
         """By backend and mailbox: until when it counts, and whether there is no such mailbox."""
         self._proofs: dict[str, tuple[float, bool]] = {}
         """By backend and domain: until when it counts, and whether the backend says that a mailbox does not exist."""
+        self._takes: dict[str, tuple[float, bool]] = {}
+        """By backend and domain: until when it counts, and whether the backend takes anybody there."""
         self._silent: dict[str, float] = {}
         """Backends that did not answer, each with the time until which it is left alone."""
         self._asking: dict[str, asyncio.Task[bool]] = {}
@@ -121,7 +124,9 @@ class Callout:
             return False
         unknown, seconds = False, _PAUSE_SECONDS
         if isinstance(reply, Reply):
-            unknown = denies_mailbox(reply)
+            if reply.positive:
+                self._takes[f"{backend} {mailbox.ascii_domain}"] = self._clock.monotonic() + _TAKES_SECONDS, True
+            unknown = denies_mailbox(reply) and await self._takes_somebody(mailbox.ascii_domain, backend, client)
             seconds = _UNKNOWN_SECONDS if unknown else _EXISTS_SECONDS if reply.positive else _PAUSE_SECONDS
         while len(self._unknown) >= _MOST_REMEMBERED:
             del self._unknown[next(iter(self._unknown))]
@@ -154,6 +159,18 @@ class Callout:
         fields = (("backend", backend), ("domain", domain), ("proven", proven), ("reply", _told(reply)))
         self._emit(Event("callout-proof", "", fields))
         return proven
+
+    async def _takes_somebody(self, domain: str, backend: str, client: IPText) -> bool:
+        """The backend does not refuse every name of the domain, as one does that does not serve it any more: it has
+        taken a mailbox lately, or takes postmaster (RFC 5321 section 4.5.1)."""
+        key = f"{backend} {domain}"
+        until, takes = self._takes.get(key, (0.0, False))
+        if self._clock.monotonic() < until:
+            return takes
+        reply = await self._verify(Mailbox("postmaster", domain, domain), backend, client)
+        takes = isinstance(reply, Reply) and reply.positive
+        self._takes[key] = self._clock.monotonic() + (_TAKES_SECONDS if takes else _PAUSE_SECONDS), takes
+        return takes
 
     async def _verify(self, mailbox: Mailbox, backend: str, client: IPText) -> Reply | Unanswered:
         """One RCPT, within the budget."""

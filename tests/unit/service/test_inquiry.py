@@ -70,7 +70,8 @@ class Backend:
 
 
 def knows(*names: str, refusal: Reply = NO) -> Callable[[str], Reply]:
-    return lambda local: OK if local in names else refusal
+    """Postmaster is there as everywhere (RFC 5321 section 4.5.1)."""
+    return lambda local: OK if local in (*names, "postmaster") else refusal
 
 
 def callout(backend: Backend, clock: Clock | None = None, **limits: int) -> tuple[Callout, list[Event]]:
@@ -109,6 +110,29 @@ async def test_a_backend_that_proves_nothing_refuses_nobody(
     assert len(backend.asked) == questions
 
 
+async def test_a_backend_that_says_5_1_1_to_everybody_refuses_nobody() -> None:
+    """So it speaks for a domain that was taken from it."""
+    backend, clock = Backend(lambda local: NO), Clock()
+    asking, events = callout(backend, clock)
+    assert await unknown(asking, "bob", "eve") == [False, False]
+    assert backend.asked == ["no-such-id1", "bob", "postmaster", "eve"]
+    assert [dict(event.fields)["unknown"] for event in events if event.name == "callout"] == [False, False]
+    clock.time += 61
+    backend.answer = knows()
+    assert await unknown(asking, "dave") == [True]
+    assert backend.asked[4:] == ["dave", "postmaster"]
+
+
+async def test_who_took_somebody_lately_is_believed_without_a_question_more() -> None:
+    backend, clock = Backend(knows("bob")), Clock()
+    asking, _ = callout(backend, clock)
+    assert await unknown(asking, "bob", "eve") == [False, True]
+    assert backend.asked == ["no-such-id1", "bob", "eve"]
+    clock.time += 601
+    backend.answer = lambda local: NO
+    assert await unknown(asking, "carol") == [False], "in the meantime it may have ceased to serve the domain"
+
+
 async def test_a_backend_that_starts_to_refuse_everything_with_550_alone_refuses_nobody() -> None:
     """550 without an enhanced code may be about us, also where postmaster is taken (RFC 5321 section 4.5.1)."""
     backend = Backend(knows("bob", "postmaster", refusal=PLAIN))
@@ -139,7 +163,7 @@ async def test_a_new_mailbox_is_noticed_and_a_proof_grows_old() -> None:
     backend.answer = lambda local: OK
     clock.time += 3600
     assert await unknown(asking, "dave") == [False]
-    assert backend.asked == ["no-such-id1", "eve", "eve", "no-such-id2"]
+    assert backend.asked == ["no-such-id1", "eve", "postmaster", "eve", "no-such-id2"]
 
 
 async def test_questions_about_one_mailbox_at_once_are_one() -> None:
@@ -150,7 +174,7 @@ async def test_questions_about_one_mailbox_at_once_are_one() -> None:
     await asyncio.sleep(0.01)
     backend.gate.set()
     assert await asyncio.gather(*both) == [[True]] * 5
-    assert backend.asked == ["no-such-id1", "eve"]
+    assert backend.asked == ["no-such-id1", "eve", "postmaster"]
 
 
 async def test_a_backend_that_falls_silent_is_left_alone_for_a_minute() -> None:
@@ -160,7 +184,7 @@ async def test_a_backend_that_falls_silent_is_left_alone_for_a_minute() -> None:
     assert await unknown(asking, "eve") == [True]
     backend.answer = lambda local: Unanswered.SILENT
     assert await unknown(asking, "a", "b", "c", "eve") == [False, False, False, True]
-    assert backend.asked == ["no-such-id1", "eve", "a"]
+    assert backend.asked == ["no-such-id1", "eve", "postmaster", "a"]
     backend.answer = knows("bob")
     clock.time += 61
     assert await unknown(asking, "b") == [True]
@@ -191,10 +215,10 @@ async def test_close_ends_what_is_being_asked() -> None:
 async def test_beyond_the_budget_nobody_is_asked_and_everybody_accepted() -> None:
     clock = Clock()
     backend = Backend(knows("bob"))
-    asking, _ = callout(backend, clock, callouts_per_client=3, callouts_per_backend=4)
+    asking, _ = callout(backend, clock, callouts_per_client=4, callouts_per_backend=5)
     assert await unknown(asking, "a", "b", "c") == [True, True, False]
     assert await unknown(asking, "d", "e", client=IPText("192.0.2.2")) == [True, False]
-    assert backend.asked == ["no-such-id1", "a", "b", "d"], "the random name counts as well"
+    assert backend.asked == ["no-such-id1", "a", "postmaster", "b", "d"], "the random name counts as well"
     assert await unknown(asking, "a") == [True], "what is known costs nothing"
     clock.time += 60
     assert await unknown(asking, "c") == [True]
@@ -214,10 +238,10 @@ async def test_a_proof_is_made_once_for_all_who_wait_for_it() -> None:
 
 @pytest.mark.parametrize("nothing", [Unanswered.ADDRESS, Unanswered.NO_ROOM])
 async def test_what_is_not_about_the_backend_does_not_silence_it(nothing: Unanswered) -> None:
-    backend = Backend(lambda local: nothing if local == "jürgen" else NO)
+    backend = Backend(lambda local: nothing if local == "jürgen" else knows()(local))
     asking, _ = callout(backend)
     assert await unknown(asking, "eve", "jürgen", "dave") == [True, False, True]
-    assert backend.asked == ["no-such-id1", "eve", "jürgen", "dave"], "the proof stays"
+    assert backend.asked == ["no-such-id1", "eve", "postmaster", "jürgen", "dave"], "the proof stays"
 
 
 async def test_no_room_for_a_proof_is_forgotten_at_once() -> None:
