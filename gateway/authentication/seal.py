@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.authentication.arc import chain_fields
-from gateway.authentication.dkimpy import SignedHeader
-from gateway.mail.folding import fold
+from gateway.authentication.composition import compose_signature, stand_in
 from gateway.mail.header import Field
 from gateway.model.message import Evidence
 from gateway.model.result import ArcVerdict
@@ -25,7 +24,6 @@ _SIGNED = (
 )
 _MOST_OF_A_NAME = 16
 """Fields of one name that are signed, so that no message makes h= longer than verifiers read."""
-_LONGEST_WORD = 64
 
 
 class CannotSeal(ValueError):
@@ -64,12 +62,14 @@ def seal(
     signed_names = _choose_names(header) if names is None else names
     tags = {**common, "bh": _body_hash(evidence), "c": "relaxed/relaxed", "h": ":".join(signed_names)}
     own = block + results
-    message = _sign(
-        "ARC-Message-Signature", tags, own, lambda signed, at: signed.select(signed_names, at), header, sealer
+    message = compose_signature(
+        "ARC-Message-Signature", tags, own, lambda signed, at: signed.select(signed_names, at), header, sealer.sign
     )
     covered = [] if chain is ArcVerdict.FAIL else [*chain_fields(header)]
-    covered += [_stand_in(block, results), _stand_in(own, message)]
-    top = _sign("ARC-Seal", {**common, "cv": str(chain)}, own + message, lambda signed, at: covered, (), sealer)
+    covered += [stand_in(block, results), stand_in(own, message)]
+    top = compose_signature(
+        "ARC-Seal", {**common, "cv": str(chain)}, own + message, lambda signed, at: covered, (), sealer.sign
+    )
     return top, message, results
 
 
@@ -88,47 +88,3 @@ def _body_hash(evidence: Evidence) -> str:
         if (digest.canonicalisation, digest.length) == DIGEST:
             return base64.b64encode(digest.digest).decode()
     raise CannotSeal("the body was not digested for a seal")
-
-
-def _sign(
-    name: str,
-    tags: dict[str, str],
-    block: bytes,
-    cover: Callable[[SignedHeader, Field], Sequence[Field]],
-    header: Sequence[Field],
-    sealer: Sealer,
-) -> bytes:
-    """The field with its b=; `cover` names the fields that it signs before itself, at their places in `block`.
-
-    What is signed must lie in one block, so our own fields are put below what came: only their octets count. Where
-    lines break counts for nothing in relaxed form, so the field is folded once, when it is complete.
-    """
-    bare = f"{name}: {' '.join(_words({**tags, 'b': ''}))}\r\n".encode("ascii", "replace")
-    own = _stand_in(block, bare)
-    signed = SignedHeader(block + bare, header)
-    digest = signed.digest(cover(signed, own), own, "relaxed")
-    return fold(name, [_words({**tags, "b": base64.b64encode(sealer.sign(digest)).decode()})])
-
-
-def _stand_in(block: bytes, field: bytes) -> Field:
-    """A field of ours as if it stood below `block`."""
-    return Field("", "", b"", len(block), len(block) + len(field))
-
-
-def _words(tags: dict[str, str]) -> list[str]:
-    """Tags in alphabetical order. b= stays in one piece: the next seal signs it as it stands, and a mail system that
-    breaks lines differently would break that. A long h= is in pieces that end in a colon, where white space may stand
-    (RFC 6376 section 3.5)."""
-    words: list[str] = []
-    for tag in sorted(tags):
-        pieces = tags[tag].split(":") if tag == "h" else [tags[tag]]
-        piece = f"{tag}={pieces[0]}"
-        for name in pieces[1:]:
-            piece += ":"
-            if len(piece) + len(name) > _LONGEST_WORD:
-                words.append(piece)
-                piece = ""
-            piece += name
-        words.append(f"{piece};")
-    words[-1] = words[-1].removesuffix(";")
-    return words
