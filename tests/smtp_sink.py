@@ -16,6 +16,7 @@ SILENCE = b"\x00silence"
 
 Answer = bytes | Callable[[str], bytes]
 
+CHUNKING = ("8BITMIME", "SIZE 0", "DSN", "SMTPUTF8", "ENHANCEDSTATUSCODES", "PIPELINING", "CHUNKING")
 EXTENSIONS = ("8BITMIME", "SIZE 0", "DSN", "SMTPUTF8", "ENHANCEDSTATUSCODES", "PIPELINING")
 
 
@@ -28,12 +29,14 @@ class Mail:
     content: bytes
     tls: bool
     connection: int
+    chunks: int = 0
+    """How many BDAT brought it; 0 when DATA did."""
 
 
 @dataclass
 class Sink:
     """`script` maps a verb to its answers: the last one repeats. Verbs besides commands: CONNECT (the greeting), DOT
-    (after the content), MIDDLE (in the middle of the content, once 64 kB have come)."""
+    (after the content, or after the last chunk), MIDDLE (in the middle of the content, once 64 kB have come)."""
 
     extensions: tuple[str, ...] = EXTENSIONS
     script: dict[str, list[Answer]] = field(default_factory=dict)
@@ -125,6 +128,7 @@ class _Conversation:
         self._secured = False
         self._mail = ""
         self._rcpts: list[str] = []
+        self._chunks: list[bytes] = []
 
     async def run(self) -> None:
         await self._say("CONNECT", "", b"220 sink.example ESMTP\r\n")
@@ -146,17 +150,22 @@ class _Conversation:
             if reply.startswith(b"220") and self._sink.tls is not None:
                 await self._writer.start_tls(self._sink.tls)
                 self._secured = True
+        elif verb == "BDAT":
+            await self._take_chunk(argument)
         elif verb == "DATA":
-            reply = await self._say(verb, argument, b"354 Go\r\n")
+            reply = await self._say(verb, argument, b"354 Go\r\n" if self._rcpts else b"554 5.5.1 Nobody\r\n")
             if reply.startswith(b"354"):
                 await self._take_content()
         elif verb == "QUIT":
             await self._say(verb, argument, b"221 Bye\r\n")
             return False
         else:
-            reply = await self._say(verb, argument, b"250 2.0.0 OK\r\n")
+            known = verb != "RCPT" or bool(self._mail)
+            reply = await self._say(
+                verb if known else "", argument, b"250 2.0.0 OK\r\n" if known else b"503 5.5.1 MAIL first\r\n"
+            )
             if verb in ("MAIL", "RSET"):
-                self._mail, self._rcpts = argument, []
+                self._mail, self._rcpts, self._chunks = argument if reply.startswith(b"2") else "", [], []
             elif verb == "RCPT" and reply.startswith(b"2"):
                 self._rcpts.append(argument)
         return True
@@ -176,18 +185,32 @@ class _Conversation:
                 await asyncio.sleep(0.05)
                 self._sink.partial.append(bytes(data))
                 raise ConnectionResetError
+        content = bytes(data[:-3])
+        unstuffed = content[1:] if content.startswith(b".") else content
+        await self._end(unstuffed.replace(b"\r\n..", b"\r\n."), 0)
+
+    async def _take_chunk(self, argument: str) -> None:
+        """RFC 3030 section 2."""
+        size, _, last = argument.partition(" ")
+        chunk = await self._reader.readexactly(int(size))
+        self._chunks.append(chunk)
+        if not self._rcpts:
+            await self._say("BDAT", argument, b"503 5.5.1 Nobody\r\n")
+        elif last.upper() != "LAST":
+            if not (await self._say("BDAT", argument, b"250 2.0.0 More\r\n")).startswith(b"2"):
+                self._rcpts = []
+        else:
+            await self._end(b"".join(self._chunks), len(self._chunks))
+
+    async def _end(self, content: bytes, chunks: int) -> None:
         self._sink.dots += 1
         await self._sink.gate.wait()
         await asyncio.sleep(self._sink.delay)
         reply = await self._say("DOT", "", b"250 2.0.0 Queued\r\n")
         if reply.startswith(b"2"):
-            content = bytes(data[:-3])
-            unstuffed = content[1:] if content.startswith(b".") else content
-            mail = Mail(
-                self._mail, self._rcpts, unstuffed.replace(b"\r\n..", b"\r\n."), self._secured, self._connection
-            )
+            mail = Mail(self._mail, self._rcpts, content, self._secured, self._connection, chunks)
             self._sink.mails.append(mail)
-        self._mail, self._rcpts = "", []
+        self._mail, self._rcpts, self._chunks = "", [], []
 
     async def _say(self, verb: str, argument: str, default: bytes) -> bytes:
         reply = self._sink.answer(verb, argument, default)

@@ -19,7 +19,7 @@ async def ask_about(session: Session, mailbox: Mailbox) -> Reply | Unanswered:
     except Unsendable:
         return Unanswered.ADDRESS
     utf8 = b"" if str(mailbox).isascii() else b" SMTPUTF8"
-    sender = await session.command(Phase.MAIL, b"MAIL", b"FROM:<>" + utf8)
+    sender = await session.ask(Phase.MAIL, b"MAIL FROM:<>" + utf8)
     if not sender.positive:
         return Unanswered.SILENT
-    return await session.command(Phase.RCPT, b"RCPT", argument)
+    return await session.ask(Phase.RCPT, b"RCPT " + argument)

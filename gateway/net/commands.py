@@ -11,7 +11,7 @@ from gateway.model.envelope import Body, Recipient
 from gateway.model.reply import Reply
 from gateway.model.route import Capabilities
 from gateway.net.outcomes import Unsendable
-from gateway.net.wire import wire_size
+from gateway.net.wire import is_stuffed, wire_size
 
 # A quoted local part may hold a space (RFC 5321 section 4.1.2); nothing else here may, and no control character at all.
 _QUOTED = r'"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"'
@@ -21,6 +21,11 @@ _PARAMETER = re.compile(r"[^\s\x00-\x1f\x7f]+")
 
 Extensions = Mapping[str, str]
 """What the host offered in EHLO: lower-case keyword to parameters."""
+
+
+def uses_chunks(claim: Claim, extensions: Extensions) -> bool:
+    """The content goes by BDAT (RFC 3030): DATA cannot carry it, or would put dots in that are not there."""
+    return "chunking" in extensions and (claim.message.content.chunks_only or is_stuffed(claim))
 
 
 def mail_argument(claim: Claim, extensions: Extensions) -> bytes:
@@ -34,6 +39,8 @@ def mail_argument(claim: Claim, extensions: Extensions) -> bytes:
     elif _eight_bit(claim):
         # RFC 6152 section 3: convert or fail; converting would break signatures.
         raise Unsendable(Reply(554, "6.3", "The next hop takes no 8-bit content and it is not converted"))
+    if claim.message.content.chunks_only and "chunking" not in extensions:
+        raise Unsendable(Reply(554, "6.1", "The next hop takes no BDAT, and DATA cannot carry this content unaltered"))
     if "size" in extensions:
         size = wire_size(transfer.prefix, claim.message)
         _check_size(size, extensions["size"])

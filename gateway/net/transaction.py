@@ -1,14 +1,15 @@
-"""One mail transaction with one host: MAIL, RCPT, DATA, content. Knows SMTP, not the library that speaks it."""
+"""One mail transaction with one host: MAIL, RCPT, DATA or BDAT, content. Knows SMTP, not the library that speaks it."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.model.delivery import Claim, Scope
 from gateway.model.envelope import Recipient
 from gateway.model.reply import Reply
-from gateway.net.commands import mail_argument, rcpt_argument
+from gateway.net.commands import mail_argument, rcpt_argument, uses_chunks
 from gateway.net.outcomes import NoReply, Peer, Phase, Result, Unsendable, answered, decided_here, unanswered
 from gateway.net.wire import ContentUnreadable, wire_form
 
@@ -30,8 +31,14 @@ class Session(Protocol):
     def used(self) -> bool:
         """It has carried a transaction before."""
 
-    async def command(self, phase: Phase, verb: bytes, argument: bytes) -> Reply:
-        """Send one command, return its reply. Raises NoReply; the session is then over."""
+    def say(self, phase: Phase, *commands: bytes) -> None:
+        """Send commands, all at once. Raises NoReply; the session is then over."""
+
+    async def hear(self, phase: Phase) -> Reply:
+        """The next reply, in the order of the commands. Raises NoReply; the session is then over."""
+
+    async def ask(self, phase: Phase, command: bytes) -> Reply:
+        """One command, one reply."""
 
     async def send_content(self, pieces: AsyncGenerator[bytes, None]) -> tuple[Phase, Reply]:
         """Send the pieces and the final dot; the reply, and whether it came before the dot or after it.
@@ -40,9 +47,25 @@ class Session(Protocol):
         whatever the iterator raises; the session is then over, and no dot was sent.
         """
 
+    async def send_chunks(self, pieces: AsyncGenerator[bytes, None]) -> tuple[Phase, Reply]:
+        """The same by BDAT; the last chunk takes the place of the dot."""
+
+    def abort(self) -> None:
+        """Drop the connection: what was written and not yet sent is discarded."""
+
 
 class StaleSession(Exception):
     """A session that was used before turned out dead at MAIL: nothing was sent, and a new one may do."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One command before the content."""
+
+    phase: Phase
+    command: bytes
+    at: int = -1
+    """Which recipient a RCPT names."""
 
 
 class Transaction:
@@ -82,15 +105,14 @@ class Transaction:
                 arguments[at] = rcpt_argument(rcpt, extensions)
             except Unsendable as error:
                 self._results[at] = decided_here(rcpt, Scope.RECIPIENT, error.reply, self._session.peer)
-        if not arguments or not await self._mail(sender):
+        chunks = uses_chunks(self._claim, extensions)
+        steps = [_Step(Phase.MAIL, b"MAIL " + sender)]
+        steps += [_Step(Phase.RCPT, b"RCPT " + argument, at) for at, argument in arguments.items()]
+        steps += [] if chunks else [_Step(Phase.DATA, b"DATA")]
+        if not arguments or not await self._prepare(steps):
             return
-        if not await self._name_recipients(arguments):
-            return
-        reply = await self._session.command(Phase.DATA, b"DATA", b"")
-        if reply.code != _GO_AHEAD:
-            self._conclude(Phase.DATA, reply)
-            return
-        phase, reply = await self._session.send_content(wire_form(self._claim, read))
+        send = self._session.send_chunks if chunks else self._session.send_content
+        phase, reply = await send(wire_form(self._claim, read, chunks))
         self._conclude(phase, reply)
 
     def _conclude(self, phase: Phase, reply: Reply) -> None:
@@ -98,28 +120,54 @@ class Transaction:
         for at in self._open():
             self._results[at] = answered(self._rcpts[at], phase, reply, self._session.peer)
 
-    async def _mail(self, argument: bytes) -> bool:
-        try:
-            reply = await self._session.command(Phase.MAIL, b"MAIL", argument)
-        except NoReply as error:
-            if self._session.used:
-                raise StaleSession from error
-            raise
-        if reply.code == _CLOSING and self._session.used:
-            raise StaleSession
-        if 200 <= reply.code < 300:
+    async def _prepare(self, steps: Sequence[_Step]) -> bool:
+        """All that comes before the content; False when there is nobody to send it to.
+
+        Where the host offers it, the commands go out together (RFC 2920 section 3.1): one round trip for all.
+        """
+        ahead = "pipelining" in self._session.extensions
+        if ahead:
+            self._say(steps[0].phase, *(step.command for step in steps))
+        for step in steps:
+            if not ahead:
+                self._say(step.phase, step.command)
+            reply = await self._hear(step)
+            self._learn(step, reply)
+            if reply.code == _CLOSING or (not ahead and not self._open()):
+                return False
+        if self._open():
             return True
-        self._conclude(Phase.MAIL, reply)
+        if ahead and steps[-1].phase is Phase.DATA and reply.code == _GO_AHEAD:
+            # It waits for content that nobody is to get: no octet of it is sent.
+            self._session.abort()
         return False
 
-    async def _name_recipients(self, arguments: Mapping[int, bytes]) -> bool:
-        """RCPT for each; False when nobody is left to send to."""
-        for at, argument in arguments.items():
-            reply = await self._session.command(Phase.RCPT, b"RCPT", argument)
-            if reply.code == _CLOSING:
-                # The host closes the session: this is about all of them (RFC 5321 section 3.8).
-                self._conclude(Phase.RCPT, reply)
-                return False
-            if not 200 <= reply.code < 300:
-                self._results[at] = answered(self._rcpts[at], Phase.RCPT, reply, self._session.peer)
-        return bool(self._open())
+    def _learn(self, step: _Step, reply: Reply) -> None:
+        """What a reply before the content says. After a refused MAIL the rest is only consequence."""
+        if reply.code == _CLOSING:
+            # The host closes the session: this is about all of them (RFC 5321 section 3.8).
+            self._conclude(step.phase, reply)
+        elif step.phase is Phase.RCPT:
+            if step.at not in self._results and not 200 <= reply.code < 300:
+                self._results[step.at] = answered(self._rcpts[step.at], Phase.RCPT, reply, self._session.peer)
+        elif reply.code != _GO_AHEAD if step.phase is Phase.DATA else not 200 <= reply.code < 300:
+            self._conclude(step.phase, reply)
+
+    def _say(self, phase: Phase, *commands: bytes) -> None:
+        try:
+            self._session.say(phase, *commands)
+        except NoReply as error:
+            if phase is Phase.MAIL and self._session.used:
+                raise StaleSession from error
+            raise
+
+    async def _hear(self, step: _Step) -> Reply:
+        try:
+            reply = await self._session.hear(step.phase)
+        except NoReply as error:
+            if step.phase is Phase.MAIL and self._session.used:
+                raise StaleSession from error
+            raise
+        if step.phase is Phase.MAIL and reply.code == _CLOSING and self._session.used:
+            raise StaleSession
+        return reply

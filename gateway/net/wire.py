@@ -61,27 +61,31 @@ class Stuffer:
         return stuffed
 
 
-async def wire_form(claim: Claim, read: Callable[[], AsyncIterator[bytes]]) -> AsyncGenerator[bytes, None]:
-    """The octets between 354 and the final dot.
+def is_stuffed(claim: Claim) -> bool:
+    """On its way by DATA the message gets dots that it does not have. Cutting could put one at the start of a line."""
+    prefix, message = claim.transfer.prefix, claim.message
+    return bool(message.content.leading_dot or message.dropped or prefix.startswith(b".") or b"\r\n." in prefix)
+
+
+async def wire_form(
+    claim: Claim, read: Callable[[], AsyncIterator[bytes]], chunks: bool = False
+) -> AsyncGenerator[bytes, None]:
+    """The octets between 354 and the final dot; for `chunks` (BDAT) the message as it is.
 
     When the iterator ends without an exception, the octets read had the hash of those received. Whoever sends keeps the
     last piece and the final dot back until then (promise P2). Raises ContentAltered, ContentUnreadable, Unsendable.
     """
     prefix, message = claim.transfer.prefix, claim.message
-    if message.content.chunks_only:
-        raise Unsendable(
-            Reply(554, "6.1", "The message has bare newlines or does not end in CRLF: DATA cannot carry it")
-        )
     cutter = Cutter(message.dropped)
-    # Unstuffed content without a leading dot is its own wire form; cutting could put one at the start of a line.
-    stuffed = bool(message.content.leading_dot or message.dropped or prefix.startswith(b".") or b"\r\n." in prefix)
+    # Unstuffed content without a leading dot is its own wire form.
+    stuffed = not chunks and is_stuffed(claim)
     stuffer = Stuffer()
     digest = hashlib.sha256()
     pending = prefix
     tail = prefix[-2:]
-    chunks = read()
+    source = read()
     try:
-        async for chunk in chunks:
+        async for chunk in source:
             digest.update(chunk)
             kept = cutter.cut(chunk)
             tail = (tail + kept[-2:])[-2:]
@@ -94,12 +98,12 @@ async def wire_form(claim: Claim, read: Callable[[], AsyncIterator[bytes]]) -> A
     except Exception as error:
         raise ContentUnreadable(repr(error)) from error
     finally:
-        if isinstance(chunks, AsyncGenerator):
-            await chunks.aclose()
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
     if digest.digest() != message.content.sha256:
         raise ContentAltered
     if pending:
         yield stuffer.stuff(pending) if stuffed else pending
-    if tail not in (b"", _CRLF):
+    if not chunks and tail not in (b"", _CRLF):
         # The final dot would need a CRLF that was not received. Content that came by DATA always has it.
         raise Unsendable(Reply(554, "6.1", "The message does not end in CRLF: DATA cannot carry it unaltered"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -221,6 +222,17 @@ async def test_claim_brings_the_whole_message(spool: Spool, data: bytes) -> None
     assert (claim.transfer, claim.message, claim.epoch) == (intake.transfers[0], intake.message, 1)
     assert intake.message is not None
     assert await octets(spool, claim.message) == intake.message.content.data
+
+
+@pytest.mark.parametrize("flags", list(itertools.product((False, True), repeat=3)))
+async def test_what_the_content_is_like_is_kept(spool: Spool, flags: tuple[bool, bool, bool]) -> None:
+    intake = make_intake()
+    assert intake.message is not None
+    dot, eight_bit, chunks = flags
+    content = replace(intake.message.content, leading_dot=dot, eight_bit=eight_bit, chunks_only=chunks)
+    await spool.commit(replace(intake, message=replace(intake.message, content=content)))
+    (claim,) = await spool.claim((), 10, START, LEASE)
+    assert claim.message.content == content
 
 
 async def test_evidence_that_differs_from_the_trace_is_kept(spool: Spool) -> None:

@@ -335,7 +335,8 @@ async def test_no_data_when_all_are_refused(sink: Sink) -> None:
     sink.answers("RCPT", b"550 5.1.1 who\r\n")
     outcomes = await send_once(sink, make_claim(rcpts=("a@corp.example", "b@corp.example")))
     assert {one.kind for one in outcomes} == {Kind.FAILED}
-    assert "DATA" not in sink.verbs()
+    assert {str(one.reply) for one in outcomes} == {"550 5.1.1 who"}
+    assert sink.dots == 0
 
 
 async def test_helo_for_a_server_that_knows_no_ehlo() -> None:
@@ -464,12 +465,12 @@ async def test_rset_after_an_unfinished_transaction(sink: Sink) -> None:
     await send(backend, make_claim())
     await send(backend, make_claim())
     await backend.close()
-    assert sink.verbs()[:7] == ["EHLO", "MAIL", "RCPT", "RSET", "MAIL", "RCPT", "DATA"]
+    assert sink.verbs()[:7] == ["EHLO", "MAIL", "RCPT", "DATA", "RSET", "MAIL", "RCPT"]
     assert sink.connections == 1
 
 
 async def test_rset_after_a_pause(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.net.smtp_backend._TRUSTED_IDLE", 0.0)
+    monkeypatch.setattr("gateway.net.smtp_session._TRUSTED_IDLE", 0.0)
     backend = backend_of(sink)
     await send(backend, make_claim())
     await send(backend, make_claim())

@@ -1,0 +1,208 @@
+"""A session with a host on which mail transactions follow each other: what is said, what is heard, how long to wait."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+
+from gateway.model.reply import Reply
+from gateway.net.mx import Host
+from gateway.net.outcomes import NoReply, Peer, Phase, read_reply
+from gateway.net.replies import NotSmtp, ReplyStream
+
+_TRUSTED_IDLE = 1.0
+"""Seconds of idleness after which a session is asked whether it still lives."""
+_CLOSING = 421
+
+
+class SmtpSession:
+    """One open connection, greeted and secured. After an exception it is over."""
+
+    def __init__(
+        self,
+        stream: ReplyStream,
+        extensions: Mapping[str, str],
+        host: Host,
+        peer: Peer,
+        seconds: tuple[float, float],
+        deadline: float,
+    ) -> None:
+        """`seconds`: for the reply to a command, and to the end of the content. `deadline`: until when the content must
+        have been sent, in the loop's time."""
+        self.host = host
+        self.peer = peer
+        self.extensions = extensions
+        self.opened = _time()
+        self.transactions = 0
+        self.deadline = deadline
+        self._stream = stream
+        self._command_seconds, self._final_seconds = seconds
+        self._clean = True
+        self._last_used = self.opened
+
+    @property
+    def used(self) -> bool:
+        return self.transactions > 0
+
+    @property
+    def connected(self) -> bool:
+        return self._stream.connected
+
+    def say(self, phase: Phase, *commands: bytes) -> None:
+        """Send commands; `hear` has the replies in the same order."""
+        self._clean = False
+        self._write(phase, b"".join(command + b"\r\n" for command in commands))
+
+    async def hear(self, phase: Phase) -> Reply:
+        """The next reply. A host that says 421 closes the session (RFC 5321 section 3.8)."""
+        return await self._hear(phase, self._patience())
+
+    async def ask(self, phase: Phase, command: bytes) -> Reply:
+        """One command, one reply."""
+        self.say(phase, command)
+        return await self.hear(phase)
+
+    async def is_ready(self) -> bool:
+        """The connection lives and no transaction is open on it."""
+        if not self.connected or self._stream.answered:
+            return False
+        if self._clean and _time() - self._last_used < _TRUSTED_IDLE:
+            return True
+        try:
+            self._clean = (await self.ask(Phase.MAIL, b"RSET")).code == 250
+        except NoReply:
+            return False
+        return self._clean
+
+    async def send_content(self, pieces: AsyncGenerator[bytes, None]) -> tuple[Phase, Reply]:
+        """DATA's content; `pieces` are stuffed already."""
+        with self._over_on_error():
+            held = b""
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    if held:
+                        await self._push(held)
+                    if self._stream.answered:
+                        return Phase.CONTENT, await self._early()
+                    held = piece
+            self._write(Phase.CONTENT, held + b".\r\n")
+            return Phase.DOT, await self._conclude()
+
+    async def send_chunks(self, pieces: AsyncGenerator[bytes, None]) -> tuple[Phase, Reply]:
+        """The content by BDAT (RFC 3030 section 2), as it is."""
+        ahead = "pipelining" in self.extensions
+        unheard = 0
+        with self._over_on_error():
+            held: bytes | None = None
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    if held is not None:
+                        await self._push(b"BDAT %d\r\n" % len(held) + held)
+                        unheard += 1
+                    while unheard and (self._stream.answered or not ahead):
+                        reply = await self.hear(Phase.CONTENT)
+                        unheard -= 1
+                        if not reply.positive:
+                            self.abort()
+                            return Phase.CONTENT, reply
+                    held = piece
+            last = held or b""
+            self._write(Phase.CONTENT, b"BDAT %d LAST\r\n" % len(last) + last)
+            for _ in range(unheard):
+                reply = await self._hear(Phase.DOT, self._final_seconds)
+                if not reply.positive:
+                    self.abort()
+                    return Phase.DOT, reply
+            return Phase.DOT, await self._conclude()
+
+    async def _push(self, octets: bytes) -> None:
+        """Write a piece of content, and wait while the host takes it."""
+        self._write(Phase.CONTENT, octets)
+        with _as_silence(Phase.CONTENT, self.peer):
+            async with asyncio.timeout(self._patience()):
+                await self._stream.drain()
+
+    async def _early(self) -> Reply:
+        """A host may refuse in the middle of the content; the session ends, for the rest is not sent."""
+        reply = await self._hear(Phase.CONTENT, 0.1)
+        if reply.code < 400:
+            raise NoReply(Phase.CONTENT, Reply(451, "5.0", f"{self.peer.host} answered before the end"))
+        self.abort()
+        return reply
+
+    async def _conclude(self) -> Reply:
+        """The reply to the end of the content."""
+        reply = await self._hear(Phase.DOT, self._final_seconds)
+        self.transactions += 1
+        self._clean = True
+        return reply
+
+    def _write(self, phase: Phase, octets: bytes) -> None:
+        with self._over_on_error(), _as_silence(phase, self.peer):
+            self._stream.write(octets)
+
+    async def _hear(self, phase: Phase, seconds: float) -> Reply:
+        with self._over_on_error(), _as_silence(phase, self.peer):
+            async with asyncio.timeout(seconds):
+                code, text = await self._stream.read()
+        with self._over_on_error():
+            reply = read_reply(phase, code, text, self.peer)
+        self._last_used = _time()
+        if reply.code == _CLOSING:
+            self.close()
+        return reply
+
+    def _patience(self) -> float:
+        return max(min(self._command_seconds, self.deadline - _time()), 0.1)
+
+    @contextmanager
+    def _over_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.abort()
+            raise
+
+    def close(self) -> None:
+        """Say goodbye without waiting for the answer."""
+        if self.connected:
+            self._stream.write(b"QUIT\r\n")
+        self._stream.close()
+
+    def abort(self) -> None:
+        """Drop the connection: what was written and not yet sent is discarded."""
+        self._stream.abort()
+
+
+@contextmanager
+def _as_silence(phase: Phase, peer: Peer) -> Iterator[None]:
+    """Whatever ends the wait for a reply without one becomes NoReply."""
+    try:
+        yield
+    except NotSmtp as error:
+        raise NoReply(
+            phase, Reply(451, "5.0", f"{peer.host} [{peer.address}]: no SMTP reply ({phase.value})")
+        ) from error
+    except OSError as error:
+        raise silence(phase, peer, error) from error
+
+
+def silence(phase: Phase, peer: Peer, error: BaseException) -> NoReply:
+    """The host gave no reply: why, in our words."""
+    detail = "4.1" if phase in (Phase.GREETING, Phase.HELLO) else "4.2"
+    return NoReply(phase, Reply(451, detail, f"{peer.host} [{peer.address}]: {_explain(phase, error)}"))
+
+
+def _explain(phase: Phase, error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer in time ({phase.value})"
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    if isinstance(cause, OSError) and cause.errno:
+        return f"{os.strerror(cause.errno)} ({phase.value})"
+    return f"connection lost ({phase.value})"
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()
