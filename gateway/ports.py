@@ -161,7 +161,8 @@ class Spool(IntakeStore, HoldStore, Protocol):
 
     async def settle(self, settlement: Settlement) -> bool:
         """Write an attempt's outcome. False when the claim was lost (stale epoch): then nothing was written. After
-        SpoolFull the claim still stands and the same settlement can be tried again."""
+        SpoolFull the claim still stands and the same settlement can be tried again; after HoldFull, which one with
+        `hold` may raise, another one."""
 
     async def hold(self, claim: Claim, reason: str) -> None:
         """Keep the transfer's message back until an admin decides (altered content)."""

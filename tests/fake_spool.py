@@ -257,18 +257,23 @@ class FakeSpool:
         if found is None:
             return False
         record, row = found
+        if settlement.hold is not None and record.message is not None:
+            self._check_room(settlement.hold, record.message.content.size)
         if settlement.dsn is not None:
             self._put(settlement.dsn)
         self.settlements.append(settlement)
         record.endings += settlement.endings
         record.attempts.append(settlement.attempt)
-        if settlement.remaining and settlement.due is not None:
-            row.leased, row.wake = False, settlement.due
+        if settlement.remaining:
+            due = self._clock.now() if settlement.due is None else settlement.due
+            row.leased, row.wake = False, None if settlement.hold else due
+            if settlement.hold:
+                record.held, record.hold, record.reason = True, settlement.hold, settlement.reason
             row.last_reply = str(settlement.attempt.outcomes[-1].reply)
             row.transfer = replace(
                 row.transfer,
                 rcpts=settlement.remaining,
-                due=settlement.due,
+                due=due,
                 attempts=row.transfer.attempts + 1,
                 delay_warned=settlement.delay_warned,
             )

@@ -49,6 +49,8 @@ class Transfer:
     return_path_verified: bool = False
     """SPF passed for `mail_from`, a signature of its domain passed, or its owner logged in: a DSN may go there
     (promise P6)."""
+    role: bool = False
+    """For postmaster@ or abuse@ of ours, and nobody else: what a backend takes for spam is kept."""
 
 
 class Kind(StrEnum):
@@ -207,12 +209,16 @@ class Settlement:
     remaining: tuple[Recipient, ...]
     """Recipients that will be tried again."""
     due: float | None
-    """When; None when nothing remains."""
+    """When; None when nothing remains, or it is held."""
     attempt: Attempt
     delay_warned: bool
     dsn: Intake | None
     """A DSN is an Intake inside the Settlement: same transaction."""
     events: tuple[Event, ...] = ()
+    hold: Hold | None = None
+    """Set when what remains is kept until an admin decides."""
+    reason: str = ""
+    """Why it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from gateway.plan.client import name_client
 from gateway.plan.holding import make_hold
 from gateway.plan.judgement import Bench, Judgement
 from gateway.plan.sighting import sight
+from gateway.policy.routing import is_role
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +229,7 @@ def _transfer(
         created=arrival.received,
         due=arrival.received,
         return_path_verified=_return_path_verified(arrival, judgement.authentication, bench.facts.own),
+        role=all(is_role(rcpt.mailbox, bench.facts.own) for rcpt in route.rcpts),
     )
 
 

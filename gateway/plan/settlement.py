@@ -10,7 +10,9 @@ from gateway.mail.dsn import Notice
 from gateway.model.delivery import Attempt, Claim, Ending, Final, Intake, Kind, Outcome, Scope, Settlement, Transfer
 from gateway.model.event import Event, Level
 from gateway.model.reply import Reply
+from gateway.plan.holding import USUAL_TERMS, HoldTerms
 from gateway.plan.notification import make_dsn, may_warn, why_withheld
+from gateway.plan.role_mail import is_judged_spam, make_hold
 from gateway.policy.retry import next_due
 
 _TLS_FAILED = "7.5"
@@ -24,6 +26,7 @@ class Terms:
     schedule: tuple[float, ...]
     expire: float
     delay_warning: float
+    holding: HoldTerms = USUAL_TERMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Circumstances:
     """A fresh id, used if a DSN is made."""
     dsn_backend: str
     """Where a DSN to this return path goes."""
+    hold_full: bool = False
+    """As much is held as may be: nothing more is kept."""
 
 
 class _Fate(Enum):
@@ -52,7 +57,9 @@ class _Fate(Enum):
     WITHHELD = Final.WITHHELD
     EXPIRED = Final.EXPIRED
     """Tried until the queue's end; the sender gets a DSN."""
-    WAITS = None
+    WAITS = "waits"
+    KEPT = "kept"
+    """Taken for spam by the backend, and for a role address: it is held."""
 
 
 def find_refusal(outcomes: Sequence[Outcome]) -> Reply | None:
@@ -69,13 +76,15 @@ def settle(claim: Claim, outcomes: tuple[Outcome, ...], terms: Terms, at: Circum
     """The writes that follow from one attempt; `outcomes` has one for each recipient of the transfer."""
     transfer = claim.transfer
     due = _next_attempt(transfer, terms, at)
-    told = at.in_session and find_refusal(outcomes) is not None
-    fates = [_find_fate(transfer, outcome, due, told) for outcome in outcomes]
+    keeps = transfer.role and not at.hold_full
+    kept = keeps and any(is_judged_spam(outcome) for outcome in outcomes)
+    told = at.in_session and not kept and find_refusal(outcomes) is not None
+    fates = [_Fate.KEPT if keeps and is_judged_spam(one) else _find_fate(transfer, one, due, told) for one in outcomes]
     late = at.ended - transfer.created >= terms.delay_warning and not transfer.delay_warned
     dead = (_Fate.TOLD, _Fate.EXPIRED)
     failed = [] if told else [one for one, fate in zip(outcomes, fates, strict=True) if fate in dead]
-    waiting = [one for one, fate in zip(outcomes, fates, strict=True) if fate is _Fate.WAITS]
-    delayed = [one for one in waiting if late and may_warn(transfer, one.rcpt)]
+    waiting = [one for one, fate in zip(outcomes, fates, strict=True) if fate in (_Fate.WAITS, _Fate.KEPT)]
+    delayed = [one for one in waiting if late and not kept and may_warn(transfer, one.rcpt)]
     notices = (*(_failure(one) for one in failed), *(_delay(one) for one in delayed))
     report = make_dsn(claim, notices, terms.hostname, terms.expire, at.ended, at.dsn_id, at.dsn_backend)
     return Settlement(
@@ -85,14 +94,16 @@ def settle(claim: Claim, outcomes: tuple[Outcome, ...], terms: Terms, at: Circum
         endings=tuple(
             Ending(outcome.rcpt, fate.value, outcome.reply)
             for outcome, fate in zip(outcomes, fates, strict=True)
-            if fate.value is not None
+            if isinstance(fate.value, Final)
         ),
         remaining=tuple(outcome.rcpt for outcome in waiting),
-        due=due if waiting else None,
+        due=due if waiting and not kept else None,
         attempt=Attempt(transfer.id, transfer.backend, at.started, at.ended, outcomes),
         delay_warned=transfer.delay_warned or bool(delayed),
         dsn=report,
         events=_tell(transfer, list(zip(outcomes, fates, strict=True)), told, due, report, at),
+        hold=make_hold(at.ended, terms.holding) if kept else None,
+        reason=f"{transfer.backend} refused role mail for its content" if kept else "",
     )
 
 
@@ -147,6 +158,7 @@ def _tell(
 _NAMES = {
     _Fate.DELIVERED: "delivered",
     _Fate.WAITS: "deferred",
+    _Fate.KEPT: "role-mail-kept",
     _Fate.TOLD: "failed",
     _Fate.WITHHELD: "failed",
     _Fate.EXPIRED: "failed",
@@ -175,12 +187,15 @@ def _tell_outcome(
         fields.append(("ambiguous", True))
     if _NAMES[fate] == "failed":
         fields += [("in_session", told), ("expired", outcome.kind is Kind.DEFERRED)]
-    return Event(_NAMES[fate], transfer.message_id, tuple(fields), _find_level(outcome))
+    return Event(_NAMES[fate], transfer.message_id, tuple(fields), _find_level(outcome, fate))
 
 
-def _find_level(outcome: Outcome) -> Level:
-    """Alarming is what an admin has to mend: a fault of ours, or required TLS that does not come about."""
+def _find_level(outcome: Outcome, fate: _Fate) -> Level:
+    """Alarming is what an admin has to mend or look at: a fault of ours, required TLS that does not come about, and
+    role mail that waits for him."""
     if outcome.kind is Kind.DELIVERED:
         return Level.INFO
+    if fate is _Fate.KEPT:
+        return Level.ALARM
     tls_failed = not outcome.remote_mta and outcome.reply.detail == _TLS_FAILED
     return Level.ALARM if outcome.scope is Scope.OURS or tls_failed else Level.INFO

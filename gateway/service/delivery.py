@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 
 from gateway.config.model import Config
+from gateway.config.policies import hold_terms
 from gateway.model.address import Mailbox
 from gateway.model.delivery import Claim, Kind, Outcome, Scope, Settlement
 from gateway.model.event import Event, Level
 from gateway.model.reply import REPLIES, Reply
 from gateway.plan.settlement import Circumstances, Terms, settle
-from gateway.ports import Backend, Clock, ContentAltered, EventSink, Spool, emit_all
+from gateway.ports import Backend, Clock, ContentAltered, EventSink, HoldFull, Spool, emit_all
 from gateway.service.backoff import Backoff
 from gateway.service.job import Job, Outcomes
 
@@ -55,7 +56,8 @@ class Delivery:
         self._clock = clock
         self._emit = emit
         settings = config.delivery
-        self._terms = Terms(config.server.hostname, settings.schedule, settings.expire, settings.delay_warning)
+        times = settings.schedule, settings.expire, settings.delay_warning
+        self._terms = Terms(config.server.hostname, *times, hold_terms(config.hold))
         self._route_dsn = route_dsn
         self._backoff = Backoff()
         self._jobs: dict[asyncio.Task[None], Job] = {}
@@ -249,7 +251,12 @@ class Delivery:
             settlement = self._plan(job, outcomes, started, ended)
             job.writing = True
             try:
-                written = await self._spool.settle(settlement)
+                try:
+                    written = await self._spool.settle(settlement)
+                except HoldFull as error:
+                    self._emit(Event("hold-full", settlement.message_id, (("reason", str(error)),), Level.ALARM))
+                    settlement = self._plan(job, outcomes, started, ended, hold_full=True)
+                    written = await self._spool.settle(settlement)
             except Exception as error:
                 job.writing = False
                 job.conclude(None)
@@ -261,7 +268,7 @@ class Delivery:
                 self._close(job, outcomes, settlement, written)
                 return
 
-    def _plan(self, job: Job, outcomes: Outcomes, started: float, ended: float) -> Settlement:
+    def _plan(self, job: Job, outcomes: Outcomes, started: float, ended: float, hold_full: bool = False) -> Settlement:
         return_path = job.claim.transfer.mail_from
         circumstances = Circumstances(
             started=started,
@@ -270,6 +277,7 @@ class Delivery:
             in_session=job.decide(),
             dsn_id=self._clock.new_id(),
             dsn_backend=self._route_dsn(return_path) if return_path else "",
+            hold_full=hold_full,
         )
         return settle(job.claim, outcomes, self._terms, circumstances)
 
@@ -279,7 +287,7 @@ class Delivery:
             self._emit(Event("claim-lost", settlement.message_id, fields, Level.WARNING))
             job.conclude(None)
             return
-        job.conclude(outcomes)
+        job.conclude(None if settlement.hold else outcomes)
         emit_all(self._emit, settlement.events)
         if settlement.dsn is not None or settlement.due is not None:
             self.wake()

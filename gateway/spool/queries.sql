@@ -43,7 +43,7 @@ WHERE transfer.n = ?;
 UPDATE transfer SET leased = 1, epoch = epoch + 1, wake = ? WHERE n = ?;
 
 -- name: find_claimed
-SELECT transfer.n, transfer.message, message.failed, message.path,
+SELECT transfer.n, transfer.message, message.failed, message.path, message.size,
        EXISTS (SELECT 1 FROM transfer AS other WHERE other.message = transfer.message AND other.n <> transfer.n)
 FROM trace JOIN transfer ON transfer.message = trace.n JOIN message ON message.n = trace.n
 WHERE trace.id = ? AND transfer.id = ? AND transfer.epoch = ? AND transfer.leased;
@@ -124,7 +124,7 @@ SELECT count(*), total(size) FROM hold WHERE domain = ?;
 SELECT count(*), total(size) FROM hold;
 
 -- name: insert_hold
-INSERT INTO hold (message, domain, size, expires) VALUES (?, ?, ?, ?);
+INSERT INTO hold (message, domain, size, expires) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING;
 
 -- name: find_held
 SELECT message.n, message.path, EXISTS (SELECT 1 FROM transfer WHERE transfer.message = message.n AND leased)

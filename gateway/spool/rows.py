@@ -41,6 +41,7 @@ class _Claimed(NamedTuple):
     message: int
     failed: int
     path: str | None
+    size: int
     needed: int
     """Another transfer waits or is held."""
 
@@ -193,6 +194,8 @@ class Rows:
         found = _find_claimed(connection, settlement.message_id, settlement.transfer_id, settlement.epoch)
         if found is None:
             return False, ()
+        if settlement.hold is not None:
+            holding.check_room(connection, settlement.hold, found.size)
         body = codec.ATTEMPT.pack((settlement.attempt, settlement.endings))
         row = (found.message, settlement.transfer_id, settlement.epoch, body)
         connection.execute(QUERIES["insert_attempt"], row)
@@ -203,6 +206,9 @@ class Rows:
             self.put(connection, settlement.dsn, now)
         if settlement.remaining:
             self._defer(connection, found.n, settlement, now)
+            if settlement.hold is not None:
+                self._hold(connection, found.n, settlement.reason)
+                holding.put_hold(connection, found.message, settlement.hold, found.size)
             return True, ()
         connection.execute(QUERIES["delete_transfer"], (found.n,))
         if found.needed:

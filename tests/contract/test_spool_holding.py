@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.model.delivery import Act, Ending, Final, Intake
+from gateway.model.delivery import Act, Claim, Ending, Final, Intake, Settlement
 from gateway.model.history import History, Sighting
 from gateway.model.holding import Hold, Quota
 from gateway.model.reply import Reply
@@ -234,3 +234,45 @@ async def test_a_flood_from_everywhere_is_counted_in_bounded_rows(spool: Spool) 
     assert len(found) == 301
     assert sum(one.failed for one in found) == 400
     assert next(one.failed for one in found if one.source == "") == 100
+
+
+def kept(intake: Intake, claim: Claim, hold: Hold = HOLD) -> Settlement:
+    """A backend's refusal that is not passed on: what remains is held."""
+    return replace(make_settlement(claim, remaining=claim.transfer.rcpts), hold=hold, reason="refused role mail")
+
+
+async def test_an_attempt_can_end_in_a_hold(spool: Spool) -> None:
+    intake = make_intake(claimed=True)
+    await spool.commit(intake)
+    assert await spool.settle(kept(intake, claim_of(intake)))
+    story = await told(spool, intake)
+    assert (story.held, len(story.attempts), len(story.waiting)) == (True, 1, 1)
+    assert await spool.claim((), 5, START + 20 * DAY, LEASE) == []
+    (entry,) = await spool.held(10)
+    assert (entry.id, entry.expires, entry.reason) == (intake.trace.id, HOLD.expires, "refused role mail")
+    assert await spool.let_go(intake.trace.id, (), released())
+    (claim,) = await spool.claim((), 5, START + 5, LEASE)
+    assert claim.transfer.attempts == 1
+
+
+async def test_an_attempt_of_each_transfer_can(spool: Spool) -> None:
+    intake = make_intake(backends=("google", "microsoft"), claimed=True)
+    await spool.commit(intake)
+    for number in (0, 1):
+        claim = claim_of(replace(intake, transfers=(intake.transfers[number],)))
+        assert await spool.settle(kept(intake, claim))
+    assert len(await spool.held(10)) == 1
+    assert await spool.let_go(intake.trace.id, (), released())
+    assert len(await spool.claim((), 5, START + 5, LEASE)) == 2
+
+
+async def test_an_attempt_whose_message_finds_no_room_is_not_written(spool: Spool) -> None:
+    for _ in range(QUOTA.domain_messages):
+        await spool.commit(make_intake(hold=HOLD))
+    intake = make_intake(claimed=True)
+    await spool.commit(intake)
+    claim = claim_of(intake)
+    with pytest.raises(HoldFull):
+        await spool.settle(kept(intake, claim))
+    assert (await told(spool, intake)).attempts == ()
+    assert await spool.settle(make_settlement(claim)), "the claim still stands"

@@ -20,6 +20,7 @@ from gateway.model.event import Event, Level
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.reply import Reply
 from gateway.net.smtp_backend import make_smtp_backend
+from gateway.plan.holding import USUAL_TERMS
 from gateway.plan.settlement import find_refusal
 from gateway.ports import Backend, SpoolFull
 from gateway.service.delivery import Delivery
@@ -259,6 +260,31 @@ async def test_refusal_in_session_is_told_and_makes_no_dsn(house: House, sink: S
     assert await house.states() == [Final.FAILED]
     await asyncio.sleep(0.1)
     assert (direct.connections, house.named("dsn")) == (0, [])
+
+
+async def test_role_mail_that_the_backend_takes_for_spam_is_kept_and_the_client_told_250(
+    house: House, sink: Sink, direct: Sink
+) -> None:
+    sink.answers("DOT", b"550 5.7.1 likely unsolicited mail\r\n")
+    house.delivery.start()
+    claim = changed(make_claim(rcpts=("abuse@corp.example",)), role=True, return_path_verified=True)
+    assert await house.attempt(claim) is None
+    story = await house.story()
+    assert (story.held, story.endings, len(story.attempts)) == (True, (), 1)
+    assert [event.level for event in house.named("role-mail-kept")] == [Level.ALARM]
+    await asyncio.sleep(0.1)
+    assert (direct.connections, house.named("dsn")) == (0, [])
+
+
+async def test_role_mail_beyond_the_quota_is_refused_as_any_other(house: House, sink: Sink) -> None:
+    sink.answers("DOT", b"550 5.7.1 likely unsolicited mail\r\n")
+    for number in range(USUAL_TERMS.quota.domain_messages):
+        claim = changed(make_claim(rcpts=("abuse@corp.example",), id=f"k{number}"), role=True)
+        assert await house.attempt(claim) is None
+    outcomes = await house.attempt(changed(make_claim(rcpts=("abuse@corp.example",)), role=True))
+    assert outcomes is not None
+    assert str(find_refusal(outcomes)) == "550 5.7.1 likely unsolicited mail"
+    assert [event.level for event in house.named("hold-full")] == [Level.ALARM]
 
 
 async def test_answer_that_comes_too_late_is_settled_by_itself(house: House, sink: Sink) -> None:

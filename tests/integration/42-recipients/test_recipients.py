@@ -202,3 +202,21 @@ async def test_nobody_is_asked_unless_the_admin_wants_it(gateway: Gateway, sink:
     await start(gateway)
     assert (await rcpt(gateway, "bob@s.example")).startswith("250")
     assert sink.connections == 0
+
+
+@pytest.mark.slow
+async def test_role_mail_that_the_backend_takes_for_spam_is_kept(gateway: Gateway, sink: Sink) -> None:
+    configure(gateway, sink)
+    sink.answers("DOT", b"550 5.7.1 likely unsolicited mail\r\n")
+    await start(gateway)
+    assert (await send(gateway, "user@s.example")).startswith("550 5.7.1 likely unsolicited mail")
+    reply = await send(gateway, "abuse@s.example")
+    assert reply.startswith("250 ")
+    id = reply.rpartition("(")[2].removesuffix(")")
+    shown = await asyncio.to_thread(gateway.run, "explain", id, "--config", str(gateway.config_path), "--json")
+    assert '"held"' in shown.stdout
+    assert "likely unsolicited mail" in shown.stdout
+    (alarm,) = [event for event in gateway.events() if event["event"] == "role-mail-kept"]
+    assert (alarm["id"], alarm["level"]) == (id, "alarm")
+    listed = await asyncio.to_thread(gateway.run, "queue", "list", "--config", str(gateway.config_path))
+    assert "refused role mail for its content" in listed.stdout
