@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from gateway.app.law import make_law, read_config
 from gateway.config.backends import Backend as BackendSettings
 from gateway.config.model import Config
+from gateway.mail.path import mailbox
+from gateway.model.address import Mailbox
 from gateway.net.resolver import DnsResolver, ZoneResolver, read_zone
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.net.system import SystemClock
-from gateway.ports import Backend, Clock, Resolver
+from gateway.net.webhook import Webhook
+from gateway.ports import Backend, Clock, Courier, Resolver, Spool
+from gateway.service.alarms import MailCourier
 from gateway.spool.reader import ReadOnlySpool
 from gateway.tools.simulate import Workshop
 
@@ -35,6 +40,18 @@ def make_workshop() -> Workshop:
 def open_reader(config: Config) -> ReadOnlySpool:
     """The spool to look at, whether the gateway runs or not. Raises SpoolUnusable."""
     return ReadOnlySpool(config.server.spool)
+
+
+def make_couriers(
+    config: Config, spool: Spool, clock: Clock, route: Callable[[Mailbox], str], wake: Callable[[], None]
+) -> tuple[Courier, ...]:
+    """The ways by which alarms are told."""
+    settings, hostname = config.alarm, config.server.hostname
+    couriers: list[Courier] = [Webhook(settings.webhook, hostname)] if settings.webhook else []
+    to = [found for text in settings.mail if (found := mailbox(text))]
+    if to:
+        couriers.append(MailCourier(to, hostname, spool, clock, route, wake))
+    return tuple(couriers)
 
 
 def make_backends(config: Config, resolver: Resolver, clock: Clock) -> dict[str, Backend]:

@@ -12,14 +12,15 @@ from pathlib import Path
 
 from gateway.admin.api import make_application, serve_http
 from gateway.admin.control import Arguments, serve_control
-from gateway.app.adapters import DIRECT, make_backends, make_resolver
+from gateway.app.adapters import DIRECT, make_backends, make_couriers, make_resolver
 from gateway.app.law import make_law, read_config, with_lists
 from gateway.app.reload import Reloaded, Reloader
 from gateway.model.address import Mailbox
 from gateway.model.event import Event, Level
 from gateway.net.system import SystemClock
 from gateway.policy.routing import RoutingTable
-from gateway.ports import Backend, Clock, Spool
+from gateway.ports import Backend, Clock, Spool, fan_out
+from gateway.service.alarms import Alarms
 from gateway.service.authenticator import Authenticator
 from gateway.service.blocklists import keep_usable
 from gateway.service.delivery import LEASE, Delivery
@@ -45,10 +46,13 @@ class Gateway:
         self._clock = clock
         self._spool = spool
         self._observer = observer
-        self._delivery = Delivery(spool, backends, clock, observer, law.config, self._route_dsn)
+        couriers = make_couriers(law.config, spool, clock, self._route_dsn, self._wake)
+        self._alarms = Alarms(couriers, clock, observer, law.config.alarm.repeat_after)
+        self._emit = fan_out(observer, self._alarms)
+        self._delivery = Delivery(spool, backends, clock, self._emit, law.config, self._route_dsn)
         self._front: FrontEnd | None = None
         self._looking: asyncio.Task[None] | None = None
-        self._reloader = Reloader(lambda: self._law, self._adopt, self._delivery.backends, observer)
+        self._reloader = Reloader(lambda: self._law, self._adopt, self._delivery.backends, self._emit)
 
     @classmethod
     @asynccontextmanager
@@ -64,24 +68,27 @@ class Gateway:
             for backend in backends.values():
                 stack.push_async_callback(backend.close)
             gateway = cls(law, clock, spool, backends, observer)
-            delivery = gateway._delivery
+            delivery, emit = gateway._delivery, gateway._emit
             stack.push_async_callback(delivery.close)
             authenticator = Authenticator(resolver, clock, config.dns.budget_seconds)
-            usable = await keep_usable(law.bench.client.lists, authenticator, observer)
+            usable = await keep_usable(law.bench.client.lists, authenticator, emit)
             gateway._law = with_lists(law, usable)
-            callout = Callout(backends, clock, observer, config.limits)
+            callout = Callout(backends, clock, emit, config.limits)
             stack.push_async_callback(callout.close)
-            await gateway._start(stack, Desk(clock, spool, authenticator, delivery, observer, callout))
+            await gateway._start(stack, Desk(clock, spool, authenticator, delivery, emit, callout))
             commands = {"reload": partial(gateway._answer_reload, path)}
             await stack.enter_async_context(serve_control(config.server.spool / SHARD, commands, gateway._report))
             yield gateway
 
     async def _start(self, stack: AsyncExitStack, desk: Desk) -> None:
         config = self._law.config
+        telling = asyncio.create_task(self._alarms.run())
+        stack.callback(telling.cancel)
+        stack.push_async_callback(self._alarms.close)
         self._delivery.start()
-        housekeeping = asyncio.create_task(Housekeeper(self._spool, self._clock, self._observer).run())
+        housekeeping = asyncio.create_task(Housekeeper(self._spool, self._clock, self._emit).run())
         stack.callback(housekeeping.cancel)
-        directory = Directory(lambda: self._law, self._reroute, self._clock, self._observer, self._delivery.backends)
+        directory = Directory(lambda: self._law, self._reroute, self._clock, self._emit, self._delivery.backends)
         watching = asyncio.create_task(directory.run())
         stack.callback(watching.cancel)
         stack.push_async_callback(self._reloader.close)
@@ -89,7 +96,7 @@ class Gateway:
         application = make_application(self._observer.registry, lambda: self.ready, self._spool.counts)
         await stack.enter_async_context(serve_http(application, host.strip("[]"), int(port)))
         reception = MxReception(desk, lambda: self._law)
-        self._front = FrontEnd(config, reception, self._clock, self._report, self._observer)
+        self._front = FrontEnd(config, reception, self._clock, self._report, self._emit)
         stack.push_async_callback(self._front.close)
         await self._front.open()
         self.ready = True
@@ -97,6 +104,9 @@ class Gateway:
     def _reroute(self, routing: RoutingTable) -> None:
         """New addresses, under the same law. Open transactions keep those they began under."""
         self._law = replace(self._law, routing=routing)
+
+    def _wake(self) -> None:
+        self._delivery.wake()
 
     def _route_dsn(self, return_path: Mailbox) -> str:
         """A DSN to one of ours goes by our routes, any other by the configured backend or directly."""
@@ -110,7 +120,7 @@ class Gateway:
             where = where.tb_next
         at = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else ""
         fields = (("where", "session"), ("error", f"{type(error).__name__}: {error}"), ("at", at))
-        self._observer(Event("error", id, fields, Level.WARNING))
+        self._emit(Event("error", id, fields, Level.WARNING))
         return id
 
     def reload(self, path: Path) -> asyncio.Task[Reloaded]:
@@ -131,12 +141,12 @@ class Gateway:
         """Take no new session, let open ones end for `drain_timeout` seconds, then 421; end running attempts."""
         self.ready = False
         seconds = self._law.config.server.drain_timeout
-        self._observer(Event("draining", "", (("seconds", seconds),)))
+        self._emit(Event("draining", "", (("seconds", seconds),)))
         deadline = self._clock.monotonic() + seconds
         if self._front is not None:
             await self._front.drain(seconds)
         await self._delivery.drain(max(deadline - self._clock.monotonic(), 0.0))
-        self._observer(Event("stopped", ""))
+        self._emit(Event("stopped", ""))
 
 
 async def run_gateway(path: Path) -> int:

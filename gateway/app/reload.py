@@ -16,7 +16,7 @@ from gateway.ports import EventSink
 from gateway.service.directory import keep_maps
 from gateway.service.reception import Law
 
-_FIXED = ("server", "listener", "submission", "backend", "limits", "dns", "dnsbl", "delivery", "admin", "log")
+_FIXED = ("server", "listener", "submission", "backend", "limits", "dns", "dnsbl", "delivery", "admin", "log", "alarm")
 """Sections that count from the next start on."""
 
 

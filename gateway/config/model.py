@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from gateway.config.alarm import Alarm
 from gateway.config.backends import Backend, Delivery
 from gateway.config.edge import Limits, Listener, OwnHop, Submission, TrustedRelay
 from gateway.config.holding import Holding
@@ -73,3 +74,4 @@ class Config(Section):
     delivery: Delivery = Delivery()
     admin: Admin = Admin()
     log: Log = Log()
+    alarm: Alarm = Alarm()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from gateway.mail.domain import a_label
+from gateway.mail.path import mailbox
 
 DIRECTORY = "directory"
 """Key in the validation context: the directory that relative paths start from."""
@@ -111,6 +113,20 @@ def _check_certificate_name(value: str) -> str:
     return value.lower()
 
 
+def _check_web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if value and not (parts.scheme in ("http", "https") and parts.hostname):
+        raise wrong(f'"{value}" is no web address', 'write "https://host/path"')
+    return value
+
+
+def _check_mailbox(value: str) -> str:
+    found = mailbox(value)
+    if found is None or not found.domain or not value.isascii():
+        raise wrong(f'"{value}" is no mail address', 'write "user@example.com"')
+    return value
+
+
 def _start_from_directory(value: Path, info: ValidationInfo) -> Path:
     """A relative path starts from the directory of the configuration file, wherever the gateway was started."""
     directory = (info.context or {}).get(DIRECTORY)
@@ -147,6 +163,8 @@ CertificateNames = Annotated[
     tuple[Annotated[str, AfterValidator(_check_certificate_name)], ...],
     BeforeValidator(_one_or_many),
 ]
+WebAddress = Annotated[str, AfterValidator(_check_web_address)]
+Mailboxes = Annotated[tuple[Annotated[str, AfterValidator(_check_mailbox)], ...], BeforeValidator(_one_or_many)]
 File = Annotated[Path, AfterValidator(_start_from_directory)]
 Count = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
