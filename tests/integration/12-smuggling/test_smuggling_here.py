@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from gateway.config.edge import Limits
+from gateway.model.route import Route
+from gateway.service.inquiry import NoInquiry
 from gateway.service.listener import ListenerSettings, serve
 from tests.listening import Client
 from tests.receiving import Spool, make_reception
@@ -13,13 +17,21 @@ from tests.smuggling import by_chunks, by_data, sequences
 AT_ONCE = 20
 
 
-async def send_all(streams: list[list[bytes]]) -> tuple[Spool, list[bytes]]:
+class Chunking(NoInquiry):
+    """Every backend takes BDAT."""
+
+    async def takes_chunks(self, route: Route, client: str) -> bool | None:
+        return True
+
+
+async def send_all(streams: list[list[bytes]], carry: bool) -> tuple[Spool, list[bytes]]:
     """Each stream on a connection of its own, its parts one after the other; every session's replies."""
     spool = Spool()
     limits = {"connections_per_address": 1000}
-    settings = ListenerSettings("mx", "mx.gate.example", "127.0.0.1:0", limits=Limits(**limits))
+    settings = ListenerSettings("mx", "mx.gate.example", "127.0.0.1:0", limits=Limits(**limits), carry=carry)
     errors: list[BaseException] = []
-    listener = await serve(settings, make_reception(spool, limits), lambda error: str(errors.append(error)))
+    reception = make_reception(spool, limits, inquiry=Chunking())
+    listener = await serve(settings, reception, lambda error: str(errors.append(error)))
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def send(parts: list[bytes]) -> bytes:
@@ -45,7 +57,8 @@ def check(spool: Spool, ending: set[str]) -> None:
     assert {f"{case}@b.example" for case in ending} <= set(genuine)
 
 
-async def test_by_data_cut_at_every_octet() -> None:
+@pytest.mark.parametrize("carry", [False, True])
+async def test_by_data_cut_at_every_octet(carry: bool) -> None:
     streams, ending = [], set()
     for number, (eod, ends) in enumerate(sequences()):
         for cut in range(len(eod) + 1):
@@ -55,19 +68,20 @@ async def test_by_data_cut_at_every_octet() -> None:
             streams.append([stream[:at], stream[at:]])
             if ends:
                 ending.add(case)
-    spool, replies = await send_all(streams)
+    spool, replies = await send_all(streams, carry)
     check(spool, ending)
     assert all(reply.endswith(b"221 2.0.0 Bye\r\n") for reply in replies)
     assert all(reply.count(b"\r\n354 ") == 1 for reply in replies if reply.count(b" 2.0.0 Queued") < 2)
 
 
-async def test_by_chunks_cut_at_every_octet() -> None:
+@pytest.mark.parametrize("carry", [False, True])
+async def test_by_chunks_cut_at_every_octet(carry: bool) -> None:
     streams = [
         [by_chunks(eod, "r@d.example", f"c{number}-{cut}", cut)]
         for number, (eod, _) in enumerate(sequences())
         for cut in range(len(eod) + 1)
     ]
-    spool, replies = await send_all(streams)
+    spool, replies = await send_all(streams, carry)
     check(spool, set())  # a chunk has no end of data
     assert all(reply.endswith(b"221 2.0.0 Bye\r\n") for reply in replies)
     assert not any(b"\r\n354 " in reply for reply in replies)
