@@ -77,7 +77,7 @@ class Nowhere:
 class NullReception:
     """Serves every client with `Nowhere`."""
 
-    def connect(self, connection: Connection) -> Conversation | Reply:
+    async def connect(self, connection: Connection) -> Conversation | Reply:
         return Nowhere()
 
 

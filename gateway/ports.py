@@ -246,7 +246,7 @@ class Conversation(Protocol):
 class Reception(Protocol):
     """What a listener serves."""
 
-    def connect(self, connection: Connection) -> Conversation | Reply:
+    async def connect(self, connection: Connection) -> Conversation | Reply:
         """A new session, or the reply that refuses it."""
 
 

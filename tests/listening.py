@@ -184,7 +184,7 @@ class RecordedReception:
         self.conversations: list[RecordedConversation] = []
         self.taken: list[Taken] = []
 
-    def connect(self, connection: Connection) -> Conversation | Reply:
+    async def connect(self, connection: Connection) -> Conversation | Reply:
         if "connect" in self.hooks:
             refusal = self.hooks["connect"](connection)
             if refusal is not None:

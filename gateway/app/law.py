@@ -13,7 +13,7 @@ from gateway.config.load import load
 from gateway.config.maps import routing_table
 from gateway.config.mistakes import ConfigErrors, Mistake
 from gateway.config.model import Config
-from gateway.config.policies import client_checks, fact_settings, hold_terms, load_rules
+from gateway.config.policies import client_checks, fact_settings, hold_terms, load_domain_rules, load_rules
 from gateway.net.signer import load_signer
 from gateway.plan.judgement import Bench
 from gateway.plan.sealing import Sealing
@@ -31,9 +31,9 @@ def make_law(config: Config) -> Law:
     hostname = config.server.hostname
     authserv_id = config.server.authserv_id or hostname
     rules, facts = load_rules(config), fact_settings(config)
-    bench = Bench(
-        hostname, authserv_id, rules, facts, make_sealing(config), client_checks(config), hold_terms(config.hold)
-    )
+    domain_rules = load_domain_rules(config, rules)
+    sealing, client, hold = make_sealing(config), client_checks(config), hold_terms(config.hold)
+    bench = Bench(hostname, authserv_id, rules, facts, sealing, client, hold, domain_rules)
     return Law(config, bench, routing_table(config))
 
 

@@ -98,7 +98,7 @@ class Reloader:
 def _laid_out(rules: RuleSet) -> list[tuple[object, ...]]:
     """A rule set as values that can be compared: compiled expressions cannot."""
     return [
-        (rule.id, rule.stage, rule.condition.text, rule.action, rule.reply, rule.shadow)
+        (rule.id, rule.stage, rule.condition.text, rule.action, rule.reply, rule.shadow, rule.override, rule.seal)
         for stage in rules.rules.values()
         for rule in stage
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.cli.options import group
-from gateway.policy.facts import facts_table
+from gateway.policy.vocabulary import facts_table
 
 commands = group("The rules, and what they can ask about.")
 

@@ -12,7 +12,7 @@ from typing import Any
 from gateway.config.listeners import check_listeners
 from gateway.config.maps import check_address, read_map
 from gateway.config.mistakes import Problem
-from gateway.config.policies import policy_directory
+from gateway.config.policies import find_sets, policy_directory
 from gateway.config.providers import find_shared
 from gateway.config.sealing import check_seal
 from gateway.mail.domain import a_label
@@ -30,6 +30,7 @@ def check_tree(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
     yield from _check_origins(tree)
     yield from _check_files(tree, directory)
     yield from _check_policy(tree, directory)
+    yield from _check_sources(tree)
     yield from check_seal(tree, directory)
     yield from _check_lists(tree)
 
@@ -137,13 +138,7 @@ def _check_origins(tree: dict[str, Any]) -> Iterator[Problem]:
     for name, backend in _table(tree, "backend").items():
         value = backend.get("networks") if isinstance(backend, dict) else None
         for at, text in enumerate(value if isinstance(value, list) else [value]):
-            try:
-                shared = find_shared(ip_network(text)) if isinstance(text, str) else None
-            except ValueError:
-                continue
-            if shared:
-                said = f"{text} reaches into {shared[1]}, which all tenants of {shared[0]} send from"
-                yield Problem(("backend", name, "networks", at), said, "list machines of your own only")
+            yield from _check_shared(("backend", name, "networks", at), text, "list machines of your own only")
 
 
 def _check_files(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
@@ -163,10 +158,35 @@ def _check_policy(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
     if not where.is_dir():
         yield Problem(("policy", "directory"), f"no directory {where}", "create it or mend its path")
         return
-    name = policy.get("set", "enforce")
-    if isinstance(name, str) and not (where / f"{name}.toml").is_file():
-        there = ", ".join(sorted(file.stem for file in where.glob("*.toml"))) or "none"
-        yield Problem(("policy", "set"), f'no rule set named "{name}" in {where}', f"there are: {there}")
+    named: list[tuple[KeyPath, Any]] = [(("policy", "set"), policy.get("set", "enforce"))]
+    named += [(("domain", at, "policy"), domain.get("policy") or None) for at, domain in _tables(tree, "domain")]
+    for path, name in named:
+        if isinstance(name, str) and not (where / f"{name}.toml").is_file():
+            there = ", ".join(find_sets(where)) or "none"
+            yield Problem(path, f'no rule set named "{name}" in {where}', f"there are: {there}")
+
+
+def _check_sources(tree: dict[str, Any]) -> Iterator[Problem]:
+    """Named senders and forwarders: a name stands for one, and what everybody's tenants send from proves nothing."""
+    for section in ("sender", "forwarder"):
+        seen: dict[str, int] = {}
+        for number, one in _tables(_table(tree, "policy"), section):
+            path: KeyPath = ("policy", section, number)
+            name, networks = one.get("name"), one.get("networks")
+            if isinstance(name, str) and seen.setdefault(name, number) != number:
+                yield Problem((*path, "name"), f"{name} is already {section}[{seen[name]}]", "write both in one")
+            for at, text in enumerate(networks if isinstance(networks, list) else [networks]):
+                yield from _check_shared((*path, "networks", at), text, "name it by its DKIM d= instead")
+
+
+def _check_shared(path: KeyPath, text: object, fix: str) -> Iterator[Problem]:
+    """A network that a provider shares among its tenants is nobody's own."""
+    try:
+        shared = find_shared(ip_network(text)) if isinstance(text, str) else None
+    except ValueError:
+        return
+    if shared:
+        yield Problem(path, f"{text} reaches into {shared[1]}, which all tenants of {shared[0]} send from", fix)
 
 
 def _our_domains(tree: dict[str, Any]) -> list[str]:

@@ -5,10 +5,36 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from typing import Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from gateway.config.section import Section
 from gateway.config.values import DomainName, DomainNames, File, Networks, wrong
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+
+class Forwarder(Section):
+    """A service that passes others' mail on to us, so that it fails DMARC here."""
+
+    name: str = Field(pattern=_NAME)
+    """In traces and reports."""
+    dkim: DomainNames = ()
+    """d= of the signatures that it puts on. Either proof is enough."""
+    networks: Networks = ()
+    """Where it sends from; never what a provider's tenants share."""
+
+    @model_validator(mode="after")
+    def _check_proof(self) -> Self:
+        if not self.dkim and not self.networks:
+            raise wrong(f'nothing proves that mail is from "{self.name}"', "write dkim, networks, or both")
+        return self
+
+
+class Sender(Forwarder):
+    """A service that writes as one of our domains without that domain's own authentication."""
+
+    domains: DomainNames = ()
+    """As which domains it may write; all of ours and the protected ones when empty."""
 
 
 class Policy(Section):
@@ -21,6 +47,13 @@ class Policy(Section):
     """What happens to unauthenticated mail of our own domains; `published`: reject where the domain publishes
     quarantine or reject, else quarantine."""
     protected_domains: DomainNames = ()
+    sender: tuple[Sender, ...] = ()
+    """Who passes that firewall."""
+    forwarder: tuple[Forwarder, ...] = ()
+    listed: Literal["ignore", "quarantine", "reject"] = "ignore"
+    """What happens to unauthenticated mail of a client that a [[dnsbl]] lists."""
+    networks: dict[str, Networks] = Field(default_factory=dict)
+    """Networks with names, for the admin's own rules: the fact `ingress.networks`."""
     fcrdns: bool = False
     """Look the client's name up in reverse DNS and confirm it forward: a fact, and the name that Received shows."""
     trusted_sealers: DomainNames = ()
@@ -38,7 +71,7 @@ class Seal(Section):
 
 
 class Dnsbl(Section):
-    """A DNS block list. What it says is a fact for rules; no shipped rule acts on it."""
+    """A DNS block list. What it says is a fact for rules; shipped ones act on it as policy.listed says."""
 
     zone: DomainName
     codes: Networks = ()

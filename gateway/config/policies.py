@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from gateway.authentication.dnsbl import BlockList
 from gateway.config.holding import Holding
+from gateway.config.judging import Forwarder
 from gateway.config.model import Config
 from gateway.model.decision import Action, Stage
 from gateway.model.holding import Quota
 from gateway.plan.client import ClientChecks
 from gateway.plan.holding import HoldTerms
-from gateway.policy.facts import FactSettings
 from gateway.policy.load import load
 from gateway.policy.rules import RuleErrors, RuleMistake, RuleSet
+from gateway.policy.sources import Source
+from gateway.policy.weighing import FactSettings
 
 _PACKAGED = Path(__file__).resolve().parent.parent / "policies"
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent / "policies"
 
-STAGES = (Stage.DATA,)
-"""At which rules are asked."""
 ACTIONS = (Action.ACCEPT, Action.QUARANTINE, Action.HOLD, Action.DEFER, Action.REJECT)
 """That reception carries out."""
+_SET = re.compile(rb"^set\s*=", re.MULTILINE)
+_UNASKED = "the set of one domain is not asked then; move the rule to stage rcpt, or into the set of [policy]"
 
 
 def policy_directory(configured: Path | None) -> Path:
@@ -31,6 +35,11 @@ def policy_directory(configured: Path | None) -> Path:
     if configured is not None:
         return configured
     return _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
+
+
+def find_sets(directory: Path) -> list[str]:
+    """The names of the rule sets there; a file that is only included by others is none."""
+    return sorted(file.stem for file in directory.glob("*.toml") if _SET.search(file.read_bytes()))
 
 
 def read_policies(configured: Path | None) -> dict[str, str]:
@@ -50,7 +59,23 @@ def read_policies(configured: Path | None) -> dict[str, str]:
 
 def load_rules(config: Config, name: str = "") -> RuleSet:
     """The rule set that the configuration names, or another one from the same directory. Raises RuleErrors."""
-    return load(name or config.policy.set, read_policies(config.policy.directory), STAGES, ACTIONS)
+    return load(name or config.policy.set, read_policies(config.policy.directory), ACTIONS)
+
+
+def load_domain_rules(config: Config, general: RuleSet) -> dict[str, RuleSet]:
+    """The rule sets of the domains that have another than the general one. Raises RuleErrors."""
+    names = {domain.name: domain.policy for domain in config.domain if domain.policy not in ("", general.name)}
+    sets = {name: load_rules(config, name) for name in sorted(set(names.values()))}
+    mistakes = tuple(
+        RuleMistake(rule.file, rule.line, rule.id, f"stage: {stage} is before a recipient is named: {_UNASKED}")
+        for one in sets.values()
+        for stage in (Stage.CONNECT, Stage.MAIL)
+        for rule in one.rules[stage]
+        if (rule.file, rule.line) not in {(other.file, other.line) for other in general.rules[stage]}
+    )
+    if mistakes:
+        raise RuleErrors(mistakes)
+    return {domain: sets[name] for domain, name in names.items()}
 
 
 def client_checks(config: Config) -> ClientChecks:
@@ -75,4 +100,12 @@ def fact_settings(config: Config) -> FactSettings:
         firewall=config.policy.firewall,
         trusted_sealers=frozenset(config.policy.trusted_sealers),
         relays=frozenset(name.lower() for relay in config.relay for name in relay.by),
+        senders=tuple(_source(one, one.domains) for one in config.policy.sender),
+        forwarders=tuple(_source(one) for one in config.policy.forwarder),
+        networks=config.policy.networks,
+        listed=config.policy.listed,
     )
+
+
+def _source(one: Forwarder, domains: Collection[str] = ()) -> Source:
+    return Source(one.name, frozenset(one.dkim), one.networks, frozenset(domains))

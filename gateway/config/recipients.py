@@ -18,6 +18,8 @@ class Domain(Section):
     """Where mail goes whose address no map names."""
     mailboxes: Literal["listed", "unknown"] = "unknown"
     """`listed`: every mailbox is in [routing], and any other is refused; `unknown`: the backend knows."""
+    policy: str = ""
+    """The rule set that judges mail to it; that of [policy] when empty."""
     callout: bool = False
     """Ask the backend whether a mailbox exists, if it is proven to refuse those that do not."""
 

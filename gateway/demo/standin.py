@@ -75,7 +75,7 @@ class Mailroom:
         self._directory = directory
         self._clock = clock
 
-    def connect(self, connection: Connection) -> Delivery | Reply:
+    async def connect(self, connection: Connection) -> Delivery | Reply:
         return Delivery(self._manner, self._directory, self._clock)
 
 

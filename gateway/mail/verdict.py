@@ -8,16 +8,21 @@ from collections.abc import Iterable, Sequence
 
 from gateway.mail.folding import fold
 from gateway.mail.header import Field
+from gateway.model.decision import Decision
 from gateway.model.result import DkimResult, DkimVerdict, DmarcVerdict
 
 NAME = "X-Waypost-Verdict"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
-def compose(action: str, dmarc: DmarcVerdict, rule: str, id: str) -> bytes:
-    """The field, CRLF included. `action` is an `Action`, or `released`. Anyone can forge one below ours, so backend
-    rules act only on values that harm a forger, such as `action=quarantine`."""
-    pairs = (("action", action), ("dmarc", dmarc), ("rule", rule), ("id", id))
+def compose(action: str, dmarc: DmarcVerdict, decision: Decision, id: str) -> bytes:
+    """The field, CRLF included. `action` is the decision's, or `released`. Anyone can forge one below ours, so backend
+    rules act only on values that harm a forger, such as `action=quarantine`. `would` is what the set that is being
+    prepared would do, where that is something else."""
+    pairs = [("action", action), ("dmarc", str(dmarc)), ("rule", decision.rule)]
+    if decision.would is not None and decision.would.action != action:
+        pairs += [("would", decision.would.action), ("would-rule", decision.would.rule)]
+    pairs.append(("id", id))
     words = [f"{name}={_UNSAFE.sub('_', value)}" for name, value in pairs]
     return fold(NAME, [[f"{word};" for word in words[:-1]] + words[-1:]])
 

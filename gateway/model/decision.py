@@ -34,6 +34,11 @@ class Action(StrEnum):
     def delivers(self) -> bool:
         return self in (Action.ACCEPT, Action.QUARANTINE)
 
+    @property
+    def keeps(self) -> bool:
+        """The message becomes ours: it is answered 250."""
+        return self.delivers or self is Action.HOLD
+
 
 @dataclass(frozen=True, slots=True)
 class RuleHit:
@@ -44,12 +49,41 @@ class RuleHit:
     matched: bool
 
 
+class OverrideType(StrEnum):
+    """Why a published policy was not followed (RFC 9990 section 3.1.6)."""
+
+    LOCAL_POLICY = "local_policy"
+    MAILING_LIST = "mailing_list"
+    TRUSTED_FORWARDER = "trusted_forwarder"
+    POLICY_TEST_MODE = "policy_test_mode"
+    OTHER = "other"
+
+
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A published policy that was not followed (RFC 9990 section 3.1.6)."""
+    """A published policy that was not followed."""
 
     type: str
+    """One of `OverrideType`."""
     comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A ground for rejecting, or a piece of evidence for an indirect way, and what it rests on."""
+
+    name: str
+    source: str
+    """Where it was seen, e.g. `field List-Id`, `Received by mx.list.example`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """What another rule set says of the same message, beside the one in force. It changes nothing."""
+
+    rule_set: str
+    action: Action
+    rule: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +102,12 @@ class Decision:
     overrides: tuple[Override, ...] = ()
     considered: tuple[RuleHit, ...] = ()
     shadow: tuple[RuleHit, ...] = ()
+    seal: bool = True
+    """False when the rule asks that no ARC set be put on."""
+    findings: tuple[Finding, ...] = ()
+    """What the grounds, and the evidence for an indirect way, rest on."""
+    awaits_dns: bool = False
+    """Deferred because DNS withheld an answer that could make it a reject."""
+    would: Aside | None = None
+    """What the set that this one prepares for would do, as `learn` prepares for `enforce`: marked in the verdict
+    field."""

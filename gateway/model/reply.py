@@ -85,7 +85,9 @@ REPLIES: dict[str, Reply] = {
     "dns-wait": Reply(451, "7.0", "DNS gave no answer that this decision needs, try again later"),
     # 4.7.28, mail flood: whoever sends in earnest comes again when the admin has decided on what is held.
     "hold-full": Reply(452, "7.28", "Too much mail from {domain} waits for a decision already, try again later"),
+    "listed": Reply(550, "7.1", "Mail from {client} is refused: it is on {lists}"),
     "unacceptable": Reply(550, "7.1", "Message refused by policy"),
+    "not-now": Reply(451, "7.0", "Not taken now by policy, try again later"),
     # recipients and routes
     "relay-denied": Reply(550, "7.1", "Relaying denied: {domain} is not served here"),
     "unknown-mailbox": Reply(550, "1.1", "No such mailbox here"),

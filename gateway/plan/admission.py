@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.model.address import IPText
+from gateway.model.address import IPText, Mailbox
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.reply import REPLIES, Reply
 from gateway.model.route import Capabilities
@@ -31,11 +31,13 @@ def refuse_recipient(
     recipient: Recipient,
     asking: Asking,
     routing: RoutingTable,
+    rules_for: Callable[[Mailbox], object],
     takes: Callable[[str], Capabilities | None],
     most: int,
 ) -> Refusal | None:
-    """The refusal, or None when the recipient may join those accepted before it. `takes` tells what is known of a
-    backend: of one that is not known nothing is refused, delivery decides."""
+    """The refusal, or None when the recipient may join those accepted before it. `rules_for` tells by which rules a
+    recipient's mail is judged, `takes` what is known of a backend: of one that is not known nothing is refused,
+    delivery decides."""
     mailbox, accepted = recipient.mailbox, asking.envelope.rcpts
     backend = routing.backend_for(mailbox)
     if backend is None:
@@ -53,10 +55,15 @@ def refuse_recipient(
         return refusal
     if len(accepted) >= most:
         return "too-many-recipients", REPLIES["too-many-recipients"]
-    # Role addresses are exempt from authentication; what is judged for one must not pass for the other.
-    if accepted and role != routing.role(accepted[0].mailbox):
+    if accepted and not _judged_alike(mailbox, accepted[0].mailbox, routing, rules_for):
         return "mixed-recipients", REPLIES["mixed-recipients"]
     return None
+
+
+def _judged_alike(one: Mailbox, other: Mailbox, routing: RoutingTable, rules_for: Callable[[Mailbox], object]) -> bool:
+    """A message gets one decision, so what is judged for one recipient must not pass for another: role addresses are
+    exempt from authentication, and a domain can have rules of its own."""
+    return routing.role(one) == routing.role(other) and rules_for(one) is rules_for(other)
 
 
 def _refuse_by_capabilities(recipient: Recipient, asking: Asking, known: Capabilities | None) -> Refusal | None:

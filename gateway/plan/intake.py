@@ -61,7 +61,7 @@ def compose_fields(
     decision, results = judgement.decision, judgement.authentication
     fields = []
     if verdict.NAME not in omitted:
-        fields.append(verdict.compose(action, results.dmarc.result, decision.rule, arrival.id))
+        fields.append(verdict.compose(action, results.dmarc.result, decision, arrival.id))
     if authres.NAME not in omitted:
         fields.append(authres.compose(bench.authserv_id, results, arrival.ingress, decision.disposition))
     fields.append(received.compose(arrival.ingress, bench.hostname, arrival.id, envelope, arrival.received))
@@ -162,7 +162,7 @@ def plan_delivery(
     message = _without_forged(arrival, bench.authserv_id)
     if message is None:
         raise ValueError(f"{arrival.id} has no content")
-    sealed = sealing.find_sealed(bench.sealing, routes)
+    sealed = sealing.find_sealed(bench.sealing, routes) if judgement.decision.seal else ()
     omitted = find_omitted(arrival, judgement, message.dropped, bool(sealed))
     arc_set = _seal(arrival, judgement, message, bench, omitted) if sealed else ()
     sealed = sealed if arc_set else ()
@@ -175,9 +175,13 @@ def plan_delivery(
 
 
 def refuse(arrival: Arrival, rule: str, reply: Reply, stage: Stage) -> Intake:
-    """The trace of what was refused without a judgement of its content."""
+    """The trace of what an invariant refused, without a judgement of its content."""
     action = Action.DEFER if reply.transient else Action.REJECT
-    decision = Decision(action, rule, "invariant", reply, considered=(RuleHit(rule, stage, True),))
+    return turn_away(arrival, Decision(action, rule, "invariant", reply, considered=(RuleHit(rule, stage, True),)))
+
+
+def turn_away(arrival: Arrival, decision: Decision) -> Intake:
+    """The trace of what was decided before its content was judged."""
     trace = _trace(arrival, decision)
     return Intake(trace, None, (), claimed=False, durable=False, events=(_judged(arrival, None, decision),))
 

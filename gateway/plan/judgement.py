@@ -3,8 +3,8 @@ and replay."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from gateway.authentication import arc, dkim, dmarc, spf
@@ -12,8 +12,9 @@ from gateway.authentication.lookup import NeedAnswers, Window
 from gateway.mail.author import Author, find_author
 from gateway.mail.domain import a_label
 from gateway.mail.header import Field, parse_header
+from gateway.model.address import IPText, Mailbox
 from gateway.model.circumstances import NOTHING_REMEMBERED, Circumstances
-from gateway.model.decision import Action, Decision
+from gateway.model.decision import Action, Decision, Stage
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import EdgeIngress, Ingress
 from gateway.model.message import Evidence
@@ -22,8 +23,10 @@ from gateway.plan.client import NO_CHECKS, ClientChecks, check_client, name_clie
 from gateway.plan.holding import USUAL_TERMS, HoldTerms, turn_back
 from gateway.plan.sealing import Sealing
 from gateway.policy.evaluate import judge as judge_facts
-from gateway.policy.facts import FactSettings, data_facts
+from gateway.policy.evaluate import judge_early
+from gateway.policy.facts import connect_facts, data_facts, mail_facts, rcpt_facts
 from gateway.policy.rules import RuleSet
+from gateway.policy.weighing import FactSettings, weigh
 
 T = TypeVar("T")
 
@@ -35,11 +38,22 @@ class Bench:
     hostname: str
     authserv_id: str
     rules: RuleSet
+    """For every domain that has no set of its own, and before a recipient is named."""
     facts: FactSettings
     sealing: Sealing | None = None
     """None when no backend wants a seal."""
     client: ClientChecks = NO_CHECKS
     hold: HoldTerms = USUAL_TERMS
+    domain_rules: Mapping[str, RuleSet] = field(default_factory=dict)
+    """Recipient domain (A-labels) -> its own set."""
+
+    def rules_for(self, mailbox: Mailbox) -> RuleSet:
+        """The set that judges mail to this recipient; recipients under different ones never share a transaction. The
+        bare `<postmaster>` is under the general one."""
+        return self.domain_rules.get(mailbox.ascii_domain, self.rules)
+
+    def rules_of(self, envelope: Envelope) -> RuleSet:
+        return self.rules_for(envelope.rcpts[0].mailbox) if envelope.rcpts else self.rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +63,20 @@ class Judgement:
     authentication: Authentication
     author: Author
     decision: Decision
+
+
+def ask_early(stage: Stage, ingress: Ingress, address: IPText, envelope: Envelope, bench: Bench) -> Decision | None:
+    """What the rules of a stage before the end of data say; None when there are none. `address` is the client's as far
+    as the transport proves it; at RCPT `envelope` has the one recipient that is asked about. Raises RuleFailure."""
+    rules = bench.rules_of(envelope)
+    if not rules.rules[stage]:
+        return None
+    if stage is Stage.CONNECT:
+        facts = connect_facts(ingress, address, bench.facts)
+    else:
+        build = mail_facts if stage is Stage.MAIL else rcpt_facts
+        facts = build(ingress, address, envelope, bench.facts)
+    return judge_early(rules, stage, facts)
 
 
 def judge(
@@ -62,7 +90,8 @@ def judge(
     circumstances: Circumstances = NOTHING_REMEMBERED,
 ) -> Judgement:
     """Judge a message. Raises NeedAnswers with everything it can name already noted in the window, so that one round
-    of lookups serves all checks. `header` is `evidence.header` parsed, where the caller has it."""
+    of lookups serves all checks; RuleFailure when a rule cannot be asked. `header` is `evidence.header` parsed, where
+    the caller has it."""
     if header is None:
         header = parse_header(evidence.header)
     author = find_author(header)
@@ -72,8 +101,12 @@ def judge(
         raise NeedAnswers
     authentication = replace(authentication, iprev=client[0], dnsbl=client[1])
     ingress = name_client(ingress, authentication.iprev)
-    facts = data_facts(ingress, envelope, header, evidence.size, authentication, author, bench.facts)
-    decision = judge_facts(bench.rules, facts)
+    weighed = weigh(ingress, header, authentication, author, bench.facts, circumstances)
+    facts = data_facts(
+        ingress, envelope, header, evidence.size, authentication, author, bench.facts, weighed, circumstances
+    )
+    decision = judge_facts(bench.rules_of(envelope), facts)
+    decision = replace(decision, findings=(*weighed.grounds, *weighed.evidence))
     if decision.action is Action.HOLD and circumstances.hold_full:
         decision = turn_back(decision, authentication.dmarc.domain)
     return Judgement(authentication, author, decision)

@@ -9,7 +9,7 @@ from gateway.model.address import IPText
 from gateway.model.history import Sighting
 from gateway.model.ingress import EdgeIngress, Ingress
 from gateway.model.result import Authentication, DkimVerdict, DmarcVerdict
-from gateway.policy.facts import FactSettings, find_zones, is_vouched
+from gateway.policy.weighing import FactSettings, find_zones, is_vouched
 
 
 def sight(ingress: Ingress, results: Authentication, settings: FactSettings) -> Sighting | None:

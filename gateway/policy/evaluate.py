@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from gateway.model.decision import Action, Decision, Override, RuleHit, Stage
-from gateway.model.reply import REPLIES
-from gateway.model.result import DmarcPolicy, DmarcVerdict
+from gateway.model.decision import Action, Aside, Decision, Override, OverrideType, RuleHit, Stage
+from gateway.model.reply import REPLIES, Reply
+from gateway.model.result import DmarcPolicy, DmarcVerdict, SpfVerdict
 from gateway.policy.expression import Activation, CannotEvaluate
-from gateway.policy.load import DEFAULT
-from gateway.policy.rules import Rule, RuleFailure, RuleSet
+from gateway.policy.rules import DEFAULT, Rule, RuleFailure, RuleSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +22,14 @@ class Verdict:
     """The rules asked, in order, up to the one that decided."""
     shadow: tuple[RuleHit, ...]
     """The shadow rules, which decide nothing."""
+
+    @property
+    def action(self) -> Action:
+        return self.rule.action if self.rule else Action.ACCEPT
+
+    @property
+    def name(self) -> str:
+        return self.rule.id if self.rule else DEFAULT
 
 
 def decide(rules: RuleSet, stage: Stage, facts: Mapping[str, object]) -> Verdict:
@@ -56,25 +63,73 @@ def _ask_shadow(rule: Rule, known: Activation) -> RuleHit:
         return RuleHit(f"{rule.id} (failed: {error})", rule.stage, False)
 
 
+def judge_early(rules: RuleSet, stage: Stage, facts: Mapping[str, object]) -> Decision:
+    """The decision on a connection, a sender or a recipient, before there is a message: accept means that it may go on.
+    Raises RuleFailure."""
+    verdict = decide(rules, stage, facts)
+    reply = verdict.rule.reply if verdict.rule and not verdict.action.keeps else REPLIES["accepted"]
+    if stage is Stage.CONNECT and not reply.positive:
+        # RFC 5321 section 3.1 and 3.8: a connection is refused with 554, and put off with 421.
+        reply = replace(reply, code=554 if reply.permanent else 421)
+    return Decision(
+        action=verdict.action,
+        rule=verdict.name,
+        rule_set=rules.name,
+        reply=_fill(reply, facts),
+        considered=verdict.considered,
+        shadow=verdict.shadow,
+    )
+
+
 def judge(rules: RuleSet, facts: Mapping[str, object]) -> Decision:
     """The decision on a message at end of data. `facts` are those of `data_facts`. Raises RuleFailure."""
+    facts = add_could_reject(rules, facts)
     verdict = decide(rules, Stage.DATA, facts)
-    rule = verdict.rule
-    action = rule.action if rule else Action.ACCEPT
-    name = rule.id if rule else DEFAULT
-    reply = rule.reply if rule else REPLIES["accepted"]
+    rule, action = verdict.rule, verdict.action
     disposition = _DISPOSITIONS.get(action, DmarcPolicy.NONE)
     return Decision(
         action=action,
-        rule=name,
+        rule=verdict.name,
         rule_set=rules.name,
-        reply=reply.filled(domain=str(facts["author.domain"]), spf_domain=str(facts["spf.domain"])),
+        reply=_fill(rule.reply if rule else REPLIES["accepted"], facts),
         disposition=disposition,
         grounds=_words(facts, "dmarc.grounds"),
         overrides=_find_overrides(facts, action, disposition, rule),
         considered=verdict.considered,
         shadow=verdict.shadow,
+        seal=rule.seal if rule else True,
+        awaits_dns=action is Action.DEFER and facts["dns.could_reject"] is True,
+        would=judge_beside(rules.beside, facts) if rules.beside else None,
     )
+
+
+def judge_beside(rules: RuleSet, facts: Mapping[str, object]) -> Aside:
+    """What a set that is not in force says of a message at end of data. One that cannot be asked must not stop mail."""
+    try:
+        verdict = decide(rules, Stage.DATA, add_could_reject(rules, {**facts, "dns.could_reject": False}))
+    except RuleFailure as error:
+        return Aside(rules.name, Action.ACCEPT, f"failed: {error}")
+    return Aside(rules.name, verdict.action, verdict.name)
+
+
+def add_could_reject(rules: RuleSet, facts: Mapping[str, object]) -> Mapping[str, object]:
+    """The facts, with `dns.could_reject` as these rules have it: the answer that DNS withheld, were it the worst
+    possible one, would make them reject what they otherwise would not. Raises RuleFailure."""
+    at_edge = facts["ingress.edge"] and facts["ingress.client_known"]
+    if facts["dmarc.result"] != DmarcVerdict.TEMPERROR or not at_edge:
+        # An aligned pass is never in doubt, and a client that is not known cannot fail.
+        return facts
+    worst: dict[str, object] = {"dmarc.result": str(DmarcVerdict.FAIL)}
+    if not facts["dmarc.policy"]:
+        worst |= dict.fromkeys(("dmarc.policy", "dmarc.published"), str(DmarcPolicy.REJECT))
+        if facts["spf.result"] == SpfVerdict.TEMPERROR:
+            # All of DNS is silent: the record may as well say that the domain sends no mail at all.
+            worst |= {"spf.result": str(SpfVerdict.FAIL), "spf.sends_no_mail": True}
+    could_reject = (
+        decide(rules, Stage.DATA, {**facts, **worst}).action is Action.REJECT
+        and decide(rules, Stage.DATA, facts).action is not Action.REJECT
+    )
+    return {**facts, "dns.could_reject": could_reject}
 
 
 _DISPOSITIONS = {
@@ -95,24 +150,41 @@ def _find_overrides(
     failed = facts["dmarc.result"] == DmarcVerdict.FAIL
     overrides = []
     if failed and facts["dmarc.testing"] and published != policy:
-        overrides.append(Override("policy_test_mode", f"t=y: {policy} instead of {published}"))
+        overrides.append(Override(OverrideType.POLICY_TEST_MODE, f"t=y: {policy} instead of {published}"))
     wanted = policy if failed else DmarcPolicy.NONE
     if disposition != wanted:
-        overrides.append(Override("local_policy", _explain_override(facts, disposition, rule)))
+        type = rule.override if rule else OverrideType.LOCAL_POLICY
+        overrides.append(Override(type, _explain_override(facts, disposition, rule)))
     return tuple(overrides)
 
 
 def _explain_override(facts: Mapping[str, object], disposition: DmarcPolicy, rule: Rule | None) -> str:
-    """The comment of an override: the chain where a trusted seal decided (RFC 8617 section 7.2.2), else the rule."""
+    """The comment of an override: the chain where a trusted seal decided (RFC 8617 section 7.2.2), else the rule, and
+    what was found that it rests on."""
     name = rule.id if rule else DEFAULT
     if disposition == DmarcPolicy.REJECT:
         return name
-    if rule and facts["arc.trusted"] and "arc.trusted" in rule.condition.text:
+    asked = rule.condition.text if rule else ""
+    if facts["arc.trusted"] and "arc.trusted" in asked:
         return str(facts["arc.trusted_chain"])
+    for fact in ("author.sender", "forwarder.name"):
+        if facts[fact] and fact in asked:
+            return f"{name} ({facts[fact]})"
     evidence = _words(facts, "indirect.evidence")
     return f"{name} ({', '.join(evidence)})" if evidence else name
 
 
+def _fill(reply: Reply, facts: Mapping[str, object]) -> Reply:
+    """The reply with what it names. Before the message is in, its sender's domain stands for the author's."""
+    sender = facts.get("envelope.mail_from_domain", "")
+    return reply.filled(
+        domain=str(facts.get("author.domain", sender)),
+        spf_domain=str(facts.get("spf.domain", sender)),
+        client=str(facts["ingress.address"]),
+        lists=", ".join(_words(facts, "dnsbl.listed")),
+    )
+
+
 def _words(facts: Mapping[str, object], name: str) -> tuple[str, ...]:
-    value = facts[name]
+    value = facts.get(name)
     return tuple(str(word) for word in value) if isinstance(value, list) else ()

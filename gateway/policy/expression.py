@@ -28,7 +28,7 @@ _TYPES = {
     Kind.STRING: cel.Type.STRING,
     Kind.STRINGS: cel.Type.List(cel.Type.STRING),
 }
-_PYTHON_TYPES = {Kind.BOOL: bool, Kind.INT: int, Kind.STRING: str, Kind.STRINGS: list}
+PYTHON_TYPES = {Kind.BOOL: bool, Kind.INT: int, Kind.STRING: str, Kind.STRINGS: list}
 _FAULT = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
 _EXPECTING = re.compile(r" expecting \{.*", re.DOTALL)
@@ -83,7 +83,7 @@ class Language:
         self._facts = {fact.name: fact for fact in facts}
         self._env = _declare(facts)
         self._known = {
-            stage: tuple((fact.name, _PYTHON_TYPES[fact.kind]) for fact in facts if fact.known_at(stage))
+            stage: tuple((fact.name, PYTHON_TYPES[fact.kind]) for fact in facts if fact.known_at(stage))
             for stage in Stage
         }
         self._envs = {stage: _declare([fact for fact in facts if fact.known_at(stage)]) for stage in Stage}

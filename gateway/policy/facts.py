@@ -1,47 +1,68 @@
-"""The facts of one message, built in one place from what the checks found."""
+"""The facts of a session and of its message, built in one place; those of a stage contain those of the one before."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from gateway.mail.author import Author
-from gateway.mail.domain import is_subdomain, parent
 from gateway.mail.header import Field, fields, unfold
+from gateway.model.address import IPText
+from gateway.model.circumstances import Circumstances
 from gateway.model.envelope import Envelope
-from gateway.model.ingress import EdgeIngress, Ingress
-from gateway.model.result import Authentication, DkimVerdict, DmarcPolicy, DmarcVerdict, SpfVerdict
-from gateway.policy.grounds import (
-    DIRECT_SPOOF,
-    OWN_DOMAIN,
-    PROTECTED,
-    author_signature,
-    indirect_evidence,
-    list_evidence,
-)
+from gateway.model.ingress import EdgeIngress, Ingress, InternalIngress
+from gateway.model.result import Authentication, DkimVerdict
+from gateway.policy.grounds import list_evidence
 from gateway.policy.routing import is_role
-from gateway.policy.sealers import find_trusted
-from gateway.policy.vocabulary import FACTS as FACTS
-from gateway.policy.vocabulary import facts_table as facts_table
+from gateway.policy.sources import find_networks
+from gateway.policy.weighing import FactSettings, Weighed
 
 FactValue: TypeAlias = bool | int | str | list[str]
-Firewall: TypeAlias = Literal["published", "reject", "quarantine"]
+Facts: TypeAlias = dict[str, FactValue]
 
 _MOST_CHARACTERS = 1000
 """Of any text that a client chose."""
 
 
-@dataclass(frozen=True, slots=True)
-class FactSettings:
-    """What the facts need of the configuration. Domains are A-labels."""
+def connect_facts(ingress: Ingress, address: IPText, settings: FactSettings) -> Facts:
+    """What is known of a connection before a word was said. `address` is the client's as far as the transport proves
+    it, which is our own relay's where one stands in between."""
+    return {
+        "ingress.edge": isinstance(ingress, EdgeIngress),
+        "ingress.listener": ingress.listener,
+        "ingress.peer": ingress.peer,
+        "ingress.address": address,
+        "ingress.networks": find_networks(settings.networks, address),
+        "firewall.mode": settings.firewall,
+        "dnsbl.action": settings.listed,
+    }
 
-    own: frozenset[str]
-    protected: frozenset[str] = frozenset()
-    firewall: Firewall = "published"
-    relays: frozenset[str] = frozenset()
-    """Names, in lower case, that our listed relays write after `by`."""
-    trusted_sealers: frozenset[str] = frozenset()
+
+def mail_facts(ingress: Ingress, address: IPText, envelope: Envelope, settings: FactSettings) -> Facts:
+    """What is known at MAIL."""
+    sender = envelope.mail_from
+    return {
+        **connect_facts(ingress, address, settings),
+        "ingress.helo": _clean(ingress.helo),
+        "ingress.tls": ingress.tls is not None,
+        "ingress.tls_subject": _clean(ingress.tls.peer_subject) if ingress.tls else "",
+        "ingress.login": _clean(ingress.login) if isinstance(ingress, InternalIngress) else "",
+        "envelope.null_sender": sender is None,
+        "envelope.mail_from": _clean(str(sender)) if sender else "",
+        "envelope.mail_from_domain": _clean(sender.ascii_domain) if sender else "",
+    }
+
+
+def rcpt_facts(ingress: Ingress, address: IPText, envelope: Envelope, settings: FactSettings) -> Facts:
+    """What is known at RCPT, where `envelope` has the one recipient that is asked about, and at end of data, where it
+    has all."""
+    rcpts = [rcpt.mailbox for rcpt in envelope.rcpts]
+    return {
+        **mail_facts(ingress, address, envelope, settings),
+        "rcpt.addresses": [_clean(rcpt.key) for rcpt in rcpts],
+        "rcpt.domains": sorted({_clean(rcpt.ascii_domain) for rcpt in rcpts}),
+        "rcpt.role": bool(rcpts) and all(is_role(rcpt, settings.own) for rcpt in rcpts),
+    }
 
 
 def data_facts(
@@ -52,77 +73,45 @@ def data_facts(
     authentication: Authentication,
     author: Author,
     settings: FactSettings,
-) -> dict[str, FactValue]:
-    """Every fact known at end of data. `header` is the message's as received; `size` is in octets."""
-    own = find_zones(author.domains, settings.own)
-    protected = find_zones(author.domains, settings.protected)
-    vouched = is_vouched({*own, *protected}, author.domains, authentication)
-    dmarc = authentication.dmarc
-    chain = find_trusted(header, authentication.arc, author, settings.trusted_sealers)
-    signature = author_signature(dmarc.domain, dmarc.organizational_domain, authentication.dkim)
-    indirect: list[str] = []
-    grounds: list[str] = []
-    if isinstance(ingress, EdgeIngress):
-        indirect = indirect_evidence(ingress, header, authentication, signature, settings.relays)
-        if ingress.client is not None:
-            claimed = () if vouched else ((OWN_DOMAIN, own), (PROTECTED, protected))
-            grounds = [ground for ground, zones in claimed if zones]
-            failed = dmarc.result in (DmarcVerdict.FAIL, DmarcVerdict.TEMPERROR)
-            if failed and not indirect and not dmarc.spf_aligned:
-                grounds.append(DIRECT_SPOOF)
+    weighed: Weighed,
+    circumstances: Circumstances,
+) -> Facts:
+    """Every fact known at end of data. `header` is the message's as received; `size` is in octets. Whether a missing
+    answer of DNS matters is left to whoever asks the rules (`evaluate.judge`)."""
     return {
-        **_ingress_facts(ingress),
-        **_envelope_facts(envelope, settings.own),
-        "author.fields": author.fields,
-        "author.domain": dmarc.domain,
-        "author.domains": list(author.domains),
-        "author.complete": not author.reason,
-        "author.ours": bool(own),
-        "author.protected": bool(protected),
-        "author.vouched": vouched,
-        **_authentication_facts(authentication),
-        "arc.trusted": bool(chain),
-        "arc.trusted_chain": chain,
-        "dkim.author_signature": signature,
-        "dmarc.grounds": grounds,
-        "dmarc.could_reject": _could_reject(authentication, grounds, settings.firewall),
-        "list.evidence": list_evidence(header),
-        "indirect.evidence": indirect,
-        "notification": _is_notification(envelope, header),
-        "message.size": size,
-        "message.hops": len(fields(header, "received")),
-        "firewall.mode": settings.firewall,
-    }
-
-
-def _ingress_facts(ingress: Ingress) -> dict[str, FactValue]:
-    edge = isinstance(ingress, EdgeIngress)
-    return {
-        "ingress.edge": edge,
-        "ingress.listener": ingress.listener,
-        "ingress.peer": ingress.peer,
-        "ingress.helo": _clean(ingress.helo),
-        "ingress.tls": ingress.tls is not None,
-        "ingress.tls_subject": _clean(ingress.tls.peer_subject) if ingress.tls else "",
+        **rcpt_facts(ingress, ingress.client or ingress.peer, envelope, settings),
         "ingress.client": ingress.client or "",
         "ingress.client_known": ingress.client is not None,
         "ingress.source": str(ingress.source) if isinstance(ingress, EdgeIngress) else "",
         "ingress.rdns": _clean(ingress.rdns),
-    }
-
-
-def _envelope_facts(envelope: Envelope, own: Collection[str]) -> dict[str, FactValue]:
-    sender = envelope.mail_from
-    return {
-        "envelope.null_sender": sender is None,
-        "envelope.mail_from": _clean(str(sender)) if sender else "",
-        "envelope.mail_from_domain": _clean(sender.ascii_domain) if sender else "",
+        "ingress.networks": find_networks(settings.networks, ingress.client),
         "rcpt.count": len(envelope.rcpts),
-        "rcpt.role": bool(envelope.rcpts) and all(is_role(rcpt.mailbox, own) for rcpt in envelope.rcpts),
+        "author.fields": author.fields,
+        "author.domain": authentication.dmarc.domain,
+        "author.domains": list(author.domains),
+        "author.complete": not author.reason,
+        "author.ours": bool(weighed.own),
+        "author.protected": bool(weighed.protected),
+        "author.vouched": weighed.vouched,
+        "author.sender": weighed.sender,
+        "author.standing": str(circumstances.standing),
+        "forwarder.name": weighed.forwarder,
+        **_authentication_facts(authentication),
+        "arc.trusted": bool(weighed.chain),
+        "arc.trusted_chain": weighed.chain,
+        "dkim.author_signature": weighed.signature,
+        "dmarc.grounds": [ground.name for ground in weighed.grounds],
+        "dns.could_reject": False,
+        "dns.waited": circumstances.dns_waited,
+        "list.evidence": bool(list_evidence(header)),
+        "indirect.evidence": [one.name for one in weighed.evidence],
+        "notification": _is_notification(envelope, header),
+        "message.size": size,
+        "message.hops": len(fields(header, "received")),
     }
 
 
-def _authentication_facts(authentication: Authentication) -> dict[str, FactValue]:
+def _authentication_facts(authentication: Authentication) -> Facts:
     spf, dmarc, arc = authentication.spf, authentication.dmarc, authentication.arc
     passing = [one.domain for one in authentication.dkim if one.result is DkimVerdict.PASS]
     return {
@@ -144,52 +133,7 @@ def _authentication_facts(authentication: Authentication) -> dict[str, FactValue
     }
 
 
-def find_zones(domains: Collection[str], zones: Collection[str]) -> set[str]:
-    """For each domain that is in some zones, the widest of them."""
-    found = set()
-    for domain in domains:
-        widest = ""
-        at = domain
-        while at:
-            widest = at if at in zones else widest
-            at = parent(at)
-        if widest:
-            found.add(widest)
-    return found
-
-
-def is_vouched(zones: Collection[str], authors: Collection[str], authentication: Authentication) -> bool:
-    """The owner of each zone stands behind the message.
-
-    DMARC says so where it could judge. Where it could not, for want of a record or because From has several domains,
-    the same is asked of the passing identifiers, with the alignment that RFC 9989 has by default.
-    """
-    result = authentication.dmarc.result
-    if not zones or result is DmarcVerdict.TEMPERROR:
-        return False
-    if len(authors) == 1 and result in (DmarcVerdict.PASS, DmarcVerdict.FAIL):
-        return result is DmarcVerdict.PASS
-    passing = [one.domain for one in authentication.dkim if one.result is DkimVerdict.PASS]
-    if authentication.spf.result is SpfVerdict.PASS:
-        passing.append(authentication.spf.domain)
-    return all(any(is_subdomain(signer, zone) for signer in passing) for zone in zones)
-
-
-def _could_reject(authentication: Authentication, grounds: Collection[str], firewall: Firewall) -> bool:
-    """An answer that DNS withheld could make this a reject, so it is worth waiting for."""
-    dmarc = authentication.dmarc
-    if dmarc.result is not DmarcVerdict.TEMPERROR:
-        return False
-    if not grounds:
-        # With the author's policy and the sender's SPF record both unknown, nothing is known that would let it pass:
-        # the one may be p=reject, the other `v=spf1 -all`.
-        return dmarc.policy is None and authentication.spf.result is SpfVerdict.TEMPERROR
-    if OWN_DOMAIN in grounds or PROTECTED in grounds:
-        return firewall == "reject" or (firewall == "published" and dmarc.policy is not DmarcPolicy.NONE)
-    return dmarc.policy is None or dmarc.policy is DmarcPolicy.REJECT
-
-
-def _is_notification(envelope: Envelope, header: Sequence[Field]) -> bool:
+def _is_notification(envelope: Envelope, header: Collection[Field]) -> bool:
     """A report or an automatic answer, with the null sender that both must have (RFC 3464, RFC 3834)."""
     if envelope.mail_from is not None:
         return False

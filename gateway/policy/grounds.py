@@ -12,13 +12,15 @@ from collections.abc import Collection, Iterator, Sequence
 from gateway.mail.domain import a_label, is_subdomain
 from gateway.mail.header import Field, fields, unfold
 from gateway.mail.received import is_named
+from gateway.model.decision import Finding
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.result import ArcVerdict, Authentication, DkimResult, DkimVerdict, SpfVerdict
 
 OWN_DOMAIN = "own-domain"
 PROTECTED = "protected"
 DIRECT_SPOOF = "direct-spoof"
-GROUNDS = (OWN_DOMAIN, PROTECTED, DIRECT_SPOOF)
+STRANGE_SOURCE = "strange-source"
+GROUNDS = (OWN_DOMAIN, PROTECTED, DIRECT_SPOOF, STRANGE_SOURCE)
 
 EVIDENCE = ("author-signature", "list", "earlier-hop", "arc")
 """Each speaks for an indirect way. None ever accepts by itself."""
@@ -33,6 +35,7 @@ _LIST_FIELDS = frozenset(
 )
 _MOST_RECEIVED = 60
 _MOST_OCTETS = 2000
+_MOST_SAID = 300
 _FROM = re.compile(r"from\s+(?P<helo>[^\s;()]+)(?:\s*\((?P<inside>[^()]{0,500})\))?", re.IGNORECASE)
 _BY = re.compile(r"(?:^|\s)by\s+(?P<by>[^\s;()]+)", re.IGNORECASE)
 _FROM_PERSON = re.compile(r"\swith\s+(?:(?:E?SMTP|UTF8SMTP|LMTP)S?A|HTTPS?)(?:[\s;]|$)", re.IGNORECASE)
@@ -59,11 +62,14 @@ def _same_organization(signer: str, domain: str, organization: str) -> bool:
     return is_subdomain(signer, domain) or ("." in signer and is_subdomain(domain, signer))
 
 
-def list_evidence(header: Sequence[Field]) -> bool:
-    """A mailing list says that it was here."""
-    if any(field.lower in _LIST_FIELDS for field in header):
-        return True
-    return any(unfold(field.value).lower() == "list" for field in fields(header, "precedence"))
+def list_evidence(header: Sequence[Field]) -> str:
+    """By which field a mailing list says that it was here; empty when none does."""
+    for field in header:
+        if field.lower in _LIST_FIELDS:
+            return f"field {field.lower}"
+        if field.lower == "precedence" and unfold(field.value[:_MOST_OCTETS]).strip().lower() == "list":
+            return "field precedence"
+    return ""
 
 
 def indirect_evidence(
@@ -72,29 +78,33 @@ def indirect_evidence(
     authentication: Authentication,
     signature: str,
     relays: Collection[str],
-) -> list[str]:
+) -> tuple[Finding, ...]:
     """Which of `EVIDENCE` the message carries, in that order. `relays` are the names that our own listed relays
     write after `by`."""
+    sealers = ", ".join(authentication.arc.sealers) or "nobody readable"
     found = {
-        "author-signature": signature != "none",
+        "author-signature": "" if signature == "none" else f"a signature of the author's organization: {signature}",
         "list": list_evidence(header),
         "earlier-hop": _earlier_hop(ingress, header, authentication, relays),
-        "arc": authentication.arc.result is not ArcVerdict.NONE,
+        "arc": "" if authentication.arc.result is ArcVerdict.NONE else f"ARC sealed by {sealers}",
     }
-    return [name for name in EVIDENCE if found[name]]
+    return tuple(Finding(name, found[name][:_MOST_SAID]) for name in EVIDENCE if found[name])
 
 
 def _earlier_hop(
     ingress: EdgeIngress, header: Sequence[Field], authentication: Authentication, relays: Collection[str]
-) -> bool:
-    """Some earlier machine outside the client's own domain handled the message, as its trace says."""
+) -> str:
+    """The earlier machine outside the client's own domain that handled the message, as its trace says; empty when there
+    is none."""
     own = {_organization(name) for name in _client_names(ingress, authentication)}
     lines = [unfold(field.value)[:_MOST_OCTETS] for field in fields(header, "received")[:_MOST_RECEIVED]]
     walked = ingress.source is ClientSource.RECEIVED
     while walked and lines and (by := _BY.search(lines[0])) and is_named(by["by"], relays):
         # What our own relay wrote tells of the client, not of a hop before it.
         lines.pop(0)
-    return any(_organization(name) not in own for line in lines for name in _hop_names(line))
+    names = (name for line in lines for name in _hop_names(line) if _organization(name) not in own)
+    name = next(names, "")
+    return f"Received tells of {name}" if name else ""
 
 
 def _client_names(ingress: EdgeIngress, authentication: Authentication) -> Iterator[str]:

@@ -5,9 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.model.decision import Action, Stage
+from gateway.model.decision import Action, OverrideType, Stage
 from gateway.model.reply import Reply
 from gateway.policy.expression import Condition, Language
+
+DEFAULT = "default"
+"""What decides when no rule does."""
+ACTIONS_AT = {
+    Stage.CONNECT: (Action.ACCEPT, Action.DEFER, Action.REJECT),
+    Stage.MAIL: (Action.ACCEPT, Action.DEFER, Action.REJECT),
+    Stage.RCPT: (Action.ACCEPT, Action.DEFER, Action.REJECT, Action.GREYLIST),
+    Stage.DATA: tuple(Action),
+}
+"""What can be done at each stage: before the end of data there is no message to mark or keep. `accept` there means
+that no later rule of the stage is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One message that a rule was written for, or that it must leave alone."""
+
+    name: str
+    facts: Mapping[str, object]
+    """Those that are not as usual."""
+    decides: bool
+    """The rule decides; false: some other one does, or none."""
+    line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +45,13 @@ class Rule:
     """May hold `{domain}` (the Author Domain) and `{spf_domain}`."""
     shadow: bool = False
     """Only recorded, never acted on."""
+    override: OverrideType = OverrideType.LOCAL_POLICY
+    """How reports name it when the rule does not follow the published policy."""
+    seal: bool = True
+    """Backends that want ARC seals get them."""
+    file: str = ""
+    line: int = 0
+    examples: tuple[Example, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +62,8 @@ class RuleSet:
     rules: Mapping[Stage, tuple[Rule, ...]]
     """In the order they are asked."""
     language: Language
+    beside: RuleSet | None = None
+    """Another set, whose decision is only marked in the verdict field: what would be done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,14 +21,16 @@ from gateway.model.reply import REPLIES, Reply
 from gateway.model.route import Route
 from gateway.plan import client
 from gateway.plan.admission import Asking, Refusal, refuse_recipient
-from gateway.plan.intake import Arrival, refuse, take_in
+from gateway.plan.intake import Arrival, refuse, take_in, turn_away
 from gateway.plan.judgement import Bench
 from gateway.plan.settlement import find_refusal
 from gateway.policy.routing import RoutingTable
+from gateway.policy.rules import RuleFailure
 from gateway.ports import Clock, Connection, Conversation, EventSink, HoldFull, IntakeStore, SpoolFull, emit_all
 from gateway.service.authenticator import Authenticator
 from gateway.service.collector import Collector
 from gateway.service.faults import find_fault, find_obstacle
+from gateway.service.hearing import Hearing, put_off, report_failure
 from gateway.service.ingress import find_ingress
 from gateway.service.inquiry import Inquiry, NoInquiry
 from gateway.service.judge import Judge, Judged, again
@@ -83,8 +85,9 @@ class MxReception:
         self._law = law
         self._flow = Flow()
 
-    def connect(self, connection: Connection) -> Conversation | Reply:
-        return MxConversation(self._desk, self._law, self._flow, connection)
+    async def connect(self, connection: Connection) -> Conversation | Reply:
+        conversation = MxConversation(self._desk, self._law, self._flow, connection)
+        return await conversation.admit() or conversation
 
 
 class MxConversation:
@@ -105,6 +108,11 @@ class MxConversation:
         self._envelope: Envelope | None = None
         self._collector: Collector | None = None
         self._overflow = False
+        self._hearing = Hearing(connection.client)
+
+    async def admit(self) -> Reply | None:
+        """The reply when the rules refuse the connection itself."""
+        return await self._hear(Stage.CONNECT, Envelope(None, ()), "")
 
     def hello(self, name: str, esmtp: bool, tls: Tls | None) -> None:
         self.abandon()
@@ -121,16 +129,18 @@ class MxConversation:
             envelope, stage = replace(self._envelope, rcpts=named), Stage.RCPT
         if self._collector is not None:
             stage = Stage.DATA
-        arrival = Arrival(self._desk.clock.new_id(), self._desk.clock.now(), self._ingress(None), envelope, None)
-        return await self._store_refusal(arrival, "too-big" if reply.code == 552 else "protocol", reply, stage)
+        rule = "too-big" if reply.code == 552 else "protocol"
+        return await self._store_refusal(self._arrival("", envelope), rule, reply, stage)
 
     async def mail(self, envelope: Envelope, size: int | None) -> Reply:
         self._law = self._current_law()
         if size is not None and size > self._law.config.limits.message_size:
             return await self.refuse(REPLIES["too-big"], envelope.mail_from)
-        self._id = self._desk.clock.new_id()
-        self._size = size
-        self._envelope = envelope
+        id = self._desk.clock.new_id()
+        refusal = await self._hear(Stage.MAIL, envelope, id)
+        if refusal is not None:
+            return refusal
+        self._id, self._size, self._envelope = id, size, envelope
         ingress = self._ingress(None)
         if isinstance(ingress, EdgeIngress):
             early = client.questions(ingress, self._law.bench.client)
@@ -141,10 +151,16 @@ class MxConversation:
         envelope = self._transaction()
         law, asking = self._law, Asking(envelope, self._size, self._connection.client)
         takes = self._desk.inquiry.capabilities
-        refusal = refuse_recipient(recipient, asking, law.routing, takes, law.config.limits.recipients)
+        rules_for = law.bench.rules_for
+        refusal = refuse_recipient(recipient, asking, law.routing, rules_for, takes, law.config.limits.recipients)
         refusal = refusal or await self._call_out(recipient.mailbox)
         if refusal is not None:
             return await self._refuse_recipient(recipient, *refusal)
+        # Role addresses are always accepted (RFC 5321 section 4.5.1): no rule is asked about them before the message.
+        if not law.routing.role(recipient.mailbox):
+            refused = await self._hear(Stage.RCPT, replace(envelope, rcpts=(recipient,)), "")
+            if refused is not None:
+                return refused
         self._envelope = replace(envelope, rcpts=(*envelope.rcpts, recipient))
         return Reply(250, "1.5", "Recipient OK")
 
@@ -201,7 +217,7 @@ class MxConversation:
 
     async def _refuse_overflow(self) -> Reply:
         """Too much is on its way in over all sessions (promise P7)."""
-        arrival = Arrival(self._id, self._desk.clock.now(), self._ingress(None), self._transaction(), None)
+        arrival = self._arrival(self._id, self._transaction())
         self._overflow, self._envelope = False, None
         return await self._store_refusal(arrival, "no-storage", REPLIES["no-storage"], Stage.DATA)
 
@@ -219,16 +235,34 @@ class MxConversation:
 
     async def _refuse_recipient(self, recipient: Recipient, rule: str, reply: Reply) -> Reply:
         """Each refused recipient has an id and a trace of its own: the transaction may go on without it."""
-        id = self._desk.clock.new_id()
-        envelope = replace(self._transaction(), rcpts=(recipient,))
-        arrival = Arrival(id, self._desk.clock.now(), self._ingress(None), envelope, None)
+        arrival = self._arrival("", replace(self._transaction(), rcpts=(recipient,)))
         return await self._store_refusal(arrival, rule, reply, Stage.RCPT)
 
+    async def _hear(self, stage: Stage, envelope: Envelope, id: str) -> Reply | None:
+        """Ask the rules of a stage before the end of data: their reply, unless the client may go on."""
+        try:
+            decision = self._hearing.ask(stage, self._ingress(None), envelope, self._law.bench)
+        except RuleFailure as failure:
+            return await self._put_off(self._arrival(id, envelope), failure, stage)
+        return None if decision is None else await self._store(turn_away(self._arrival(id, envelope), decision))
+
+    async def _put_off(self, arrival: Arrival, failure: RuleFailure, stage: Stage) -> Reply:
+        self._desk.emit(report_failure(failure, arrival.id, stage))
+        return await self._store(turn_away(arrival, put_off(failure, stage, self._law.bench)))
+
+    def _arrival(self, id: str, envelope: Envelope) -> Arrival:
+        """Without content; what has no id yet gets one."""
+        clock = self._desk.clock
+        return Arrival(id or clock.new_id(), clock.now(), self._ingress(None), envelope, None)
+
     async def _store_refusal(self, arrival: Arrival, rule: str, reply: Reply, stage: Stage) -> Reply:
-        intake = refuse(arrival, rule, reply, stage)
+        return await self._store(refuse(arrival, rule, reply, stage))
+
+    async def _store(self, intake: Intake) -> Reply:
+        """Leave the trace of a refusal; its reply."""
         await self._desk.spool.commit(intake)
         emit_all(self._desk.emit, intake.events)
-        return reply.with_id(arrival.id)
+        return intake.trace.decision.reply.with_id(intake.trace.id)
 
     async def _receive(self, collector: Collector, deadline: float) -> Reply:
         """Everything between the final dot and its answer."""
@@ -241,7 +275,10 @@ class MxConversation:
         fault = fault or await find_obstacle(collector, routes, self._desk.inquiry, self._connection.client)
         if fault is not None:
             return await self._store_refusal(arrival, fault, REPLIES[fault], Stage.DATA)
-        intake = await self._take_in(arrival, message, routes)
+        try:
+            intake = await self._take_in(arrival, message, routes)
+        except RuleFailure as failure:
+            return await self._put_off(arrival, failure, Stage.DATA)
         if intake.message is not None:
             collector.keep()
         emit_all(self._desk.emit, intake.events)
@@ -268,9 +305,8 @@ class MxConversation:
     async def _commit(self, arrival: Arrival, judged: Judged, routes: Sequence[Route]) -> Intake:
         action = judged.judgement.decision.action
         in_session = action.delivers and self._goes_in_session([route.backend for route in routes])
-        intake = take_in(
-            arrival, judged.judgement, judged.window, routes, self._law.bench, in_session, judged.circumstances
-        )
+        judgement = replace(judged.judgement, decision=self._hearing.complete(judged.judgement.decision))
+        intake = take_in(arrival, judgement, judged.window, routes, self._law.bench, in_session, judged.circumstances)
         await self._desk.spool.commit(intake)
         return intake
 

@@ -21,6 +21,7 @@ from gateway.model.ingress import ClientSource
 from gateway.model.reply import Reply
 from gateway.plan.intake import Arrival, refuse
 from gateway.plan.judgement import judge
+from gateway.policy.rules import RuleFailure
 from gateway.ports import Connection, ContentWriter, Resolver
 from gateway.service.authenticator import Authenticator
 from gateway.service.collector import Collector
@@ -69,13 +70,13 @@ async def rehearse(delivered: Delivered, law: Law, resolver: Resolver) -> Rehear
 async def _converse(
     reception: MxReception, spool: _Forgetful, delivered: Delivered, law: Law
 ) -> tuple[Trace, tuple[tuple[str, Reply], ...]]:
-    conversation = reception.connect(_connection(delivered))
+    conversation = await reception.connect(_connection(delivered))
     if isinstance(conversation, Reply):
-        return _refusal(delivered, law, "connection", conversation, Stage.CONNECT), ()
+        return spool.traces[-1], ()
     conversation.hello(delivered.helo, True, None)
     reply = await conversation.mail(_envelope(delivered, ()), len(delivered.octets))
     if not reply.positive:
-        return _refusal(delivered, law, "mail", reply, Stage.MAIL), ()
+        return spool.traces[-1], ()
     refused = []
     for mailbox in delivered.rcpts:
         reply = await conversation.rcpt(Recipient(mailbox))
@@ -103,7 +104,10 @@ async def _judge_anyway(
     ingress = find_ingress(_connection(delivered), delivered.helo, True, None, law.config, header)
     envelope = _envelope(delivered, delivered.rcpts)
     check = partial(judge, ingress, envelope, evidence, now=delivered.now, bench=law.bench, header=header)
-    judgement, window = await authenticator.run(check)
+    try:
+        judgement, window = await authenticator.run(check)
+    except RuleFailure:  # the trace says which rule
+        return trace
     return replace(trace, authentication=judgement.authentication, lookups=window.used)
 
 

@@ -173,7 +173,9 @@ async def simulate(case: Case, workshop: Workshop) -> Simulation:
     octets, newlines = read_lines(case.file.read_bytes(), case.raw)
     config = workshop.load_config(case.config) if case.config else make_config(case.rcpts)
     if case.policy:
-        config = config.model_copy(update={"policy": config.policy.model_copy(update={"set": case.policy})})
+        domains = tuple(domain.model_copy(update={"policy": ""}) for domain in config.domain)
+        policy = config.policy.model_copy(update={"set": case.policy})
+        config = config.model_copy(update={"policy": policy, "domain": domains})
     now = workshop.now() if case.now is None else case.now
     delivered = Delivered(case.ip, case.helo, case.mail_from, case.rcpts, octets, now)
     rehearsed = await rehearse(delivered, workshop.make_law(config), workshop.make_resolver(config, case.zone))

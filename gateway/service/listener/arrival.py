@@ -77,11 +77,11 @@ class Caller:
         if self._connection is not None:
             self._admit(self._connection.client)
 
-    def meet(self) -> Dialogue:
+    async def meet(self) -> Dialogue:
         """Begin a session for the client. Raises SessionOver when it is refused."""
         conversation: Conversation | Reply = HealthCheck()
         if self._connection is not None:
-            conversation = self._house.reception.connect(self._connection)
+            conversation = await self._house.reception.connect(self._connection)
         if isinstance(conversation, Reply):
             raise SessionOver(conversation, "connection")
         return Dialogue(conversation, self._house.settings.limits.message_size, self._house.report)

@@ -136,7 +136,7 @@ class SmtpSession(SMTP):
         await asyncio.sleep(self._settings.greet_pause)
         if len(self._inflow):
             raise SessionOver(answers.EARLY, "early-talker")
-        self._dialogue = self._caller.meet()
+        self._dialogue = await self._caller.meet()
         self._outflow.write(self._greeting())
 
     def _greeting(self) -> Reply:
@@ -256,7 +256,7 @@ class SmtpSession(SMTP):
         if refusal is not None:
             return refusal
         self._dialogue.close()
-        self._dialogue = self._caller.meet()
+        self._dialogue = await self._caller.meet()
         self._greeted, self._login.name = False, ""
         return self._greeting()
 

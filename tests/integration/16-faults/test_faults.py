@@ -67,10 +67,10 @@ class House:
     hook: str = ""
     error: BaseException = field(default_factory=lambda: RuntimeError(SECRET))
 
-    def connect(self, connection: Connection) -> Conversation | Reply:
+    async def connect(self, connection: Connection) -> Conversation | Reply:
         if self.hook == "connect":
             raise self.error
-        conversation = make_reception(self.spool).connect(connection)
+        conversation = await make_reception(self.spool).connect(connection)
         assert not isinstance(conversation, Reply)
         return Broken(conversation, self.hook, self.error)  # type: ignore[return-value]
 

@@ -28,9 +28,6 @@ def config(directory: Path) -> Config:
 @pytest.mark.parametrize(
     ("stage", "then", "line"),
     [
-        ("connect", "reject", 4),
-        ("mail", "accept", 4),
-        ("rcpt", "accept", 4),
         ("data", "greylist", 6),
     ],
 )

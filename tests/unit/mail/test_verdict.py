@@ -6,18 +6,31 @@ import pytest
 
 from gateway.mail.header import parse_header
 from gateway.mail.verdict import compose, would_break
-from gateway.model.decision import Action
+from gateway.model.decision import Action, Aside, Decision
+from gateway.model.reply import REPLIES
 from gateway.model.result import DkimResult, DkimVerdict, DmarcVerdict
 
 
+def decision(rule: str, would: Aside | None = None) -> Decision:
+    return Decision(Action.ACCEPT, rule, "enforce", REPLIES["accepted"], would=would)
+
+
 def test_one_line() -> None:
-    assert compose(Action.QUARANTINE, DmarcVerdict.FAIL, "dmarc-quarantine", "0k3abc") == (
+    assert compose("quarantine", DmarcVerdict.FAIL, decision("dmarc-quarantine"), "0k3abc") == (
         b"X-Waypost-Verdict: action=quarantine; dmarc=fail; rule=dmarc-quarantine;\r\n\tid=0k3abc\r\n"
     )
 
 
+def test_what_the_set_that_is_prepared_would_do_is_marked_where_it_differs() -> None:
+    would = decision("default", Aside("enforce", Action.REJECT, "dmarc-reject"))
+    field = compose("accept", DmarcVerdict.FAIL, would, "i")
+    assert b"rule=default; would=reject;\r\n\twould-rule=dmarc-reject; id=i\r\n" in field
+    alike = decision("default", Aside("enforce", Action.ACCEPT, "trusted-sealer"))
+    assert b"would" not in compose("accept", DmarcVerdict.FAIL, alike, "i")
+
+
 def test_rule_ids_cannot_inject() -> None:
-    assert compose(Action.ACCEPT, DmarcVerdict.NONE, "a; action=accept\r\nX: y", "i") == (
+    assert compose("accept", DmarcVerdict.NONE, decision("a; action=accept\r\nX: y"), "i") == (
         b"X-Waypost-Verdict: action=accept; dmarc=none; rule=a__action_accept__X__y;\r\n\tid=i\r\n"
     )
 

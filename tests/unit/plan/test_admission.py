@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.model.address import IPText
+from gateway.model.address import IPText, Mailbox
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.route import Capabilities
 from gateway.plan.admission import Asking, refuse_recipient
@@ -23,6 +23,10 @@ TABLE = RoutingTable(
 STALE = RoutingTable(TABLE.domains, TABLE.addresses, maps=TABLE.maps, listed=TABLE.listed, stale=True)
 
 
+def rules_for(mailbox: Mailbox) -> str:
+    return "strict" if mailbox.ascii_domain == "open.example" else "enforce"
+
+
 def ask(
     address: str,
     *accepted: str,
@@ -36,7 +40,7 @@ def ask(
     """The refusal's name and its codes; empty when there is none."""
     rcpts = tuple(Recipient(mailbox(one)) for one in accepted)
     asking = Asking(Envelope(mailbox(sender) if sender else None, rcpts), size, IPText(client))
-    refusal = refuse_recipient(Recipient(mailbox(address)), asking, routing, lambda _: known, most)
+    refusal = refuse_recipient(Recipient(mailbox(address)), asking, routing, rules_for, lambda _: known, most)
     return "" if refusal is None else f"{refusal[0]} {refusal[1].code} {refusal[1].enhanced}"
 
 
@@ -114,7 +118,7 @@ def test_wide_addresses_are_judged_by_the_route(address: str, sender: str | None
 def test_the_text_names_the_limit_of_the_route() -> None:
     asking = Asking(Envelope(None, ()), 20_000_000, IPText("198.51.100.1"))
     refusal = refuse_recipient(
-        Recipient(mailbox("alice@own.example")), asking, TABLE, lambda _: Capabilities(10_000_000, True), 3
+        Recipient(mailbox("alice@own.example")), asking, TABLE, rules_for, lambda _: Capabilities(10_000_000, True), 3
     )
     assert refusal is not None
     assert "10000000 octets" in refusal[1].text
@@ -138,5 +142,7 @@ def test_mail_never_goes_back_to_where_it_came_from(address: str, client: str, r
 def test_what_cannot_share_a_transaction_waits() -> None:
     assert ask("abuse@own.example", "alice@own.example") == "mixed-recipients 452 4.5.3"
     assert ask("alice@own.example", "abuse@own.example") == "mixed-recipients 452 4.5.3"
-    assert ask("abuse@own.example", "postmaster@open.example") == ""
+    assert ask("abuse@own.example", "postmaster@own.example") == ""
+    assert ask("abuse@own.example", "postmaster@open.example") == "mixed-recipients 452 4.5.3"
+    assert ask("alice@own.example", "d@open.example") == "mixed-recipients 452 4.5.3", "their rules differ"
     assert ask("d@open.example", "a@open.example", "b@open.example", "c@open.example").startswith("too-many")

@@ -8,6 +8,7 @@ from pathlib import Path
 from gateway.mail.author import find_author
 from gateway.mail.header import parse_header
 from gateway.model.address import Mailbox, ip_text
+from gateway.model.circumstances import Circumstances, Standing
 from gateway.model.decision import Decision
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.ingress import ClientSource, EdgeIngress, Ingress, InternalIngress
@@ -25,9 +26,10 @@ from gateway.model.result import (
     SpfVerdict,
 )
 from gateway.policy.evaluate import judge
-from gateway.policy.facts import FactSettings, FactValue, data_facts
+from gateway.policy.facts import FactValue, data_facts
 from gateway.policy.load import load
 from gateway.policy.rules import RuleSet
+from gateway.policy.weighing import FactSettings, weigh
 
 CLIENT = ip_text("203.0.113.7")
 OUR_SETTINGS = FactSettings(own=frozenset({"own.example", "second.example"}), protected=frozenset({"bank.example"}))
@@ -73,6 +75,8 @@ class Scene:
     testing: bool = False
     organization: str = ""
     settings: FactSettings = OUR_SETTINGS
+    standing: Standing = Standing.UNKNOWN
+    dns_waited: bool = False
 
     def facts(self) -> dict[str, FactValue]:
         header = parse_header(
@@ -94,7 +98,11 @@ class Scene:
             mailbox(self.mail_from) if self.mail_from else None,
             tuple(Recipient(mailbox(rcpt)) for rcpt in self.rcpts),
         )
-        return data_facts(self.ingress, envelope, header, 1000, authentication, author, self.settings)
+        remembered = Circumstances(self.standing, self.dns_waited)
+        weighed = weigh(self.ingress, header, authentication, author, self.settings, remembered)
+        return data_facts(
+            self.ingress, envelope, header, 1000, authentication, author, self.settings, weighed, remembered
+        )
 
     def judged(self, rules: RuleSet) -> Decision:
         return judge(rules, self.facts())

@@ -101,8 +101,10 @@ INDIRECT = {
 @pytest.mark.parametrize("evidence", INDIRECT)
 def test_evidence_of_an_indirect_way_quarantines_instead_of_rejecting(evidence: str) -> None:
     decision = INDIRECT[evidence].judged(ENFORCE)
-    assert (decision.action, decision.rule) == (Action.QUARANTINE, "dmarc-unproven")
-    assert decision.overrides == (Override("local_policy", f"dmarc-unproven ({evidence})"),)
+    rule = "dmarc-list" if evidence == "list" else "dmarc-unproven"
+    assert (decision.action, decision.rule) == (Action.QUARANTINE, rule)
+    type = "mailing_list" if evidence == "list" else "local_policy"
+    assert decision.overrides == (Override(type, f"{rule} ({evidence})"),)
 
 
 @pytest.mark.parametrize("evidence", INDIRECT)

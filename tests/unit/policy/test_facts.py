@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 
 from gateway.model.decision import Stage
+from gateway.model.envelope import Envelope, Recipient
 from gateway.model.ingress import Tls
 from gateway.model.result import ArcResult, ArcVerdict, DmarcPolicy, DmarcVerdict, SpfVerdict
 from gateway.policy.expression import Language
-from gateway.policy.facts import FACTS, FactSettings
-from gateway.policy.vocabulary import Kind, facts_table
-from tests.unit.policy.scenes import EDGE, INSIDE, UNKNOWN, Scene, signature, spf
+from gateway.policy.facts import connect_facts, mail_facts, rcpt_facts
+from gateway.policy.vocabulary import FACTS, Kind, facts_table
+from gateway.policy.weighing import FactSettings
+from tests.unit.policy.scenes import CLIENT, EDGE, INSIDE, OUR_SETTINGS, UNKNOWN, Scene, mailbox, signature, spf
 
 PYTHON = {Kind.BOOL: bool, Kind.INT: int, Kind.STRING: str, Kind.STRINGS: list}
 SCENES = {
@@ -42,6 +44,24 @@ def test_every_fact_is_there_and_well_typed(name: str) -> None:
         if fact.values:
             assert facts[fact.name] in fact.values, fact.name
     Language(FACTS).bind(facts, Stage.DATA)
+
+
+def test_each_stage_has_the_facts_declared_for_it_and_no_other() -> None:
+    envelope = Envelope(mailbox("a@b.example"), (Recipient(mailbox("x@own.example")),))
+    built = {
+        Stage.CONNECT: connect_facts(EDGE, CLIENT, OUR_SETTINGS),
+        Stage.MAIL: mail_facts(EDGE, CLIENT, envelope, OUR_SETTINGS),
+        Stage.RCPT: rcpt_facts(EDGE, CLIENT, envelope, OUR_SETTINGS),
+    }
+    for stage, facts in built.items():
+        assert set(facts) == {fact.name for fact in FACTS if fact.known_at(stage)}
+        Language(FACTS).bind(facts, stage)
+
+
+def test_what_is_usual_is_well_typed_and_possible() -> None:
+    for fact in FACTS:
+        assert type(fact.usual) is PYTHON[fact.kind], fact.name
+        assert not fact.values or fact.usual in fact.values, fact.name
 
 
 def test_values_of_a_rich_message() -> None:

@@ -35,7 +35,7 @@ async def receive(
 ) -> tuple[str, Spool]:
     spool = Spool()
     reception = make_reception(spool, inquiry=Knowing(takes))
-    conversation = reception.connect(Connection("mx", LOCAL, LOCAL, ClientSource.PEER, carry=carry))
+    conversation = await reception.connect(Connection("mx", LOCAL, LOCAL, ClientSource.PEER, carry=carry))
     assert not isinstance(conversation, Reply)
     conversation.hello("c.example", True, None)
     await conversation.mail(Envelope(mailbox("a@b.example"), ()), None)

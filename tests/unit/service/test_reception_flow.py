@@ -58,7 +58,8 @@ def make_reception(spool: FakeSpool, events: list[Event]) -> MxReception:
 
 
 async def begin(reception: MxReception) -> Conversation:
-    conversation = reception.connect(Connection("mx", ip_text("192.0.2.1"), ip_text("192.0.2.1"), ClientSource.PEER))
+    client = ip_text("192.0.2.1")
+    conversation = await reception.connect(Connection("mx", client, client, ClientSource.PEER))
     assert not isinstance(conversation, Reply)
     conversation.hello("client.example", True, None)
     assert (await conversation.mail(Envelope(mailbox("a@plain.example"), ()), None)).code == 250

@@ -1,0 +1,157 @@
+"""What follows from the results for the author domain: whose it is, who vouches, what speaks for rejecting and what
+against. Facts and the trace are both made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from gateway.mail.author import Author
+from gateway.mail.domain import is_subdomain, parent
+from gateway.mail.header import Field
+from gateway.model.circumstances import Circumstances, Standing
+from gateway.model.decision import Finding
+from gateway.model.ingress import EdgeIngress, Ingress
+from gateway.model.result import Authentication, DkimVerdict, DmarcVerdict, SpfVerdict
+from gateway.policy.grounds import (
+    DIRECT_SPOOF,
+    OWN_DOMAIN,
+    PROTECTED,
+    STRANGE_SOURCE,
+    author_signature,
+    indirect_evidence,
+)
+from gateway.policy.sealers import find_trusted
+from gateway.policy.sources import Networks, Source, find_source
+
+Firewall: TypeAlias = Literal["published", "reject", "quarantine"]
+ListedAction: TypeAlias = Literal["ignore", "quarantine", "reject"]
+
+
+@dataclass(frozen=True, slots=True)
+class FactSettings:
+    """What the facts need of the configuration. Domains are A-labels."""
+
+    own: frozenset[str]
+    protected: frozenset[str] = frozenset()
+    firewall: Firewall = "published"
+    relays: frozenset[str] = frozenset()
+    """Names, in lower case, that our listed relays write after `by`."""
+    trusted_sealers: frozenset[str] = frozenset()
+    senders: tuple[Source, ...] = ()
+    """Who may write as us or as a protected domain without its owner's authentication."""
+    forwarders: tuple[Source, ...] = ()
+    """Who passes others' mail on to us, so that it fails DMARC here."""
+    networks: Mapping[str, Networks] = field(default_factory=dict)
+    """Networks that the admin's own rules know by name."""
+    listed: ListedAction = "ignore"
+    """What happens to mail of a client that a block list lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What one message's results come to."""
+
+    own: frozenset[str]
+    """The domains of ours that the authors are in."""
+    protected: frozenset[str]
+    vouched: bool
+    """The owner of each of these stands behind the message."""
+    sender: str
+    """The named sender that may write as them; empty when there is none."""
+    forwarder: str
+    signature: str
+    """`none`, `pass` or `broken`: the signatures of the author's organization."""
+    chain: str
+    """The ARC chain of a trusted sealer; empty without one."""
+    evidence: tuple[Finding, ...]
+    """For an indirect way."""
+    grounds: tuple[Finding, ...]
+    """For rejecting, beyond the published record (RFC 9989 section 7.4)."""
+
+
+def weigh(
+    ingress: Ingress,
+    header: Sequence[Field],
+    authentication: Authentication,
+    author: Author,
+    settings: FactSettings,
+    circumstances: Circumstances,
+) -> Weighed:
+    """Weigh one message."""
+    dmarc = authentication.dmarc
+    own = find_zones(author.domains, settings.own)
+    protected = find_zones(author.domains, settings.protected)
+    vouched = is_vouched(own | protected, author.domains, authentication)
+    signature = author_signature(dmarc.domain, dmarc.organizational_domain, authentication.dkim)
+    passing = [one.domain for one in authentication.dkim if one.result is DkimVerdict.PASS]
+    sender = forwarder = ""
+    evidence: tuple[Finding, ...] = ()
+    grounds: tuple[Finding, ...] = ()
+    if isinstance(ingress, EdgeIngress):
+        if own or protected:
+            sender = find_source(settings.senders, ingress.client, passing, author.domains)
+        forwarder = find_source(settings.forwarders, ingress.client, passing, author.domains)
+        evidence = indirect_evidence(ingress, header, authentication, signature, settings.relays)
+        if ingress.client is not None:
+            grounds = (
+                *(() if vouched or sender else _claimed(own, protected)),
+                *_suspected(authentication, signature, evidence, circumstances),
+            )
+    chain = find_trusted(header, authentication.arc, author, settings.trusted_sealers)
+    return Weighed(own, protected, vouched, sender, forwarder, signature, chain, evidence, grounds)
+
+
+def _claimed(own: Collection[str], protected: Collection[str]) -> list[Finding]:
+    claimed = ((OWN_DOMAIN, own), (PROTECTED, protected))
+    return [Finding(ground, f"From is at {', '.join(sorted(zones))}") for ground, zones in claimed if zones]
+
+
+def _suspected(
+    authentication: Authentication, signature: str, evidence: Sequence[Finding], circumstances: Circumstances
+) -> list[Finding]:
+    """What tells a forgery from mail that only took an indirect way. A temperror may yet turn out to be a fail."""
+    dmarc, spf = authentication.dmarc, authentication.spf
+    if dmarc.result not in (DmarcVerdict.FAIL, DmarcVerdict.TEMPERROR) or dmarc.spf_aligned:
+        return []
+    found = []
+    if not evidence:
+        said = f"SPF {spf.result} for {spf.domain or 'no domain'}, nothing signed by {dmarc.domain}, no earlier hop"
+        found.append(Finding(DIRECT_SPOOF, said))
+    # A list header, a hop or an ARC set is easily written. A signature of the author's, though broken, is what his mail
+    # looks like when it was changed on its way, and that way is new to us whenever a list or forwarder is.
+    if circumstances.standing is Standing.STRANGER and signature == "none":
+        found.append(Finding(STRANGE_SOURCE, f"mail of {dmarc.domain} is known to pass here, and never from there"))
+    return found
+
+
+def find_zones(domains: Collection[str], zones: Collection[str]) -> frozenset[str]:
+    """For each domain that is in some zones, the widest of them."""
+    found = set()
+    for domain in domains:
+        widest = ""
+        at = domain
+        while at:
+            widest = at if at in zones else widest
+            at = parent(at)
+        if widest:
+            found.add(widest)
+    return frozenset(found)
+
+
+def is_vouched(zones: Collection[str], authors: Collection[str], authentication: Authentication) -> bool:
+    """The owner of each zone stands behind the message.
+
+    DMARC says so where it could judge. Where it could not, for want of a record or because From has several domains,
+    the same is asked of the passing identifiers, with the alignment that RFC 9989 has by default.
+    """
+    result = authentication.dmarc.result
+    if not zones or result is DmarcVerdict.TEMPERROR:
+        return False
+    if len(authors) == 1 and result in (DmarcVerdict.PASS, DmarcVerdict.FAIL):
+        return result is DmarcVerdict.PASS
+    passing = [one.domain for one in authentication.dkim if one.result is DkimVerdict.PASS]
+    if authentication.spf.result is SpfVerdict.PASS:
+        passing.append(authentication.spf.domain)
+    return all(any(is_subdomain(signer, zone) for signer in passing) for zone in zones)
