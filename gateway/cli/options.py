@@ -14,6 +14,11 @@ DEFAULT_CONFIG = Path("/etc/waypost/gateway.toml")
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The configuration file.", envvar="WAYPOST_CONFIG")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+FileArgument = Annotated[Path, typer.Argument(help="The file; - is standard input.", allow_dash=True)]
+RawOption = Annotated[bool, typer.Option("--raw", help="Never convert line ends.")]
+DnsOption = Annotated[
+    Path | None, typer.Option("--dns", help="Answer DNS from this zone file; no network is used.", metavar="ZONE")
+]
 
 
 def group(help: str) -> typer.Typer:
@@ -28,6 +33,11 @@ def print_json(tree: Any) -> None:
 def print_text(text: RenderableType) -> None:
     """For people: lines are not broken, so that an address or an id can be copied."""
     Console(highlight=False, soft_wrap=True).print(text)
+
+
+def read_file(file: Path) -> bytes:
+    """The octets of a FILE argument. Raises OSError."""
+    return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
 
 
 def fail(message: str, status: int = 2) -> NoReturn:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 
 from rich.console import Group
@@ -23,6 +22,7 @@ from gateway.plan.client import recorded_checks
 from gateway.plan.judgement import Bench, judge
 from gateway.tools.narrative import clean, narrate, tell_proof
 from gateway.tools.results import Json, decision_json, lookup_json, results_json, routes_json, safe_json, spf_json
+from gateway.tools.text import render_section, show_time
 
 
 class ContentState(StrEnum):
@@ -265,17 +265,6 @@ def render_evidence(trace: Trace) -> list[Text]:
         *render_section("ARC set only in the copies for", iter(trace.sealed)),
         *render_section("Fields left out", iter(trace.omitted)),
     ]
-
-
-def render_section(title: str, lines: Iterator[str]) -> list[Text]:
-    """A heading and its lines; nothing at all when there are none."""
-    shown = [Text(f"  {clean(line)}") for line in lines]
-    return [Text(), Text(title, "bold"), *shown] if shown else []
-
-
-def show_time(epoch: float) -> str:
-    """A moment, in UTC."""
-    return datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _reply_note(reply: str | None) -> str:

@@ -8,9 +8,9 @@ from rich.console import Group
 from rich.text import Text
 
 from gateway.model.delivery import QueueEntry
-from gateway.tools.explain import show_time
 from gateway.tools.narrative import clean
 from gateway.tools.results import Json, safe_json
+from gateway.tools.text import show_time
 
 
 def queue_json(entries: Sequence[QueueEntry]) -> list[Json]:

@@ -21,11 +21,12 @@ from gateway.mail.path import mailbox
 from gateway.model.address import IPText, Mailbox, ip_text
 from gateway.ports import Resolver
 from gateway.service.reception import Law
-from gateway.tools.explain import render_evidence, render_section
+from gateway.tools.explain import render_evidence
 from gateway.tools.narrative import clean, narrate
 from gateway.tools.newlines import Newlines, read_lines
 from gateway.tools.rehearsal import Delivered, Rehearsed, rehearse
 from gateway.tools.results import Json, decision_json, results_json, routes_json, safe_json
+from gateway.tools.text import render_section
 
 _HOSTNAME = "waypost.invalid"
 """Our name where no configuration gives one (RFC 6761 section 6.4)."""
