@@ -91,6 +91,7 @@ class FakeSpool:
         self.failures: dict[str, list[BaseException]] = defaultdict(list)
         """Method name to the exceptions that its next calls raise."""
         self.calls: Counter[str] = Counter()
+        self.committed: list[Intake] = []
         self.settlements: list[Settlement] = []
         self._clock = clock
         self._lease = lease
@@ -107,6 +108,7 @@ class FakeSpool:
     async def commit(self, intake: Intake) -> None:
         self._called("commit")
         self._put(intake)
+        self.committed.append(intake)
 
     def _put(self, intake: Intake) -> None:
         if intake.trace.id in self._records:
@@ -142,8 +144,9 @@ class FakeSpool:
     def _count(self, seen: Sighting, trace: Trace) -> None:
         at, id = trace.received, trace.id
         key = (seen.domain, seen.source, seen.signer)
-        if key not in self._senders and sum(domain == seen.domain for domain, _, _ in self._senders) >= 300:
-            key = (seen.domain, "", "")
+        theirs = sum(domain == seen.zone or domain.endswith(f".{seen.zone}") for domain, _, _ in self._senders)
+        if key not in self._senders and theirs >= 300:
+            key = (seen.zone, "", "")
         before = self._senders.get(key) or Sender(*key, seen.name, 0, 0, at, at, id)
         passed, failed = before.passed + seen.passed, before.failed + (not seen.passed)
         self._senders[key] = replace(before, name=seen.name, passed=passed, failed=failed, last=at, last_id=id)
@@ -165,16 +168,16 @@ class FakeSpool:
             HeldEntry(
                 id=one.trace.id,
                 received=one.trace.received,
-                expires=one.hold.expires if one.hold else None,
-                domain=one.hold.domain if one.hold else "",
+                expires=one.hold.expires,
+                domain=one.hold.domain,
                 mail_from=str(one.trace.envelope.mail_from or ""),
                 rcpts=tuple(str(rcpt.mailbox) for rcpt in one.trace.envelope.rcpts),
                 subject="",
                 size=one.message.content.size,
-                reason=one.reason,
+                rule=one.trace.decision.rule,
             )
             for one in self._records.values()
-            if one.held and one.message
+            if one.hold and one.message
         ]
         return entries[:limit]
 
@@ -185,12 +188,9 @@ class FakeSpool:
     async def let_go(self, id: str, transfers: Sequence[Transfer], act: Act) -> bool:
         self._called("let_go")
         record = self._records.get(id)
-        if record is None or not record.held:
+        if record is None or record.hold is None:
             return False
         record.held, record.reason, record.hold = False, "", None
-        for row in record.rows.values():
-            if row.wake is None:
-                row.wake, row.transfer = act.at, replace(row.transfer, due=act.at)
         record.rows |= {transfer.id: _Row(transfer, transfer.due, False, 0) for transfer in transfers}
         record.acts.append(act)
         return True
@@ -198,10 +198,9 @@ class FakeSpool:
     async def discard(self, id: str, act: Act) -> bool:
         self._called("discard")
         record = self._records.get(id)
-        if record is None or not record.held or any(row.leased for row in record.rows.values()):
+        if record is None or record.hold is None:
             return False
         record.held, record.hold = False, None
-        record.rows.clear()
         record.endings += act.endings
         record.acts.append(act)
         self._forget_content(record)

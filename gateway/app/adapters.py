@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from gateway.app.law import make_law, read_config
+from gateway.app.law import DIRECT, make_law, read_config
 from gateway.config.backends import Backend as BackendSettings
 from gateway.config.model import Config
 from gateway.mail.path import mailbox
@@ -18,9 +18,6 @@ from gateway.ports import Backend, Clock, Courier, Resolver, Spool
 from gateway.service.alarms import MailCourier
 from gateway.spool.reader import ReadOnlySpool
 from gateway.tools.simulate import Workshop
-
-DIRECT = "direct"
-"""The backend that is always there: the MX of the recipient's domain, with opportunistic TLS."""
 
 
 def make_resolver(config: Config, zone: str | None = None) -> Resolver:

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from gateway.admin.control import Arguments, Commands, NobodyThere, Refused, ask, run_command
+from gateway.admin.holding import hold_commands
+from gateway.app.law import make_law, read_config, route_dsn
 from gateway.config.load import find_spool
+from gateway.model.event import Event
 from gateway.net.system import SystemClock
 from gateway.service.delivery import LEASE
+from gateway.service.keeper import Keeper
 from gateway.spool.disk import SpoolInUse
 from gateway.spool.reader import find_shards
 from gateway.spool.sqlite import SqliteSpool
@@ -57,9 +61,15 @@ async def order_one(shard: Path, own: Owning, command: str, arguments: Arguments
 
 
 @asynccontextmanager
-async def _own(config: Path, shard: Path) -> AsyncIterator[Commands]:
-    spool = await SqliteSpool.open(shard.parent, SystemClock(), LEASE)
+async def _own(path: Path, shard: Path) -> AsyncIterator[Commands]:
+    clock, law = SystemClock(), make_law(read_config(path))
+    spool = await SqliteSpool.open(shard.parent, clock, LEASE)
     try:
-        yield {}
+        keeper = Keeper(spool, lambda: law, clock, _unheard, lambda: None, lambda to: route_dsn(law, to))
+        yield hold_commands(keeper)
     finally:
         await spool.close()
+
+
+def _unheard(event: Event) -> None:
+    """The answer says what was done; the log is the gateway's."""

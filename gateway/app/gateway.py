@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from gateway.admin.api import make_application, serve_http
-from gateway.admin.control import Arguments, serve_control
-from gateway.app.adapters import DIRECT, make_backends, make_couriers, make_resolver
-from gateway.app.law import make_law, read_config, with_lists
+from gateway.admin.control import Arguments, Commands, serve_control
+from gateway.admin.holding import hold_commands
+from gateway.app.adapters import make_backends, make_couriers, make_resolver
+from gateway.app.law import make_law, read_config, route_dsn, with_lists
 from gateway.app.reload import Reloaded, Reloader
 from gateway.model.address import Mailbox
 from gateway.model.event import Event, Level
@@ -28,6 +29,7 @@ from gateway.service.directory import Directory
 from gateway.service.front import FrontEnd
 from gateway.service.housekeeper import Housekeeper
 from gateway.service.inquiry import Callout
+from gateway.service.keeper import Keeper
 from gateway.service.observer import Observer
 from gateway.service.reception import Desk, Law, MxReception
 from gateway.spool.reader import SHARD
@@ -50,6 +52,7 @@ class Gateway:
         self._alarms = Alarms(couriers, clock, observer, law.config.alarm.repeat_after)
         self._emit = fan_out(observer, self._alarms)
         self._delivery = Delivery(spool, backends, clock, self._emit, law.config, self._route_dsn)
+        self._keeper = Keeper(spool, lambda: self._law, clock, self._emit, self._wake, self._route_dsn)
         self._front: FrontEnd | None = None
         self._looking: asyncio.Task[None] | None = None
         self._reloader = Reloader(lambda: self._law, self._adopt, self._delivery.backends, self._emit)
@@ -76,7 +79,8 @@ class Gateway:
             callout = Callout(backends, clock, emit, config.limits)
             stack.push_async_callback(callout.close)
             await gateway._start(stack, Desk(clock, spool, authenticator, delivery, emit, callout))
-            commands = {"reload": partial(gateway._answer_reload, path)}
+            reload: Commands = {"reload": partial(gateway._answer_reload, path)}
+            commands = {**reload, **hold_commands(gateway._keeper)}
             await stack.enter_async_context(serve_control(config.server.spool / SHARD, commands, gateway._report))
             yield gateway
 
@@ -88,6 +92,8 @@ class Gateway:
         self._delivery.start()
         housekeeping = asyncio.create_task(Housekeeper(self._spool, self._clock, self._emit).run())
         stack.callback(housekeeping.cancel)
+        keeping = asyncio.create_task(self._keeper.run())
+        stack.callback(keeping.cancel)
         directory = Directory(lambda: self._law, self._reroute, self._clock, self._emit, self._delivery.backends)
         watching = asyncio.create_task(directory.run())
         stack.callback(watching.cancel)
@@ -109,8 +115,7 @@ class Gateway:
         self._delivery.wake()
 
     def _route_dsn(self, return_path: Mailbox) -> str:
-        """A DSN to one of ours goes by our routes, any other by the configured backend or directly."""
-        return self._law.routing.backend_for(return_path) or self._law.config.delivery.dsn_backend or DIRECT
+        return route_dsn(self._law, return_path)
 
     def _report(self, error: BaseException) -> str:
         """An unknown exception: the client gets the event's id, the log gets the rest (promise P5)."""

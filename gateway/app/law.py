@@ -14,11 +14,15 @@ from gateway.config.maps import routing_table
 from gateway.config.mistakes import ConfigErrors, Mistake
 from gateway.config.model import Config
 from gateway.config.policies import client_checks, fact_settings, hold_terms, load_domain_rules, load_rules
+from gateway.model.address import Mailbox
 from gateway.net.signer import load_signer
 from gateway.plan.judgement import Bench
 from gateway.plan.sealing import Sealing
 from gateway.ports import Signer
 from gateway.service.reception import Law
+
+DIRECT = "direct"
+"""The backend that is always there: the MX of the recipient's domain, with opportunistic TLS."""
 
 
 def read_config(path: Path) -> Config:
@@ -39,6 +43,11 @@ def make_law(config: Config) -> Law:
 
 def read_law(path: Path) -> Law:
     return make_law(read_config(path))
+
+
+def route_dsn(law: Law, return_path: Mailbox) -> str:
+    """A DSN to one of ours goes by our routes, any other by the configured backend or directly."""
+    return law.routing.backend_for(return_path) or law.config.delivery.dsn_backend or DIRECT
 
 
 def with_lists(law: Law, lists: tuple[BlockList, ...]) -> Law:

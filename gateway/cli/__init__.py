@@ -21,6 +21,7 @@ MODULES = (
     ("diagnosis", "", "headers"),
     ("policy", "policy", ""),
     ("queue", "queue", ""),
+    ("hold", "hold", ""),
 )
 
 

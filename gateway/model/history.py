@@ -31,6 +31,8 @@ class History:
 class Sighting:
     """One message as the memory counts it."""
 
+    zone: str
+    """The domain of ours, or else the organization, that the Author Domain belongs to."""
     domain: str
     """The Author Domain in A-labels."""
     source: str

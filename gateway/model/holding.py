@@ -32,13 +32,12 @@ class HeldEntry:
 
     id: str
     received: float
-    expires: float | None
-    """None for one that is not held by a rule: it stays until an admin decides."""
+    expires: float
     domain: str
     """The Author Domain as the quota counts it; empty when there is none."""
     mail_from: str
     rcpts: tuple[str, ...]
     subject: str
     size: int
-    reason: str
-    """The rule that held it, or what went wrong with it here."""
+    rule: str
+    """The rule that holds it."""

@@ -17,7 +17,7 @@ _LOOPBACK = ip_text("127.0.0.1")
 
 
 def post(octets: bytes, to: Mailbox, kind: str, hostname: str, now: float, id: str, backend: str) -> Intake:
-    """A message in ASCII from the null reverse-path, to be sent by `backend`. `kind`: `dsn` or `alarm`."""
+    """A message in ASCII from the null reverse-path, to be sent by `backend`. `kind`: `dsn`, `alarm`, `digest`."""
     rcpt = Recipient(to)
     wide = not str(to).isascii()
     content = Content(

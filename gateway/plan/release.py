@@ -1,4 +1,4 @@
-"""How a held message leaves: by the routes of now, or to an end without delivery."""
+"""How a held message leaves: by the routes of now, or to an end without delivery; and the list that is sent of them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gateway.mail.author import find_author
+from gateway.mail.digest import Digest, compose
 from gateway.mail.header import parse_header
-from gateway.model.delivery import Ending, Final, Story, Trace, Transfer
+from gateway.model.delivery import Ending, Final, Intake, Story, Trace, Transfer
 from gateway.model.message import Message
 from gateway.model.reply import Reply
 from gateway.model.route import Route
 from gateway.plan.intake import Arrival, plan_delivery
 from gateway.plan.judgement import Bench, Judgement
+from gateway.plan.own_mail import post
 
 RELEASED = "released"
 """The action that the verdict field of a released message names: backend rules let it through."""
@@ -36,3 +38,9 @@ def end_all(story: Story, state: Final, reply: Reply) -> tuple[Ending, ...]:
     """The final state of every recipient that has none yet."""
     ended = {ending.rcpt.mailbox for ending in story.endings}
     return tuple(Ending(rcpt, state, reply) for rcpt in story.trace.envelope.rcpts if rcpt.mailbox not in ended)
+
+
+def make_digest(digest: Digest, backend: str) -> Intake:
+    """The daily list, as an Intake."""
+    octets = compose(digest)
+    return post(octets, digest.to, "digest", digest.hostname, digest.composed, digest.id, backend)

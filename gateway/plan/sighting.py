@@ -29,7 +29,15 @@ def sight(ingress: Ingress, results: Authentication, settings: FactSettings) -> 
         if one.result is DkimVerdict.PASS and not is_subdomain(one.domain, organization)
     )
     name = ingress.rdns or ingress.helo
-    return Sighting(dmarc.domain, find_network(ingress.client), next(others, ""), name[:255], passed, bool(zones))
+    return Sighting(
+        zone=min(zones, key=len) if zones else organization,
+        domain=dmarc.domain,
+        source=find_network(ingress.client),
+        signer=next(others, ""),
+        name=name[:255],
+        passed=passed,
+        ours=bool(zones),
+    )
 
 
 def find_network(client: IPText) -> str:

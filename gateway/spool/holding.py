@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 
 from gateway.mail.header import fields, parse_header, unfold
 from gateway.model.delivery import Act, Trace
@@ -36,9 +35,8 @@ def let_go(connection: sqlite3.Connection, id: str, act: Act) -> int | None:
     if found is None:
         return None
     n = int(found[0])
-    connection.execute(QUERIES["unhold_message"], (n,))
-    connection.execute(QUERIES["unhold_transfers"], {"due": act.at, "message": n})
-    connection.execute(QUERIES["end_hold"], (n,))
+    for query in ("lift_hold", "end_hold"):
+        connection.execute(QUERIES[query], (n,))
     connection.execute(QUERIES["insert_act"], (n, codec.ACT.pack(act)))
     return n
 
@@ -46,10 +44,10 @@ def let_go(connection: sqlite3.Connection, id: str, act: Act) -> int | None:
 def discard(connection: sqlite3.Connection, id: str, act: Act) -> tuple[bool, tuple[str, ...]]:
     """End a held message: whether it was, and the content file that no row names any more."""
     found = connection.execute(QUERIES["find_held"], (codec.as_text(id),)).fetchone()
-    if found is None or found[2]:
+    if found is None:
         return False, ()
-    n, path, _ = found
-    for query in ("delete_transfers", "delete_message", "end_hold"):
+    n, path = found
+    for query in ("delete_message", "end_hold"):
         connection.execute(QUERIES[query], (n,))
     connection.execute(QUERIES["insert_act"], (n, codec.ACT.pack(act)))
     return True, (path,) if path else ()
@@ -62,7 +60,7 @@ def read_acts(connection: sqlite3.Connection, n: int) -> tuple[Act, ...]:
 
 def list_held(connection: sqlite3.Connection, limit: int) -> list[HeldEntry]:
     """Held messages, the oldest first."""
-    return [_read_entry(row) for row in connection.execute(QUERIES["list_held"], (limit,))]
+    return [_read_entry(*row) for row in connection.execute(QUERIES["list_held"], (limit,))]
 
 
 def list_overdue(connection: sqlite3.Connection, now: float, limit: int) -> list[str]:
@@ -70,19 +68,18 @@ def list_overdue(connection: sqlite3.Connection, now: float, limit: int) -> list
     return [id for (id,) in connection.execute(QUERIES["overdue_holds"], (now, limit))]
 
 
-def _read_entry(row: Sequence[object]) -> HeldEntry:
-    body, expires, domain, size, reason = row
-    trace = codec.TRACE.unpack(bytes(body) if isinstance(body, bytes) else b"")
+def _read_entry(body: bytes, expires: float, domain: str) -> HeldEntry:
+    trace = codec.TRACE.unpack(body)
     return HeldEntry(
         id=trace.id,
         received=trace.received,
-        expires=expires if isinstance(expires, float) else None,
-        domain=str(domain or ""),
+        expires=expires,
+        domain=domain,
         mail_from=str(trace.envelope.mail_from or ""),
         rcpts=tuple(str(rcpt.mailbox) for rcpt in trace.envelope.rcpts),
         subject=_find_subject(trace),
-        size=int(str(size)),
-        reason=str(reason),
+        size=trace.content.size if trace.content else 0,
+        rule=trace.decision.rule,
     )
 
 

@@ -127,20 +127,14 @@ SELECT count(*), total(size) FROM hold;
 INSERT INTO hold (message, domain, size, expires) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING;
 
 -- name: find_held
-SELECT message.n, message.path, EXISTS (SELECT 1 FROM transfer WHERE transfer.message = message.n AND leased)
-FROM trace JOIN message USING (n) WHERE trace.id = ? AND message.held;
+SELECT message.n, message.path FROM trace JOIN hold ON hold.message = trace.n JOIN message USING (n)
+WHERE trace.id = ?;
 
 -- name: end_hold
 DELETE FROM hold WHERE message = ?;
 
--- name: unhold_message
+-- name: lift_hold
 UPDATE message SET held = 0, reason = '' WHERE n = ?;
-
--- name: unhold_transfers
-UPDATE transfer SET wake = :due, due = :due WHERE message = :message AND wake IS NULL;
-
--- name: delete_transfers
-DELETE FROM transfer WHERE message = ?;
 
 -- name: insert_act
 INSERT INTO act (message, body) VALUES (?, ?);
@@ -149,9 +143,8 @@ INSERT INTO act (message, body) VALUES (?, ?);
 SELECT body FROM act WHERE message = ? ORDER BY n;
 
 -- name: list_held
-SELECT trace.body, hold.expires, hold.domain, message.size, message.reason
-FROM message JOIN trace USING (n) LEFT JOIN hold ON hold.message = message.n
-WHERE message.held ORDER BY message.n LIMIT ?;
+SELECT trace.body, hold.expires, hold.domain FROM hold JOIN trace ON trace.n = hold.message
+ORDER BY hold.message LIMIT ?;
 
 -- name: overdue_holds
 SELECT trace.id FROM hold JOIN trace ON trace.n = hold.message WHERE hold.expires <= ? ORDER BY hold.expires LIMIT ?;
@@ -162,11 +155,11 @@ UPDATE sender SET name = :name, ours = :ours, passed = passed + :passed, failed 
 WHERE domain = :domain AND source = :source AND signer = :signer;
 
 -- name: count_sources
-SELECT count(*) FROM sender WHERE domain = ?;
+SELECT count(*) FROM sender WHERE zone = ?;
 
 -- name: insert_sender
-INSERT INTO sender (domain, source, signer, name, ours, passed, failed, first, last, last_id)
-VALUES (:domain, :source, :signer, :name, :ours, :passed, :failed, :last, :last, :last_id);
+INSERT INTO sender (zone, domain, source, signer, name, ours, passed, failed, first, last, last_id)
+VALUES (:zone, :domain, :source, :signer, :name, :ours, :passed, :failed, :last, :last, :last_id);
 
 -- name: recall_sender
 SELECT coalesce(sum(passed), 0), coalesce(sum(passed) FILTER (WHERE source = ?), 0) FROM sender WHERE domain = ?;

@@ -76,7 +76,6 @@ CREATE TABLE hold (
 );
 CREATE INDEX hold_domain ON hold (domain, size);
 CREATE INDEX hold_expires ON hold (expires);
-CREATE INDEX message_held ON message (n) WHERE held;
 
 -- What was done with a message by hand, or because its time was over.
 CREATE TABLE act (
@@ -88,6 +87,7 @@ CREATE INDEX act_message ON act (message);
 
 -- Who sends as whom: how often it passed, and how often not.
 CREATE TABLE sender (
+    zone    TEXT NOT NULL,     -- the domain of ours, or the organization, that the Author Domain belongs to
     domain  TEXT NOT NULL,     -- the Author Domain
     source  TEXT NOT NULL,     -- the client's network; empty for all that there was no room to tell apart
     signer  TEXT NOT NULL,     -- a passing signature's domain outside the author's organization, or empty
@@ -100,4 +100,5 @@ CREATE TABLE sender (
     last_id TEXT NOT NULL,
     PRIMARY KEY (domain, source, signer)
 ) WITHOUT ROWID;
+CREATE INDEX sender_zone ON sender (zone);
 CREATE INDEX sender_last ON sender (ours, passed > 0, last);

@@ -1,4 +1,4 @@
-"""The rows that remember senders: bounded for each Author Domain and in all, whatever a flood brings."""
+"""The rows that remember senders: bounded for each organization and in all, whatever a flood brings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gateway.spool import codec
 from gateway.spool.queries import QUERIES
 
 _MOST_SOURCES = 300
-"""Sources of one Author Domain that are told apart; whatever comes then is counted in one more row."""
+"""Sources of one organization's mail that are told apart; whatever comes then is counted in one more row."""
 _MOST_ROWS = 50_000
 """Domains of ours are not forgotten to keep this."""
 _FORGOTTEN_AT_ONCE = 2000
@@ -19,6 +19,7 @@ _FORGOTTEN_AT_ONCE = 2000
 def count(connection: sqlite3.Connection, sighting: Sighting, now: float, id: str) -> None:
     """One more message of a source, inside the transaction of its reception."""
     values = {
+        "zone": sighting.zone,
         "domain": sighting.domain,
         "source": sighting.source,
         "signer": sighting.signer,
@@ -31,10 +32,10 @@ def count(connection: sqlite3.Connection, sighting: Sighting, now: float, id: st
     }
     if connection.execute(QUERIES["count_sender"], values).rowcount:
         return
-    known = connection.execute(QUERIES["count_sources"], (sighting.domain,)).fetchone()[0]
+    known = connection.execute(QUERIES["count_sources"], (sighting.zone,)).fetchone()[0]
     if known >= _MOST_SOURCES:
         # A flood from everywhere must neither grow the table nor go uncounted.
-        values |= {"source": "", "signer": ""}
+        values |= {"domain": sighting.zone, "source": "", "signer": ""}
         if connection.execute(QUERIES["count_sender"], values).rowcount:
             return
     connection.execute(QUERIES["insert_sender"], values)

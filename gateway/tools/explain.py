@@ -14,7 +14,7 @@ from rich.console import Group
 from rich.text import Text
 
 from gateway.authentication.lookup import NeedAnswers, Window
-from gateway.model.delivery import TRACE_VERSION, Attempt, Outcome, Story, Trace
+from gateway.model.delivery import TRACE_VERSION, Act, Attempt, Outcome, Story, Trace
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import InternalIngress, Tls
 from gateway.model.result import Authentication
@@ -111,6 +111,7 @@ def story_json(story: Story, checked: Checked) -> dict[str, Json]:
         "omitted": list(trace.omitted),
         "sealed": list(trace.sealed),
         "removed": [{"start": span.start, "end": span.end} for span in trace.dropped],
+        "acts": [{"at": act.at, "what": act.what, "by": act.by or None} for act in story.acts],
         "attempts": [_attempt_json(attempt) for attempt in story.attempts],
         "recipients": [{"rcpt": rcpt, "state": state, "reply": reply} for rcpt, state, reply in _states(story)],
         "held": story.held,
@@ -238,6 +239,7 @@ def render_story(story: Story, checked: Checked) -> Group:
         "Recipients", (f"{rcpt}: {state}{_reply_note(reply)}" for rcpt, state, reply in _states(story))
     )
     parts += render_section("Routes", (f"{rcpt} -> {backend}" for rcpt, backend in trace.routes))
+    parts += render_section("Done with it", (_tell_act(act) for act in story.acts))
     parts += render_section("Attempts", _attempt_lines(story))
     parts += render_evidence(trace)
     parts += render_section("Checked now", _checked_lines(trace, checked))
@@ -269,6 +271,10 @@ def render_evidence(trace: Trace) -> list[Text]:
 
 def _reply_note(reply: str | None) -> str:
     return f" ({reply})" if reply else ""
+
+
+def _tell_act(act: Act) -> str:
+    return f"{show_time(act.at)}: {act.what}" + (f" by {act.by}" if act.by else "")
 
 
 def _attempt_lines(story: Story) -> Iterator[str]:

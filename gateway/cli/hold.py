@@ -1,0 +1,102 @@
+"""`waypost hold`: messages that a rule keeps here until an admin decides."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from gateway import app
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, group, print_json, print_text
+from gateway.config.model import Config
+from gateway.model.holding import HeldEntry
+from gateway.tools.holding import held_json, render_held, render_held_message
+
+commands = group("Messages that a rule keeps here until an admin decides.")
+
+_MOST = 10_000
+IdsArgument = Annotated[list[str] | None, typer.Argument(help="Ids, as `waypost hold list` shows them.")]
+DomainOption = Annotated[str, typer.Option(help="Instead of ids: all that is held of this author domain.")]
+
+
+@commands.command("list")
+def hold_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """List what is held, the oldest on top."""
+    entries = asyncio.run(_read(app.read_config(config)))
+    if as_json:
+        print_json(held_json(entries))
+    else:
+        print_text(render_held(entries, time.time()))
+
+
+@commands.command("show")
+def hold_show(
+    id: Annotated[str, typer.Argument(help="The message's id.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    raw: Annotated[bool, typer.Option("--raw", help="Write the message itself, octet by octet as received.")] = False,
+) -> None:
+    """Show what a held message says of itself, and why it is held; `waypost explain ID` has all the evidence."""
+
+    async def show() -> bool:
+        spool = app.open_reader(app.read_config(config))
+        try:
+            story = await spool.story(id)
+            if story is None or not story.held:
+                return False
+            if not raw:
+                print_text(render_held_message(story))
+                return True
+            octets = await spool.content(id)
+            if octets is not None:
+                async for chunk in octets:
+                    sys.stdout.buffer.write(chunk)
+            return octets is not None
+        finally:
+            await spool.close()
+
+    if not asyncio.run(show()):
+        print(f"{id} is not held.", file=sys.stderr)
+        sys.exit(1)
+
+
+@commands.command("release")
+def hold_release(ids: IdsArgument = None, config: ConfigOption = DEFAULT_CONFIG, domain: DomainOption = "") -> None:
+    """Deliver held messages, unaltered, by the routes of now; their verdict field says action=released."""
+    sys.exit(_decide("hold release", "released", ids, domain, config))
+
+
+@commands.command("delete")
+def hold_delete(ids: IdsArgument = None, config: ConfigOption = DEFAULT_CONFIG, domain: DomainOption = "") -> None:
+    """Remove held messages; their senders are not told."""
+    sys.exit(_decide("hold delete", "deleted", ids, domain, config))
+
+
+def _decide(command: str, done: str, ids: list[str] | None, domain: str, config: ConfigOption) -> int:
+    """Have it done by whoever owns the spool, one message after the other; 1 when one of them was not."""
+    if bool(ids) == bool(domain):
+        raise ValueError("give ids, or --domain")
+    if domain:
+        ids = [one.id for one in asyncio.run(_read(app.read_config(config))) if one.domain == domain.lower()]
+    problems = 0
+    for id in ids or ():
+        answers = asyncio.run(app.order(config, command, {"id": id.strip("()"), "by": getpass.getuser()}))
+        if None in answers:
+            print(f"{id} {done}")
+        else:
+            problems += 1
+            print(*dict.fromkeys(answers), sep="\n", file=sys.stderr)
+    if domain and not ids:
+        print(f"Nothing is held of {domain}.")
+    return int(problems > 0)
+
+
+async def _read(config: Config) -> list[HeldEntry]:
+    spool = app.open_reader(config)
+    try:
+        return list(await spool.held(_MOST))
+    finally:
+        await spool.close()

@@ -1,0 +1,85 @@
+"""The daily list of held mail: plain text in ASCII with CRLFs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.mail.received import format_date
+from gateway.model.address import Mailbox
+from gateway.model.holding import HeldEntry
+
+_MOST_NAMED = 200
+"""Messages that a list names; the rest is counted."""
+_MOST_CHARACTERS = 160
+"""Of any text that a sender chose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """All that one list says. Times are in epoch seconds."""
+
+    id: str
+    hostname: str
+    to: Mailbox
+    composed: float
+    soon: float
+    """What expires before this is named first."""
+    held: Sequence[HeldEntry]
+    expired: Sequence[HeldEntry]
+    """What was given up since the last list."""
+
+
+def compose(digest: Digest) -> bytes:
+    """The whole message, header and body."""
+    urgent = [entry for entry in digest.held if entry.expires <= digest.soon]
+    rest = [entry for entry in digest.held if entry not in urgent]
+    said = [f"{len(digest.held)} held"]
+    said += [f"{len(urgent)} expire soon"] if urgent else []
+    said += [f"{len(digest.expired)} given up"] if digest.expired else []
+    # RFC 3834 section 5: nothing answers this automatically.
+    lines = [
+        f"Date: {format_date(digest.composed)}",
+        f"From: Waypost <mailer-daemon@{digest.hostname}>",
+        f"To: <{_clean(str(digest.to))}>",
+        f"Subject: Mail held at {digest.hostname}: {', '.join(said)}",
+        f"Message-ID: <{digest.id}@{digest.hostname}>",
+        "Auto-Submitted: auto-generated",
+        "MIME-Version: 1.0",
+        "Content-Type: text/plain; charset=us-ascii",
+        "",
+        f"This is the mail gateway {digest.hostname}. It holds the messages below until you decide:",
+        "",
+        "    waypost hold show ID        what is known of it, and why it is held",
+        "    waypost hold release ID     deliver it",
+        "    waypost hold delete ID      remove it; its sender is not told",
+    ]
+    lines += _section("These are given up soon:", urgent)
+    lines += _section("Held:", rest)
+    lines += _section("Given up, as nobody decided in time; they were not delivered:", digest.expired)
+    return "".join(f"{line}\r\n" for line in lines).encode("ascii", "replace")
+
+
+def _section(title: str, entries: Sequence[HeldEntry]) -> list[str]:
+    if not entries:
+        return []
+    lines = ["", title]
+    for entry in entries[:_MOST_NAMED]:
+        lines += [
+            "",
+            f"{entry.id}  {entry.size} octets, received {format_date(entry.received)},",
+            f"    until {format_date(entry.expires)}",
+            f"    from {_clean(entry.mail_from) or '<>'}, author domain {_clean(entry.domain) or 'none'}",
+            f"    to {_clean(', '.join(entry.rcpts))}",
+            f"    subject: {_clean(entry.subject)}",
+            f"    rule {entry.rule}",
+        ]
+    if len(entries) > _MOST_NAMED:
+        lines += ["", f"And {len(entries) - _MOST_NAMED} more: waypost hold list"]
+    return lines
+
+
+def _clean(text: str) -> str:
+    """Printable ASCII of bounded length: nothing that a sender wrote can end a line or begin a field."""
+    plain = text[:_MOST_CHARACTERS].encode("ascii", "backslashreplace").decode("ascii")
+    return "".join(char if char.isprintable() else "?" for char in plain)

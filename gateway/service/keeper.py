@@ -1,0 +1,125 @@
+"""Ends what is held: by an admin's word, or because its time is over. Sends postmaster a list of it each day."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from gateway.mail.digest import Digest
+from gateway.mail.path import mailbox
+from gateway.model.address import Mailbox
+from gateway.model.delivery import Act, Final
+from gateway.model.event import Event, Level
+from gateway.model.holding import HeldEntry
+from gateway.model.reply import Reply
+from gateway.plan.release import end_all, make_digest, plan_release
+from gateway.ports import Clock, EventSink, Spool
+from gateway.service.reception import Law
+
+_PAUSE = 60.0
+"""Seconds between looks at the clock."""
+_SOON = 259_200.0
+"""Seconds before its end from which on a message is listed as one that expires soon: three days."""
+_AT_ONCE = 100
+_MOST_LISTED = 10_000
+_DELETED = Reply(550, "7.1", "Deleted by an admin while it was held")
+_EXPIRED = Reply(550, "4.7", "Nobody decided on it while it was held")
+
+
+class NotHeld(Exception):
+    """Nothing was done; the text says why, for the admin."""
+
+
+class Keeper:
+    """Decides on held messages."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        law: Callable[[], Law],
+        clock: Clock,
+        emit: EventSink,
+        wake: Callable[[], None],
+        route: Callable[[Mailbox], str],
+    ) -> None:
+        """`wake` tells delivery that something is due; `route` names the backend that takes mail to this mailbox."""
+        self._spool = spool
+        self._law = law
+        self._clock = clock
+        self._emit = emit
+        self._wake = wake
+        self._route = route
+
+    async def release(self, id: str, by: str) -> None:
+        """Deliver a held message by the routes of now. Raises NotHeld."""
+        story = await self._spool.story(id)
+        if story is None or not story.held or story.waiting:
+            raise NotHeld(f"no rule holds {id}")
+        law, now = self._law(), self._clock.now()
+        try:
+            routes = law.routing.group(story.trace.envelope.rcpts)
+            transfers = plan_release(story.trace, routes, law.bench, now)
+        except ValueError as error:
+            raise NotHeld(f"{id} cannot be delivered: {error}") from None
+        if not await self._spool.let_go(id, transfers, Act(now, "released", by)):
+            raise NotHeld(f"{id} is not held any more")
+        self._emit(Event("released", id, (("by", by),)))
+        self._wake()
+
+    async def delete(self, id: str, by: str) -> None:
+        """Remove a held message. Its sender is not told: it may be forged. Raises NotHeld."""
+        await self._end(id, by, "deleted", Final.DELETED, _DELETED)
+        self._emit(Event("hold-deleted", id, (("by", by),)))
+
+    async def run(self) -> None:
+        """Once a day, until cancelled."""
+        while True:
+            try:
+                await self.round()
+            except Exception as error:
+                self._emit(Event("error", "", (("where", "keeper"), ("error", repr(error))), Level.WARNING))
+            await asyncio.sleep(_PAUSE)
+
+    async def round(self) -> None:
+        """What is due by now: what has expired is given up, and the day's list is sent, once."""
+        settings, now = self._law().config.hold, self._clock.now()
+        today = datetime.fromtimestamp(now, UTC)
+        id = f"held-{today:%Y%m%d}"
+        if today.hour < settings.digest_hour or await self._spool.story(id) is not None:
+            return
+        expired = await self._expire(now)
+        held = await self._spool.held(_MOST_LISTED)
+        if not settings.digest or not (held or expired):
+            return
+        to = self._find_reader()
+        hostname = self._law().config.server.hostname
+        digest = Digest(id, hostname, to, now, now + _SOON, held, expired)
+        await self._spool.commit(make_digest(digest, self._route(to)))
+        self._emit(Event("hold-digest", id, (("to", str(to)), ("held", len(held)), ("expired", len(expired)))))
+        self._wake()
+
+    async def _expire(self, now: float) -> Sequence[HeldEntry]:
+        given_up = []
+        held = {entry.id: entry for entry in await self._spool.held(_MOST_LISTED)}
+        while ids := await self._spool.overdue(now, _AT_ONCE):
+            for id in ids:
+                await self._end(id, "", "expired", Final.EXPIRED, _EXPIRED)
+                self._emit(Event("hold-expired", id, (), Level.WARNING))
+                given_up += [held[id]] if id in held else []
+        return given_up
+
+    async def _end(self, id: str, by: str, what: str, state: Final, reply: Reply) -> None:
+        story = await self._spool.story(id)
+        if story is None or not story.held or story.waiting:
+            raise NotHeld(f"no rule holds {id}")
+        act = Act(self._clock.now(), what, by, end_all(story, state, reply))
+        if not await self._spool.discard(id, act):
+            raise NotHeld(f"{id} is not held any more")
+
+    def _find_reader(self) -> Mailbox:
+        config = self._law().config
+        found = mailbox(config.hold.digest_to or f"postmaster@{config.domain[0].name}")
+        if found is None:
+            raise ValueError(f"hold.digest_to: {config.hold.digest_to!r} is no mail address")
+        return found
