@@ -126,7 +126,7 @@ class IntakeStore(Protocol):
 
 
 class HoldStore(Protocol):
-    """What deciding on messages that a rule holds needs of a spool."""
+    """What deciding on messages with a Hold needs of a spool."""
 
     async def held(self, limit: int) -> Sequence[HeldEntry]:
         """Up to `limit` held messages, the oldest first."""
@@ -135,10 +135,12 @@ class HoldStore(Protocol):
         """All that is stored of one message; None when nothing is."""
 
     async def let_go(self, id: str, transfers: Sequence[Transfer], act: Act) -> bool:
-        """A message that a rule holds is sent, by these transfers. False, and nothing is written, when none does."""
+        """A held message is sent: by the transfers that it has, and by these. False, and nothing is written, when it
+        is not held, or is for another reason than a Hold."""
 
     async def discard(self, id: str, act: Act) -> bool:
-        """A message that a rule holds ends: its content goes, the act says how. False when none does."""
+        """A held message ends: its content and transfers go, the act says how. False when it is not held, or is for
+        another reason than a Hold, or is being sent just now."""
 
     async def overdue(self, now: float, limit: int) -> Sequence[str]:
         """Ids of up to `limit` messages whose time to be held is over."""

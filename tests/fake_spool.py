@@ -174,7 +174,7 @@ class FakeSpool:
                 rcpts=tuple(str(rcpt.mailbox) for rcpt in one.trace.envelope.rcpts),
                 subject="",
                 size=one.message.content.size,
-                rule=one.trace.decision.rule,
+                reason=one.reason,
             )
             for one in self._records.values()
             if one.hold and one.message
@@ -191,6 +191,9 @@ class FakeSpool:
         if record is None or record.hold is None:
             return False
         record.held, record.reason, record.hold = False, "", None
+        for row in record.rows.values():
+            if row.wake is None:
+                row.wake, row.transfer = act.at, replace(row.transfer, due=act.at)
         record.rows |= {transfer.id: _Row(transfer, transfer.due, False, 0) for transfer in transfers}
         record.acts.append(act)
         return True
@@ -200,7 +203,10 @@ class FakeSpool:
         record = self._records.get(id)
         if record is None or record.hold is None:
             return False
+        if any(row.leased for row in record.rows.values()):
+            return False
         record.held, record.hold = False, None
+        record.rows.clear()
         record.endings += act.endings
         record.acts.append(act)
         self._forget_content(record)

@@ -72,7 +72,7 @@ def _section(title: str, entries: Sequence[HeldEntry]) -> list[str]:
             f"    from {_clean(entry.mail_from) or '<>'}, author domain {_clean(entry.domain) or 'none'}",
             f"    to {_clean(', '.join(entry.rcpts))}",
             f"    subject: {_clean(entry.subject)}",
-            f"    rule {entry.rule}",
+            f"    held by: {_clean(entry.reason)}",
         ]
     if len(entries) > _MOST_NAMED:
         lines += ["", f"And {len(entries) - _MOST_NAMED} more: waypost hold list"]

@@ -39,5 +39,5 @@ class HeldEntry:
     rcpts: tuple[str, ...]
     subject: str
     size: int
-    rule: str
-    """The rule that holds it."""
+    reason: str
+    """The rule that holds it, or what a backend had against it."""

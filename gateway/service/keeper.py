@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from gateway.mail.digest import Digest
 from gateway.mail.path import mailbox
 from gateway.model.address import Mailbox
-from gateway.model.delivery import Act, Final
+from gateway.model.delivery import Act, Final, Trace, Transfer
 from gateway.model.event import Event, Level
 from gateway.model.holding import HeldEntry
 from gateway.model.reply import Reply
@@ -54,18 +54,21 @@ class Keeper:
     async def release(self, id: str, by: str) -> None:
         """Deliver a held message by the routes of now. Raises NotHeld."""
         story = await self._spool.story(id)
-        if story is None or not story.held or story.waiting:
-            raise NotHeld(f"no rule holds {id}")
-        law, now = self._law(), self._clock.now()
+        if story is None or not story.held:
+            raise NotHeld(f"{id} is not held")
+        now = self._clock.now()
         try:
-            routes = law.routing.group(story.trace.envelope.rcpts)
-            transfers = plan_release(story.trace, routes, law.bench, now)
+            transfers = () if story.waiting else self._plan(story.trace, now)
         except ValueError as error:
             raise NotHeld(f"{id} cannot be delivered: {error}") from None
         if not await self._spool.let_go(id, transfers, Act(now, "released", by)):
-            raise NotHeld(f"{id} is not held any more")
+            raise NotHeld(f"{id} is held no more, or as a transfer, which `waypost queue` shows")
         self._emit(Event("released", id, (("by", by),)))
         self._wake()
+
+    def _plan(self, trace: Trace, now: float) -> tuple[Transfer, ...]:
+        law = self._law()
+        return plan_release(trace, law.routing.group(trace.envelope.rcpts), law.bench, now)
 
     async def delete(self, id: str, by: str) -> None:
         """Remove a held message. Its sender is not told: it may be forged. Raises NotHeld."""
@@ -111,11 +114,11 @@ class Keeper:
 
     async def _end(self, id: str, by: str, what: str, state: Final, reply: Reply) -> None:
         story = await self._spool.story(id)
-        if story is None or not story.held or story.waiting:
-            raise NotHeld(f"no rule holds {id}")
+        if story is None or not story.held:
+            raise NotHeld(f"{id} is not held")
         act = Act(self._clock.now(), what, by, end_all(story, state, reply))
         if not await self._spool.discard(id, act):
-            raise NotHeld(f"{id} is not held any more")
+            raise NotHeld(f"{id} is held no more, or as a transfer, which `waypost queue` shows")
 
     def _find_reader(self) -> Mailbox:
         config = self._law().config

@@ -35,6 +35,7 @@ def let_go(connection: sqlite3.Connection, id: str, act: Act) -> int | None:
     if found is None:
         return None
     n = int(found[0])
+    connection.execute(QUERIES["wake_transfers"], {"due": act.at, "message": n})
     for query in ("lift_hold", "end_hold"):
         connection.execute(QUERIES[query], (n,))
     connection.execute(QUERIES["insert_act"], (n, codec.ACT.pack(act)))
@@ -44,10 +45,10 @@ def let_go(connection: sqlite3.Connection, id: str, act: Act) -> int | None:
 def discard(connection: sqlite3.Connection, id: str, act: Act) -> tuple[bool, tuple[str, ...]]:
     """End a held message: whether it was, and the content file that no row names any more."""
     found = connection.execute(QUERIES["find_held"], (codec.as_text(id),)).fetchone()
-    if found is None:
+    if found is None or found[2]:
         return False, ()
-    n, path = found
-    for query in ("delete_message", "end_hold"):
+    n, path, _ = found
+    for query in ("delete_transfers", "delete_message", "end_hold"):
         connection.execute(QUERIES[query], (n,))
     connection.execute(QUERIES["insert_act"], (n, codec.ACT.pack(act)))
     return True, (path,) if path else ()
@@ -68,7 +69,7 @@ def list_overdue(connection: sqlite3.Connection, now: float, limit: int) -> list
     return [id for (id,) in connection.execute(QUERIES["overdue_holds"], (now, limit))]
 
 
-def _read_entry(body: bytes, expires: float, domain: str) -> HeldEntry:
+def _read_entry(body: bytes, expires: float, domain: str, reason: str) -> HeldEntry:
     trace = codec.TRACE.unpack(body)
     return HeldEntry(
         id=trace.id,
@@ -79,7 +80,7 @@ def _read_entry(body: bytes, expires: float, domain: str) -> HeldEntry:
         rcpts=tuple(str(rcpt.mailbox) for rcpt in trace.envelope.rcpts),
         subject=_find_subject(trace),
         size=trace.content.size if trace.content else 0,
-        rule=trace.decision.rule,
+        reason=reason,
     )
 
 

@@ -127,14 +127,20 @@ SELECT count(*), total(size) FROM hold;
 INSERT INTO hold (message, domain, size, expires) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING;
 
 -- name: find_held
-SELECT message.n, message.path FROM trace JOIN hold ON hold.message = trace.n JOIN message USING (n)
-WHERE trace.id = ?;
+SELECT message.n, message.path, EXISTS (SELECT 1 FROM transfer WHERE transfer.message = message.n AND leased)
+FROM trace JOIN hold ON hold.message = trace.n JOIN message USING (n) WHERE trace.id = ?;
 
 -- name: end_hold
 DELETE FROM hold WHERE message = ?;
 
 -- name: lift_hold
 UPDATE message SET held = 0, reason = '' WHERE n = ?;
+
+-- name: wake_transfers
+UPDATE transfer SET wake = :due, due = :due WHERE message = :message AND wake IS NULL;
+
+-- name: delete_transfers
+DELETE FROM transfer WHERE message = ?;
 
 -- name: insert_act
 INSERT INTO act (message, body) VALUES (?, ?);
@@ -143,8 +149,8 @@ INSERT INTO act (message, body) VALUES (?, ?);
 SELECT body FROM act WHERE message = ? ORDER BY n;
 
 -- name: list_held
-SELECT trace.body, hold.expires, hold.domain FROM hold JOIN trace ON trace.n = hold.message
-ORDER BY hold.message LIMIT ?;
+SELECT trace.body, hold.expires, hold.domain, message.reason
+FROM hold JOIN trace ON trace.n = hold.message JOIN message ON message.n = hold.message ORDER BY hold.message LIMIT ?;
 
 -- name: overdue_holds
 SELECT trace.id FROM hold JOIN trace ON trace.n = hold.message WHERE hold.expires <= ? ORDER BY hold.expires LIMIT ?;

@@ -37,7 +37,7 @@ def render_held(entries: Sequence[HeldEntry], now: float) -> Group:
             Text(clean(f"{entry.id}  {decode(entry.subject) or '(no subject)'}"), "bold"),
             Text(clean(f"    from {entry.mail_from or '<>'}, author domain {entry.domain or 'none'}, to {_to(entry)}")),
             Text(
-                f"    {entry.size} octets, held {show_span(now - entry.received)} by rule {entry.rule}, "
+                f"    {entry.size} octets, {show_span(now - entry.received)} old, held by {clean(entry.reason)}, "
                 f"until {show_time(entry.expires)}"
             ),
         ]

@@ -61,7 +61,7 @@ async def test_a_message_held_at_reception_waits_for_nobody(house: Bench) -> Non
     (entry,) = await spool.held(10)
     assert (entry.id, entry.domain, entry.expires) == (intake.trace.id, "sender.example", HOLD.expires)
     assert (entry.mail_from, entry.rcpts) == ("author@sender.example", ("alice@corp.example",))
-    assert entry.rule == intake.trace.decision.rule
+    assert entry.reason == intake.trace.decision.rule
     while await spool.purge(START + 100 * DAY):
         pass
     assert (await told(spool, intake)).content_kept, "nothing but a decision ends it"

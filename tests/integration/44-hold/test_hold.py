@@ -55,7 +55,7 @@ def test_released_both_backends_get_the_octets_received(gateway: Gateway) -> Non
     id = send_signed(gateway)
     (entry,) = held(gateway)
     assert (entry["id"], entry["domain"], entry["rcpts"]) == (id, "sender.example", RCPTS)
-    assert entry["rule"] == "watched"
+    assert entry["reason"] == "watched"
     assert states(explained(gateway, id)) == ["held", "held"]
     shown = hold(gateway, "show", id).stdout
     assert "Subject: Angebot für Sie" in shown
@@ -79,7 +79,7 @@ def test_released_both_backends_get_the_octets_received(gateway: Gateway) -> Non
     assert [act["what"] for act in story["acts"]] == ["released"]  # type: ignore[attr-defined]
     assert story["replayed"] == "same"
     again = hold(gateway, "release", id)
-    assert (again.returncode, again.stderr) == (1, f"no rule holds {id}\n")
+    assert (again.returncode, again.stderr) == (1, f"{id} is not held\n")
     assert held(gateway) == []
 
 

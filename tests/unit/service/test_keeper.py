@@ -18,7 +18,7 @@ from gateway.policy.routing import RoutingTable
 from gateway.service.keeper import Keeper, NotHeld
 from gateway.service.reception import Law
 from tests.fake_spool import FakeSpool
-from tests.spooling import START, HandClock, make_intake
+from tests.spooling import START, HandClock, claim_of, make_intake, make_settlement
 
 DAY = 86_400.0
 DIGEST_HOUR = 6
@@ -98,9 +98,9 @@ async def test_what_is_not_held_is_left_alone(house: House) -> None:
     intake = make_intake()
     await house.spool.commit(intake)
     for id in (intake.trace.id, "nothing"):
-        with pytest.raises(NotHeld, match=f"no rule holds {id}"):
+        with pytest.raises(NotHeld, match=f"{id} is not held"):
             await house.keeper.release(id, "root")
-        with pytest.raises(NotHeld, match=f"no rule holds {id}"):
+        with pytest.raises(NotHeld, match=f"{id} is not held"):
             await house.keeper.delete(id, "root")
     assert house.names() == []
 
@@ -196,3 +196,17 @@ async def test_what_a_sender_wrote_cannot_leave_its_line(house: House) -> None:
         == 200
     )
     assert b"And 300 more: waypost hold list" in lines
+
+
+async def test_what_a_backend_refused_goes_on_as_it_was(house: House) -> None:
+    intake = make_intake(claimed=True)
+    await house.spool.commit(intake)
+    claim = claim_of(intake)
+    hold = Hold("role mail", START + DAY, QUOTA)
+    kept = replace(make_settlement(claim, remaining=claim.transfer.rcpts), hold=hold, reason="google refused it")
+    assert await house.spool.settle(kept)
+    (entry,) = await house.spool.held(1)
+    assert entry.reason == "google refused it"
+    await house.keeper.release(intake.trace.id, "root")
+    (transfer,) = (await house.story(intake.trace.id)).waiting
+    assert (transfer.id, transfer.prefix) == (claim.transfer.id, claim.transfer.prefix)
