@@ -12,10 +12,10 @@ from rich.text import Text
 from gateway.mail.header import parse_header, unfold
 from gateway.model.delivery import Story
 from gateway.model.holding import HeldEntry
-from gateway.tools.explain import render_section, show_time
 from gateway.tools.narrative import clean, narrate
 from gateway.tools.queue import show_span
 from gateway.tools.results import Json, safe_json
+from gateway.tools.text import render_section, show_time
 
 _SHOWN = ("date", "from", "sender", "reply-to", "to", "cc", "subject", "message-id", "list-id")
 """The fields by which people know a message."""
