@@ -36,6 +36,20 @@ class Clock(Protocol):
         """A fresh id for a message, transfer or session: sorts by time, names its shard, safe in a reply."""
 
 
+class Tally(Protocol):
+    """Counts by key that hold over all workers of the gateway."""
+
+    workers: int
+    """How many there are, at the most."""
+
+    def add(self, key: str, number: int = 1) -> int:
+        """Count so many more, or fewer; returns how many there are now over all workers. What a worker has counted goes
+        with it."""
+
+    def total(self, key: str) -> int:
+        """How many there are over all workers."""
+
+
 class Signer(Protocol):
     """A private key that seals."""
 

@@ -98,6 +98,7 @@ class Gateway:
     delivery: str = "schedule = [0.5, 1, 1, 1]"
     microsoft_lines: str = ""
     """Further lines of the backend `microsoft`."""
+    workers: int = 1
     port: int = field(default_factory=free_port)
     admin: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
@@ -132,6 +133,7 @@ class Gateway:
 hostname = "mx.gateway.example"
 spool = "{self.directory / "spool"}"
 drain_timeout = 5
+workers = {self.workers}
 
 [[listener]]
 name = "mx"

@@ -53,12 +53,8 @@ def make_application(
 
 
 @contextlib.asynccontextmanager
-async def serve_http(application: Starlette, host: str, port: int) -> AsyncIterator[int]:
-    """Serve until the block ends; yields the port."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((host, port))
+async def serve_http(application: Starlette, listening: socket.socket) -> AsyncIterator[int]:
+    """Serve on a bound socket until the block ends; yields the port."""
     config = uvicorn.Config(application, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listening]))

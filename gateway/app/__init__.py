@@ -2,8 +2,9 @@
 
 from gateway.app.adapters import make_resolver, make_workshop, open_reader
 from gateway.app.control import order
-from gateway.app.gateway import Gateway, run_gateway
+from gateway.app.gateway import Gateway
 from gateway.app.law import make_law, make_sealing, read_config
+from gateway.app.serving import serve
 
 __all__ = [
     "Gateway",
@@ -14,5 +15,5 @@ __all__ = [
     "open_reader",
     "order",
     "read_config",
-    "run_gateway",
+    "serve",
 ]

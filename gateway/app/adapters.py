@@ -14,9 +14,9 @@ from gateway.net.resolver import DnsResolver, ZoneResolver, read_zone
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.net.system import SystemClock
 from gateway.net.webhook import Webhook
-from gateway.ports import Backend, Clock, Courier, Resolver, Spool
+from gateway.ports import Backend, Clock, Courier, Resolver, Spool, Tally
 from gateway.service.alarms import MailCourier
-from gateway.spool.reader import ReadOnlySpool
+from gateway.spool.shards import ShardedView
 from gateway.tools.simulate import Workshop
 
 
@@ -34,9 +34,9 @@ def make_workshop() -> Workshop:
     return Workshop(read_config, make_law, make_resolver, time.time)
 
 
-def open_reader(config: Config) -> ReadOnlySpool:
+def open_reader(config: Config) -> ShardedView:
     """The spool to look at, whether the gateway runs or not. Raises SpoolUnusable."""
-    return ReadOnlySpool(config.server.spool)
+    return ShardedView(config.server.spool)
 
 
 def make_couriers(
@@ -51,8 +51,8 @@ def make_couriers(
     return tuple(couriers)
 
 
-def make_backends(config: Config, resolver: Resolver, clock: Clock) -> dict[str, Backend]:
+def make_backends(config: Config, resolver: Resolver, clock: Clock, tally: Tally) -> dict[str, Backend]:
     """Every next hop by its name. Raises OSError for authorities that cannot be read."""
     settings = {DIRECT: BackendSettings(hosts=("mx",)), **config.backend}
     hostname = config.server.hostname
-    return {name: make_smtp_backend(name, one, resolver, clock, hostname) for name, one in settings.items()}
+    return {name: make_smtp_backend(name, one, resolver, clock, hostname, tally) for name, one in settings.items()}

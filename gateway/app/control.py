@@ -63,7 +63,7 @@ async def order_one(shard: Path, own: Owning, command: str, arguments: Arguments
 @asynccontextmanager
 async def _own(path: Path, shard: Path) -> AsyncIterator[Commands]:
     clock, law = SystemClock(), make_law(read_config(path))
-    spool = await SqliteSpool.open(shard.parent, clock, LEASE)
+    spool = await SqliteSpool.open(shard.parent, clock, LEASE, shard=shard.name)
     try:
         keeper = Keeper(spool, lambda: law, clock, _unheard, lambda: None, lambda to: route_dsn(law, to))
         yield hold_commands(keeper)

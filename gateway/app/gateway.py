@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, replace
@@ -14,7 +13,8 @@ from gateway.admin.api import make_application, serve_http
 from gateway.admin.control import Arguments, Commands, serve_control
 from gateway.admin.holding import hold_commands
 from gateway.app.adapters import make_backends, make_couriers, make_resolver
-from gateway.app.law import make_law, read_config, route_dsn, with_lists
+from gateway.app.law import route_dsn, with_lists
+from gateway.app.post import Post
 from gateway.app.reload import Reloaded, Reloader
 from gateway.model.address import Mailbox
 from gateway.model.event import Event, Level
@@ -26,14 +26,15 @@ from gateway.service.authenticator import Authenticator
 from gateway.service.blocklists import keep_usable
 from gateway.service.delivery import LEASE, Delivery
 from gateway.service.directory import Directory
+from gateway.service.flow import Flow
 from gateway.service.front import FrontEnd
 from gateway.service.housekeeper import Housekeeper
 from gateway.service.inquiry import Callout
 from gateway.service.keeper import Keeper
+from gateway.service.listener import bind_socket
 from gateway.service.observer import Observer
 from gateway.service.reception import Desk, Law, MxReception
-from gateway.spool.reader import SHARD
-from gateway.spool.sqlite import SqliteSpool
+from gateway.spool.shards import ShardedSpool, ShardedView
 from gateway.tools.results import Json
 
 
@@ -41,9 +42,16 @@ class Gateway:
     """Everything that runs. Made by `open`."""
 
     def __init__(
-        self, law: Law, clock: Clock, spool: Spool, backends: Mapping[str, Backend], observer: Observer
+        self,
+        law: Law,
+        clock: Clock,
+        spool: Spool,
+        backends: Mapping[str, Backend],
+        observer: Observer,
+        post: Post | None = None,
     ) -> None:
         self.ready = False
+        self._post = post or Post()
         self._law = law
         self._clock = clock
         self._spool = spool
@@ -59,29 +67,30 @@ class Gateway:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, law: Law, observer: Observer, path: Path) -> AsyncIterator[Gateway]:
+    async def open(cls, law: Law, observer: Observer, path: Path, post: Post) -> AsyncIterator[Gateway]:
         """Everything started in the order in which it is needed, and stopped in the reverse order. `path` is the
         configuration that a reload reads."""
-        config, clock = law.config, SystemClock()
+        config, clock = law.config, SystemClock(post.number)
         resolver = make_resolver(config)
         async with AsyncExitStack() as stack:
-            spool = await SqliteSpool.open(config.server.spool, clock, LEASE)
+            spool = await ShardedSpool.open(config.server.spool, clock, LEASE, post.number, post.workers)
             stack.push_async_callback(spool.close)
-            backends = make_backends(config, resolver, clock)
+            backends = make_backends(config, resolver, clock, post.tally)
             for backend in backends.values():
                 stack.push_async_callback(backend.close)
-            gateway = cls(law, clock, spool, backends, observer)
+            gateway = cls(law, clock, spool, backends, observer, post)
             delivery, emit = gateway._delivery, gateway._emit
             stack.push_async_callback(delivery.close)
             authenticator = Authenticator(resolver, clock, config.dns.budget_seconds)
             usable = await keep_usable(law.bench.client.lists, authenticator, emit)
             gateway._law = with_lists(law, usable)
-            callout = Callout(backends, clock, emit, config.limits)
+            callout = Callout(backends, clock, emit, config.limits, post.tally)
             stack.push_async_callback(callout.close)
-            await gateway._start(stack, Desk(clock, spool, authenticator, delivery, emit, callout))
+            await gateway._start(stack, Desk(clock, spool, authenticator, delivery, emit, callout, Flow(post.tally)))
             reload: Commands = {"reload": partial(gateway._answer_reload, path)}
             commands = {**reload, **hold_commands(gateway._keeper)}
-            await stack.enter_async_context(serve_control(config.server.spool / SHARD, commands, gateway._report))
+            for shard in spool.shards:
+                await stack.enter_async_context(serve_control(shard.path, commands, gateway._report))
             yield gateway
 
     async def _start(self, stack: AsyncExitStack, desk: Desk) -> None:
@@ -98,14 +107,24 @@ class Gateway:
         watching = asyncio.create_task(directory.run())
         stack.callback(watching.cancel)
         stack.push_async_callback(self._reloader.close)
-        host, _, port = config.admin.address.rpartition(":")
-        application = make_application(self._observer.registry, lambda: self.ready, self._spool.counts)
-        await stack.enter_async_context(serve_http(application, host.strip("[]"), int(port)))
+        await self._serve_admin(stack)
         reception = MxReception(desk, lambda: self._law)
-        self._front = FrontEnd(config, reception, self._clock, self._report, self._emit)
+        post = self._post
+        self._front = FrontEnd(config, reception, self._clock, self._report, self._emit, post.tally, post.sockets)
         stack.push_async_callback(self._front.close)
         await self._front.open()
         self.ready = True
+        self._post.report_ready()
+
+    async def _serve_admin(self, stack: AsyncExitStack) -> None:
+        """Metrics and health of all workers, by whichever of them is asked."""
+        config = self._law.config
+        view = ShardedView(config.server.spool)
+        stack.push_async_callback(view.close)
+        counters = self._post.counters or self._observer.registry
+        application = make_application(counters, lambda: self.ready, view.counts)
+        listening = self._post.sockets.get(config.admin.address) or bind_socket(config.admin.address)
+        await stack.enter_async_context(serve_http(application, listening))
 
     def _reroute(self, routing: RoutingTable) -> None:
         """New addresses, under the same law. Open transactions keep those they began under."""
@@ -142,30 +161,12 @@ class Gateway:
     def _adopt(self, law: Law) -> None:
         self._law = law
 
-    async def drain(self) -> None:
-        """Take no new session, let open ones end for `drain_timeout` seconds, then 421; end running attempts."""
+    async def drain(self, seconds: float) -> None:
+        """Take no new session, let open ones end for so many seconds, then 421; end running attempts."""
         self.ready = False
-        seconds = self._law.config.server.drain_timeout
         self._emit(Event("draining", "", (("seconds", seconds),)))
         deadline = self._clock.monotonic() + seconds
         if self._front is not None:
             await self._front.drain(seconds)
         await self._delivery.drain(max(deadline - self._clock.monotonic(), 0.0))
         self._emit(Event("stopped", ""))
-
-
-async def run_gateway(path: Path) -> int:
-    """Serve until SIGTERM or SIGINT, drain, and return the exit status. SIGHUP reads the configuration again."""
-    law = make_law(read_config(path))
-    observer = Observer(law.config.log.format, Level(law.config.log.level))
-    try:
-        async with Gateway.open(law, observer, path) as gateway:
-            loop, stopping = asyncio.get_running_loop(), asyncio.Event()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, stopping.set)
-            loop.add_signal_handler(signal.SIGHUP, partial(gateway.reload, path))
-            await stopping.wait()
-            await gateway.drain()
-    finally:
-        observer.close()
-    return 0

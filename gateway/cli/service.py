@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvloop
 
 from gateway import __version__, app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json
@@ -28,8 +27,7 @@ def version() -> None:
 @commands.command()
 def serve(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Run the gateway until SIGTERM."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        sys.exit(runner.run(app.run_gateway(config)))
+    sys.exit(app.serve(config))
 
 
 @commands.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +30,8 @@ class Server(Section):
     spool: File = DEFAULT_SPOOL
     drain_timeout: Seconds = 60.0
     """Seconds that open sessions get after SIGTERM."""
+    workers: int = Field(default_factory=lambda: min(len(os.sched_getaffinity(0)), 32), ge=1, le=32)
+    """Processes that serve, each with a part of the spool: by default one for each core."""
 
 
 class Dns(Section):

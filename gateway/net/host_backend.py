@@ -30,6 +30,8 @@ from gateway.net.outcomes import (
 )
 from gateway.net.pool import Pool, Reusable
 from gateway.net.transaction import Session, StaleSession, Transaction
+from gateway.net.window import Window
+from gateway.ports import Tally
 
 _ATTEMPT_SECONDS = 1800.0
 """What all hosts of one attempt together may take before the final dot."""
@@ -66,17 +68,15 @@ class Dialer(Protocol):
 class HostBackend:
     """Implements `ports.Backend`."""
 
-    def __init__(self, name: str, settings: BackendSettings, hosts: HostFinder, dialer: Dialer) -> None:
+    def __init__(self, name: str, settings: BackendSettings, hosts: HostFinder, dialer: Dialer, tally: Tally) -> None:
         self._name = name
         self._hosts = hosts
         self._dialer = dialer
         self._by_domain = hosts.uses_mx or settings.one_domain_per_transaction
-        self._window = settings.connections
-        self._slots = asyncio.Semaphore(settings.connections)
-        self._busy = 0
+        self._window = Window(name, settings.connections, tally)
         self._asking = 0
-        """How many of the busy slots are questions."""
-        self._pool: Pool[HostSession] = Pool(settings.idle_seconds)
+        """How many of the places in use are for questions."""
+        self._pool: Pool[HostSession] = Pool(settings.idle_seconds, self._window.keep)
         self._said: dict[Host, tuple[float, Capabilities]] = {}
         """When each configured host was last greeted, in the loop's time, and what it said."""
 
@@ -88,20 +88,16 @@ class HostBackend:
         return self.room() > 0
 
     def room(self) -> int:
-        return max(self._window - self._busy, 0)
+        return self._window.room()
 
     async def deliver(self, claim: Claim, content: Read) -> tuple[Outcome, ...]:
         rcpts = claim.transfer.rcpts
         results: dict[int, Result] = {}
-        self._busy += 1
-        try:
-            async with self._slots:
-                deadline = asyncio.get_running_loop().time() + _ATTEMPT_SECONDS
-                for domain, places in self._transactions(rcpts).items():
-                    found = await self._try_hosts(claim, domain, [rcpts[at] for at in places], content, deadline)
-                    results.update(zip(places, found, strict=True))
-        finally:
-            self._busy -= 1
+        async with self._window.place():
+            deadline = asyncio.get_running_loop().time() + _ATTEMPT_SECONDS
+            for domain, places in self._transactions(rcpts).items():
+                found = await self._try_hosts(claim, domain, [rcpts[at] for at in places], content, deadline)
+                results.update(zip(places, found, strict=True))
         ordered = (results[at].outcome for at in range(len(rcpts)))
         return tuple(at_another_site(outcome) if self._hosts.uses_mx else outcome for outcome in ordered)
 
@@ -116,18 +112,16 @@ class HostBackend:
         return Capabilities(size, any(said.smtputf8 for said in known), all(said.chunking for said in known))
 
     async def verify(self, mailbox: Mailbox) -> Reply | Unanswered:
-        if not self.has_room() or self._asking >= max(self._window // 2, 1):
+        if not self.has_room() or self._asking >= max(self._window.most // 2, 1):
             return Unanswered.NO_ROOM
-        self._busy += 1
         self._asking += 1
         try:
-            async with asyncio.timeout(_VERIFY_SECONDS), self._slots:
+            async with asyncio.timeout(_VERIFY_SECONDS), self._window.place():
                 return await self._ask_hosts(mailbox)
         except (NoHost, TimeoutError):
             return Unanswered.SILENT
         finally:
             self._asking -= 1
-            self._busy -= 1
 
     async def close(self) -> None:
         self._pool.close()
@@ -180,7 +174,7 @@ class HostBackend:
         return await self._transact(session, claim, rcpts, content)
 
     async def _open(self, host: Host, address: IPText, deadline: float) -> HostSession:
-        self._pool.shrink(self._window - self._busy)
+        self._pool.shrink(self._window.spare())
         session = await self._dialer.open(host, address, deadline)
         self._remember(host, session)
         return session
@@ -222,7 +216,7 @@ class HostBackend:
             session.abort()
             raise
         if clean:
-            self._pool.put(session)
+            self._keep(session)
         else:
             session.close()
         return reply
@@ -235,5 +229,10 @@ class HostBackend:
         except BaseException:
             session.abort()
             raise
-        self._pool.put(session)
+        self._keep(session)
         return results
+
+    def _keep(self, session: HostSession) -> None:
+        self._pool.put(session)
+        # Its own place is as good as free.
+        self._pool.shrink(self._window.spare() + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from gateway.net.mx import Host
@@ -38,8 +39,10 @@ S = TypeVar("S", bound=Reusable)
 class Pool(Generic[S]):
     """Idle sessions by host. Those in use belong to who took them."""
 
-    def __init__(self, idle_seconds: float) -> None:
+    def __init__(self, idle_seconds: float, count: Callable[[int], None]) -> None:
+        """`count` is told how many there are, whenever that changes."""
         self._idle_seconds = idle_seconds
+        self._count = count
         self._idle: dict[S, asyncio.TimerHandle] = {}
         self._closed = False
 
@@ -65,6 +68,7 @@ class Pool(Generic[S]):
             session.close()
             return
         self._idle[session] = loop.call_later(self._idle_seconds, self._expire, session)
+        self._count(len(self._idle))
 
     def shrink(self, most: int) -> None:
         """Close the sessions idle longest until at most `most` are left."""
@@ -80,7 +84,8 @@ class Pool(Generic[S]):
 
     def _forget(self, session: S) -> None:
         self._idle.pop(session).cancel()
+        self._count(len(self._idle))
 
     def _expire(self, session: S) -> None:
-        self._idle.pop(session, None)
+        self._forget(session)
         session.close()

@@ -23,7 +23,7 @@ from gateway.net.outcomes import Peer, Phase, Refused, read_reply, tls_failed
 from gateway.net.replies import ReplyStream
 from gateway.net.smtp_session import SmtpSession, silence
 from gateway.net.tls import ClientTls, TlsTrouble, certificate_trouble, client_tls, describe_session, explain_failure
-from gateway.ports import Clock, Resolver
+from gateway.ports import Clock, Resolver, Tally
 
 _EHLO_UNKNOWN = (500, 502, 504)
 
@@ -101,11 +101,11 @@ class SmtpDialer:
 
 
 def make_smtp_backend(
-    name: str, settings: BackendSettings, resolver: Resolver, clock: Clock, hostname: str
+    name: str, settings: BackendSettings, resolver: Resolver, clock: Clock, hostname: str, tally: Tally
 ) -> HostBackend:
     """A backend of the configuration. Reads its authorities from disk. Raises OSError and ValueError (hosts)."""
     hosts = HostFinder(settings.hosts, settings.address_family, resolver, hostname, clock.jitter)
-    return HostBackend(name, settings, hosts, SmtpDialer(settings, hostname))
+    return HostBackend(name, settings, hosts, SmtpDialer(settings, hostname), tally)
 
 
 async def _greet(smtp: aiosmtplib.SMTP, peer: Peer) -> None:

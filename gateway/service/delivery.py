@@ -158,6 +158,9 @@ class Delivery:
         probe = self._backoff.next_probe(self._clock.monotonic())
         if waiting is not None and probe is not None:
             seconds = min(seconds, max(probe, waiting - now))
+        if waiting is not None and not all(backend.has_room() for backend in self._backends.values()):
+            # Another worker may have the places, and no event tells when it gives them back.
+            seconds = min(seconds, max(_SHORTEST_SLEEP, waiting - now))
         return max(seconds, _SHORTEST_SLEEP)
 
     async def _claim_due(self) -> int:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
 from gateway.config.edge import Listener
 from gateway.config.model import Config
 from gateway.model.event import Event, Level
-from gateway.ports import Clock, EventSink, Reception
+from gateway.ports import Clock, EventSink, Reception, Tally
 from gateway.service.certificates import Certificates
 from gateway.service.credentials import Credentials
 from gateway.service.listener import Census, ListenerSettings, SmtpListener, serve
@@ -29,8 +30,13 @@ class FrontEnd:
         clock: Clock,
         report: Callable[[BaseException], str],
         emit: EventSink,
+        tally: Tally,
+        sockets: Mapping[str, socket.socket],
     ) -> None:
+        """`sockets` are those bound already, by address."""
         self._config = config
+        self._tally = tally
+        self._sockets = sockets
         self._reception = reception
         self._report = report
         self._emit = emit
@@ -43,7 +49,7 @@ class FrontEnd:
     async def open(self) -> None:
         """Listen everywhere. Raises OSError for an address that cannot be had or a file that cannot be read,
         ssl.SSLError and ValueError for certificates that cannot be used; call `close` then, too."""
-        census = Census(self._config.limits)
+        census = Census(self._config.limits, self._tally)
         for one in self._config.listener:
             settings = self._settings(one)
             listener = await serve(settings, self._reception, self._report, census, self._emit)
@@ -91,6 +97,7 @@ class FrontEnd:
             name=name,
             hostname=self._config.server.hostname,
             address=one.address,
+            sock=self._sockets.get(one.address),
             implicit_tls=one.tls == "implicit",
             proxy_from=one.proxy_from,
             xclient_from=one.xclient_from,

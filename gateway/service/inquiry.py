@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from gateway.model.event import Event
 from gateway.model.reply import Reply
 from gateway.model.route import Capabilities, Route, Unanswered
 from gateway.plan.callout import denies_mailbox
-from gateway.ports import Backend, Clock, EventSink
+from gateway.ports import Backend, Clock, EventSink, Tally
 
 _EXISTS_SECONDS = 21_600.0
 _UNKNOWN_SECONDS = 300.0
@@ -61,11 +62,13 @@ class NoInquiry:
 class Callout:
     """Asks backends with RCPT from the null sender. It remembers what they say, and asks within a budget."""
 
-    def __init__(self, backends: Mapping[str, Backend], clock: Clock, emit: EventSink, limits: Limits) -> None:
+    def __init__(
+        self, backends: Mapping[str, Backend], clock: Clock, emit: EventSink, limits: Limits, tally: Tally
+    ) -> None:
         self._backends = backends
         self._clock = clock
         self._emit = emit
-        self._budget = Budget(limits.callouts_per_client, limits.callouts_per_backend)
+        self._budget = Budget(limits.callouts_per_client, limits.callouts_per_backend, tally)
         self._unknown: dict[str, tuple[float, bool]] = {}
         """By backend and mailbox: until when it counts, and whether there is no such mailbox."""
         self._proofs: dict[str, tuple[float, bool]] = {}
@@ -188,26 +191,35 @@ def _told(reply: Reply | Unanswered) -> str:
 
 
 class Budget:
-    """How many RCPTs each client may cause and each backend gets, by the minute: questions and proofs alike."""
+    """How many RCPTs each client may cause and each backend gets, by the minute: questions and proofs alike, of all
+    workers together."""
 
-    def __init__(self, per_client: int, per_backend: int) -> None:
+    def __init__(self, per_client: int, per_backend: int, tally: Tally) -> None:
         self._per_client = per_client
         self._per_backend = per_backend
+        self._tally = tally
         self._minute = -1.0
-        self._clients: dict[str, int] = {}
-        self._backends: dict[str, int] = {}
+        self._counted: Counter[str] = Counter()
+        """What this worker has counted in the minute."""
 
     def take(self, client: IPText, backend: str, now: float) -> bool:
         """True when one more may be asked; `now` is monotonic. An IPv6 client is its /64: it has all of that."""
-        if now // _MINUTE != self._minute:
-            self._minute = now // _MINUTE
-            self._clients.clear()
-            self._backends.clear()
-        name = _site(client)
-        caused, asked = self._clients.get(name, 0), self._backends.get(backend, 0)
-        if caused >= self._per_client or asked >= self._per_backend:
+        minute = now // _MINUTE
+        if minute != self._minute:
+            for key, count in self._counted.items():
+                self._tally.add(key, -count)
+            self._counted.clear()
+            self._minute = minute
+        # The minute is in the keys: another worker may not have left the last one yet.
+        keys = (f"callouts {minute} client {_site(client)}", f"callouts {minute} backend {backend}")
+        most = (self._per_client, self._per_backend)
+        # Counted first: of two workers that are after the last question, none asks one too many.
+        counts = [self._tally.add(key) for key in keys]
+        if any(count > bound for count, bound in zip(counts, most, strict=True)):
+            for key in keys:
+                self._tally.add(key, -1)
             return False
-        self._clients[name], self._backends[backend] = caused + 1, asked + 1
+        self._counted.update(keys)
         return True
 
 

@@ -15,6 +15,13 @@ from gateway.model.event import Event, Level
 _MOST_WAITING = 10_000
 """Log lines that may wait for a slow reader; beyond that they are counted and dropped, never waited for."""
 
+_PIECE = 4096
+"""PIPE_BUF: up to so many octets a pipe keeps together."""
+_USUAL_LINE = 1024
+"""A line is shorter, but for rare ones."""
+
+_RANKS = {level: rank for rank, level in enumerate(Level)}
+
 _LABELS = {
     "accepted": ("action", "dmarc"),
     "held": ("rule",),
@@ -28,12 +35,30 @@ _LABELS = {
 """Which fields of an event become labels: only those with few values, never anything a client chooses."""
 
 
+class Lines:
+    """Makes the log line of an event."""
+
+    def __init__(self, format: str, level: Level, worker: int | None = None) -> None:
+        """`worker` is shown in every line: which of several processes says it."""
+        self._least = _RANKS[level]
+        self._render = structlog.processors.JSONRenderer() if format == "json" else structlog.dev.ConsoleRenderer()
+        self._stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+        self._worker = {} if worker is None else {"worker": worker}
+
+    def line(self, event: Event) -> str | None:
+        """None for an event below the level that is shown."""
+        if _RANKS[event.level] < self._least:
+            return None
+        line = {"event": event.name, "level": event.level.value, "id": event.id, **self._worker, **dict(event.fields)}
+        return str(self._render(None, "", self._stamp(None, "", line))) + "\n"
+
+
 class Observer:
     """Takes every event; a slow log reader never delays mail."""
 
-    def __init__(self, format: str, level: Level, stream: TextIO = sys.stdout) -> None:
+    def __init__(self, lines: Lines, stream: TextIO = sys.stdout) -> None:
         self.registry = CollectorRegistry()
-        self._least = list(Level).index(level)
+        self._lines = lines
         self._events = Counter("waypost_events", "What happened, by name", ["name", "detail"], registry=self.registry)
         self._lost = Counter("waypost_log_lines_lost", "Log lines dropped: reader too slow", registry=self.registry)
         self._size = Histogram(
@@ -42,10 +67,8 @@ class Observer:
             buckets=(4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864),
             registry=self.registry,
         )
-        self._render = structlog.processors.JSONRenderer() if format == "json" else structlog.dev.ConsoleRenderer()
-        self._stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
         self._stream = stream
-        self._lines: queue.Queue[str | None] = queue.Queue(_MOST_WAITING)
+        self._waiting: queue.Queue[str | None] = queue.Queue(_MOST_WAITING)
         self._writer = threading.Thread(target=self._write, name="log", daemon=True)
         self._writer.start()
 
@@ -56,24 +79,36 @@ class Observer:
         self._events.labels(event.name, detail).inc(float(fields.get("count", 1)))
         if event.name in ("accepted", "held", "refused") and "size" in fields:
             self._size.observe(float(fields["size"]))
-        if list(Level).index(event.level) < self._least:
-            return
-        line = {"event": event.name, "level": event.level.value, "id": event.id, **fields}
-        try:
-            self._lines.put_nowait(str(self._render(None, "", self._stamp(None, "", line))))
-        except queue.Full:
-            self._lost.inc()
+        line = self._lines.line(event)
+        if line is not None:
+            try:
+                self._waiting.put_nowait(line)
+            except queue.Full:
+                self._lost.inc()
 
     def close(self) -> None:
         """Write what waits, then stop."""
-        self._lines.put(None)
+        self._waiting.put(None)
         self._writer.join(timeout=5)
 
     def _write(self) -> None:
-        while (line := self._lines.get()) is not None:
+        last = False
+        while not last:
+            text, last = self._take()
             try:
-                self._stream.write(line + "\n")
-                if self._lines.empty():
-                    self._stream.flush()
+                self._stream.write(text)
+                self._stream.flush()
             except (OSError, ValueError):
                 self._lost.inc()
+
+    def _take(self) -> tuple[str, bool]:
+        """Whole lines, as many as a pipe takes in one piece, for others may write to it too; True after the last."""
+        lines: list[str] = []
+        octets = 0
+        while octets < _PIECE and (not lines or not self._waiting.empty()):
+            line = self._waiting.get()
+            if line is None:
+                return "".join(lines), True
+            lines.append(line)
+            octets += _USUAL_LINE
+        return "".join(lines), False

@@ -30,6 +30,7 @@ from gateway.ports import Clock, Connection, Conversation, EventSink, HoldFull, 
 from gateway.service.authenticator import Authenticator
 from gateway.service.collector import Collector
 from gateway.service.faults import find_fault, find_obstacle
+from gateway.service.flow import Flow
 from gateway.service.hearing import Hearing, put_off, report_failure
 from gateway.service.ingress import find_ingress
 from gateway.service.inquiry import Inquiry, NoInquiry
@@ -68,13 +69,7 @@ class Desk:
     deliverer: Deliverer
     emit: EventSink
     inquiry: Inquiry = field(default_factory=NoInquiry)
-
-
-@dataclass(slots=True)
-class Flow:
-    """What is on its way in over all sessions."""
-
-    octets: int = 0
+    flow: Flow = field(default_factory=Flow)
 
 
 class MxReception:
@@ -83,19 +78,18 @@ class MxReception:
     def __init__(self, desk: Desk, law: Callable[[], Law]) -> None:
         self._desk = desk
         self._law = law
-        self._flow = Flow()
 
     async def connect(self, connection: Connection) -> Conversation | Reply:
-        conversation = MxConversation(self._desk, self._law, self._flow, connection)
+        conversation = MxConversation(self._desk, self._law, connection)
         return await conversation.admit() or conversation
 
 
 class MxConversation:
     """One session."""
 
-    def __init__(self, desk: Desk, law: Callable[[], Law], flow: Flow, connection: Connection) -> None:
+    def __init__(self, desk: Desk, law: Callable[[], Law], connection: Connection) -> None:
         self._desk = desk
-        self._flow = flow
+        self._flow = desk.flow
         self._current_law = law
         self._law = law()
         self._connection = connection
@@ -175,7 +169,7 @@ class MxConversation:
 
     async def begin(self) -> Reply:
         limits = self._law.config.limits
-        if self._flow.octets >= limits.bytes_in_flight:
+        if self._flow.octets() >= limits.bytes_in_flight:
             return await self._refuse_overflow()
         self._overflow = False
         digests = {DIGEST} if self._law.bench.sealing else set()
@@ -185,9 +179,9 @@ class MxConversation:
     async def take(self, chunk: bytes) -> None:
         if self._collector is None:
             return
-        self._flow.octets += len(chunk)
+        self._flow.add(len(chunk))
         await self._collector.take(chunk)
-        if self._flow.octets > self._law.config.limits.bytes_in_flight:
+        if self._flow.octets() > self._law.config.limits.bytes_in_flight:
             self._let_go(self._collector)
             self._collector, self._overflow = None, True
 
@@ -223,7 +217,7 @@ class MxConversation:
 
     def _let_go(self, collector: Collector) -> None:
         collector.discard()
-        self._flow.octets -= collector.size
+        self._flow.add(-collector.size)
 
     def _transaction(self) -> Envelope:
         if self._envelope is None:

@@ -26,6 +26,10 @@ class SpoolUnusable(Exception):
     """The spool cannot be opened; the text names the directory and says why."""
 
 
+class SpoolUnmade(SpoolUnusable):
+    """It has no tables yet: its gateway has only begun to make it."""
+
+
 class SpoolInUse(SpoolUnusable):
     """Another process owns it."""
 

@@ -15,14 +15,14 @@ from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry
 from gateway.spool import codec, holding, senders
 from gateway.spool.content import CHUNK
-from gateway.spool.disk import CONTENT, Disk, SpoolUnusable
+from gateway.spool.disk import CONTENT, Disk, SpoolUnmade, SpoolUnusable
 from gateway.spool.queries import QUERIES, STEPS, check_version
 from gateway.spool.rows import find_backends
 
 T = TypeVar("T")
 
 SHARD = "0"
-"""The directory below the spool's in which everything stands."""
+"""The first shard: the directory below the spool's in which everything of one worker stands."""
 DATABASE = "spool.db"
 
 
@@ -40,14 +40,14 @@ def find_shards(directory: Path) -> tuple[Path, ...]:
 
 
 class ReadOnlySpool:
-    """A view of a spool that needs no lock: for command-line tools while the gateway runs, or while it is down.
+    """A view of one shard that needs no lock: for command-line tools while the gateway runs, or while it is down.
 
     Each method sees one consistent state. Opening raises SpoolUnusable when there is no spool or when another version
     wrote it.
     """
 
-    def __init__(self, directory: Path, disk: Disk | None = None) -> None:
-        path = directory / SHARD / DATABASE
+    def __init__(self, directory: Path, disk: Disk | None = None, shard: str = SHARD) -> None:
+        path = directory / shard / DATABASE
         if not path.is_file():
             raise SpoolUnusable(f"there is no spool in {directory}")
         try:
@@ -57,8 +57,9 @@ class ReadOnlySpool:
             raise SpoolUnusable(f"spool {directory} cannot be read: {error}") from error
         if version < len(STEPS):
             self._connection.close()
-            raise SpoolUnusable(f"spool {directory} has format {version}: the gateway updates it when it starts")
-        self._content = directory / SHARD / CONTENT
+            old = f"spool {directory} has format {version}: the gateway updates it when it starts"
+            raise SpoolUnusable(old) if version else SpoolUnmade(old)
+        self._content = directory / shard / CONTENT
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool-reader")
 
     async def story(self, id: str) -> Story | None:

@@ -1,4 +1,4 @@
-"""The embedded spool: one directory, one owner, one writing thread."""
+"""A shard of the embedded spool: one directory, one owner, one writing thread."""
 
 from __future__ import annotations
 
@@ -47,15 +47,16 @@ class SqliteSpool:
         retention: Retention | None = None,
         reserve: int = RESERVE,
         disk: Disk | None = None,
+        shard: str = SHARD,
     ) -> SqliteSpool:
-        """Own the spool in `directory`, made if absent, and put it in order after a crash.
+        """Own a shard of the spool in `directory`, made if absent, and put it in order after a crash.
 
         Transfers that a dead process had claimed are due at once; content files that no row names are removed.
         `lease` is in seconds, `reserve` in octets. Raises SpoolUnusable: owned by another process, on a network file
         system, written by a newer version, or not readable.
         """
         disk = disk or Disk()
-        path = await asyncio.to_thread(make_shard, directory, SHARD, disk)
+        path = await asyncio.to_thread(make_shard, directory, shard, disk)
         lock = lock_shard(path)
         try:
             connection = await asyncio.to_thread(_open_database, path / DATABASE, clock.now(), disk)
@@ -63,7 +64,7 @@ class SqliteSpool:
                 store = ContentStore(path / CONTENT, disk, reserve, clock.new_id)
                 named = {name for (name,) in connection.execute(QUERIES["content_paths"])}
                 await asyncio.to_thread(store.sweep, named)
-                reader = ReadOnlySpool(directory, disk)
+                reader = ReadOnlySpool(directory, disk, shard)
             except BaseException:
                 connection.close()
                 raise
@@ -72,6 +73,11 @@ class SqliteSpool:
             raise
         rows = Rows(store, retention or Retention(), lease)
         return cls(clock, lock, store, rows, Writer(connection), reader)
+
+    @property
+    def path(self) -> Path:
+        """The shard's directory."""
+        return self._store.directory.parent
 
     async def commit(self, intake: Intake) -> None:
         """Store a reception. When it is not `durable` this returns at once, and a failure only counts in `unwritten`.

@@ -13,13 +13,16 @@ from gateway.model.reply import Reply
 from gateway.model.route import Capabilities, Unanswered
 from gateway.net.host_backend import HostBackend
 from gateway.net.smtp_backend import make_smtp_backend
+from gateway.service.tally import SharedCounts
 from tests.sending import FixedResolver, StillClock, mailbox, make_claim, reader
 from tests.smtp_sink import HANG_UP, SILENCE, Sink
 
 
 def backend_of(*hosts: str, **settings: object) -> HostBackend:
     given: dict[str, object] = {"hosts": hosts, "command_seconds": 2.0, "tls": "off"} | settings
-    return make_smtp_backend("corp", Settings(**given), FixedResolver(), StillClock(), "gw.example")  # type: ignore[arg-type]
+    return make_smtp_backend(
+        "corp", Settings(**given), FixedResolver(), StillClock(), "gw.example", SharedCounts().tally()
+    )  # type: ignore[arg-type]
 
 
 @pytest.fixture

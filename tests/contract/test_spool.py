@@ -15,6 +15,7 @@ from gateway.model.envelope import Recipient
 from gateway.model.message import Evidence, Message
 from gateway.ports import ContentAltered, Spool
 from gateway.spool.rows import Retention
+from gateway.spool.shards import ShardedSpool
 from gateway.spool.sqlite import SqliteSpool
 from tests.fake_spool import FakeSpool
 from tests.spooling import (
@@ -39,6 +40,15 @@ async def open_sqlite(directory: Path, clock: HandClock) -> Spool:
     return await SqliteSpool.open(directory, clock, lease=LEASE, retention=retention)
 
 
+async def open_shards(directory: Path, clock: HandClock) -> Spool:
+    """A worker's own shard and one that it has adopted; what lies in that one is in test_spool_shards.py."""
+    retention = Retention(delivered_seconds=0.0, failed_seconds=7 * DAY, trace_seconds=30 * DAY)
+    shards = [
+        await SqliteSpool.open(directory, clock, lease=LEASE, retention=retention, shard=name) for name in ("0", "1")
+    ]
+    return ShardedSpool(directory, shards)
+
+
 def make_fake_opener() -> Opener:
     """Opens the fake of the tests; what was stored in a directory is there again when it is opened anew."""
     stored: dict[Path, FakeSpool] = {}
@@ -52,7 +62,11 @@ def make_fake_opener() -> Opener:
 
 
 Opener = Callable[[Path, HandClock], Awaitable[Spool]]
-IMPLEMENTATIONS: dict[str, Opener] = {"sqlite": open_sqlite, "fake": make_fake_opener()}
+IMPLEMENTATIONS: dict[str, Opener] = {
+    "sqlite": open_sqlite,
+    "shards": open_shards,
+    "fake": make_fake_opener(),
+}
 
 
 class Bench:

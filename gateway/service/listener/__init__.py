@@ -6,8 +6,9 @@ of size, time, commands, errors and connections. `session` is the one module tha
 the demo; knows the ports, the configuration's limits and `mail`.
 """
 
+from gateway.service.listener.acceptor import bind_socket
 from gateway.service.listener.census import Census
 from gateway.service.listener.server import SmtpListener, serve
 from gateway.service.listener.settings import EXTENSIONS, ListenerSettings
 
-__all__ = ["EXTENSIONS", "Census", "ListenerSettings", "SmtpListener", "serve"]
+__all__ = ["EXTENSIONS", "Census", "ListenerSettings", "SmtpListener", "bind_socket", "serve"]

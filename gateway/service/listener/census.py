@@ -3,44 +3,52 @@
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter
 
 from gateway.config.edge import Limits
 from gateway.model.address import IPText
+from gateway.ports import Tally
+from gateway.service.tally import SharedCounts
+
+_ALL = "connections"
+_WORKERS = "workers"
 
 
 class Census:
-    """Counts open connections. One census may serve several listeners, then its limits hold over all of them."""
+    """Counts open connections, those of all workers. One census may serve several listeners, then its limits hold over
+    all of them."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, tally: Tally | None = None) -> None:
         self._most = limits.connections
         self._most_per_address = limits.connections_per_address
         self._most_per_network = limits.connections_per_network
+        self._tally = tally or SharedCounts().tally()
+        self._tally.add(_WORKERS)
         self._open = 0
-        self._clients: Counter[str] = Counter()
+
+    def is_fair(self) -> bool:
+        """This worker has no more connections than the average one: the next is its to take."""
+        return self._open * self._tally.total(_WORKERS) <= self._tally.total(_ALL)
 
     def arrive(self) -> bool:
         """A connection was opened; False when there are too many. `depart` must follow in either case."""
         self._open += 1
-        return self._open <= self._most
+        return self._tally.add(_ALL) <= self._most
 
     def depart(self) -> None:
         """A connection that arrived was closed."""
         self._open -= 1
+        self._tally.add(_ALL, -1)
 
     def admit(self, client: IPText) -> bool:
         """The connection's client is known; False when it has too many. `release` must follow in either case."""
-        network = _network_of(client)
-        self._clients[client] += 1
-        self._clients[network] += 1
-        return self._clients[client] <= self._most_per_address and self._clients[network] <= self._most_per_network
+        of_address = self._tally.add(f"connections {client}")
+        of_network = self._tally.add(f"connections {_network_of(client)}")
+        return of_address <= self._most_per_address and of_network <= self._most_per_network
 
     def release(self, client: IPText) -> None:
         """A connection of a client that was admitted was closed."""
-        for key in (client, _network_of(client)):
-            self._clients[key] -= 1
-            if not self._clients[key]:
-                del self._clients[key]
+        self._tally.add(f"connections {client}", -1)
+        self._tally.add(f"connections {_network_of(client)}", -1)
 
 
 def _network_of(client: IPText) -> str:

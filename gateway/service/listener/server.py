@@ -11,12 +11,12 @@ from contextlib import suppress
 from gateway.model.event import Event
 from gateway.model.reply import REPLIES, Reply
 from gateway.ports import EventSink, Reception
+from gateway.service.listener.acceptor import Acceptor, bind_socket
 from gateway.service.listener.census import Census
 from gateway.service.listener.house import House
 from gateway.service.listener.session import SmtpSession
 from gateway.service.listener.settings import ListenerSettings
 
-_BACKLOG = 1024
 _CUT_SECONDS = 5.0
 """What running commits get to end when we close."""
 _CANCEL_SECONDS = 1.0
@@ -25,11 +25,10 @@ _CANCEL_SECONDS = 1.0
 class SmtpListener:
     """A listener that is served. Made by `serve`."""
 
-    def __init__(self, house: House, server: asyncio.Server) -> None:
+    def __init__(self, house: House, acceptor: Acceptor) -> None:
         self._house = house
-        self._server = server
-        name = server.sockets[0].getsockname()
-        self.address: tuple[str, int] = (name[0], name[1])
+        self._acceptor = acceptor
+        self.address = acceptor.address
         """Host and port, the real one where port 0 was asked for."""
 
     @property
@@ -39,7 +38,7 @@ class SmtpListener:
 
     def stop_accepting(self) -> None:
         """Close the listening socket. Open sessions go on."""
-        self._server.close()
+        self._acceptor.close()
 
     async def drain(self, seconds: float) -> bool:
         """Stop accepting, and let sessions end: each gets 421 4.3.2 as soon as it waits for its client outside a
@@ -57,10 +56,7 @@ class SmtpListener:
         return await self._wait_for_sessions(_CANCEL_SECONDS)
 
     async def close(self) -> None:
-        """End everything, in `_CUT_SECONDS` and a little more, whatever clients and commits do.
-
-        `Server.wait_closed` is not used: from Python 3.12 on it waits for connections that may never end.
-        """
+        """End everything, in `_CUT_SECONDS` and a little more, whatever clients and commits do."""
         self.stop_accepting()
         self._house.draining = True
         self._cut(REPLIES["shutting-down"])
@@ -113,11 +109,7 @@ async def serve(
         settings.tls.minimum_version = ssl.TLSVersion.TLSv1_2
     settings.check()
     logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd's own, with clients' commands in it
-    house = House(settings, reception, report, census or Census(settings.limits), emit)
-    loop = asyncio.get_running_loop()
-    if settings.sock is not None:
-        server = await loop.create_server(lambda: SmtpSession(house), sock=settings.sock, backlog=_BACKLOG)
-    else:
-        host, _, port = settings.address.rpartition(":")
-        server = await loop.create_server(lambda: SmtpSession(house), host.strip("[]"), int(port), backlog=_BACKLOG)
-    return SmtpListener(house, server)
+    census = census or Census(settings.limits)
+    house = House(settings, reception, report, census, emit)
+    sock = settings.sock or bind_socket(settings.address)
+    return SmtpListener(house, Acceptor(sock, lambda: SmtpSession(house), census.is_fair))

@@ -13,6 +13,7 @@ from gateway.net.host_backend import HostBackend
 from gateway.net.mx import Family, Host, HostFinder, NoHost, parse_host
 from gateway.net.smtp_backend import SmtpDialer, SmtpSession
 from gateway.net.tls import match_name
+from gateway.service.tally import SharedCounts
 from tests.sending import FixedResolver, make_claim, reader
 from tests.smtp_sink import Sink
 
@@ -178,7 +179,7 @@ class PortDialer:
 async def deliver_direct(sink: Sink, *rcpts: str) -> tuple[tuple[Outcome, ...], list[str]]:
     dialer = PortDialer(sink.port)
     hosts = HostFinder(("mx",), "any", FixedResolver(ZONE), "gw.example", lambda: 0.5)
-    backend = HostBackend("direct", Settings(hosts=("mx",)), hosts, dialer)  # type: ignore[arg-type]
+    backend = HostBackend("direct", Settings(hosts=("mx",)), hosts, dialer, SharedCounts().tally())  # type: ignore[arg-type]
     claim = make_claim(rcpts=rcpts)
     outcomes = await backend.deliver(claim, reader(claim))
     await backend.close()

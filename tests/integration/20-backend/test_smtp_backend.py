@@ -23,6 +23,7 @@ from gateway.model.message import Span
 from gateway.net.host_backend import HostBackend
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.ports import ContentAltered
+from gateway.service.tally import SharedCounts
 from tests.sending import (
     PREFIX,
     TEXT,
@@ -39,7 +40,9 @@ from tests.smtp_sink import HANG_UP, SILENCE, Sink
 
 def backend_of(*sinks: Sink, hosts: tuple[str, ...] = (), **settings: object) -> HostBackend:
     given: dict[str, object] = {"hosts": hosts or tuple(sink.address for sink in sinks), "command_seconds": 5.0}
-    return make_smtp_backend("corp", Settings(**(given | settings)), FixedResolver(), StillClock(), "gw.example")  # type: ignore[arg-type]
+    return make_smtp_backend(
+        "corp", Settings(**(given | settings)), FixedResolver(), StillClock(), "gw.example", SharedCounts().tally()
+    )  # type: ignore[arg-type]
 
 
 async def send(backend: HostBackend, claim: Claim, chunk: int = 65536) -> tuple[Outcome, ...]:

@@ -24,6 +24,7 @@ from gateway.plan.holding import USUAL_TERMS
 from gateway.plan.settlement import find_refusal
 from gateway.ports import Backend, SpoolFull
 from gateway.service.delivery import Delivery
+from gateway.service.tally import SharedCounts
 from tests.fake_spool import FakeSpool
 from tests.sending import PREFIX, TEXT, FixedResolver, changed, make_claim, make_message
 from tests.smtp_sink import HANG_UP, Sink
@@ -118,7 +119,9 @@ async def direct() -> AsyncIterator[Sink]:
 
 def backend_of(sink: Sink, name: str = "corp", **settings: object) -> Backend:
     given: dict[str, object] = {"hosts": (sink.address,), "command_seconds": 2.0, "final_seconds": 5.0}
-    return make_smtp_backend(name, Settings(**(given | settings)), FixedResolver(), OffsetClock(), "gw.example")  # type: ignore[arg-type]
+    return make_smtp_backend(
+        name, Settings(**(given | settings)), FixedResolver(), OffsetClock(), "gw.example", SharedCounts().tally()
+    )  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ def test_nothing_is_kept_of_clients_that_have_left() -> None:
             assert census.admit(address)
             census.release(address)
             census.depart()
-    assert not census._clients
+    assert not any(census._tally.total(f"connections {address}") for address in addresses)
+    assert census._tally.total("connections") == 0
 
 
 def test_each_limit_is_its_own() -> None:

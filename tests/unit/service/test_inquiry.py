@@ -14,6 +14,7 @@ from gateway.model.event import Event
 from gateway.model.reply import Reply
 from gateway.model.route import Capabilities, Route, Unanswered
 from gateway.service.inquiry import Budget, Callout
+from gateway.service.tally import SharedCounts
 from tests.sending import mailbox
 
 OK = Reply(250, "1.5", "OK")
@@ -76,7 +77,7 @@ def knows(*names: str, refusal: Reply = NO) -> Callable[[str], Reply]:
 
 def callout(backend: Backend, clock: Clock | None = None, **limits: int) -> tuple[Callout, list[Event]]:
     events: list[Event] = []
-    return Callout({"corp": backend}, clock or Clock(), events.append, Limits(**limits)), events  # type: ignore[dict-item, arg-type]
+    return Callout({"corp": backend}, clock or Clock(), events.append, Limits(**limits), SharedCounts().tally()), events  # type: ignore[dict-item, arg-type]
 
 
 async def unknown(asking: Callout, *names: str, client: IPText = CLIENT) -> list[bool]:
@@ -254,7 +255,7 @@ async def test_no_room_for_a_proof_is_forgotten_at_once() -> None:
 
 
 def test_an_ipv6_client_is_its_network() -> None:
-    budget = Budget(2, 10)
+    budget = Budget(2, 10, SharedCounts().tally())
     answers = [budget.take(IPText(f"2001:db8::{last}"), "corp", 0.0) for last in (1, 2, 3)]
     assert answers == [True, True, False]
     assert budget.take(IPText("2001:db8:0:1::1"), "corp", 0.0)

@@ -7,14 +7,14 @@ import time
 from prometheus_client.exposition import generate_latest
 
 from gateway.model.event import Event, Level
-from gateway.service.observer import Observer
+from gateway.service.observer import Lines, Observer
 
 ACCEPTED = Event("accepted", "id1", (("action", "accept"), ("dmarc", "pass"), ("size", 5000), ("client", "192.0.2.1")))
 
 
 def test_one_event_is_one_line_and_one_count() -> None:
     stream = io.StringIO()
-    observer = Observer("json", Level.INFO, stream)
+    observer = Observer(Lines("json", Level.INFO), stream)
     observer(ACCEPTED)
     observer(Event("noise", "", (), Level.DEBUG))
     observer.close()
@@ -41,7 +41,7 @@ def test_a_reader_that_does_not_read_delays_nobody() -> None:
             time.sleep(3600)
             return 0
 
-    observer = Observer("json", Level.INFO, Stuck())
+    observer = Observer(Lines("json", Level.INFO), Stuck())
     start = time.monotonic()
     for _ in range(11_000):
         observer(ACCEPTED)
@@ -52,7 +52,7 @@ def test_a_reader_that_does_not_read_delays_nobody() -> None:
 
 
 def test_an_event_that_stands_for_many_counts_as_many() -> None:
-    observer = Observer("json", Level.ALARM, io.StringIO())
+    observer = Observer(Lines("json", Level.ALARM), io.StringIO())
     fields = (("listener", "mx"), ("reason", "timeout"), ("client", "192.0.2.1"))
     for count in (1, 41):
         observer(Event("listener-refused", "", (*fields, ("count", count))))

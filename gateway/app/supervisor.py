@@ -1,0 +1,158 @@
+"""One process for each core: the supervisor binds the sockets, forks the workers, and replaces those that die.
+
+It forks before there is a thread or a loop, and itself never has either: so a worker shares the pages of everything
+that was loaded and read by then. What a dead worker had on stable storage its successor finds in its shard.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from gateway.app.post import Post, ready_key
+from gateway.config.model import Config
+from gateway.model.event import Event, Level
+from gateway.ports import EventSink
+from gateway.service.counters import clear_counters, share_counters
+from gateway.service.listener import bind_socket
+from gateway.service.tally import SharedCounts
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 60.0
+"""Seconds between a worker's death and its successor: doubled each time that one did not live as long as this."""
+_GRACE = 30.0
+"""Seconds beyond `drain_timeout` after which a worker that has not ended is killed."""
+
+
+@dataclass(slots=True)
+class _Seat:
+    """One worker's place."""
+
+    pid: int = 0
+    """0 while it is empty."""
+    since: float = 0.0
+    pause: float = 0.0
+    next: float | None = None
+    """When it is filled again."""
+    proven: bool = False
+    """A worker was ready here: what ends one now is no mistake of the configuration."""
+
+
+class Supervisor:
+    """Made once, before anything runs. Raises OSError for an address or a directory that cannot be had."""
+
+    def __init__(self, config: Config, emit: EventSink) -> None:
+        self._config = config
+        self._emit = emit
+        self._counts = SharedCounts(config.server.workers)
+        clear_counters(config.server.spool)
+        addresses = {listener.address: None for listener in config.listener} | {config.admin.address: None}
+        self._sockets = {address: bind_socket(address) for address in addresses}
+        self._lifeline = os.pipe()
+        self._seats = [_Seat() for _ in range(config.server.workers)]
+
+    def run(self) -> Post | int:
+        """Returns once in each worker, with its post; in the supervisor when all is over, with the exit status."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        # What is there now is never garbage: the collector would touch, and so copy, every shared page.
+        gc.collect()
+        gc.freeze()
+        while True:
+            for number, seat in enumerate(self._seats):
+                if seat.pid == 0 and (seat.next is None or seat.next <= time.monotonic()):
+                    post = self._fork(number, seat)
+                    if post is not None:
+                        return post
+            received = signal.sigtimedwait(_SIGNALS, self._patience())
+            if received is not None and received.si_signo in (signal.SIGTERM, signal.SIGINT):
+                return self._stop(0)
+            if received is not None and received.si_signo == signal.SIGHUP:
+                self._tell_all(signal.SIGHUP)
+            status = self._reap()
+            if status is not None:
+                return self._stop(status)
+
+    def _fork(self, number: int, seat: _Seat) -> Post | None:
+        """The new worker's post, in the worker."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        late = seat.next is not None
+        seat.pid, seat.since, seat.next = os.fork(), time.monotonic(), None
+        if seat.pid:
+            return None
+        os.close(self._lifeline[1])
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        server = self._config.server
+        return Post(
+            number=number,
+            workers=server.workers,
+            tally=self._counts.tally(number),
+            sockets=self._sockets,
+            counters=share_counters(server.spool, number),
+            lifeline=self._lifeline[0],
+            late=late,
+        )
+
+    def _patience(self) -> float:
+        """Seconds until a seat is to be filled."""
+        now = time.monotonic()
+        return min((max(seat.next - now, 0) for seat in self._seats if seat.next is not None), default=3600.0)
+
+    def _reap(self) -> int | None:
+        """Take note of workers that have ended. The exit status when the gateway cannot even start."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return None
+            if pid == 0:
+                return None
+            for number, seat in enumerate(self._seats):
+                if seat.pid == pid:
+                    seat.pid = 0
+                    seat.proven = seat.proven or self._counts.tally().total(ready_key(number)) > 0
+                    if not seat.proven:
+                        return os.waitstatus_to_exitcode(status) or 1
+                    self._bury(number, seat, os.waitstatus_to_exitcode(status))
+
+    def _bury(self, number: int, seat: _Seat, status: int) -> None:
+        self._counts.clear(number)
+        now = time.monotonic()
+        lived = now - seat.since
+        seat.pause = _FIRST_PAUSE if lived > _LONGEST_PAUSE else min(max(seat.pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+        # The first death is followed at once: mail waits.
+        pause = 0.0 if lived > _LONGEST_PAUSE or seat.pause == _FIRST_PAUSE else seat.pause
+        seat.next = now + pause
+        fields = (("worker", number), ("status", status), ("seconds", round(lived, 1)), ("next_in", pause))
+        self._emit(Event("worker-died", "", fields, Level.ALARM))
+
+    def _tell_all(self, number: signal.Signals) -> None:
+        for seat in self._seats:
+            if seat.pid:
+                with suppress(ProcessLookupError):
+                    os.kill(seat.pid, number)
+
+    def _stop(self, status: int) -> int:
+        """Let every worker drain. Nobody can connect any more once they have closed their sockets too."""
+        for sock in self._sockets.values():
+            sock.close()
+        self._tell_all(signal.SIGTERM)
+        deadline = time.monotonic() + self._config.server.drain_timeout + _GRACE
+        while any(seat.pid for seat in self._seats):
+            signal.sigtimedwait((signal.SIGCHLD,), 0.5)
+            self._wait_for_workers()
+            if time.monotonic() > deadline:
+                self._tell_all(signal.SIGKILL)
+        return status
+
+    def _wait_for_workers(self) -> None:
+        for seat in self._seats:
+            with suppress(ChildProcessError):
+                if seat.pid and os.waitpid(seat.pid, os.WNOHANG)[0]:
+                    seat.pid = 0

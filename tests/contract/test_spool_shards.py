@@ -1,0 +1,151 @@
+"""Shards: each has one owner, a worker takes over those that have none, and readers see all of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway.model.message import Evidence, Message
+from gateway.net.system import SystemClock
+from gateway.spool.disk import SpoolUnusable
+from gateway.spool.shards import ShardedSpool, ShardedView, find_adopted, shard_name
+from gateway.spool.sqlite import SqliteSpool
+from tests.spooling import START, HandClock, content_of, make_intake, make_settlement
+
+LEASE = 600.0
+
+
+async def open_worker(directory: Path, worker: int = 0, workers: int = 1) -> ShardedSpool:
+    return await ShardedSpool.open(directory, HandClock(), LEASE, worker, workers)
+
+
+@pytest.fixture
+async def spool(tmp_path: Path) -> ShardedSpool:
+    """One worker where there were two: `own` and `orphan` wait, each in its shard."""
+    for worker, id in enumerate(("own", "orphan")):
+        before = await open_worker(tmp_path, worker, 2)
+        await before.commit(make_intake(id=id, due=START + worker))
+        await before.close()
+    return await open_worker(tmp_path)
+
+
+async def test_orphan_is_adopted_by_one_worker_only(tmp_path: Path) -> None:
+    for worker in range(5):
+        await (await open_worker(tmp_path, worker, 5)).close()
+    (tmp_path / "metrics").mkdir()
+    assert [find_adopted(tmp_path, worker, 2) for worker in range(2)] == [["2", "4"], ["3"]]
+    assert [find_adopted(tmp_path, worker, 8) for worker in range(8)] == [[]] * 8
+    assert find_adopted(tmp_path / "none", 0, 1) == []
+
+
+async def test_shard_has_one_owner(tmp_path: Path) -> None:
+    first = await open_worker(tmp_path, 1, 2)
+    with pytest.raises(SpoolUnusable, match="in use"):
+        await open_worker(tmp_path, 0, 1)
+    second = await open_worker(tmp_path, 0, 2)
+    await second.close()
+    await first.close()
+
+
+async def test_adopted_mail_is_claimed_settled_and_forgotten(spool: ShardedSpool) -> None:
+    claims = {claim.transfer.message_id: claim for claim in await spool.claim((), 10, START + 9, LEASE)}
+    assert claims.keys() == {"own", "orphan"}
+    for claim in claims.values():
+        assert await spool.settle(make_settlement(claim))
+        assert not await spool.settle(make_settlement(claim))
+    assert spool._homes == {}
+    assert await spool.counts() == {}
+    story = await spool.story("orphan")
+    assert story is not None
+    assert len(story.endings) == 1
+    await spool.close()
+
+
+async def test_dsn_of_adopted_mail_is_stored_with_its_settlement(spool: ShardedSpool) -> None:
+    claims = {claim.transfer.message_id: claim for claim in await spool.claim((), 10, START + 9, LEASE)}
+    assert await spool.settle(replace(make_settlement(claims["orphan"]), dsn=make_intake(id="dsn")))
+    (again,) = await spool.claim((), 10, START + 9, LEASE)
+    assert again.transfer.message_id == "dsn"
+    assert await spool.settle(make_settlement(again))
+    await spool.close()
+
+
+async def test_adopted_claim_can_be_given_back_and_held(spool: ShardedSpool) -> None:
+    claims = await spool.claim((), 10, START + 9, LEASE)
+    for claim in claims:
+        await spool.release(claim, START + 50)
+    assert await spool.claim((), 10, START + 9, LEASE) == []
+    assert await spool.next_due() == START + 50
+    for claim in await spool.claim((), 10, START + 50, LEASE):
+        await spool.hold(claim, "altered")
+    assert await spool.next_due() is None
+    assert [entry.last_reply for entry in await spool.queue(9)] == ["altered", "altered"]
+    await spool.close()
+
+
+async def test_at_most_as_many_are_claimed_as_asked_for(spool: ShardedSpool) -> None:
+    assert len(await spool.claim((), 1, START + 9, LEASE)) == 1
+    assert len(await spool.claim((), 1, START + 9, LEASE)) == 1
+    assert await spool.claim((), 1, START + 9, LEASE) == []
+    await spool.close()
+
+
+async def test_large_content_of_an_adopted_shard_is_read(tmp_path: Path) -> None:
+    octets = bytes(range(256)) * 8192
+    before = await open_worker(tmp_path, 1, 2)
+    writer = before.open_content()
+    writer.write(octets)
+    content = content_of(octets, await writer.finish())
+    await before.commit(make_intake(message=Message(content, Evidence(b"", (), len(octets)))))
+    await before.close()
+    spool = await open_worker(tmp_path)
+    (claim,) = await spool.claim((), 1, START, LEASE)
+    assert b"".join([chunk async for chunk in spool.read_content(claim.message.content)]) == octets
+    await spool.settle(make_settlement(claim))
+    await spool.close()
+    assert list((tmp_path / "1" / "content").iterdir()) == []
+
+
+async def test_view_sees_all_shards_also_those_made_later(tmp_path: Path) -> None:
+    with pytest.raises(SpoolUnusable, match="no spool"):
+        ShardedView(tmp_path)
+    clocks = [SystemClock(0), SystemClock(1)]
+    ids = [clock.new_id() for clock in clocks]
+    spools = [await ShardedSpool.open(tmp_path, clocks[0], LEASE, 0, 2)]
+    view = ShardedView(tmp_path)
+    spools.append(await ShardedSpool.open(tmp_path, clocks[1], LEASE, 1, 2))
+    for worker, (spool, id) in enumerate(zip(spools, ids, strict=True)):
+        await spool.commit(make_intake(id=id, due=START - worker))
+    assert [entry.message_id for entry in await view.queue(9)] == ids[::-1]
+    assert [entry.message_id for entry in await view.queue(1)] == ids[1:]
+    assert await view.counts() == {"google": 2}
+    for id in ids:
+        story, content = await view.story(id), await view.content(id)
+        assert story is not None
+        assert story.trace.id == id
+        assert content is not None
+        assert b"".join([chunk async for chunk in content]).endswith(b"Hello.\r\n")
+    assert await view.story("nothing") is None
+    assert await view.content("nothing") is None
+    await view.close()
+    for spool in spools:
+        await spool.close()
+
+
+async def test_message_is_found_in_a_shard_that_its_id_does_not_name(tmp_path: Path) -> None:
+    """A DSN that a worker made for mail of a shard that it had adopted."""
+    id = SystemClock(0).new_id()
+    for name in ("0", "1"):
+        shard = await SqliteSpool.open(tmp_path, HandClock(), shard=name)
+        if name == "1":
+            await shard.commit(make_intake(id=id))
+        await shard.close()
+    view = ShardedView(tmp_path)
+    assert await view.story(id) is not None
+    await view.close()
+
+
+def test_ids_name_the_shard() -> None:
+    assert [SystemClock(worker).new_id()[9] for worker in (0, 1, 31)] == [shard_name(w) for w in (0, 1, 31)]
