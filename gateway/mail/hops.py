@@ -15,6 +15,8 @@ from gateway.model.address import IPText, ip_text
 
 _MOST_OCTETS = 8192
 """Of one field; the rest is not looked at."""
+_SHORT = 3
+"""Letters of a second-level name that many share, as in `co.uk`."""
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DATE = re.compile(
     r"(?P<day>\d{1,2})\s+(?P<month>[A-Za-z]{3})[a-z]*\.?\s+(?P<year>\d{4}|\d\d)\s+"
@@ -67,6 +69,15 @@ def read_hops(header: Sequence[Field]) -> tuple[Hop, ...]:
         hops.append(hop)
         last = hop.time if hop.time is not None else last
     return tuple(hops)
+
+
+def organisation(name: str) -> str:
+    """The part of a host name that an organisation has for itself, by rule of thumb; empty for what is no name."""
+    labels = name.lower().strip(".[]").split(".")
+    if len(labels) < 2 or labels[-1].isdigit():
+        return ""
+    shared = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= _SHORT
+    return ".".join(labels[-3 if shared else -2 :])
 
 
 def read_date(text: str) -> float | None:

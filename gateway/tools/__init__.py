@@ -10,6 +10,8 @@ the tools call what the live path calls.
     narrative.py  a trace in plain words
     results.py    results and decisions as JSON, alike in every tool
     queue.py      what waits
+    bounce.py     who refused a message and why
+    feedback.py   what a receiver complains of (ARF)
     headers/      what a message's header says about its way
     newlines.py   FILE arguments and their line ends
     text.py       sections and moments, shown alike in every tool

@@ -51,7 +51,9 @@ def unwrap(text: str) -> tuple[Layer, ...]:
         words = _WORDS_AFTER.sub("", text[found.end() : end])
         host = _host(text[: found.start("code")], text[found.end() : end])
         layers.append(Layer(Reply(int(found["code"]), found["detail"] or "", _tidy(words, found)), host))
-    return tuple(layers)
+    # "Bad sequence of commands" only follows from a refusal before it.
+    telling = [layer for layer in layers if layer.reply.code != 503]
+    return tuple(telling or layers)
 
 
 def _starts(text: str) -> list[re.Match[str]]:

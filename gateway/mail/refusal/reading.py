@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gateway.mail.refusal.advice import advise
 from gateway.mail.refusal.cause import Advice, Blame, Cause
 from gateway.mail.refusal.nesting import Layer, unwrap
-from gateway.mail.refusal.provider import Provider, recognise, recognise_host
+from gateway.mail.refusal.provider import Provider, recognise
 from gateway.mail.refusal.signs import find_cause
 from gateway.model.delivery import Scope
 from gateway.model.reply import Reply
@@ -50,19 +50,19 @@ def classify(reply: Reply, host: str = "", backend: bool = False) -> Refusal:
     return _read(layers, host, backend)
 
 
-def classify_text(text: str, host: str = "", relayed: bool = False) -> Refusal | None:
-    """The same for a line of a bounce, which names its servers in words; None when no reply is in it."""
+def classify_text(text: str, host: str = "", relayed: bool = False, reporter: str = "") -> Refusal | None:
+    """The same for words of a bounce that `reporter` wrote, which name its servers; None when no reply is in them."""
     layers = unwrap(text)
-    return _read(layers, host, relayed) if layers else None
+    return _read(layers, host, relayed, reporter) if layers else None
 
 
-def _read(layers: tuple[Layer, ...], host: str, relayed: bool) -> Refusal:
+def _read(layers: tuple[Layer, ...], host: str, relayed: bool, reporter: str = "") -> Refusal:
     inner = layers[-1]
     nested = len(layers) > 1
     refuser = inner.host or ("" if nested else host)
     provider = recognise(inner.reply.text, refuser)
     cause = find_cause(inner.reply, provider)
-    relay = _relay(layers, host) if nested else None
+    relay = _relay(layers, host or reporter) if nested else None
     return Refusal(
         reply=inner.reply,
         cause=cause,
@@ -82,7 +82,7 @@ def _relay(layers: tuple[Layer, ...], host: str) -> Provider:
     found = recognise(outer.reply.text, outer.host or host)
     if found is Provider.OTHER and outer.reply.detail == _MICROSOFT_STATUS:
         return Provider.MICROSOFT
-    return found if found is not Provider.OTHER else recognise_host(host)
+    return found
 
 
 _SCOPES = {

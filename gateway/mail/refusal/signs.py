@@ -40,7 +40,7 @@ _MAILBOX = r"(?:user|recipient|mailbox|account|address)"
 _SWITCHED_OFF = rf"{_MAILBOX}\b.{{0,30}}(?:disabled|inactive|suspended|deactivated|closed)"
 _NO_MAILBOX = (
     rf"{_MAILBOX}\b.{{0,60}}(?:unknown|not found|doesn.?t exist|not exist|invalid|unavailable|not listed)"
-    rf"|(?:no such|unknown|invalid) {_MAILBOX}|no mailbox here|undeliverable address|unrouteable address"
+    rf"|(?:no such|unknown|invalid) (?:e-?mail )?{_MAILBOX}|no mailbox here|undeliverable address|unrouteable address"
 )
 _NO_CONNECTION = (
     r"connection (?:refused|timed out|reset|died)|no route to host|could ?n[o']t (?:connect|establish|set up)"
@@ -80,7 +80,7 @@ _SIGNS: tuple[_Sign, ...] = tuple(
         (_G, "5", r"3\.4", "header", Cause.HEADER_TOO_BIG),
         (_G, "", r"4\.5", "", Cause.SENDING_LIMIT),
         (_G, "4", r"2\.1", "", Cause.RECIPIENT_RATE),
-        (_G, "5", "", r"^Message rejected\b", Cause.SPAM),
+        (_G, "", "", r"^Message rejected\b", Cause.SPAM),
         # Microsoft: "Email non-delivery reports in Exchange Online" and postmaster.live.com
         (_M, "", "", r"TenantInboundAttribution.*Direct Send|Direct Send not allowed", Cause.DIRECT_SEND),
         (_M, "5", r"7\.68", "", Cause.DIRECT_SEND),
@@ -146,7 +146,8 @@ _SIGNS: tuple[_Sign, ...] = tuple(
         (None, "5", "", r"too (?:big|large)|size (?:limit|exceed)|exceeds? .*size|message size", Cause.TOO_BIG),
         (None, "5", "", _SWITCHED_OFF, Cause.MAILBOX_DISABLED),
         (None, "5", "", _NO_MAILBOX, Cause.UNKNOWN_RECIPIENT),
-        (None, "", "", r"virus|malware|infected|attachment|executable", Cause.BLOCKED_CONTENT),
+        (None, "5", "", r"\brestricted\b|only accepts|not authorized to send to", Cause.RECIPIENT_RESTRICTED),
+        (None, "", "", r"virus|malware|infected|attachment|executable|\bbanned\b", Cause.BLOCKED_CONTENT),
         (None, "", "", r"reputation", Cause.REPUTATION),
         (None, "5", "", r"\bspam\b|unsolicited|\bUCE\b|(?:junk|bulk) mail", Cause.SPAM),
         (None, "4", "", r"too many .*connections|connection limit|concurrent", Cause.TOO_MANY_CONNECTIONS),
@@ -185,7 +186,7 @@ _SIGNS: tuple[_Sign, ...] = tuple(
         (None, "53[0458]", "", "", Cause.LOGIN),
         (None, "", r"7\.(?:8|57)", "", Cause.LOGIN),
         (None, "50[0-4]|555", "", "", Cause.PROTOCOL),
-        (None, "", r"5\.[0-5]", "", Cause.PROTOCOL),
+        (None, "", r"5\.[1-5]", "", Cause.PROTOCOL),
         (None, "452", "", "", Cause.SERVER_TROUBLE),
         (None, "5", r"7\.\d+", "", Cause.POLICY),
         (None, "552", "", "", Cause.TOO_BIG),

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.mail.exchange import ACTIONS, RESULTS, explain_reason, explain_scl
+from gateway.mail.hops import organisation
 from gateway.mail.refusal.provider import Provider, recognise_host
 from gateway.mail.verdicts import Verdicts
-from gateway.tools.headers.places import Relayed, find_relay, is_internal, organisation, organisations
+from gateway.tools.headers.places import Relayed, find_relay, is_internal, organisations
 from gateway.tools.headers.reading import Judged, Reading
 
 _SLOW = 60.0
@@ -43,7 +44,7 @@ def find_all(reading: Reading) -> tuple[Finding, ...]:
     found: list[Finding] = []
     for judged in reading.judged:
         if not judged.verdicts.kind:
-            relayed = find_relay(reading, judged)
+            relayed = find_relay(reading, judged.hop)
             found += _second_check(judged.verdicts, relayed)
             found += _override(judged.verdicts, relayed, reading)
             found += _own_domain(judged, relayed, reading)

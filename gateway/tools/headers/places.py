@@ -6,21 +6,9 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gateway.mail.hops import Hop
+from gateway.mail.hops import Hop, organisation
 from gateway.model.address import IPText
-from gateway.tools.headers.reading import Judged, Reading
-
-_SHORT = 3
-"""Letters of a second-level name that many share, as in `co.uk`."""
-
-
-def organisation(name: str) -> str:
-    """The part of a host name that an organisation has for itself, by rule of thumb; empty for what is no name."""
-    labels = name.lower().strip(".[]").split(".")
-    if len(labels) < 2 or labels[-1].isdigit():
-        return ""
-    shared = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= _SHORT
-    return ".".join(labels[-3 if shared else -2 :])
+from gateway.tools.headers.reading import Reading
 
 
 def organisations(names: Iterable[str]) -> set[str]:
@@ -47,7 +35,7 @@ class Relayed:
     """The client that a server judged had the message from elsewhere."""
 
     relay: Hop
-    """The hop at which the results were written: its client is the relay."""
+    """The hop at which the check was made: its client is the relay."""
     origin: Hop
     """The hop at which that relay's side took the message."""
     recipients: bool
@@ -56,16 +44,17 @@ class Relayed:
     """The relay seems to be of the organisation that judged."""
 
 
-def find_relay(reading: Reading, judged: Judged) -> Relayed | None:
-    """The relay whose address was judged in place of the first client's; None when the client may be the sender's.
+def find_relay(reading: Reading, hop: int | None) -> Relayed | None:
+    """The relay whose address was judged at this hop in place of the first client's; None when the client may be the
+    sender's.
 
     Names decide: the relay belongs to one organisation, and on an earlier hop another one handed the message in.
     """
-    if not judged.hop:
+    if not hop:
         return None
-    relay, earlier = reading.hops[judged.hop], reading.hops[: judged.hop]
+    relay, earlier = reading.hops[hop], reading.hops[:hop]
     clients = organisations((relay.sender, relay.rdns, earlier[-1].by))
-    origin = next((hop for hop in reversed(earlier) if organisations((hop.sender, hop.rdns)) - clients), None)
+    origin = next((one for one in reversed(earlier) if organisations((one.sender, one.rdns)) - clients), None)
     if not clients or origin is None:
         return None
     return Relayed(

@@ -1,0 +1,125 @@
+"""A message as its MIME parts (RFC 2045, RFC 2046), read leniently: for reports and bounces, never for mail on its way.
+
+Whatever is broken is taken as text. Work is bounded; nothing raises.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from gateway.mail.header import Field, fields, parse_header, split_message, unfold
+from gateway.mail.tokens import read_tokens
+
+_MOST_DEPTH = 12
+_MOST_PARTS = 200
+_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+_CHARSET = re.compile(
+    r"(?:utf|iso|latin|windows|cp|koi8|gb|big5|euc|shift|us-?ascii|ascii|mac)[a-z0-9_:-]*", re.IGNORECASE
+)
+"""Names that are character sets, not other codecs of Python's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part; a message is one too."""
+
+    header: tuple[Field, ...]
+    type: str
+    """`text/plain` and the like, in lower case."""
+    parameters: Mapping[str, str]
+    """Of Content-Type, names in lower case."""
+    body: bytes
+    """As it stands in the message, transfer encoding and all."""
+    children: tuple[Part, ...]
+
+    def walk(self) -> Iterator[Part]:
+        """This part and all parts in it, but none of an attached message."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def find(self, *types: str) -> Part | None:
+        """The first part of one of these types."""
+        return next((part for part in self.walk() if part.type in types), None)
+
+    def value(self, name: str) -> str:
+        """A header field's value on one line; empty when it is not there."""
+        found = fields(self.header, name)
+        return unfold(found[0].value).encode("utf-8", "replace").decode() if found else ""
+
+    def octets(self) -> bytes:
+        """The body without its transfer encoding."""
+        encoding = self.value("content-transfer-encoding").strip().lower()
+        if encoding == "base64":
+            return _decode_base64(self.body)
+        return binascii.a2b_qp(self.body) if encoding == "quoted-printable" else self.body
+
+    def text(self) -> str:
+        """The body as text; octets that its character set does not have are replaced."""
+        charset = self.parameters.get("charset", "utf-8")
+        try:
+            return self.octets().decode(charset if _CHARSET.fullmatch(charset) else "latin-1", "replace")
+        except (LookupError, ValueError):
+            return self.octets().decode("latin-1")
+
+
+def read_mime(octets: bytes) -> Part:
+    """A message as parts; lines end in CRLF."""
+    return _read(octets, _MOST_DEPTH, [_MOST_PARTS])
+
+
+def _read(octets: bytes, depth: int, left: list[int]) -> Part:
+    block, at = split_message(octets)
+    header = parse_header(block)
+    type, parameters = _content_type(header)
+    body = octets[at:]
+    boundary = parameters.get("boundary", "")
+    children: tuple[Part, ...] = ()
+    if type.startswith("multipart/") and boundary and depth:
+        children = tuple(_read(piece, depth - 1, left) for piece in _split(body, boundary, left))
+    return Part(header, type, parameters, body, children)
+
+
+def _split(body: bytes, boundary: str, left: list[int]) -> Iterator[bytes]:
+    """The octets between delimiter lines (RFC 2046 section 5.1.1); a part that is not closed reaches to the end."""
+    mark = re.escape(boundary.encode("utf-8", "surrogateescape"))
+    start = None
+    for found in re.finditer(rb"(?:\A|\r\n)--" + mark + rb"(--)?[ \t]*(?=\r\n|\Z)", body):
+        if start is not None:
+            yield body[start : found.start()]
+        left[0] -= 1
+        if found[1] or left[0] < 0:
+            return
+        start = found.end() + 2
+    if start is not None:
+        yield body[start:]
+
+
+def _content_type(header: tuple[Field, ...]) -> tuple[str, dict[str, str]]:
+    found = fields(header, "content-type")
+    if not found:
+        return "text/plain", {}
+    tokens = list(read_tokens(unfold(found[0].value[:8192])))
+    parameters: dict[str, str] = {}
+    for at, token in enumerate(tokens[1:-1], 1):
+        if token.mark and token.text == "=" and not tokens[at - 1].mark:
+            value = "" if tokens[at + 1].mark else tokens[at + 1].text
+            for more in tokens[at + 2 :]:
+                # A boundary may hold `=`, which has to be quoted and often is not.
+                if not more.glued or more.text == ";":
+                    break
+                value += more.text
+            parameters.setdefault(tokens[at - 1].text.lower(), value)
+    type = tokens[0].text.lower() if tokens and not tokens[0].mark else ""
+    return type if "/" in type else "text/plain", parameters
+
+
+def _decode_base64(body: bytes) -> bytes:
+    clean = _BASE64.sub(b"", body)
+    try:
+        return binascii.a2b_base64(clean + b"=" * (-len(clean) % 4))
+    except binascii.Error:
+        return binascii.a2b_base64(clean[: len(clean) // 4 * 4])

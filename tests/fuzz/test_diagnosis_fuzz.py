@@ -1,0 +1,75 @@
+"""Invariant: headers, bounces and reports of any octets are read and shown, as text and as JSON, and nothing raises."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from gateway.mail.arf import read_feedback
+from gateway.mail.bounce import read_bounce
+from gateway.mail.mime import read_mime
+from gateway.tools.bounce import bounce_json, render_bounce
+from gateway.tools.feedback import feedback_json, judge_feedback, render_feedback
+from gateway.tools.headers import find_all, headers_json, read_headers, render_headers
+from gateway.tools.newlines import read_lines
+from tests.bounces import SAMPLES
+from tests.corpora import corpora, corpus
+from tests.fuzz.mutation import CASES, run
+
+FILES = sorted(file for file in corpora().joinpath("mime").rglob("*") if file.is_file())
+WORDS = [
+    b"Received: from a (b [192.0.2.1]) by c; ",
+    b"Authentication-Results: x; spf=fail smtp.mailfrom=a.example; dmarc=fail action=oreject\r\n",
+    b"Content-Type: message/delivery-status\r\n\r\n",
+    b"Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\n",
+    b"Content-Transfer-Encoding: base64\r\n",
+    b"charset=idna",
+    b"550 5.7.1 -> 421 ",
+    b"Final-Recipient: rfc822; ",
+    b"Source-IP: ",
+]
+
+
+def read_all(octets: bytes) -> None:
+    """What `headers` and `bounce` do with a file."""
+    message_octets, newlines = read_lines(octets, raw=False)
+    reading = read_headers(message_octets)
+    findings = find_all(reading)
+    shown = [render_headers(reading, findings, newlines)]
+    trees = [headers_json(reading, findings, newlines)]
+    message = read_mime(message_octets)
+    feedback = read_feedback(message)
+    if feedback is not None:
+        judged = judge_feedback(feedback)
+        assert judged
+        shown.append(render_feedback(feedback, judged, newlines))
+        trees.append(feedback_json(feedback, judged, newlines))
+    bounce = read_bounce(message)
+    if bounce is not None:
+        shown.append(render_bounce(bounce, newlines))
+        trees.append(bounce_json(bounce, newlines))
+    console = Console(width=100, soft_wrap=True, highlight=False)
+    with console.capture() as text:
+        console.print(*shown)
+    assert text.get().replace("\n", "").isprintable()
+    assert json.loads(json.dumps(trees, ensure_ascii=False).encode())
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_every_file(file: Path) -> None:
+    read_all(file.read_bytes())
+
+
+def test_bent_messages(full_count: Callable[[int], int]) -> None:
+    samples = [file.read_bytes() for file in FILES]
+    samples += [sample.text.encode() for sample in SAMPLES]
+    samples += [file.read_bytes() for file in sorted(corpus("dmarc-reports/mail-auth/arf").glob("*.eml"))]
+    samples += [
+        file.read_bytes()
+        for file in sorted((Path(__file__).parent.parent / "unit/tools/headers/incidents").glob("*.eml"))
+    ]
+    run(samples, full_count(CASES // 4), read_all, WORDS)
