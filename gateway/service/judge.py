@@ -13,8 +13,9 @@ from gateway.model.result import DmarcVerdict
 from gateway.plan.intake import Arrival
 from gateway.plan.judgement import Bench, Judgement, judge
 from gateway.plan.sighting import find_network
-from gateway.ports import IntakeStore
+from gateway.ports import EventSink, IntakeStore, emit_all
 from gateway.service.authenticator import Authenticator
+from gateway.service.patience import Patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +33,30 @@ class Judge:
 
     authenticator: Authenticator
     memory: IntakeStore
+    patience: Patience
+    emit: EventSink
 
     async def judge(self, arrival: Arrival, message: Message, bench: Bench) -> Judged:
-        """The judgement. What is remembered is read only where it can matter: where DMARC does not pass."""
+        """The judgement. What is remembered is read only where it can matter: where DMARC does not pass. Raises
+        RuleFailure."""
         judgement, window = await self.authenticator.run(partial(_judge, arrival, message, bench, NOTHING_REMEMBERED))
         judged = Judged(judgement, window)
+        emit_all(self.emit, self.patience.watch(window.used, arrival.received))
         dmarc, ingress = judgement.authentication.dmarc, arrival.ingress
-        failing = dmarc.result in (DmarcVerdict.FAIL, DmarcVerdict.TEMPERROR)
-        if not failing or not isinstance(ingress, EdgeIngress) or ingress.client is None:
+        if not isinstance(ingress, EdgeIngress) or ingress.client is None:
             return judged
-        history = await self.memory.recall(dmarc.domain, find_network(ingress.client))
-        circumstances = replace(judged.circumstances, standing=history.standing)
-        return again(judged, arrival, message, bench, circumstances)
+        network = find_network(ingress.client)
+        if dmarc.result is not DmarcVerdict.TEMPERROR:
+            self.patience.end(dmarc.domain, network)
+            if dmarc.result is not DmarcVerdict.FAIL:
+                return judged
+        history = await self.memory.recall(dmarc.domain, network)
+        remembered = replace(judged.circumstances, standing=history.standing)
+        judged = again(judged, arrival, message, bench, remembered)
+        awaits = judged.judgement.decision.awaits_dns
+        if awaits and self.patience.is_over(dmarc.domain, network, arrival.received):
+            return again(judged, arrival, message, bench, replace(remembered, dns_waited=True))
+        return judged
 
 
 def again(judged: Judged, arrival: Arrival, message: Message, bench: Bench, circumstances: Circumstances) -> Judged:

@@ -35,6 +35,7 @@ from gateway.service.hearing import Hearing, put_off, report_failure
 from gateway.service.ingress import find_ingress
 from gateway.service.inquiry import Inquiry, NoInquiry
 from gateway.service.judge import Judge, Judged, again
+from gateway.service.patience import Patience
 
 
 class Deliverer(Protocol):
@@ -70,6 +71,7 @@ class Desk:
     emit: EventSink
     inquiry: Inquiry = field(default_factory=NoInquiry)
     flow: Flow = field(default_factory=Flow)
+    patience: Patience = field(default_factory=Patience)
 
 
 class MxReception:
@@ -286,13 +288,14 @@ class MxConversation:
 
     async def _take_in(self, arrival: Arrival, message: Message, routes: Sequence[Route]) -> Intake:
         """Judge and store. What should be held and finds no room is turned back instead."""
-        judge, bench = Judge(self._desk.authenticator, self._desk.spool), self._law.bench
+        desk, bench = self._desk, self._law.bench
+        judge = Judge(desk.authenticator, desk.spool, desk.patience, desk.emit)
         judged = await judge.judge(arrival, message, bench)
         try:
             return await self._commit(arrival, judged, routes)
         except HoldFull as error:
             fields = (("from", judged.judgement.authentication.dmarc.domain), ("reason", str(error)))
-            self._desk.emit(Event("hold-full", arrival.id, fields, Level.WARNING))
+            desk.emit(Event("hold-full", arrival.id, fields, Level.WARNING))
         full = replace(judged.circumstances, hold_full=True)
         return await self._commit(arrival, again(judged, arrival, message, bench, full), routes)
 

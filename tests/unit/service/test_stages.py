@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
-from gateway.app.law import make_law
-from gateway.config.model import Config
-from gateway.model.address import ip_text
 from gateway.model.decision import RuleHit, Stage
-from gateway.model.delivery import Trace
-from gateway.model.envelope import Envelope, Recipient
-from gateway.model.event import Event, Level
-from gateway.model.ingress import ClientSource
+from gateway.model.envelope import Envelope
+from gateway.model.event import Level
 from gateway.model.reply import Reply
-from gateway.net.resolver import ZoneResolver
-from gateway.net.system import SystemClock
-from gateway.net.zone import build_zone
-from gateway.ports import Connection, Conversation
-from gateway.service.authenticator import Authenticator
-from gateway.service.reception import Desk, MxReception
-from tests.fake_spool import FakeSpool
+from gateway.ports import Conversation
+from tests.receiving import House, make_config, name
+from tests.receiving import finish as end
 from tests.samples import plain
 from tests.unit.policy.scenes import mailbox
-from tests.unit.service.test_reception_flow import Closed
 
-CLIENT = ip_text("198.51.100.7")
 FAILS = '(size(ingress.networks) > 5 ? "" : ingress.networks[7]) == "x"'
 """Reads an element that is not there."""
 
@@ -37,68 +25,26 @@ def rule(id: str, stage: str, when: str, then: str, reply: str = "") -> str:
     return text + (f'reply = "{reply}"\n' if reply else "")
 
 
-class House:
-    """A reception with rules of its own."""
-
-    def __init__(self, directory: Path, *rules: str, **sets: str) -> None:
-        (directory / "mine.toml").write_text('set = "mine"\n' + "".join(rules))
-        for name, text in sets.items():
-            (directory / f"{name}.toml").write_text(f'set = "{name}"\n{text}')
-        domains = [{"name": "corp.example", "backend": "one"}, {"name": "second.example", "backend": "one"}]
-        domains += [{"name": f"{name}.example", "backend": "one", "policy": name} for name in sets]
-        config = Config.model_validate(
-            {
-                "server": {"hostname": "mx.gw.example"},
-                "listener": [{"address": "127.0.0.1:25"}],
-                "domain": domains,
-                "backend": {"one": {"hosts": "mx"}},
-                "policy": {"set": "mine", "directory": str(directory), "networks": {"bad": "198.51.100.0/24"}},
-            }
-        )
-        self.events: list[Event] = []
-        self.spool = FakeSpool(SystemClock())
-        law = make_law(config)
-        authenticator = Authenticator(ZoneResolver(build_zone({})), SystemClock(), 5.0)
-        desk = Desk(SystemClock(), self.spool, authenticator, Closed(), self.events.append)
-        self.reception = MxReception(desk, lambda: law)
-
-    async def connect(self) -> Conversation | Reply:
-        return await self.reception.connect(Connection("mx", CLIENT, CLIENT, ClientSource.PEER))
-
-    async def enter(self) -> Conversation:
-        conversation = await self.connect()
-        assert not isinstance(conversation, Reply)
-        conversation.hello("client.example", True, None)
-        return conversation
-
-    async def begin(self, sender: str = "a@plain.example") -> Conversation:
-        conversation = await self.enter()
-        assert (await conversation.mail(Envelope(mailbox(sender), ()), None)).code == 250
-        return conversation
-
-    async def trace(self, reply: Reply) -> Trace:
-        id = re.search(r"\((\w+)\)$", reply.text)
-        assert id, reply
-        story = await self.spool.story(id[1])
-        assert story is not None
-        return story.trace
-
-
-async def rcpt(conversation: Conversation, address: str) -> Reply:
-    return await conversation.rcpt(Recipient(mailbox(address)))
+def make_house(directory: Path, *rules: str, **sets: str) -> House:
+    """A house with these rules; each of `sets` is that of a domain of the same name."""
+    (directory / "mine.toml").write_text('set = "mine"\n' + "".join(rules))
+    for own, text in sets.items():
+        (directory / f"{own}.toml").write_text(f'set = "{own}"\n{text}')
+    domains = [{"name": "corp.example", "backend": "one"}, {"name": "second.example", "backend": "one"}]
+    domains += [{"name": f"{own}.example", "backend": "one", "policy": own} for own in sets]
+    policy = {"set": "mine", "directory": str(directory), "networks": {"bad": "198.51.100.0/24"}}
+    return House(make_config(domain=domains, policy=policy))
 
 
 async def finish(conversation: Conversation) -> Reply:
-    assert (await conversation.begin()).code == 354
-    await conversation.take(plain("a@plain.example"))
-    return await conversation.finish()
+    return await end(conversation, plain("a@plain.example"))
 
 
 @pytest.mark.parametrize(
     ("then", "reply", "said"), [("reject", "unacceptable", "554 5.7.1 "), ("defer", "not-now", "421 4.7.0 ")]
 )
 async def test_a_connection_is_refused_or_put_off(tmp_path: Path, then: str, reply: str, said: str) -> None:
-    house = House(tmp_path, rule("bad", "connect", '"bad" in ingress.networks', then, reply))
+    house = make_house(tmp_path, rule("bad", "connect", '"bad" in ingress.networks', then, reply))
     refused = await house.connect()
     assert isinstance(refused, Reply)
     assert str(refused).startswith(said)
@@ -109,7 +55,9 @@ async def test_a_connection_is_refused_or_put_off(tmp_path: Path, then: str, rep
 
 
 async def test_a_sender_is_refused_and_the_next_one_taken(tmp_path: Path) -> None:
-    house = House(tmp_path, rule("no", "mail", 'envelope.mail_from_domain == "bad.example"', "reject", "unacceptable"))
+    house = make_house(
+        tmp_path, rule("no", "mail", 'envelope.mail_from_domain == "bad.example"', "reject", "unacceptable")
+    )
     conversation = await house.enter()
     refused = await conversation.mail(Envelope(mailbox("x@bad.example"), ()), None)
     assert str(refused).startswith("550 5.7.1 ")
@@ -117,24 +65,24 @@ async def test_a_sender_is_refused_and_the_next_one_taken(tmp_path: Path) -> Non
     assert str(trace.envelope.mail_from) == "x@bad.example"
     assert trace.decision.considered == (RuleHit("no", Stage.MAIL, True),)
     assert (await conversation.mail(Envelope(mailbox("x@good.example"), ()), None)).code == 250
-    assert (await rcpt(conversation, "alice@corp.example")).code == 250
+    assert (await name(conversation, "alice@corp.example")).code == 250
     done = await house.trace(await finish(conversation))
     assert done.decision.considered == (RuleHit("no", Stage.MAIL, False),), "the refused transaction's is not here"
 
 
 async def test_a_recipient_is_refused_alone(tmp_path: Path) -> None:
-    house = House(
+    house = make_house(
         tmp_path,
         rule("early", "connect", 'ingress.listener == "other"', "reject", "unacceptable"),
         rule("shut", "rcpt", '"bob@corp.example" in rcpt.addresses', "defer", "not-now"),
         rule("last", "data", "message.size > 100000", "quarantine"),
     )
     conversation = await house.begin()
-    assert (await rcpt(conversation, "alice@corp.example")).code == 250
-    refused = await rcpt(conversation, "Bob@Corp.example")
+    assert (await name(conversation, "alice@corp.example")).code == 250
+    refused = await name(conversation, "Bob@Corp.example")
     assert str(refused).startswith("451 4.7.0 ")
     assert [str(one.mailbox) for one in (await house.trace(refused)).envelope.rcpts] == ["Bob@Corp.example"]
-    assert (await rcpt(conversation, "carol@corp.example")).code == 250
+    assert (await name(conversation, "carol@corp.example")).code == 250
     done = await house.trace(await finish(conversation))
     assert [str(one.mailbox) for one in done.envelope.rcpts] == ["alice@corp.example", "carol@corp.example"]
     assert done.decision.considered == (
@@ -145,28 +93,28 @@ async def test_a_recipient_is_refused_alone(tmp_path: Path) -> None:
 
 
 async def test_role_addresses_are_always_let_in(tmp_path: Path) -> None:
-    house = House(tmp_path, rule("none", "rcpt", "true", "reject", "unacceptable"))
+    house = make_house(tmp_path, rule("none", "rcpt", "true", "reject", "unacceptable"))
     conversation = await house.begin()
-    assert (await rcpt(conversation, "alice@corp.example")).code == 550
-    assert (await rcpt(conversation, "abuse@corp.example")).code == 250
+    assert (await name(conversation, "alice@corp.example")).code == 550
+    assert (await name(conversation, "abuse@corp.example")).code == 250
 
 
 async def test_accept_ends_a_stage_and_no_more(tmp_path: Path) -> None:
-    house = House(
+    house = make_house(
         tmp_path,
         rule("ours", "mail", 'envelope.mail_from_domain == "good.example"', "accept"),
         rule("rest", "mail", "true", "reject", "unacceptable"),
         rule("bob", "rcpt", '"bob@corp.example" in rcpt.addresses', "reject", "unacceptable"),
     )
     conversation = await house.begin("a@good.example")
-    assert (await rcpt(conversation, "bob@corp.example")).code == 550
+    assert (await name(conversation, "bob@corp.example")).code == 550
     other = await house.enter()
     assert (await other.mail(Envelope(mailbox("a@else.example"), ()), None)).code == 550
 
 
 @pytest.mark.parametrize("stage", list(Stage))
 async def test_a_rule_that_fails_is_our_fault_and_an_alarm(tmp_path: Path, stage: Stage) -> None:
-    house = House(
+    house = make_house(
         tmp_path, rule("broken", stage, FAILS, "accept"), rule("next", stage, "true", "reject", "unacceptable")
     )
     reply: Conversation | Reply = await house.connect()
@@ -177,7 +125,7 @@ async def test_a_rule_that_fails_is_our_fault_and_an_alarm(tmp_path: Path, stage
         reply = await conversation.mail(Envelope(None, ()), None)
         if stage is not Stage.MAIL:
             assert reply.code == 250
-            reply = await rcpt(conversation, "alice@corp.example")
+            reply = await name(conversation, "alice@corp.example")
         if stage is Stage.DATA:
             assert reply.code == 250
             reply = await finish(conversation)
@@ -197,17 +145,17 @@ SEVERE = rule("all", "data", "true", "reject", "unacceptable")
 
 
 async def test_recipients_under_different_rules_share_no_transaction(tmp_path: Path) -> None:
-    house = House(tmp_path, LENIENT, severe=SEVERE)
+    house = make_house(tmp_path, LENIENT, severe=SEVERE)
     conversation = await house.begin()
-    assert (await rcpt(conversation, "alice@corp.example")).code == 250
-    assert str(await rcpt(conversation, "bob@severe.example")).startswith("452 4.5.3 ")
-    assert (await rcpt(conversation, "carol@second.example")).code == 250
+    assert (await name(conversation, "alice@corp.example")).code == 250
+    assert str(await name(conversation, "bob@severe.example")).startswith("452 4.5.3 ")
+    assert (await name(conversation, "carol@second.example")).code == 250
     done = await house.trace(await finish(conversation))
     assert (done.decision.action, done.decision.rule_set) == ("accept", "mine")
     assert [str(one.mailbox) for one in done.envelope.rcpts] == ["alice@corp.example", "carol@second.example"]
     other = await house.begin()
-    assert (await rcpt(other, "bob@severe.example")).code == 250
-    assert str(await rcpt(other, "alice@corp.example")).startswith("452 4.5.3 ")
+    assert (await name(other, "bob@severe.example")).code == 250
+    assert str(await name(other, "alice@corp.example")).startswith("452 4.5.3 ")
     refused = await finish(other)
     assert refused.code == 550
     assert (await house.trace(refused)).decision.rule_set == "severe"
@@ -215,7 +163,7 @@ async def test_recipients_under_different_rules_share_no_transaction(tmp_path: P
 
 async def test_the_rules_at_rcpt_are_those_of_the_recipient(tmp_path: Path) -> None:
     closed = rule("closed", "rcpt", "true", "reject", "unacceptable")
-    house = House(tmp_path, LENIENT, closed=closed)
+    house = make_house(tmp_path, LENIENT, closed=closed)
     conversation = await house.begin()
-    assert (await rcpt(conversation, "bob@closed.example")).code == 550
-    assert (await rcpt(conversation, "alice@corp.example")).code == 250
+    assert (await name(conversation, "bob@closed.example")).code == 550
+    assert (await name(conversation, "alice@corp.example")).code == 250

@@ -1,0 +1,95 @@
+"""How long mail is put off because DNS gives no answer, and when that is our resolver's fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from gateway.model.dnsdata import Lookup
+from gateway.model.event import Event, Level
+
+LONGEST = 4 * 3600.0
+"""Seconds for which one author domain's mail from one network is deferred; then it is judged without the answer."""
+_FORGOTTEN = 24 * 3600.0
+"""Seconds after which a wait that nobody came back to is over."""
+_MOST_WAITS = 20_000
+
+_PERIOD = 300.0
+_MOST_NAMES = 4000
+_MANY = 20
+"""Domains without an answer in that time that make it an outage, when they are half of all that were asked about."""
+_REPEAT = 3600.0
+
+
+class Patience:
+    """The waits under way. They live as long as the process: after a restart a wait begins anew."""
+
+    def __init__(self) -> None:
+        self._begun: dict[tuple[str, str], float] = {}
+        self._outage = Outage()
+
+    def watch(self, lookups: Iterable[Lookup], now: float) -> Iterator[Event]:
+        """What is to be told of DNS itself after the answers of one judgement."""
+        return self._outage.note(lookups, now)
+
+    def is_over(self, domain: str, network: str, now: float) -> bool:
+        """A message of this author domain from this network is about to be deferred: True when that has gone on for
+        long enough. The first one begins the wait."""
+        key = (domain, network)
+        begun = self._begun.get(key)
+        if begun is None or now - begun > _FORGOTTEN:
+            self._begun.pop(key, None)
+            if len(self._begun) >= _MOST_WAITS:
+                del self._begun[next(iter(self._begun))]
+            self._begun[key] = now
+            return False
+        return now - begun >= LONGEST
+
+    def end(self, domain: str, network: str) -> None:
+        """DNS has answered."""
+        self._begun.pop((domain, network), None)
+
+
+class Outage:
+    """Tells an outage of ours from a domain whose own servers are silent: then many names fail together."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, tuple[float, bool]] = {}
+        """Domain -> when it was last asked about, and whether an answer was missing; oldest first."""
+        self._failed = 0
+        """How many of them had none."""
+        self._alarmed: float | None = None
+
+    def note(self, lookups: Iterable[Lookup], now: float) -> Iterator[Event]:
+        """Learn from the answers of one judgement. An alarm at the start of an outage and each hour that it lasts; a
+        notice at its end."""
+        answers: dict[str, bool] = {}
+        for lookup in lookups:
+            domain = ".".join(lookup.question.name.rsplit(".", 2)[-2:])
+            answers[domain] = answers.get(domain, False) or lookup.answer.failed
+        for domain, failed in answers.items():
+            self._drop(domain)
+            self._asked[domain] = (now, failed)
+            self._failed += failed
+        while self._asked and (len(self._asked) > _MOST_NAMES or now - self._asked[self._oldest][0] > _PERIOD):
+            self._drop(self._oldest)
+        out = self._failed >= _MANY and self._failed * 2 >= len(self._asked)
+        if out and (self._alarmed is None or now - self._alarmed >= _REPEAT):
+            self._alarmed = now
+            yield self._describe("dns-outage", Level.ALARM)
+        elif self._alarmed is not None and self._failed * 4 < len(self._asked):
+            self._alarmed = None
+            yield self._describe("dns-restored", Level.INFO)
+
+    @property
+    def _oldest(self) -> str:
+        return next(iter(self._asked))
+
+    def _drop(self, domain: str) -> None:
+        _, failed = self._asked.pop(domain, (0.0, False))
+        self._failed -= failed
+
+    def _describe(self, name: str, level: Level) -> Event:
+        fields: list[tuple[str, str | int]] = [("failed", self._failed), ("asked", len(self._asked))]
+        if level is Level.ALARM:
+            fields.append(("fix", "see whether the resolvers of [dns] nameservers, or /etc/resolv.conf, answer"))
+        return Event(name, "", tuple(fields), level)
