@@ -12,7 +12,7 @@ from typing import Any
 from gateway.config.listeners import check_listeners
 from gateway.config.maps import check_address, read_map
 from gateway.config.mistakes import Problem
-from gateway.config.policies import find_sets, policy_directory
+from gateway.config.policies import find_sets
 from gateway.config.providers import find_shared
 from gateway.config.sealing import check_seal
 from gateway.mail.domain import a_label
@@ -153,17 +153,17 @@ def _check_files(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
 
 def _check_policy(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
     policy = _table(tree, "policy")
-    configured = policy.get("directory")
-    where = policy_directory(directory / configured if isinstance(configured, str) else None)
-    if not where.is_dir():
-        yield Problem(("policy", "directory"), f"no directory {where}", "create it or mend its path")
+    value = policy.get("directory")
+    configured = directory / value if isinstance(value, str) else None
+    if configured is not None and not configured.is_dir():
+        yield Problem(("policy", "directory"), f"no directory {configured}", "create it or mend its path")
         return
+    sets = find_sets(configured)
     named: list[tuple[KeyPath, Any]] = [(("policy", "set"), policy.get("set", "enforce"))]
     named += [(("domain", at, "policy"), domain.get("policy") or None) for at, domain in _tables(tree, "domain")]
     for path, name in named:
-        if isinstance(name, str) and not (where / f"{name}.toml").is_file():
-            there = ", ".join(find_sets(where)) or "none"
-            yield Problem(path, f'no rule set named "{name}" in {where}', f"there are: {there}")
+        if isinstance(name, str) and name not in sets:
+            yield Problem(path, f'no rule set named "{name}"', f"there are: {', '.join(sets)}")
 
 
 def _check_sources(tree: dict[str, Any]) -> Iterator[Problem]:

@@ -29,23 +29,23 @@ _SET = re.compile(rb"^set\s*=", re.MULTILINE)
 _UNASKED = "the set of one domain is not asked then; move the rule to stage rcpt, or into the set of [policy]"
 
 
-def policy_directory(configured: Path | None) -> Path:
-    """The directory that rule sets are read from: the configured one, else the installed package's, else the
-    checkout's (an editable install has no package data)."""
-    if configured is not None:
-        return configured
-    return _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
+def find_files(configured: Path | None) -> dict[str, Path]:
+    """Every rule file by its name: the shipped ones, of the installed package or else of the checkout (an editable
+    install has no package data), and those of the configured directory, which stand in place of shipped ones."""
+    shipped = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
+    directories = [shipped] if configured is None else [shipped, configured]
+    return {file.name: file for directory in directories for file in sorted(directory.glob("*.toml"))}
 
 
-def find_sets(directory: Path) -> list[str]:
-    """The names of the rule sets there; a file that is only included by others is none."""
-    return sorted(file.stem for file in directory.glob("*.toml") if _SET.search(file.read_bytes()))
+def find_sets(configured: Path | None) -> list[str]:
+    """The names of the rule sets; a file that is only included by others is none."""
+    return sorted(file.stem for file in find_files(configured).values() if _SET.search(file.read_bytes()))
 
 
 def read_policies(configured: Path | None) -> dict[str, str]:
     """Every rule file by its name, for `gateway.policy.load.load`. Raises RuleErrors for one that is not readable."""
     texts, mistakes = {}, []
-    for file in sorted(policy_directory(configured).glob("*.toml")):
+    for file in find_files(configured).values():
         try:
             texts[file.name] = file.read_text("utf-8")
         except OSError as error:
@@ -59,12 +59,22 @@ def read_policies(configured: Path | None) -> dict[str, str]:
 
 def load_rules(config: Config, name: str = "") -> RuleSet:
     """The rule set that the configuration names, or another one from the same directory. Raises RuleErrors."""
-    return load(name or config.policy.set, read_policies(config.policy.directory), ACTIONS)
+    return load_set(name or config.policy.set, config.policy.directory)
+
+
+def load_set(name: str, configured: Path | None) -> RuleSet:
+    """A rule set by its name. Raises RuleErrors."""
+    return load(name, read_policies(configured), ACTIONS)
+
+
+def name_domain_sets(config: Config) -> dict[str, str]:
+    """The domains that have another set than the general one."""
+    return {domain.name: domain.policy for domain in config.domain if domain.policy not in ("", config.policy.set)}
 
 
 def load_domain_rules(config: Config, general: RuleSet) -> dict[str, RuleSet]:
     """The rule sets of the domains that have another than the general one. Raises RuleErrors."""
-    names = {domain.name: domain.policy for domain in config.domain if domain.policy not in ("", general.name)}
+    names = name_domain_sets(config)
     sets = {name: load_rules(config, name) for name in sorted(set(names.values()))}
     mistakes = tuple(
         RuleMistake(rule.file, rule.line, rule.id, f"stage: {stage} is before a recipient is named: {_UNASKED}")

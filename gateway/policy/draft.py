@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
@@ -40,6 +40,8 @@ class Draft:
     number: int
     table: dict[str, Any]
     places: dict[KeyPath, Place]
+    lines: Sequence[str]
+    """Of the file."""
     mistakes: list[RuleMistake]
 
     @property
@@ -53,7 +55,15 @@ class Draft:
         self.complain_at((setting,), f"{setting}: {problem}")
 
     def complain_at(self, path: tuple[str | int, ...], problem: str) -> None:
-        self.mistakes.append(RuleMistake(self.file, self.place(*path).line, self.id, problem))
+        place = self.place(*path)
+        # What is missing has no place of its own: then the rule's is meant, and there is nothing to point at.
+        known = ("rule", self.number, *path) in self.places
+        excerpt = self.lines[place.line - 1].replace("\t", " ") if known else ""
+        indent = len(excerpt) - len(excerpt.lstrip())
+        column = place.value_column if place.value_line == place.line else place.column
+        self.mistakes.append(
+            RuleMistake(self.file, place.line, self.id, problem, excerpt.strip(), max(column - indent, 1))
+        )
 
     def complain_expression(self, line: int, column: int, problem: str) -> None:
         """Line and column count from 1, inside the expression."""

@@ -46,7 +46,7 @@ def find_fact_faults(facts: Mapping[str, object], stage: Stage) -> Iterator[Faul
         elif not fact.known_at(stage):
             yield ("facts", name), f"{name} is not known yet at stage {stage}, only from {fact.stage} on"
         elif type(value) is not PYTHON_TYPES[fact.kind]:
-            yield ("facts", name), f"{name} is a {fact.kind}"
+            yield ("facts", name), f"{name} is of type {fact.kind}"
         elif fact.values and fact.kind is Kind.STRING and value not in fact.values:
             there = ", ".join(str(one) or '""' for one in fact.values)
             yield ("facts", name), f'{name} is never "{value}"; it is one of {there}'

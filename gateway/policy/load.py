@@ -89,7 +89,7 @@ class _Loader:
         rules = tree.get("rule", [])
         for number, table in enumerate(rules if isinstance(rules, list) else []):
             if isinstance(table, dict):
-                yield Draft(file, number, table, places, self._mistakes)
+                yield Draft(file, number, table, places, text.split("\n"), self._mistakes)
 
     def _load_beside(self, file: str, name: str, places: dict[KeyPath, Place], leading: tuple[str, ...]) -> None:
         if name in leading:

@@ -164,7 +164,7 @@ MISTAKES = {
                                        "22: backend.x.ca_file: no file ca.pem"),
     "a name server by name": ('[dns]\nnameservers = "ns.example"', '21: dns.nameservers: "ns.example" is no address'),
     "a zone that is not there": ('[dns]\nzone = "zone"', "21: dns.zone: no file zone; create it or mend its path"),
-    "a rule set that is not there": ('[policy]\nset = "lax"', '21: policy.set: no rule set named "lax" in '),
+    "a rule set that is not there": ('[policy]\nset = "lax"', '21: policy.set: no rule set named "lax"'),
     "rules that are not there": ('[policy]\ndirectory = "mine"', "21: policy.directory: no directory mine"),
 }  # fmt: skip
 

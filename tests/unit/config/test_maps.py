@@ -12,7 +12,7 @@ from gateway.config.load import load
 from gateway.config.maps import routing_table
 from gateway.config.mistakes import ConfigErrors
 from gateway.config.model import Config
-from gateway.config.policies import fact_settings, load_rules, policy_directory
+from gateway.config.policies import fact_settings, find_files, find_sets, load_rules
 from gateway.policy.rules import RuleErrors
 from tests.sealing import pem
 from tests.signing import rsa_key
@@ -97,14 +97,16 @@ def test_facts_know_us(tmp_path: Path) -> None:
 
 def test_rules_come_from_the_checkout_or_a_directory_of_ones_own(tmp_path: Path) -> None:
     assert load_rules(read(tmp_path)).name == "enforce"
-    assert (policy_directory(None) / "enforce.toml").is_file()
+    assert find_files(None)["enforce.toml"].is_file()
+    assert find_sets(None) == ["enforce", "learn", "strict"]
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "lax.toml").write_text('set = "lax"')
     config = read(tmp_path, 'directory = "mine"\nset = "lax"')
     assert load_rules(config).name == "lax"
-    with pytest.raises(RuleErrors, match=r"enforce\.toml:1: there is no such rule file; there are: lax\.toml"):
-        load_rules(config, "enforce")
+    assert len(load_rules(config, "enforce").rules["data"]) > 5, "the shipped ones are still there"
+    (mine / "learn.toml").write_text('set = "learn"')
+    assert load_rules(config, "learn").rules["data"] == (), "and can be replaced"
     (mine / "bad.toml").write_bytes(b"\xff")
     with pytest.raises(RuleErrors, match=r"bad\.toml:1: is not UTF-8 text"):
         load_rules(config)
