@@ -9,7 +9,7 @@ import pytest
 from gateway.model.decision import Action
 from gateway.model.delivery import Trace
 from gateway.tools.explain import Replayed, replay
-from tests.receiving import START, House, make_config
+from tests.judging_house import START, House, make_config
 from tests.samples import plain, sign, signing_key
 
 HOUR = 3600.0

@@ -11,8 +11,8 @@ from gateway.model.envelope import Envelope
 from gateway.model.event import Level
 from gateway.model.reply import Reply
 from gateway.ports import Conversation
-from tests.receiving import House, make_config, name
-from tests.receiving import finish as end
+from tests.judging_house import House, make_config, name
+from tests.judging_house import finish as end
 from tests.samples import plain
 from tests.unit.policy.scenes import mailbox
 
