@@ -22,6 +22,7 @@ MODULES = (
     ("policy", "policy", ""),
     ("queue", "queue", ""),
     ("hold", "hold", ""),
+    ("senders", "", "senders"),
 )
 
 

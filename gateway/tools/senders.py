@@ -1,0 +1,173 @@
+"""`waypost senders`: who writes as us, how often that passed and how often not, and how to let in who is known.
+
+In: what receptions remember, and the configuration's named senders. Out: a table and lines to paste, or JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gateway.config.providers import find_shared
+from gateway.mail.domain import a_label
+from gateway.model.address import ip_text
+from gateway.model.history import Sender
+from gateway.policy.sources import Source, contains
+from gateway.tools.narrative import clean
+from gateway.tools.results import Json, safe_json
+from gateway.tools.text import show_time
+
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
+_MOST_NETWORKS = 8
+"""Networks of one source that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One source of an author domain's mail: whoever signs it, else a network."""
+
+    domain: str
+    signer: str
+    networks: tuple[str, ...]
+    """Empty for those together that there was no room to tell apart."""
+    name: str
+    passed: int
+    failed: int
+    first: float
+    last: float
+    last_id: str
+    named: str = ""
+    """The configuration's name for it."""
+
+
+def find_origins(senders: Iterable[Sender], named: Sequence[Source]) -> list[Origin]:
+    """The sources, each once whatever networks it uses; those that fail most on top."""
+    found: dict[tuple[str, str, str], Origin] = {}
+    for one in senders:
+        key = (one.domain, one.signer, "" if one.signer else one.source)
+        networks = (one.source,) if one.source else ()
+        origin = Origin(
+            one.domain, one.signer, networks, one.name, one.passed, one.failed, one.first, one.last, one.last_id
+        )
+        found[key] = _join(found[key], origin) if key in found else origin
+    origins = (replace(origin, named=_find_name(origin, named)) for origin in found.values())
+    return sorted(origins, key=lambda one: (-one.failed, -one.passed, one.domain))
+
+
+def _join(one: Origin, other: Origin) -> Origin:
+    late = max(one, other, key=lambda origin: origin.last)
+    return replace(
+        late,
+        networks=(*one.networks, *other.networks),
+        passed=one.passed + other.passed,
+        failed=one.failed + other.failed,
+        first=min(one.first, other.first),
+    )
+
+
+def _find_name(origin: Origin, named: Sequence[Source]) -> str:
+    for source in named:
+        firsts = (ip_text(network.partition("/")[0]) for network in origin.networks)
+        inside = bool(origin.networks) and all(contains(source.networks, first) for first in firsts)
+        if source.stands_for((origin.domain,)) and (origin.signer in source.dkim or inside):
+            return source.name
+    return ""
+
+
+def make_lines(origin: Origin) -> str:
+    """What to paste into the configuration, so that the source may write as the domain; empty when it needs no leave or
+    cannot be told from others."""
+    if not origin.failed or origin.named:
+        return ""
+    shared = next((found for text in origin.networks if (found := find_shared(ip_network(text)))), None)
+    if origin.signer:
+        name, proof = origin.signer, f'dkim = ["{origin.signer}"]'
+    elif shared is not None or not origin.networks:
+        return ""
+    else:
+        name = _UNFIT.sub("-", origin.name).strip("-.") or _UNFIT.sub("-", origin.networks[0])
+        proof = f"networks = [{', '.join(_quote(network) for network in origin.networks)}]"
+    return f'[[policy.sender]]\nname = "{name[:64]}"\n{proof}\ndomains = ["{origin.domain}"]\n'
+
+
+def _quote(text: str) -> str:
+    return f'"{text}"'
+
+
+def senders_json(origins: Sequence[Origin]) -> list[Json]:
+    """The sources as plain values; times are epoch seconds."""
+    return [
+        safe_json(
+            {
+                "domain": one.domain,
+                "signer": one.signer or None,
+                "networks": list(one.networks),
+                "name": one.name or None,
+                "passed": one.passed,
+                "failed": one.failed,
+                "first": one.first,
+                "last": one.last,
+                "last_id": one.last_id,
+                "named": one.named or None,
+                "paste": make_lines(one) or None,
+            }
+        )
+        for one in origins
+    ]
+
+
+def render_senders(origins: Sequence[Origin]) -> Group:
+    """A table, and below it the lines to paste for who fails."""
+    if not origins:
+        return Group(Text("No mail of these domains has come from outside yet."))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("domain", no_wrap=True)
+    table.add_column("source")
+    table.add_column("passed", justify="right")
+    table.add_column("failed", justify="right")
+    for title in ("last seen", "last message", "named"):
+        table.add_column(title, no_wrap=True)
+    for one in origins:
+        table.add_row(
+            one.domain,
+            clean(_tell_source(one)),
+            str(one.passed),
+            str(one.failed),
+            show_time(one.last),
+            one.last_id,
+            one.named,
+        )
+    parts: list[RenderableType] = [table]
+    pastes = [(one, lines) for one in origins if (lines := make_lines(one))]
+    if pastes:
+        parts += [Text(), Text("To let one of those that fail write as you, paste its lines:", "bold")]
+        for one, lines in pastes:
+            parts += [Text(), Text(f"# {clean(_tell_source(one))}: failed {one.failed}, passed {one.passed}")]
+            parts.append(Text(lines.rstrip()))
+    return Group(*parts)
+
+
+def _tell_source(origin: Origin) -> str:
+    shown = ", ".join(origin.networks[:_MOST_NETWORKS])
+    more = len(origin.networks) - _MOST_NETWORKS
+    networks = f"{shown} and {more} more" if more > 0 else shown or "many others"
+    if origin.signer:
+        return f"signed by {origin.signer}, from {networks}"
+    return f"{networks} ({origin.name})" if origin.name else networks
+
+
+def read_domains(asked: Sequence[str], ours: Iterable[str]) -> list[str]:
+    """The domains to list: those asked for, else all of ours. Raises ValueError for what is no domain."""
+    domains = []
+    for text in asked:
+        domain = a_label(text)
+        if not domain:
+            raise ValueError(f"{text!r} is no domain")
+        domains.append(domain)
+    return domains or list(ours)

@@ -1,0 +1,81 @@
+"""`waypost senders`: sources with their counts, and lines that the configuration takes as they are."""
+
+from __future__ import annotations
+
+import io
+import tomllib
+from ipaddress import ip_network
+
+import pytest
+from rich.console import Console
+
+from gateway.config.judging import Policy
+from gateway.model.history import Sender
+from gateway.policy.sources import Source
+from gateway.tools.senders import find_origins, make_lines, read_domains, render_senders, senders_json
+
+
+def sender(source: str, passed: int, failed: int, signer: str = "", name: str = "out.saas.example") -> Sender:
+    return Sender("own.example", source, signer, name, passed, failed, 100.0, 200.0 + failed, "id1")
+
+
+FOUND = [
+    sender("192.0.2.0/24", 40, 0),
+    sender("198.51.100.0/24", 0, 7, "saas.example"),
+    sender("198.51.101.0/24", 0, 5, "saas.example"),
+    sender("203.0.113.0/24", 0, 9),
+    sender("", 0, 3, name=""),
+]
+
+
+def test_a_signer_is_one_source_whatever_networks_it_uses() -> None:
+    first, second, third, fourth = find_origins(FOUND, ())
+    assert (first.signer, first.failed, first.networks) == ("saas.example", 12, ("198.51.100.0/24", "198.51.101.0/24"))
+    assert (second.networks, second.failed) == (("203.0.113.0/24",), 9)
+    assert (third.networks, third.failed) == ((), 3)
+    assert (fourth.passed, fourth.failed) == (40, 0)
+
+
+def test_the_lines_are_what_the_configuration_takes() -> None:
+    origins = find_origins(FOUND, ())
+    lines = [make_lines(one) for one in origins]
+    assert lines[2:] == ["", ""], "who cannot be told apart, and who passes"
+    policy = Policy.model_validate(tomllib.loads("".join(lines))["policy"])
+    by_signer, by_network = policy.sender
+    assert (by_signer.name, by_signer.dkim, by_signer.domains) == ("saas.example", ("saas.example",), ("own.example",))
+    assert (by_network.name, by_network.networks) == ("out.saas.example", (ip_network("203.0.113.0/24"),))
+
+
+def test_what_all_tenants_of_a_provider_share_is_no_line() -> None:
+    (origin,) = find_origins([sender("40.92.0.0/24", 0, 5)], ())
+    assert make_lines(origin) == ""
+    (signed,) = find_origins([sender("40.92.0.0/24", 0, 5, "tenant.onmicrosoft.com")], ())
+    assert 'dkim = ["tenant.onmicrosoft.com"]' in make_lines(signed)
+
+
+def test_who_is_named_already_needs_no_line() -> None:
+    named = (Source("crm", frozenset({"saas.example"})), Source("office", networks=(ip_network("203.0.112.0/23"),)))
+    origins = find_origins(FOUND, named)
+    assert [one.named for one in origins] == ["crm", "office", "", ""]
+    assert {make_lines(one) for one in origins} == {""}
+    others = (Source("crm", frozenset({"saas.example"}), domains=frozenset({"else.example"})),)
+    assert find_origins(FOUND, others)[0].named == ""
+
+
+def test_for_people_and_for_programs() -> None:
+    nasty = sender("203.0.113.0/24", 0, 1, name='x"\n[evil]\x1b')
+    origins = find_origins([*FOUND[:2], nasty], ())
+    page = io.StringIO()
+    Console(width=200, file=page).print(render_senders(origins))
+    assert "signed by saas.example, from 198.51.100.0/24" in page.getvalue()
+    assert "\x1b" not in page.getvalue()
+    tomllib.loads(make_lines(origins[1]))
+    tree = senders_json(origins)
+    assert [one["failed"] for one in tree if isinstance(one, dict)] == [7, 1, 0]
+
+
+def test_domains() -> None:
+    assert read_domains((), ["own.example"]) == ["own.example"]
+    assert read_domains(("Bücher.example",), ["own.example"]) == ["xn--bcher-kva.example"]
+    with pytest.raises(ValueError, match="no domain"):
+        read_domains(("a b",), [])
