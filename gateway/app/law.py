@@ -37,7 +37,9 @@ def make_law(config: Config) -> Law:
     rules, facts = load_rules(config), fact_settings(config)
     domain_rules = load_domain_rules(config, rules)
     sealing, client, hold = make_sealing(config), client_checks(config), hold_terms(config.hold)
-    bench = Bench(hostname, authserv_id, rules, facts, sealing, client, hold, domain_rules)
+    name = config.policy.shadow
+    shadow = load_rules(config, name) if name not in ("", rules.name) else None
+    bench = Bench(hostname, authserv_id, rules, facts, sealing, client, hold, domain_rules, shadow)
     return Law(config, bench, routing_table(config))
 
 

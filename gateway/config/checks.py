@@ -160,6 +160,7 @@ def _check_policy(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
         return
     sets = find_sets(configured)
     named: list[tuple[KeyPath, Any]] = [(("policy", "set"), policy.get("set", "enforce"))]
+    named.append((("policy", "shadow"), policy.get("shadow") or None))
     named += [(("domain", at, "policy"), domain.get("policy") or None) for at, domain in _tables(tree, "domain")]
     for path, name in named:
         if isinstance(name, str) and name not in sets:

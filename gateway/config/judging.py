@@ -41,6 +41,8 @@ class Policy(Section):
     """How we judge."""
 
     set: str = "enforce"
+    shadow: str = ""
+    """Another set, which is asked beside it and decides nothing: what it would do is in traces, logs and metrics."""
     directory: File | None = None
     """Rule files of the admin's own; the shipped ones when empty."""
     firewall: Literal["published", "reject", "quarantine"] = "published"

@@ -111,3 +111,5 @@ class Decision:
     would: Aside | None = None
     """What the set that this one prepares for would do, as `learn` prepares for `enforce`: marked in the verdict
     field."""
+    shadow_set: Aside | None = None
+    """What the set says that `policy.shadow` names."""

@@ -21,6 +21,7 @@ from gateway.model.reply import Reply
 from gateway.model.result import Authentication, DkimResult, DkimVerdict, DmarcVerdict, SpfIdentity, SpfVerdict
 from gateway.model.route import Route
 from gateway.plan import sealing
+from gateway.plan.announcement import announce
 from gateway.plan.client import name_client
 from gateway.plan.holding import make_hold
 from gateway.plan.judgement import Bench, Judgement
@@ -151,7 +152,7 @@ def take_in(
         hold=make_hold(results.dmarc, arrival.received, bench.hold) if held else None,
         sighting=sight(arrival.ingress, results, bench.facts),
         durable=message is not None,
-        events=(_judged(arrival, results, decision),),
+        events=_announce(arrival, results, decision),
     )
 
 
@@ -183,7 +184,7 @@ def refuse(arrival: Arrival, rule: str, reply: Reply, stage: Stage) -> Intake:
 def turn_away(arrival: Arrival, decision: Decision) -> Intake:
     """The trace of what was decided before its content was judged."""
     trace = _trace(arrival, decision)
-    return Intake(trace, None, (), claimed=False, durable=False, events=(_judged(arrival, None, decision),))
+    return Intake(trace, None, (), claimed=False, durable=False, events=_announce(arrival, None, decision))
 
 
 def _without_forged(arrival: Arrival, authserv_id: str) -> Message | None:
@@ -278,34 +279,6 @@ def _trace(
     )
 
 
-_EVENT_NAMES = {
-    Action.HOLD: "held",
-    Action.REJECT: "refused",
-    Action.DEFER: "deferred-client",
-    Action.GREYLIST: "deferred-client",
-}
-
-
-def _judged(arrival: Arrival, results: Authentication | None, decision: Decision) -> Event:
-    """The one event of a reception."""
-    envelope = arrival.envelope
-    fields: list[tuple[str, str | int | float | bool]] = [
-        ("action", decision.action),
-        ("rule", decision.rule),
-        ("client", arrival.ingress.client or "unknown"),
-        ("mail_from", str(envelope.mail_from or "")),
-        ("rcpts", len(envelope.rcpts)),
-        ("reply", str(decision.reply)),
-    ]
-    if results is not None:
-        fields += [
-            ("from", results.dmarc.domain),
-            ("spf", results.spf.result),
-            ("dkim", ",".join(one.result for one in results.dkim) or "none"),
-            ("dmarc", results.dmarc.result),
-        ]
-    if arrival.message is not None:
-        fields.append(("size", arrival.message.content.size))
-    if decision.overrides:
-        fields.append(("override", "; ".join(f"{one.type}: {one.comment}" for one in decision.overrides)))
-    return Event(_EVENT_NAMES.get(decision.action, "accepted"), arrival.id, tuple(fields))
+def _announce(arrival: Arrival, results: Authentication | None, decision: Decision) -> tuple[Event, ...]:
+    size = arrival.message.content.size if arrival.message else None
+    return announce(arrival.id, arrival.ingress.client, arrival.envelope, size, results, decision)

@@ -23,7 +23,7 @@ from gateway.plan.client import NO_CHECKS, ClientChecks, check_client, name_clie
 from gateway.plan.holding import USUAL_TERMS, HoldTerms, turn_back
 from gateway.plan.sealing import Sealing
 from gateway.policy.evaluate import judge as judge_facts
-from gateway.policy.evaluate import judge_early
+from gateway.policy.evaluate import judge_beside, judge_early
 from gateway.policy.facts import connect_facts, data_facts, mail_facts, rcpt_facts
 from gateway.policy.rules import RuleSet
 from gateway.policy.weighing import FactSettings, weigh
@@ -46,6 +46,8 @@ class Bench:
     hold: HoldTerms = USUAL_TERMS
     domain_rules: Mapping[str, RuleSet] = field(default_factory=dict)
     """Recipient domain (A-labels) -> its own set."""
+    shadow: RuleSet | None = None
+    """A set that is asked too, and decides nothing."""
 
     def rules_for(self, mailbox: Mailbox) -> RuleSet:
         """The set that judges mail to this recipient; recipients under different ones never share a transaction. The
@@ -68,15 +70,19 @@ class Judgement:
 def ask_early(stage: Stage, ingress: Ingress, address: IPText, envelope: Envelope, bench: Bench) -> Decision | None:
     """What the rules of a stage before the end of data say; None when there are none. `address` is the client's as far
     as the transport proves it; at RCPT `envelope` has the one recipient that is asked about. Raises RuleFailure."""
-    rules = bench.rules_of(envelope)
-    if not rules.rules[stage]:
+    rules, shadow = bench.rules_of(envelope), bench.shadow
+    if not rules.rules[stage] and not (shadow and shadow.rules[stage]):
         return None
     if stage is Stage.CONNECT:
         facts = connect_facts(ingress, address, bench.facts)
     else:
         build = mail_facts if stage is Stage.MAIL else rcpt_facts
         facts = build(ingress, address, envelope, bench.facts)
-    return judge_early(rules, stage, facts)
+    decision = judge_early(rules, stage, facts)
+    aside = judge_beside(shadow, facts, stage) if shadow else None
+    # While both let it go on, there is nothing to tell yet.
+    tells = aside is not None and {aside.action, decision.action} != {Action.ACCEPT}
+    return replace(decision, shadow_set=aside) if tells else decision
 
 
 def judge(
@@ -101,15 +107,31 @@ def judge(
         raise NeedAnswers
     authentication = replace(authentication, iprev=client[0], dnsbl=client[1])
     ingress = name_client(ingress, authentication.iprev)
-    weighed = weigh(ingress, header, authentication, author, bench.facts, circumstances)
-    facts = data_facts(
-        ingress, envelope, header, evidence.size, authentication, author, bench.facts, weighed, circumstances
-    )
-    decision = judge_facts(bench.rules_of(envelope), facts)
-    decision = replace(decision, findings=(*weighed.grounds, *weighed.evidence))
-    if decision.action is Action.HOLD and circumstances.hold_full:
-        decision = turn_back(decision, authentication.dmarc.domain)
+    decision = conclude(ingress, envelope, header, author, evidence.size, authentication, bench, circumstances)
     return Judgement(authentication, author, decision)
+
+
+def conclude(
+    ingress: Ingress,
+    envelope: Envelope,
+    header: tuple[Field, ...],
+    author: Author,
+    size: int,
+    authentication: Authentication,
+    bench: Bench,
+    circumstances: Circumstances,
+) -> Decision:
+    """What the rules make of the results. Raises RuleFailure."""
+    weighed = weigh(ingress, header, authentication, author, bench.facts, circumstances)
+    facts = data_facts(ingress, envelope, header, size, authentication, author, bench.facts, weighed, circumstances)
+    decision = judge_facts(bench.rules_of(envelope), facts)
+    findings = (*weighed.grounds, *weighed.evidence)
+    decision = replace(
+        decision, findings=findings, shadow_set=judge_beside(bench.shadow, facts) if bench.shadow else None
+    )
+    if decision.action is Action.HOLD and circumstances.hold_full:
+        return turn_back(decision, authentication.dmarc.domain)
+    return decision
 
 
 def _authenticate(

@@ -103,10 +103,12 @@ def judge(rules: RuleSet, facts: Mapping[str, object]) -> Decision:
     )
 
 
-def judge_beside(rules: RuleSet, facts: Mapping[str, object]) -> Aside:
-    """What a set that is not in force says of a message at end of data. One that cannot be asked must not stop mail."""
+def judge_beside(rules: RuleSet, facts: Mapping[str, object], stage: Stage = Stage.DATA) -> Aside:
+    """What a set that is not in force says. One that cannot be asked must not stop mail."""
     try:
-        verdict = decide(rules, Stage.DATA, add_could_reject(rules, {**facts, "dns.could_reject": False}))
+        if stage is Stage.DATA:
+            facts = add_could_reject(rules, {**facts, "dns.could_reject": False})
+        verdict = decide(rules, stage, facts)
     except RuleFailure as error:
         return Aside(rules.name, Action.ACCEPT, f"failed: {error}")
     return Aside(rules.name, verdict.action, verdict.name)

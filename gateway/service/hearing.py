@@ -43,9 +43,12 @@ class Hearing:
         earlier = (*self._session, *self._transaction)
         if not earlier:
             return decision
-        considered = [hit for one in (*earlier, decision) for hit in one.considered]
-        shadow = [hit for one in (*earlier, decision) for hit in one.shadow]
-        return replace(decision, considered=_once(considered), shadow=_once(shadow))
+        heard = (*earlier, decision)
+        considered = [hit for one in heard for hit in one.considered]
+        shadow = [hit for one in heard for hit in one.shadow]
+        # What would have ended it first.
+        aside = next((one.shadow_set for one in heard if one.shadow_set), None)
+        return replace(decision, considered=_once(considered), shadow=_once(shadow), shadow_set=aside)
 
 
 def _once(hits: list[RuleHit]) -> tuple[RuleHit, ...]:

@@ -27,6 +27,7 @@ _LABELS = {
     "held": ("rule",),
     "refused": ("rule",),
     "deferred-client": ("rule",),
+    "shadow": ("set", "action", "live"),
     "delivered": ("backend",),
     "deferred": ("backend",),
     "failed": ("backend",),

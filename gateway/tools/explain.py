@@ -260,8 +260,11 @@ def render_evidence(trace: Trace) -> list[Text]:
     )
     added = (line.strip() if number == 0 else f"  {line.strip()}" for field in trace.added
              for number, line in enumerate(field.split("\r\n")))  # fmt: skip
+    aside = trace.decision.shadow_set
+    others = [f"{aside.rule_set}: {aside.action}, by rule {aside.rule}"] if aside else []
     return [
         *render_section("Rules considered", rules),
+        *render_section("Beside them, deciding nothing", others),
         *render_section("DNS answers", dns),
         *render_section("Fields put above", added),
         *render_section("ARC set only in the copies for", iter(trace.sealed)),

@@ -63,7 +63,7 @@ def decision_json(decision: Decision) -> dict[str, Json]:
         "set": decision.rule_set,
         "reply": str(decision.reply),
         "considered": _hits(decision.considered),
-        "shadow": _hits(decision.shadow),
+        "shadow": [*_hits(decision.shadow), *_asides(decision)],
     }
 
 
@@ -131,3 +131,9 @@ def _dmarc(dmarc: DmarcResult | None, decision: Decision) -> dict[str, Json]:
 
 def _hits(hits: tuple[RuleHit, ...]) -> list[Json]:
     return [{"rule": hit.rule, "stage": hit.stage.value, "matched": hit.matched} for hit in hits]
+
+
+def _asides(decision: Decision) -> list[Json]:
+    """What another set would do; `rule` and `set` as in the decision itself."""
+    aside = decision.shadow_set
+    return [{"action": aside.action.value, "rule": aside.rule, "set": aside.rule_set}] if aside else []
