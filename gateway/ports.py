@@ -143,7 +143,7 @@ class HoldStore(Protocol):
     """What deciding on messages with a Hold needs of a spool."""
 
     async def held(self, limit: int) -> Sequence[HeldEntry]:
-        """Up to `limit` held messages, the oldest first."""
+        """Up to `limit` held messages of all shards, the oldest first."""
 
     async def story(self, id: str) -> Story | None:
         """All that is stored of one message; None when nothing is."""
@@ -155,6 +155,9 @@ class HoldStore(Protocol):
     async def discard(self, id: str, act: Act) -> bool:
         """A held message ends: its content and transfers go, the act says how. False when it is not held, or is for
         another reason than a Hold, or is being sent just now."""
+
+    async def given_up(self, since: float, limit: int) -> Sequence[HeldEntry]:
+        """Up to `limit` messages whose time to be held has ended since then, at `expires`."""
 
     async def overdue(self, now: float, limit: int) -> Sequence[str]:
         """Ids of up to `limit` messages whose time to be held is over."""

@@ -181,6 +181,14 @@ class FakeSpool:
         ]
         return entries[:limit]
 
+    async def given_up(self, since: float, limit: int) -> Sequence[HeldEntry]:
+        return [
+            HeldEntry(id, one.trace.received, act.at, "", "", (), "", 0, "")
+            for id, one in self._records.items()
+            for act in one.acts
+            if act.what == "expired" and act.at > since
+        ][:limit]
+
     async def overdue(self, now: float, limit: int) -> Sequence[str]:
         found = [(one.hold.expires, id) for id, one in self._records.items() if one.held and one.hold]
         return [id for expires, id in sorted(found)[:limit] if expires <= now]

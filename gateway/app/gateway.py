@@ -101,7 +101,7 @@ class Gateway:
         self._delivery.start()
         housekeeping = asyncio.create_task(Housekeeper(self._spool, self._clock, self._emit).run())
         stack.callback(housekeeping.cancel)
-        keeping = asyncio.create_task(self._keeper.run())
+        keeping = asyncio.create_task(self._keeper.run(lists=self._post.number == 0))
         stack.callback(keeping.cancel)
         directory = Directory(lambda: self._law, self._reroute, self._clock, self._emit, self._delivery.backends)
         watching = asyncio.create_task(directory.run())

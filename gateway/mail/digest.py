@@ -27,7 +27,7 @@ class Digest:
     """What expires before this is named first."""
     held: Sequence[HeldEntry]
     expired: Sequence[HeldEntry]
-    """What was given up since the last list."""
+    """What was given up within the last day, at `expires`."""
 
 
 def compose(digest: Digest) -> bytes:

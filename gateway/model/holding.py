@@ -7,12 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """How much may be held: of one Author Domain, and in all."""
+    """How much may be held, or is: of one Author Domain, and in all."""
 
     domain_messages: int = 200
     domain_octets: int = 52_428_800
     messages: int = 5_000
     octets: int = 1_073_741_824
+
+    def less(self, held: Quota) -> Quota:
+        """What is left of it when so much is held."""
+        return Quota(
+            self.domain_messages - held.domain_messages,
+            self.domain_octets - held.domain_octets,
+            self.messages - held.messages,
+            self.octets - held.octets,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from gateway.mail.digest import Digest
@@ -11,7 +11,6 @@ from gateway.mail.path import mailbox
 from gateway.model.address import Mailbox
 from gateway.model.delivery import Act, Final, Trace, Transfer
 from gateway.model.event import Event, Level
-from gateway.model.holding import HeldEntry
 from gateway.model.reply import Reply
 from gateway.plan.release import end_all, make_digest, plan_release
 from gateway.ports import Clock, EventSink, Spool
@@ -21,6 +20,7 @@ _PAUSE = 60.0
 """Seconds between looks at the clock."""
 _SOON = 259_200.0
 """Seconds before its end from which on a message is listed as one that expires soon: three days."""
+_DAY = 86_400.0
 _AT_ONCE = 100
 _MOST_LISTED = 10_000
 _DELETED = Reply(550, "7.1", "Deleted by an admin while it was held")
@@ -75,42 +75,41 @@ class Keeper:
         await self._end(id, by, "deleted", Final.DELETED, _DELETED)
         self._emit(Event("hold-deleted", id, (("by", by),)))
 
-    async def run(self) -> None:
-        """Once a day, until cancelled."""
+    async def run(self, lists: bool) -> None:
+        """Each minute, until cancelled. `lists`: it is this worker that sends the daily list, of all shards."""
         while True:
             try:
-                await self.round()
+                await self.expire()
+                if lists:
+                    await self.send_list()
             except Exception as error:
                 self._emit(Event("error", "", (("where", "keeper"), ("error", repr(error))), Level.WARNING))
             await asyncio.sleep(_PAUSE)
 
-    async def round(self) -> None:
-        """What is due by now: what has expired is given up, and the day's list is sent, once."""
-        settings, now = self._law().config.hold, self._clock.now()
-        today = datetime.fromtimestamp(now, UTC)
-        id = f"held-{today:%Y%m%d}"
-        if today.hour < settings.digest_hour or await self._spool.story(id) is not None:
-            return
-        expired = await self._expire(now)
-        held = await self._spool.held(_MOST_LISTED)
-        if not settings.digest or not (held or expired):
-            return
-        to = self._find_reader()
-        hostname = self._law().config.server.hostname
-        digest = Digest(id, hostname, to, now, now + _SOON, held, expired)
-        await self._spool.commit(make_digest(digest, self._route(to)))
-        self._emit(Event("hold-digest", id, (("to", str(to)), ("held", len(held)), ("expired", len(expired)))))
-        self._wake()
-
-    async def _expire(self, now: float) -> Sequence[HeldEntry]:
-        given_up = []
-        held = {entry.id: entry for entry in await self._spool.held(_MOST_LISTED)}
-        while ids := await self._spool.overdue(now, _AT_ONCE):
+    async def expire(self) -> None:
+        """Give up what nobody has decided on in time."""
+        while ids := await self._spool.overdue(self._clock.now(), _AT_ONCE):
             for id in ids:
                 await self._end(id, "", "expired", Final.EXPIRED, _EXPIRED)
                 self._emit(Event("hold-expired", id, (), Level.WARNING))
-                given_up += [held[id]] if id in held else []
-        return given_up
+
+    async def send_list(self) -> None:
+        """The day's list, once, from its hour on; none when there is nothing to tell."""
+        settings, now = self._law().config.hold, self._clock.now()
+        today = datetime.fromtimestamp(now, UTC)
+        id = f"held-{today:%Y%m%d}"
+        if not settings.digest or today.hour < settings.digest_hour or await self._spool.story(id) is not None:
+            return
+        held = await self._spool.held(_MOST_LISTED)
+        given_up = await self._spool.given_up(now - _DAY, _MOST_LISTED)
+        if not (held or given_up):
+            return
+        to = self._find_reader()
+        hostname = self._law().config.server.hostname
+        digest = Digest(id, hostname, to, now, now + _SOON, held, given_up)
+        await self._spool.commit(make_digest(digest, self._route(to)))
+        self._emit(Event("hold-digest", id, (("to", str(to)), ("held", len(held)), ("expired", len(given_up)))))
+        self._wake()
 
     async def _end(self, id: str, by: str, what: str, state: Final, reply: Reply) -> None:
         story = await self._spool.story(id)

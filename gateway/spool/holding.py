@@ -6,7 +6,7 @@ import sqlite3
 
 from gateway.mail.header import fields, parse_header, unfold
 from gateway.model.delivery import Act, Trace
-from gateway.model.holding import HeldEntry, Hold
+from gateway.model.holding import HeldEntry, Hold, Quota
 from gateway.ports import HoldFull
 from gateway.spool import codec
 from gateway.spool.queries import QUERIES
@@ -14,14 +14,11 @@ from gateway.spool.queries import QUERIES
 
 def check_room(connection: sqlite3.Connection, hold: Hold, size: int) -> None:
     """Raises HoldFull when the message fits neither its domain's quota nor the whole."""
-    quota = hold.quota
-    for query, values, messages, octets, whose in (
-        ("held_of_domain", (hold.domain,), quota.domain_messages, quota.domain_octets, f"of {hold.domain}"),
-        ("held_in_all", (), quota.messages, quota.octets, "in all"),
-    ):
-        count, total = connection.execute(QUERIES[query], values).fetchone()
-        if count >= messages or total + size > octets:
-            raise HoldFull(f"{count} messages of {int(total)} octets are held {whose}")
+    quota, held = hold.quota, measure(connection, hold.domain)
+    if held.domain_messages >= quota.domain_messages or held.domain_octets + size > quota.domain_octets:
+        raise HoldFull(f"{held.domain_messages} messages of {held.domain_octets} octets are held of {hold.domain}")
+    if held.messages >= quota.messages or held.octets + size > quota.octets:
+        raise HoldFull(f"{held.messages} messages of {held.octets} octets are held in all")
 
 
 def put_hold(connection: sqlite3.Connection, n: int, hold: Hold, size: int) -> None:
@@ -38,7 +35,7 @@ def let_go(connection: sqlite3.Connection, id: str, act: Act) -> int | None:
     connection.execute(QUERIES["wake_transfers"], {"due": act.at, "message": n})
     for query in ("lift_hold", "end_hold"):
         connection.execute(QUERIES[query], (n,))
-    connection.execute(QUERIES["insert_act"], (n, codec.ACT.pack(act)))
+    _put_act(connection, n, act)
     return n
 
 
@@ -50,8 +47,12 @@ def discard(connection: sqlite3.Connection, id: str, act: Act) -> tuple[bool, tu
     n, path, _ = found
     for query in ("delete_transfers", "delete_message", "end_hold"):
         connection.execute(QUERIES[query], (n,))
-    connection.execute(QUERIES["insert_act"], (n, codec.ACT.pack(act)))
+    _put_act(connection, n, act)
     return True, (path,) if path else ()
+
+
+def _put_act(connection: sqlite3.Connection, n: int, act: Act) -> None:
+    connection.execute(QUERIES["insert_act"], (n, act.at, act.what, codec.ACT.pack(act)))
 
 
 def read_acts(connection: sqlite3.Connection, n: int) -> tuple[Act, ...]:
@@ -62,6 +63,18 @@ def read_acts(connection: sqlite3.Connection, n: int) -> tuple[Act, ...]:
 def list_held(connection: sqlite3.Connection, limit: int) -> list[HeldEntry]:
     """Held messages, the oldest first."""
     return [_read_entry(*row) for row in connection.execute(QUERIES["list_held"], (limit,))]
+
+
+def list_given_up(connection: sqlite3.Connection, since: float, limit: int) -> list[HeldEntry]:
+    """Messages whose time to be held has ended since then; it ended at `expires`."""
+    return [_read_entry(*row) for row in connection.execute(QUERIES["list_given_up"], (since, limit))]
+
+
+def measure(connection: sqlite3.Connection, domain: str) -> Quota:
+    """How much is held, of a domain and in all."""
+    of_domain = connection.execute(QUERIES["held_of_domain"], (domain,)).fetchone()
+    in_all = connection.execute(QUERIES["held_in_all"]).fetchone()
+    return Quota(of_domain[0], int(of_domain[1]), in_all[0], int(in_all[1]))
 
 
 def list_overdue(connection: sqlite3.Connection, now: float, limit: int) -> list[str]:

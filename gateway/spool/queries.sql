@@ -143,7 +143,7 @@ UPDATE transfer SET wake = :due, due = :due WHERE message = :message AND wake IS
 DELETE FROM transfer WHERE message = ?;
 
 -- name: insert_act
-INSERT INTO act (message, body) VALUES (?, ?);
+INSERT INTO act (message, at, what, body) VALUES (?, ?, ?, ?);
 
 -- name: read_acts
 SELECT body FROM act WHERE message = ? ORDER BY n;
@@ -151,6 +151,10 @@ SELECT body FROM act WHERE message = ? ORDER BY n;
 -- name: list_held
 SELECT trace.body, hold.expires, hold.domain, message.reason
 FROM hold JOIN trace ON trace.n = hold.message JOIN message ON message.n = hold.message ORDER BY hold.message LIMIT ?;
+
+-- name: list_given_up
+SELECT trace.body, act.at, '', '' FROM act JOIN trace ON trace.n = act.message
+WHERE act.what = 'expired' AND act.at > ? ORDER BY act.at LIMIT ?;
 
 -- name: overdue_holds
 SELECT trace.id FROM hold JOIN trace ON trace.n = hold.message WHERE hold.expires <= ? ORDER BY hold.expires LIMIT ?;

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from gateway.model.delivery import QueueEntry, Story
 from gateway.model.history import History, Sender
-from gateway.model.holding import HeldEntry
+from gateway.model.holding import HeldEntry, Quota
 from gateway.spool import codec, holding, senders
 from gateway.spool.content import CHUNK
 from gateway.spool.disk import CONTENT, Disk, SpoolUnmade, SpoolUnusable
@@ -76,6 +76,14 @@ class ReadOnlySpool:
     async def held(self, limit: int) -> Sequence[HeldEntry]:
         """Up to `limit` held messages, the oldest first."""
         return await self._read(lambda connection: holding.list_held(connection, limit))
+
+    async def given_up(self, since: float, limit: int) -> Sequence[HeldEntry]:
+        """Up to `limit` messages whose time to be held has ended since then."""
+        return await self._read(lambda connection: holding.list_given_up(connection, since, limit))
+
+    async def measure_held(self, domain: str) -> Quota:
+        """How much is held, of a domain and in all."""
+        return await self._read(lambda connection: holding.measure(connection, domain))
 
     async def overdue(self, now: float, limit: int) -> Sequence[str]:
         """Ids of messages whose time to be held is over."""

@@ -81,9 +81,12 @@ CREATE INDEX hold_expires ON hold (expires);
 CREATE TABLE act (
     n       INTEGER PRIMARY KEY,
     message INTEGER NOT NULL,
+    at      REAL NOT NULL,
+    what    TEXT NOT NULL,
     body    BLOB NOT NULL
 );
 CREATE INDEX act_message ON act (message);
+CREATE INDEX act_what ON act (what, at);
 
 -- Who sends as whom: how often it passed, and how often not.
 CREATE TABLE sender (

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from gateway.model.delivery import Act, Claim, Intake, QueueEntry, Settlement, Story, Transfer
 from gateway.model.history import History, Sender
-from gateway.model.holding import HeldEntry
+from gateway.model.holding import HeldEntry, Hold, Quota
 from gateway.model.message import Content
 from gateway.ports import Clock, ContentWriter
 from gateway.spool.disk import SpoolUnmade, SpoolUnusable
@@ -67,7 +67,14 @@ class ShardedSpool:
         return cls(directory, shards)
 
     async def commit(self, intake: Intake) -> None:
+        if intake.hold is not None:
+            intake = replace(intake, hold=await self._leave_room(intake.hold))
         await self._own.commit(intake)
+
+    async def _leave_room(self, hold: Hold) -> Hold:
+        """What is held in other shards counts too. Two workers that ask at the same moment may both get the last room:
+        beyond the quota goes one message of each worker at most."""
+        return replace(hold, quota=hold.quota.less(await self._all.measure_held(hold.domain, self._own.path.name)))
 
     async def recall(self, domain: str, source: str) -> History:
         return await self._all.recall(domain, source)
@@ -109,7 +116,10 @@ class ShardedSpool:
         return any([await shard.discard(id, act) for shard in self.shards])
 
     async def held(self, limit: int) -> Sequence[HeldEntry]:
-        return _merge_held([await shard.held(limit) for shard in self.shards], limit)
+        return await self._all.held(limit)
+
+    async def given_up(self, since: float, limit: int) -> Sequence[HeldEntry]:
+        return await self._all.given_up(since, limit)
 
     async def overdue(self, now: float, limit: int) -> Sequence[str]:
         return [id for shard in self.shards for id in await shard.overdue(now, limit)][:limit]
@@ -192,6 +202,21 @@ class ShardedView:
     async def held(self, limit: int) -> Sequence[HeldEntry]:
         """Up to `limit` held messages, the oldest first."""
         return _merge_held([await view.held(limit) for view in self._look()], limit)
+
+    async def given_up(self, since: float, limit: int) -> Sequence[HeldEntry]:
+        """Up to `limit` messages whose time to be held has ended since then."""
+        return _merge_held([await view.given_up(since, limit) for view in self._look()], limit)
+
+    async def measure_held(self, domain: str, but: str) -> Quota:
+        """How much is held in all shards but this one, of a domain and in all."""
+        self._look()
+        found = [await view.measure_held(domain) for name, view in self._views.items() if name != but]
+        return Quota(
+            sum(one.domain_messages for one in found),
+            sum(one.domain_octets for one in found),
+            sum(one.messages for one in found),
+            sum(one.octets for one in found),
+        )
 
     async def counts(self) -> dict[str, int]:
         """How many transfers wait or are being sent, by backend; held ones are not counted."""

@@ -162,6 +162,10 @@ class SqliteSpool:
         """Up to `limit` held messages, the oldest first."""
         return await self._reader.held(limit)
 
+    async def given_up(self, since: float, limit: int) -> Sequence[HeldEntry]:
+        """Up to `limit` messages whose time to be held has ended since then."""
+        return await self._reader.given_up(since, limit)
+
     async def overdue(self, now: float, limit: int) -> Sequence[str]:
         """Ids of messages whose time to be held is over."""
         return await self._reader.overdue(now, limit)

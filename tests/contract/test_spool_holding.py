@@ -186,6 +186,16 @@ async def test_overdue_ones_are_named_the_earliest_first(spool: Spool) -> None:
     assert await spool.overdue(START, 10) == []
 
 
+async def test_what_has_expired_is_listed_for_a_time(spool: Spool) -> None:
+    expired, gone = make_intake(hold=HOLD), make_intake(hold=HOLD)
+    for intake, what in ((expired, "expired"), (gone, "deleted")):
+        await spool.commit(intake)
+        assert await spool.discard(intake.trace.id, Act(START + 5, what, ""))
+    (entry,) = await spool.given_up(START, 10)
+    assert (entry.id, entry.expires) == (expired.trace.id, START + 5)
+    assert await spool.given_up(START + 5, 10) == []
+
+
 # senders
 
 

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.model.delivery import Act
+from gateway.model.holding import Hold, Quota
 from gateway.model.message import Evidence, Message
 from gateway.net.system import SystemClock
+from gateway.ports import HoldFull
 from gateway.spool.disk import SpoolUnusable
 from gateway.spool.shards import ShardedSpool, ShardedView, find_adopted, shard_name
 from gateway.spool.sqlite import SqliteSpool
@@ -149,3 +152,23 @@ async def test_message_is_found_in_a_shard_that_its_id_does_not_name(tmp_path: P
 
 def test_ids_name_the_shard() -> None:
     assert [SystemClock(worker).new_id()[9] for worker in (0, 1, 31)] == [shard_name(w) for w in (0, 1, 31)]
+
+
+async def test_what_is_held_counts_in_all_shards(tmp_path: Path) -> None:
+    first, second = await open_worker(tmp_path, 0, 2), await open_worker(tmp_path, 1, 2)
+    hold = Hold("sender.example", START + 600, Quota(2, 10_000, 5, 10_000))
+    intakes = [make_intake(hold=hold) for _ in range(3)]
+    await first.commit(intakes[0])
+    await second.commit(intakes[1])
+    for spool in (first, second):
+        with pytest.raises(HoldFull):
+            await spool.commit(intakes[2])
+        assert [one.id for one in await spool.held(10)] == [one.trace.id for one in intakes[:2]]
+    ended = Act(START + 600, "expired", "")
+    assert await first.overdue(START + 600, 10) == [intakes[0].trace.id], "each worker ends what is in its shard"
+    assert not await first.discard(intakes[1].trace.id, ended)
+    assert await second.discard(intakes[1].trace.id, ended)
+    assert [one.id for one in await first.given_up(START, 10)] == [intakes[1].trace.id]
+    await first.commit(intakes[2])
+    await first.close()
+    await second.close()

@@ -52,6 +52,10 @@ class House:
     def wake(self) -> None:
         self.woken += 1
 
+    async def round(self) -> None:
+        await self.keeper.expire()
+        await self.keeper.send_list()
+
     async def hold(self, days: float = 30.0, **changes: object) -> Intake:
         intake = make_intake(hold=Hold("sender.example", START + days * DAY, QUOTA), **changes)  # type: ignore[arg-type]
         await self.spool.commit(intake)
@@ -124,11 +128,11 @@ async def test_deleted_each_recipient_is_done(house: House) -> None:
 async def test_the_list_is_sent_once_a_day_at_its_hour(house: House) -> None:
     intake = await house.hold()
     house.clock.time = MORNING - 1
-    await house.keeper.round()
+    await house.round()
     assert house.names() == []
     for moment in (MORNING, MORNING + 60, MORNING + 3600):
         house.clock.time = moment
-        await house.keeper.round()
+        await house.round()
     assert house.names() == ["hold-digest"]
     ((sent, text),) = house.digests()
     assert sent.trace.envelope.mail_from is None
@@ -137,25 +141,25 @@ async def test_the_list_is_sent_once_a_day_at_its_hour(house: House) -> None:
     assert "Auto-Submitted: auto-generated\r\n" in text
     assert f"\r\n{intake.trace.id}  " in text
     house.clock.time = MORNING + DAY
-    await house.keeper.round()
+    await house.round()
     assert house.names() == ["hold-digest", "hold-digest"]
 
 
 async def test_nothing_held_is_nothing_to_tell(house: House) -> None:
     house.clock.time = MORNING
-    await house.keeper.round()
+    await house.round()
     assert house.names() == []
 
 
 async def test_what_expires_is_announced_then_given_up_and_told(house: House) -> None:
     intake = await house.hold(days=4)
     house.clock.time = MORNING + DAY
-    await house.keeper.round()
+    await house.round()
     ((_, text),) = house.digests()
     assert "1 held, 1 expire soon" in text
     assert "These are given up soon:" in text
     house.clock.time = MORNING + 5 * DAY
-    await house.keeper.round()
+    await house.round()
     story = await house.story(intake.trace.id)
     assert [ending.state for ending in story.endings] == [Final.EXPIRED]
     assert [(act.what, act.by) for act in story.acts] == [("expired", "")]
@@ -169,13 +173,13 @@ async def test_the_list_can_be_for_someone_else_or_for_nobody() -> None:
     house = House({"digest_to": "desk@corp.example"})
     await house.hold()
     house.clock.time = MORNING
-    await house.keeper.round()
+    await house.round()
     ((sent, _),) = house.digests()
     assert sent.trace.envelope.rcpts[0].mailbox == Mailbox("desk", "corp.example", "corp.example")
     silent = House({"digest": False})
     intake = await silent.hold(days=0.1)
     silent.clock.time = MORNING
-    await silent.keeper.round()
+    await silent.round()
     assert silent.names() == ["hold-expired"]
     assert not (await silent.story(intake.trace.id)).held
 
