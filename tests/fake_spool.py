@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
+from gateway.model.amendment import Amendment, Pending
 from gateway.model.delivery import (
     Act,
     Attempt,
@@ -317,6 +318,36 @@ class FakeSpool:
             record.held, record.reason = True, reason
             row.leased, row.wake = False, None
 
+    async def amend(self, message_id: str, plan: Callable[[tuple[Pending, ...]], Amendment]) -> Amendment:
+        self._called("amend")
+        record = self._records.get(message_id)
+        rows = dict(record.rows) if record else {}
+        pendings = []
+        for row in rows.values():
+            assert record is not None
+            assert record.message is not None
+            pendings.append(Pending(Claim(row.transfer, record.message, row.epoch + 1), row.leased, row.wake is None))
+        amendment = plan(tuple(pendings))
+        for change in amendment.changes:
+            assert record is not None
+            row = record.rows.pop(change.transfer_id)
+            if isinstance(change, Settlement):
+                if change.dsn is not None:
+                    self._put(change.dsn)
+                self.settlements.append(change)
+                record.endings += change.endings
+                record.attempts.append(change.attempt)
+                continue
+            record.reason = change.held or record.reason
+            for at, transfer in enumerate(change.transfers):
+                wake = transfer.due if change.held is None else None
+                record.rows[transfer.id] = _Row(transfer, wake, False, 0 if at else row.epoch, row.last_reply)
+        if record is not None and amendment.changes:
+            record.held = any(row.wake is None for row in record.rows.values())
+            record.reason = record.reason if record.held else ""
+            self._end(record)
+        return amendment
+
     async def next_due(self, skip: Collection[str] = ()) -> float | None:
         self._called("next_due")
         rows = (row for record in self._records.values() for row in record.rows.values())
@@ -332,7 +363,8 @@ class FakeSpool:
         kept = record.message is not None
         attempts = sorted(record.attempts, key=lambda attempt: attempt.started)
         endings, acts = tuple(record.endings), tuple(record.acts)
-        return Story(record.trace, endings, waiting, tuple(attempts), kept, record.held, acts)
+        held = tuple(id for id, row in record.rows.items() if row.wake is None)
+        return Story(record.trace, endings, waiting, tuple(attempts), kept, record.held, acts, held)
 
     async def queue(self, limit: int) -> Sequence[QueueEntry]:
         entries = [

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from gateway.app.law import DIRECT, make_law, read_config
+from gateway.config import load
 from gateway.config.backends import Backend as BackendSettings
 from gateway.config.model import Config
 from gateway.mail.path import mailbox
@@ -16,6 +19,7 @@ from gateway.net.system import SystemClock
 from gateway.net.webhook import Webhook
 from gateway.ports import Backend, Clock, Courier, Resolver, Spool, Tally
 from gateway.service.alarms import MailCourier
+from gateway.spool.rows import Retention
 from gateway.spool.shards import ShardedView
 from gateway.tools.simulate import Workshop
 
@@ -32,6 +36,16 @@ def make_resolver(config: Config, zone: str | None = None) -> Resolver:
 def make_workshop() -> Workshop:
     """What `simulate` needs of the world."""
     return Workshop(read_config, make_law, make_resolver, time.time)
+
+
+def find_spool(path: Path) -> Path:
+    """Where the spool of a configuration file is, even while the rest of the file is wrong. Raises ConfigErrors."""
+    return load.find_spool(path, os.environ)
+
+
+def make_retention(config: Config) -> Retention:
+    """How long the spool keeps what is done with."""
+    return Retention(config.retention.delivered, config.retention.failed, config.retention.trace)
 
 
 def open_reader(config: Config) -> ShardedView:

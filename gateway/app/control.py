@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from gateway.admin.control import Arguments, Commands, NobodyThere, Refused, ask, run_command
 from gateway.admin.holding import hold_commands
-from gateway.app.law import make_law, read_config, route_dsn
-from gateway.config.load import find_spool
+from gateway.admin.queue import QueueDesk
+from gateway.app.adapters import find_spool, make_retention
+from gateway.app.law import DIRECT, make_law, read_config, route_dsn
 from gateway.model.event import Event
 from gateway.net.system import SystemClock
 from gateway.service.delivery import LEASE
@@ -39,7 +40,7 @@ async def order(config: Path, command: str, arguments: Arguments) -> list[Any]:
     def own(shard: Path) -> AbstractAsyncContextManager[Commands]:
         return _own(config, shard)
 
-    return [await order_one(shard, own, command, arguments) for shard in find_shards(find_spool(config, os.environ))]
+    return [await order_one(shard, own, command, arguments) for shard in find_shards(find_spool(config))]
 
 
 async def order_one(shard: Path, own: Owning, command: str, arguments: Arguments, pause: float = _PAUSE) -> Any:
@@ -62,11 +63,14 @@ async def order_one(shard: Path, own: Owning, command: str, arguments: Arguments
 
 @asynccontextmanager
 async def _own(path: Path, shard: Path) -> AsyncIterator[Commands]:
-    clock, law = SystemClock(), make_law(read_config(path))
-    spool = await SqliteSpool.open(shard.parent, clock, LEASE, shard=shard.name)
+    config, clock = read_config(path), SystemClock()
+    law = cache(lambda: make_law(config))
+    backends = frozenset({DIRECT, *config.backend})
+    spool = await SqliteSpool.open(shard.parent, clock, LEASE, make_retention(config), shard=shard.name)
     try:
-        keeper = Keeper(spool, lambda: law, clock, _unheard, lambda: None, lambda to: route_dsn(law, to))
-        yield hold_commands(keeper)
+        keeper = Keeper(spool, law, clock, _unheard, lambda: None, lambda to: route_dsn(law(), to))
+        desk = QueueDesk(spool, clock, _unheard, law, backends, lambda to: route_dsn(law(), to))
+        yield {**desk.commands(), **hold_commands(keeper)}
     finally:
         await spool.close()
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from gateway.admin.api import make_application, serve_http
 from gateway.admin.control import Arguments, Commands, serve_control
 from gateway.admin.holding import hold_commands
-from gateway.app.adapters import make_backends, make_couriers, make_resolver
+from gateway.admin.queue import QueueDesk
+from gateway.app.adapters import make_backends, make_couriers, make_resolver, make_retention
 from gateway.app.law import route_dsn, with_lists
 from gateway.app.post import Post
 from gateway.app.reload import Reloaded, Reloader
@@ -35,6 +36,7 @@ from gateway.service.listener import bind_socket
 from gateway.service.observer import Observer
 from gateway.service.reception import Desk, Law, MxReception
 from gateway.spool.shards import ShardedSpool, ShardedView
+from gateway.spool.sqlite import SqliteSpool
 from gateway.tools.results import Json
 
 
@@ -73,7 +75,8 @@ class Gateway:
         config, clock = law.config, SystemClock(post.number)
         resolver = make_resolver(config)
         async with AsyncExitStack() as stack:
-            spool = await ShardedSpool.open(config.server.spool, clock, LEASE, post.number, post.workers)
+            kept = make_retention(config)
+            spool = await ShardedSpool.open(config.server.spool, clock, LEASE, post.number, post.workers, kept)
             stack.push_async_callback(spool.close)
             backends = make_backends(config, resolver, clock, post.tally)
             for backend in backends.values():
@@ -87,9 +90,8 @@ class Gateway:
             callout = Callout(backends, clock, emit, config.limits, post.tally)
             stack.push_async_callback(callout.close)
             await gateway._start(stack, Desk(clock, spool, authenticator, delivery, emit, callout, Flow(post.tally)))
-            reload: Commands = {"reload": partial(gateway._answer_reload, path)}
-            commands = {**reload, **hold_commands(gateway._keeper)}
             for shard in spool.shards:
+                commands = gateway._commands(shard, path)
                 await stack.enter_async_context(serve_control(shard.path, commands, gateway._report))
             yield gateway
 
@@ -153,6 +155,19 @@ class Gateway:
         if self._front is not None:
             self._looking = asyncio.create_task(self._front.refresh())
         return self._reloader.reload(path)
+
+    def _commands(self, shard: SqliteSpool, path: Path) -> Commands:
+        """What can be asked through the control socket of one shard."""
+        desk = QueueDesk(
+            shard,
+            self._clock,
+            self._emit,
+            lambda: self._law,
+            self._delivery.backends,
+            self._route_dsn,
+            self._wake,
+        )
+        return {"reload": partial(self._answer_reload, path), **desk.commands(), **hold_commands(self._keeper)}
 
     async def _answer_reload(self, path: Path, arguments: Arguments) -> Json:
         # Who asked may go away: the reading goes on.

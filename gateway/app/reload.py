@@ -16,7 +16,9 @@ from gateway.ports import EventSink
 from gateway.service.directory import keep_maps
 from gateway.service.reception import Law
 
-_FIXED = ("server", "listener", "submission", "backend", "limits", "dns", "dnsbl", "delivery", "admin", "log", "alarm")
+_FIXED = frozenset(
+    "server listener submission backend limits dns dnsbl delivery retention admin log alarm".split()  # noqa: SIM905
+)
 """Sections that count from the next start on."""
 
 

@@ -1,37 +1,220 @@
-"""`waypost queue`: what waits for delivery."""
+"""`waypost queue`: what waits for delivery, and what an admin does about it."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from rich.progress import track
 
 from gateway import app
-from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, group, print_json, print_text
-from gateway.tools.queue import queue_json, render_queue
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text
+from gateway.model.delivery import QueueEntry
+from gateway.tools.queue import (
+    Filter,
+    merge_answers,
+    queue_json,
+    render_answers,
+    render_queue,
+    render_states,
+    states_json,
+)
 
-commands = group("What waits for delivery.")
+_ALL = 10_000_000
+_AT_ONCE = 500
+"""Ids in one request to the gateway."""
+
+commands = group("What waits for delivery: look at it, and decide about it.")
+
+Ids = Annotated[list[str] | None, typer.Argument(help="Ids of messages or of transfers, as `queue list` shows them.")]
+Backend = Annotated[str, typer.Option("--backend", help="All that waits for this backend.")]
+Sender = Annotated[str, typer.Option("--sender", help="All from this address or @domain; <> is the null sender.")]
+Rcpt = Annotated[str, typer.Option("--rcpt", help="All to this address or @domain.")]
+Everything = Annotated[bool, typer.Option("--all", help="Everything that waits.")]
+Reason = Annotated[str, typer.Option(help="Said in the queue, to the sender, or in the trace.")]
 
 
 @commands.command("list")
 def queue_list(
     config: ConfigOption = DEFAULT_CONFIG,
     most: Annotated[int, typer.Option(help="How many at most.")] = 1000,
+    backend: Backend = "",
+    sender: Sender = "",
+    rcpt: Rcpt = "",
+    held: Annotated[bool, typer.Option("--held", help="Only what is held.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the transfers that wait, those due first on top."""
+    chosen = Filter(backend, sender, rcpt, held)
+    entries = [one for one in _read_queue(config, _ALL if chosen.chooses or held else most) if chosen.takes(one)]
+    if as_json:
+        print_json(queue_json(entries[:most]))
+    else:
+        print_text(render_queue(entries[:most], time.time()))
+
+
+@commands.command("show")
+def queue_show(
+    id: Annotated[str, typer.Argument(help="A message's id.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    raw: Annotated[bool, typer.Option("--raw", help="The octets received, and nothing else.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the state of each recipient of one message. `waypost explain` tells the rest of its story."""
 
     async def read() -> None:
         spool = app.open_reader(app.read_config(config))
         try:
-            entries = await spool.queue(most)
+            story = await spool.story(id)
+            if story is None:
+                fail(f"No message with the id {id} is stored.", 1)
+            if not raw:
+                if as_json:
+                    print_json(states_json(story))
+                else:
+                    print_text(render_states(story))
+                return
+            chunks = await spool.content(id)
+            if chunks is None:
+                fail(f"The content of {id} is not kept any more.", 1)
+            async for chunk in chunks:
+                sys.stdout.buffer.write(chunk)
         finally:
             await spool.close()
-        if as_json:
-            print_json(queue_json(entries))
-        else:
-            print_text(render_queue(entries, time.time()))
 
     asyncio.run(read())
+
+
+@commands.command("hold")
+def queue_hold(
+    ids: Ids = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    reason: Reason = "",
+    backend: Backend = "",
+    sender: Sender = "",
+    rcpt: Rcpt = "",
+    everything: Everything = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep mail back until it is released."""
+    chosen = _choose(config, ids, Filter(backend, sender, rcpt), everything)
+    _order(config, "hold", chosen, as_json, reason=reason)
+
+
+@commands.command("release")
+def queue_release(
+    ids: Ids = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    backend: Backend = "",
+    sender: Sender = "",
+    rcpt: Rcpt = "",
+    everything: Everything = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let held mail go, at once."""
+    chosen = _choose(config, ids, Filter(backend, sender, rcpt, held=True), everything)
+    _order(config, "release", chosen, as_json)
+
+
+@commands.command("retry")
+def queue_retry(
+    ids: Ids = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    backend: Backend = "",
+    sender: Sender = "",
+    rcpt: Rcpt = "",
+    everything: Everything = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Try now what would be tried later."""
+    chosen = _choose(config, ids, Filter(backend, sender, rcpt), everything)
+    _order(config, "retry", chosen, as_json)
+
+
+@commands.command("reroute")
+def queue_reroute(
+    to: Annotated[str, typer.Option("--to", help="The backend that is to take it.")],
+    ids: Ids = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    backend: Backend = "",
+    sender: Sender = "",
+    rcpt: Rcpt = "",
+    everything: Everything = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Give mail to another backend than the one it waits for."""
+    chosen = _choose(config, ids, Filter(backend, sender, rcpt), everything)
+    _order(config, "reroute", chosen, as_json, backend=to)
+
+
+@commands.command("bounce")
+def queue_bounce(
+    ids: Ids = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    reason: Reason = "",
+    backend: Backend = "",
+    sender: Sender = "",
+    rcpt: Rcpt = "",
+    everything: Everything = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Give up on mail: the sender is told, if the return path is verified."""
+    chosen = _choose(config, ids, Filter(backend, sender, rcpt), everything)
+    _order(config, "bounce", chosen, as_json, reason=reason)
+
+
+@commands.command("delete")
+def queue_delete(
+    ids: Ids = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    reason: Reason = "",
+    backend: Backend = "",
+    sender: Sender = "",
+    rcpt: Rcpt = "",
+    everything: Everything = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Give up on mail and tell nobody."""
+    chosen = _choose(config, ids, Filter(backend, sender, rcpt), everything)
+    _order(config, "delete", chosen, as_json, reason=reason)
+
+
+def _choose(config: Path, ids: list[str] | None, chosen: Filter, everything: bool) -> list[str]:
+    """The ids that are meant: those given, or those of what waits and is chosen."""
+    if [bool(ids), chosen.chooses, everything].count(True) != 1:
+        fail("Say which: ids, or some of --backend, --sender and --rcpt, or --all.")
+    if ids:
+        return list(dict.fromkeys(id.strip("()") for id in ids))
+    return [entry.transfer_id for entry in _read_queue(config, _ALL) if chosen.takes(entry)]
+
+
+def _read_queue(config: Path, most: int) -> Sequence[QueueEntry]:
+    async def read() -> Sequence[QueueEntry]:
+        spool = app.open_reader(app.read_config(config))
+        try:
+            return await spool.queue(most)
+        finally:
+            await spool.close()
+
+    return asyncio.run(read())
+
+
+def _order(config: Path, command: str, ids: list[str], as_json: bool, **arguments: str) -> None:
+    """Have it done, some ids at a time, and say what came of it. Exit status 1 when something was not done."""
+    answers: list[dict[str, Any]] = []
+    starts: Sequence[int] = range(0, len(ids), _AT_ONCE)
+    steps = track(starts, f"queue {command}") if len(starts) > 1 and sys.stderr.isatty() else starts
+    for start in steps:
+        some = ids[start : start + _AT_ONCE]
+        given = {name: value for name, value in arguments.items() if value}
+        answers += merge_answers(asyncio.run(app.order(config, f"queue {command}", {"ids": some, **given})))
+    if as_json:
+        print_json(answers)
+    else:
+        print_text(render_answers(command, answers))
+    sys.exit(int(any(answer["refused"] or not answer["done"] for answer in answers)))

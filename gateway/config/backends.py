@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from gateway.config.section import Section
-from gateway.config.values import CertificateNames, Count, File, Hosts, Networks, Seconds
+from gateway.config.values import CertificateNames, Count, File, Hosts, Networks, Seconds, SecondsOrNone
 
 PRESETS: dict[str, dict[str, object]] = {
     # Google takes one recipient domain per transaction: 451 4.3.0 "Multiple destination domains per transaction".
@@ -64,3 +64,14 @@ class Delivery(Section):
     delay_warning: Seconds = 14_400.0
     dsn_backend: str = ""
     """Backend for our own DSNs; direct to the MX of their recipient when empty."""
+
+
+class Retention(Section):
+    """How long the spool keeps what is done with. Content that is held stays until it is decided about."""
+
+    delivered: SecondsOrNone = 0.0
+    """Seconds for the content of a message that every recipient got; 0: it goes at once."""
+    failed: SecondsOrNone = 604_800.0
+    """Seconds for the content of one that some recipient did not get."""
+    trace: Seconds = 2_592_000.0
+    """Seconds from reception for what `explain` tells; never less than the content."""

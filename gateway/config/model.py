@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from gateway.config.alarm import Alarm
-from gateway.config.backends import Backend, Delivery
+from gateway.config.backends import Backend, Delivery, Retention
 from gateway.config.edge import Limits, Listener, OwnHop, Submission, TrustedRelay
 from gateway.config.holding import Holding
 from gateway.config.judging import Dnsbl, Policy, Seal
@@ -75,6 +75,7 @@ class Config(Section):
     seal: Seal | None = None
     dns: Dns = Dns()
     delivery: Delivery = Delivery()
+    retention: Retention = Retention()
     admin: Admin = Admin()
     log: Log = Log()
     alarm: Alarm = Alarm()

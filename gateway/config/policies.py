@@ -15,6 +15,7 @@ from gateway.model.decision import Action, Stage
 from gateway.model.holding import Quota
 from gateway.plan.client import ClientChecks
 from gateway.plan.holding import HoldTerms
+from gateway.plan.settlement import Terms
 from gateway.policy.load import load
 from gateway.policy.rules import RuleErrors, RuleMistake, RuleSet
 from gateway.policy.sources import Source
@@ -119,3 +120,10 @@ def fact_settings(config: Config) -> FactSettings:
 
 def _source(one: Forwarder, domains: Collection[str] = ()) -> Source:
     return Source(one.name, frozenset(one.dkim), one.networks, frozenset(domains))
+
+
+def retry_terms(config: Config) -> Terms:
+    """How long is tried, and when the sender is told."""
+    settings = config.delivery
+    times = settings.schedule, settings.expire, settings.delay_warning
+    return Terms(config.server.hostname, *times, hold_terms(config.hold))

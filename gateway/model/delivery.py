@@ -251,3 +251,5 @@ class Story:
     content_kept: bool
     held: bool
     acts: tuple[Act, ...] = ()
+    held_transfers: tuple[str, ...] = ()
+    """Ids of those of `waiting` that are kept back."""

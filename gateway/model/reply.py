@@ -97,6 +97,9 @@ REPLIES: dict[str, Reply] = {
     "loop-to-origin": Reply(550, "1.1", "No such mailbox here: this message came from where its mailbox should be"),
     "mixed-recipients": Reply(452, "5.3", "Send this recipient in a transaction of its own"),
     "too-many-recipients": Reply(452, "5.3", "Too many recipients, send the rest in another transaction"),
+    # an admin's commands
+    "returned-by-admin": Reply(550, "7.1", "Returned by the administrator of {host}"),
+    "deleted-by-admin": Reply(550, "7.1", "Deleted by the administrator of {host}"),
     # content
     "bare-newline": Reply(550, "6.11", "Message has a bare CR, bare LF or NUL"),
     "chunking-unknown": Reply(451, "4.1", "Cannot tell now whether bare newlines can be carried, try again later"),

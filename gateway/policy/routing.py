@@ -93,11 +93,18 @@ class RoutingTable:
     def group(self, rcpts: Iterable[Recipient]) -> tuple[Route, ...]:
         """One route for each mail transaction: per backend, and per recipient domain where the backend wants that.
         Routes and recipients keep the order they came in. Raises ValueError for a recipient that is not ours."""
-        routes: dict[tuple[str, str], list[Recipient]] = {}
+        groups: dict[str, list[Recipient]] = {}
         for rcpt in rcpts:
             backend = self.backend_for(rcpt.mailbox)
             if backend is None:
                 raise ValueError(f"{rcpt.mailbox} has no route")
+            groups.setdefault(backend, []).append(rcpt)
+        return tuple(route for backend, group in groups.items() for route in self.divide(backend, group))
+
+    def divide(self, backend: str, rcpts: Iterable[Recipient]) -> tuple[Route, ...]:
+        """One route to this backend for all of them, or for each recipient domain where the backend wants that."""
+        routes: dict[str, list[Recipient]] = {}
+        for rcpt in rcpts:
             domain = rcpt.mailbox.ascii_domain if backend in self.single_domain else ""
-            routes.setdefault((backend, domain), []).append(rcpt)
-        return tuple(Route(backend, tuple(rcpts)) for (backend, _), rcpts in routes.items())
+            routes.setdefault(domain, []).append(rcpt)
+        return tuple(Route(backend, tuple(group)) for group in routes.values())

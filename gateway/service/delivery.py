@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 
 from gateway.config.model import Config
-from gateway.config.policies import hold_terms
+from gateway.config.policies import retry_terms
 from gateway.model.address import Mailbox
 from gateway.model.delivery import Claim, Kind, Outcome, Scope, Settlement
 from gateway.model.event import Event, Level
 from gateway.model.reply import REPLIES, Reply
-from gateway.plan.settlement import Circumstances, Terms, settle
+from gateway.plan.settlement import Circumstances, settle
 from gateway.ports import Backend, Clock, ContentAltered, EventSink, HoldFull, Spool, emit_all
 from gateway.service.backoff import Backoff
 from gateway.service.job import Job, Outcomes
@@ -55,9 +55,7 @@ class Delivery:
         self._backends = backends
         self._clock = clock
         self._emit = emit
-        settings = config.delivery
-        times = settings.schedule, settings.expire, settings.delay_warning
-        self._terms = Terms(config.server.hostname, *times, hold_terms(config.hold))
+        self._terms = retry_terms(config)
         self._route_dsn = route_dsn
         self._backoff = Backoff()
         self._jobs: dict[asyncio.Task[None], Job] = {}

@@ -48,6 +48,35 @@ SELECT transfer.n, transfer.message, message.failed, message.path, message.size,
 FROM trace JOIN transfer ON transfer.message = trace.n JOIN message ON message.n = trace.n
 WHERE trace.id = ? AND transfer.id = ? AND transfer.epoch = ? AND transfer.leased;
 
+-- name: find_unclaimed
+SELECT transfer.n, transfer.message, message.failed, message.path, message.size,
+       EXISTS (SELECT 1 FROM transfer AS other WHERE other.message = transfer.message AND other.n <> transfer.n)
+FROM trace JOIN transfer ON transfer.message = trace.n JOIN message ON message.n = trace.n
+WHERE trace.id = ? AND transfer.id = ? AND transfer.epoch + 1 = ? AND NOT transfer.leased;
+
+-- name: find_transfers
+SELECT transfer.n, transfer.leased, transfer.wake IS NULL
+FROM transfer JOIN trace ON trace.n = transfer.message WHERE trace.id = ? ORDER BY transfer.n;
+
+-- name: requeue_transfer
+UPDATE transfer SET id = :id, backend = :backend, wake = :wake, due = :due, attempts = :attempts, rcpts = :rcpts,
+                    body = :body
+WHERE n = :n;
+
+-- name: split_transfer
+INSERT INTO transfer (message, id, backend, wake, due, leased, epoch, attempts, delay_warned, last_reply, rcpts, body)
+SELECT message, :id, :backend, :wake, :due, 0, 0, :attempts, delay_warned, last_reply, :rcpts, :body
+FROM transfer WHERE n = :n;
+
+-- name: unhold_free_message
+UPDATE message SET held = 0, reason = ''
+WHERE n = (SELECT n FROM trace WHERE id = ?)
+      AND NOT EXISTS (SELECT 1 FROM transfer WHERE transfer.message = message.n AND transfer.wake IS NULL);
+
+-- name: end_hold_of_free_message
+DELETE FROM hold WHERE message = (SELECT n FROM trace WHERE id = ?)
+                       AND NOT EXISTS (SELECT 1 FROM message WHERE message.n = hold.message AND message.held);
+
 -- name: release_transfer
 UPDATE transfer SET leased = 0, wake = :due, due = :due WHERE n = :n;
 
@@ -103,7 +132,7 @@ SELECT held FROM message WHERE n = ?;
 SELECT message.path, message.data FROM message JOIN trace USING (n) WHERE trace.id = ?;
 
 -- name: read_transfers
-SELECT due, attempts, delay_warned, rcpts, body FROM transfer WHERE message = ? ORDER BY n;
+SELECT due, attempts, delay_warned, rcpts, body, wake IS NULL FROM transfer WHERE message = ? ORDER BY n;
 
 -- name: read_attempts
 SELECT body FROM attempt WHERE message = ?;

@@ -147,14 +147,17 @@ def _read_story(connection: sqlite3.Connection, id: str) -> Story | None:
     rows.sort(key=lambda row: row[0].started)
     acts = holding.read_acts(connection, n)
     ended = (*(endings for _, endings in rows), *(act.endings for act in acts))
+    transfers = connection.execute(QUERIES["read_transfers"], (n,)).fetchall()
+    waiting = tuple(codec.unpack_transfer(*row) for *row, _ in transfers)
     return Story(
         trace=codec.TRACE.unpack(body),
         endings=tuple(ending for endings in ended for ending in endings),
-        waiting=tuple(codec.unpack_transfer(*row) for row in connection.execute(QUERIES["read_transfers"], (n,))),
+        waiting=waiting,
         attempts=tuple(attempt for attempt, _ in rows),
         content_kept=state is not None,
         held=bool(state and state[0]),
         acts=acts,
+        held_transfers=tuple(one.id for one, row in zip(waiting, transfers, strict=True) if row[-1]),
     )
 
 

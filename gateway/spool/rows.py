@@ -16,10 +16,6 @@ from gateway.spool.queries import QUERIES
 
 _MOST_CLAIMED_OCTETS = 16_777_216
 """Content that one `claim` brings into memory at most, but for its first transfer."""
-_PURGED_AT_ONCE = 400
-_FREE_PAGES_KEPT = 4096
-"""Freed pages are used again: only what goes beyond this many is given back to the file system."""
-_PAGES_FREED_AT_ONCE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +123,7 @@ class Rows:
             if octets > _MOST_CLAIMED_OCTETS:
                 break
             try:
-                claim = self._read_claim(connection, n)
+                claim = self.read_claim(connection, n)
             except codec.Unreadable as error:
                 # One bad row must not stop the queue: it waits for an admin.
                 self._hold(connection, n, f"unreadable row: {error}")
@@ -137,7 +133,8 @@ class Rows:
             octets += len(claim.message.content.data or b"")
         return claims
 
-    def _read_claim(self, connection: sqlite3.Connection, n: int) -> Claim:
+    def read_claim(self, connection: sqlite3.Connection, n: int) -> Claim:
+        """A transfer as its next claim would be. Raises `codec.Unreadable`."""
         row = connection.execute(QUERIES["read_claim"], (n,)).fetchone()
         (
             epoch,
@@ -192,8 +189,17 @@ class Rows:
     ) -> tuple[bool, tuple[str, ...]]:
         """One attempt: whether the claim still stood, and the content files that no row names any more."""
         found = _find_claimed(connection, settlement.message_id, settlement.transfer_id, settlement.epoch)
-        if found is None:
-            return False, ()
+        return (False, ()) if found is None else (True, self._settle(connection, found, settlement, now))
+
+    def settle_unclaimed(self, connection: sqlite3.Connection, settlement: Settlement, now: float) -> tuple[str, ...]:
+        """The same for a transfer that nobody has claimed, under the epoch that its next claim would have."""
+        values = (settlement.message_id, settlement.transfer_id, settlement.epoch)
+        found = _Claimed(*connection.execute(QUERIES["find_unclaimed"], values).fetchone())
+        return self._settle(connection, found, settlement, now)
+
+    def _settle(
+        self, connection: sqlite3.Connection, found: _Claimed, settlement: Settlement, now: float
+    ) -> tuple[str, ...]:
         if settlement.hold is not None:
             holding.check_room(connection, settlement.hold, found.size)
         body = codec.ATTEMPT.pack((settlement.attempt, settlement.endings))
@@ -209,11 +215,11 @@ class Rows:
             if settlement.hold is not None:
                 self._hold(connection, found.n, settlement.reason)
                 holding.put_hold(connection, found.message, settlement.hold, found.size)
-            return True, ()
+            return ()
         connection.execute(QUERIES["delete_transfer"], (found.n,))
         if found.needed:
-            return True, ()
-        return True, self._finish_message(connection, found, failed or bool(found.failed), now)
+            return ()
+        return self._finish_message(connection, found, failed or bool(found.failed), now)
 
     def _defer(self, connection: sqlite3.Connection, n: int, settlement: Settlement, now: float) -> None:
         values = {
@@ -235,26 +241,6 @@ class Rows:
             return ()
         connection.execute(QUERIES["delete_message"], (found.message,))
         return (found.path,) if found.path else ()
-
-    def purge(self, connection: sqlite3.Connection, now: float) -> tuple[int, tuple[str, ...]]:
-        """Remove what retention no longer asks for: how many rows went, and the files that no row names any more."""
-        stale = connection.execute(QUERIES["stale_messages"], (now, _PURGED_AT_ONCE)).fetchall()
-        connection.executemany(QUERIES["delete_message"], ((n,) for n, _ in stale))
-        before = now - self.retention.trace_seconds
-        traces = connection.execute(QUERIES["stale_traces"], (before, _PURGED_AT_ONCE)).fetchall()
-        connection.executemany(QUERIES["delete_attempts"], traces)
-        connection.executemany(QUERIES["delete_acts"], traces)
-        connection.executemany(QUERIES["delete_trace"], traces)
-        forgotten = senders.forget(connection)
-        _shrink(connection)
-        return len(stale) + len(traces) + forgotten, tuple(path for _, path in stale if path)
-
-
-def _shrink(connection: sqlite3.Connection) -> None:
-    """Give some free pages back. One at a time: Python's sqlite3 takes a single step of this pragma."""
-    free = int(connection.execute("PRAGMA freelist_count").fetchone()[0])
-    for _ in range(min(free - _FREE_PAGES_KEPT, _PAGES_FREED_AT_ONCE)):
-        connection.execute("PRAGMA incremental_vacuum(1)")
 
 
 def find_backends(connection: sqlite3.Connection, skip: Collection[str] = ()) -> list[str]:

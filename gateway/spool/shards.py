@@ -22,6 +22,7 @@ from gateway.model.message import Content
 from gateway.ports import Clock, ContentWriter
 from gateway.spool.disk import SpoolUnmade, SpoolUnusable
 from gateway.spool.reader import ReadOnlySpool, find_shards
+from gateway.spool.rows import Retention
 from gateway.spool.sqlite import SqliteSpool
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -54,12 +55,20 @@ class ShardedSpool:
         """The shard of each claim under way that is not of our own, by transfer."""
 
     @classmethod
-    async def open(cls, directory: Path, clock: Clock, lease: float, worker: int = 0, workers: int = 1) -> ShardedSpool:
+    async def open(
+        cls,
+        directory: Path,
+        clock: Clock,
+        lease: float,
+        worker: int = 0,
+        workers: int = 1,
+        retention: Retention | None = None,
+    ) -> ShardedSpool:
         """Own the worker's shard, and adopt those that have no worker. Raises SpoolUnusable."""
         shards: list[SqliteSpool] = []
         try:
             for name in (shard_name(worker), *find_adopted(directory, worker, workers)):
-                shards.append(await SqliteSpool.open(directory, clock, lease, shard=name))  # noqa: PERF401
+                shards.append(await SqliteSpool.open(directory, clock, lease, retention, shard=name))  # noqa: PERF401
         except BaseException:
             for shard in shards:
                 await shard.close()

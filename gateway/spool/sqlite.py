@@ -9,14 +9,17 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
+from gateway.model.amendment import Amendment
 from gateway.model.delivery import Act, Claim, Intake, QueueEntry, Settlement, Story, Transfer
 from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry
 from gateway.model.message import Content
 from gateway.ports import Clock, ContentWriter, HoldFull, SpoolFull
 from gateway.spool import holding
+from gateway.spool.amendments import Plan, amend
 from gateway.spool.content import ContentStore
 from gateway.spool.disk import CONTENT, Disk, SpoolUnusable, lock_shard, make_shard, sync_directory
+from gateway.spool.purge import purge
 from gateway.spool.queries import QUERIES, check_version, migrate
 from gateway.spool.reader import DATABASE, SHARD, ReadOnlySpool
 from gateway.spool.rows import Retention, Rows
@@ -178,6 +181,15 @@ class SqliteSpool:
         """Sources of mail of these domains and of those below them, the last seen first."""
         return await self._reader.senders(domains, limit)
 
+    async def amend(self, message_id: str, plan: Plan) -> Amendment:
+        """Do what `plan` makes of a message's transfers. It is called in the writer's thread, perhaps twice."""
+        now = self._clock.now()
+        amendment, _ = await self._writer.run(
+            lambda connection: amend(self._rows, connection, message_id, plan, now),
+            settled=lambda result: self._store.remove(result[1]),
+        )
+        return amendment
+
     async def next_due(self, skip: Collection[str] = ()) -> float | None:
         """When the earliest transfer is due or a lease ends, but for backends in `skip`; None when none waits."""
         return await self._reader.next_due(skip)
@@ -197,7 +209,7 @@ class SqliteSpool:
     async def purge(self, now: float) -> int:
         """Remove what retention no longer asks for, a bounded number at a time; returns how many rows went."""
         count, _ = await self._writer.run(
-            lambda connection: self._rows.purge(connection, now),
+            lambda connection: purge(connection, self._rows.retention, now),
             settled=lambda result: self._store.remove(result[1]),
         )
         return count

@@ -1,16 +1,127 @@
-"""`waypost queue`: what waits, for people and as JSON."""
+"""`waypost queue`: what waits and what was done about it, for people and as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Group
 from rich.text import Text
 
-from gateway.model.delivery import QueueEntry
+from gateway.model.delivery import QueueEntry, Story
+from gateway.model.envelope import Recipient
 from gateway.tools.narrative import clean
 from gateway.tools.results import Json, safe_json
 from gateway.tools.text import show_time
+
+_MOST_NAMED = 20
+"""Ids that an answer for people names one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which of the entries are meant. An address means itself, `@domain` all of the domain; empty means any."""
+
+    backend: str = ""
+    sender: str = ""
+    rcpt: str = ""
+    held: bool = False
+    """Only what is held."""
+
+    @property
+    def chooses(self) -> bool:
+        """It means some of what waits, not all."""
+        return bool(self.backend or self.sender or self.rcpt)
+
+    def takes(self, entry: QueueEntry) -> bool:
+        return (
+            self.backend in ("", entry.backend)
+            and _means(self.sender, entry.mail_from or "<>")
+            and any(_means(self.rcpt, rcpt) for rcpt in entry.rcpts)
+            and self.held <= entry.held
+        )
+
+
+def _means(wanted: str, address: str) -> bool:
+    lower = address.lower()
+    return lower.endswith(wanted.lower()) if wanted.startswith("@") else wanted.lower() in ("", lower)
+
+
+def merge_answers(shards: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """What all shards answered about each id; a message lies in one of them."""
+    return [
+        {
+            "id": answers[0]["id"],
+            "done": [one for answer in answers for one in answer["done"]],
+            "refused": [one for answer in answers for one in answer["refused"]],
+        }
+        for answers in zip(*shards, strict=True)
+    ]
+
+
+def render_answers(command: str, answers: Sequence[Mapping[str, Any]]) -> Group:
+    """What was done, then what was not and why."""
+    done = [one for answer in answers for one in answer["done"]]
+    named = f": {', '.join(done)}" if 0 < len(done) <= _MOST_NAMED else ""
+    lines = [f"{command}: {len(done)} {'transfer' if len(done) == 1 else 'transfers'}{named}"]
+    for answer in answers:
+        lines += [f"not {one}" for one in answer["refused"]]
+        if not answer["done"] and not answer["refused"]:
+            lines.append(f"not {answer['id']}: nothing of it waits here")
+    return Group(*(Text(clean(line)) for line in lines))
+
+
+def states_json(story: Story) -> Json:
+    """Each recipient of a message and the one state it is in; times are epoch seconds."""
+    return [safe_json(one) for one in _states(story)]
+
+
+def render_states(story: Story) -> Group:
+    """The same for people, a line for each recipient."""
+    trace = story.trace
+    lines = [
+        f"{trace.id}  from {trace.envelope.mail_from or '<>'}, received {show_time(trace.received)}, "
+        f"{trace.decision.action} by rule {trace.decision.rule}"
+    ]
+    for one in _states(story):
+        due = f", due {show_time(float(str(one['due'])))}" if one["due"] is not None else ""
+        reply = f": {one['reply']}" if one["reply"] else ""
+        lines.append(f"    {one['rcpt']}  ({one['backend']})  {one['state']}{due}{reply}")
+    if not story.content_kept:
+        lines.append("    The content is not kept any more.")
+    return Group(*(Text(clean(line)) for line in lines))
+
+
+def _states(story: Story) -> list[dict[str, Json]]:
+    """Every recipient once: those that wait, then those that are done."""
+    last: dict[tuple[str, str], str] = {}
+    backends: dict[str, str] = {}
+    for attempt in story.attempts:
+        for outcome in attempt.outcomes:
+            rcpt = str(outcome.rcpt.mailbox)
+            last[attempt.transfer_id, rcpt] = str(outcome.reply)
+            backends[rcpt] = attempt.backend
+    states = [
+        _state_of(rcpt, transfer.backend, "held" if held else "waiting", last.get((transfer.id, str(rcpt.mailbox))))
+        | {"due": None if held else transfer.due, "attempts": transfer.attempts}
+        for transfer in story.waiting
+        for held in (transfer.id in story.held_transfers,)
+        for rcpt in transfer.rcpts
+    ]
+    states += [
+        _state_of(ending.rcpt, backends.get(str(ending.rcpt.mailbox), ""), ending.state, str(ending.reply))
+        for ending in story.endings
+    ]
+    if story.held and not states:
+        # A rule holds the whole message: its transfers are made when it is released.
+        states = [_state_of(rcpt, "", "held", None) for rcpt in story.trace.envelope.rcpts]
+    return states
+
+
+def _state_of(rcpt: Recipient, backend: str, state: str, reply: str | None) -> dict[str, Json]:
+    address = str(rcpt.mailbox)
+    return {"rcpt": address, "backend": backend, "state": state, "due": None, "attempts": None, "reply": reply}
 
 
 def queue_json(entries: Sequence[QueueEntry]) -> list[Json]:

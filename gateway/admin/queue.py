@@ -1,0 +1,185 @@
+"""Commands on what waits: hold, release, retry, reroute, bounce, delete. Each takes ids of messages or transfers.
+
+The answer to each is a list with one object for each id: `done` has the transfers that were changed, `refused` says why
+others were not. Both are empty when nothing of that id waits here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from gateway.admin.control import Arguments, Commands, Refused
+from gateway.config.model import Config
+from gateway.config.policies import retry_terms
+from gateway.model.address import Mailbox
+from gateway.model.amendment import Amendment, Change, Pending
+from gateway.model.delivery import Settlement, Story
+from gateway.model.event import Event
+from gateway.model.reply import REPLIES, Reply
+from gateway.plan import amendment
+from gateway.plan.settlement import Circumstances
+from gateway.policy.routing import RoutingTable
+from gateway.ports import Clock, EventSink, emit_all
+from gateway.service.reception import Law
+from gateway.tools.results import Json
+
+MOST_IDS = 1000
+"""Ids in one command."""
+_LONGEST_REASON = 400
+_AT_ONCE = 32
+
+
+class QueueStore(Protocol):
+    """What an admin's commands on the queue need of a shard."""
+
+    async def story(self, id: str) -> Story | None:
+        """All that is stored of one message; None when nothing is."""
+
+    async def amend(self, message_id: str, plan: Callable[[tuple[Pending, ...]], Amendment]) -> Amendment:
+        """Read a message's transfers, have `plan`, which is pure, say what becomes of them, and write that: one
+        transaction, in which no attempt can begin or end. What `plan` said; what it raises is raised here."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDesk:
+    """What the commands need."""
+
+    spool: QueueStore
+    clock: Clock
+    emit: EventSink
+    law: Callable[[], Law]
+    backends: Collection[str]
+    """Those that mail can be given to."""
+    route_dsn: Callable[[Mailbox], str]
+    wake: Callable[[], None] = lambda: None
+    """Called when something new may be due."""
+
+    def commands(self) -> Commands:
+        """By the names that the control socket knows them by."""
+        return {
+            "queue hold": self.hold,
+            "queue release": self.release,
+            "queue retry": self.retry,
+            "queue reroute": self.reroute,
+            "queue bounce": self.bounce,
+            "queue delete": self.delete,
+        }
+
+    async def hold(self, arguments: Arguments) -> Json:
+        """Keep back until released: {"ids": [...], "reason": "..."}."""
+        reason = _reason(arguments, "held by the administrator")
+        return await self._amend_all("hold", arguments, lambda pending: amendment.hold(pending, reason))
+
+    async def release(self, arguments: Arguments) -> Json:
+        """Let what is held go, at once."""
+        now = self.clock.now()
+        return await self._amend_all("release", arguments, lambda pending: amendment.release(pending, now))
+
+    async def retry(self, arguments: Arguments) -> Json:
+        """Try now."""
+        now = self.clock.now()
+        return await self._amend_all("retry", arguments, lambda pending: amendment.retry(pending, now))
+
+    async def reroute(self, arguments: Arguments) -> Json:
+        """Give to another backend: {"ids": [...], "backend": "..."}."""
+        backend = arguments.get("backend")
+        if not isinstance(backend, str) or backend not in self.backends:
+            raise Refused(f"no backend {backend!r}; there are: {', '.join(sorted(self.backends))}")
+        routing, now = self.law().routing, self.clock.now()
+
+        def act(pending: Pending) -> Change:
+            routes = routing.divide(backend, pending.claim.transfer.rcpts)
+            return amendment.reroute(pending, routes, now, self.clock.new_id())
+
+        return await self._amend_all("reroute", arguments, act, await self._find_loops(arguments, routing, backend))
+
+    async def bounce(self, arguments: Arguments) -> Json:
+        """Fail all that is left, and tell the sender if it may be told: {"ids": [...], "reason": "..."}."""
+        config = self.law().config
+        reply, terms, now = self._reply("returned-by-admin", arguments, config), retry_terms(config), self.clock.now()
+
+        def act(pending: Pending) -> Change:
+            sender = pending.claim.transfer.mail_from
+            backend = self.route_dsn(sender) if sender else ""
+            at = Circumstances(now, now, 0.0, in_session=False, dsn_id=self.clock.new_id(), dsn_backend=backend)
+            return amendment.bounce(pending, reply, terms, at)
+
+        return await self._amend_all("bounce", arguments, act)
+
+    async def delete(self, arguments: Arguments) -> Json:
+        """End all that is left and tell nobody: {"ids": [...], "reason": "..."}."""
+        reply, now = self._reply("deleted-by-admin", arguments, self.law().config), self.clock.now()
+        return await self._amend_all("delete", arguments, lambda pending: amendment.delete(pending, reply, now))
+
+    def _reply(self, name: str, arguments: Arguments, config: Config) -> Reply:
+        reply = REPLIES[name].filled(host=config.server.hostname)
+        return replace(reply, text=_reason(arguments, reply.text))
+
+    async def _find_loops(self, arguments: Arguments, routing: RoutingTable, backend: str) -> dict[str, str]:
+        """Which messages came from that backend, so that they would go round for ever."""
+        loops = {}
+        for id in _ids(arguments):
+            story = await self.spool.story(_message_id(id))
+            ingress = (story.trace.edge or story.trace.internal) if story else None
+            if ingress is not None and ingress.client and routing.came_from(backend, ingress.client):
+                loops[id] = f"it came from {backend}, where it would go round for ever"
+        return loops
+
+    async def _amend_all(
+        self,
+        command: str,
+        arguments: Arguments,
+        act: Callable[[Pending], Change],
+        forbidden: dict[str, str] | None = None,
+    ) -> Json:
+        ids = _ids(arguments)
+        answers: list[Json] = []
+        for start in range(0, len(ids), _AT_ONCE):
+            some = ids[start : start + _AT_ONCE]
+            done = await asyncio.gather(*(self._amend(command, id, act, (forbidden or {}).get(id, "")) for id in some))
+            answers += done
+        self.wake()
+        return answers
+
+    async def _amend(self, command: str, id: str, act: Callable[[Pending], Change], forbidden: str) -> Json:
+        if forbidden:
+            return {"id": id, "done": [], "refused": [forbidden]}
+
+        def plan(pendings: Sequence[Pending]) -> Amendment:
+            return amendment.amend(id, pendings, act)
+
+        made = await self.spool.amend(_message_id(id), plan)
+        for change in made.changes:
+            fields = (("command", command), ("transfer", change.transfer_id))
+            self.emit(Event("queue-changed", _message_id(id), fields))
+            if isinstance(change, Settlement):
+                emit_all(self.emit, change.events)
+        refused: list[Json] = list(made.refusals)
+        if not made.changes and not refused:
+            story = await self.spool.story(_message_id(id))
+            refused += ["a rule holds it: `waypost hold` decides about it"] if story and story.held else []
+        return {"id": id, "done": [change.transfer_id for change in made.changes], "refused": refused}
+
+
+def _message_id(id: str) -> str:
+    """A transfer's id begins with its message's."""
+    return id.partition("-")[0]
+
+
+def _ids(arguments: Arguments) -> list[str]:
+    ids = arguments.get("ids")
+    if not isinstance(ids, list) or not all(isinstance(id, str) for id in ids):
+        raise Refused('"ids" is a list of ids of messages or transfers')
+    if len(ids) > MOST_IDS:
+        raise Refused(f"at most {MOST_IDS} ids at once")
+    return ids
+
+
+def _reason(arguments: Arguments, default: str) -> str:
+    reason = arguments.get("reason") or default
+    if not isinstance(reason, str) or not reason.isprintable() or len(reason) > _LONGEST_REASON:
+        raise Refused(f'"reason" is one line of at most {_LONGEST_REASON} printable characters')
+    return reason

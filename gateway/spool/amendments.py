@@ -1,0 +1,61 @@
+"""What an admin's command does to the tables: the transfers of one message are read, and their changes written, in one
+transaction that its caller holds."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from gateway.model.amendment import Amendment, Pending, Requeued
+from gateway.model.delivery import Transfer
+from gateway.spool import codec
+from gateway.spool.queries import QUERIES
+from gateway.spool.rows import Rows
+
+Plan = Callable[[tuple[Pending, ...]], Amendment]
+
+
+def amend(
+    rows: Rows, connection: sqlite3.Connection, message_id: str, plan: Plan, now: float
+) -> tuple[Amendment, tuple[str, ...]]:
+    """Do what `plan` makes of the message's transfers: that, and the content files that no row names any more."""
+    found = connection.execute(QUERIES["find_transfers"], (codec.as_text(message_id),)).fetchall()
+    numbers: dict[str, int] = {}
+    pendings = []
+    for n, leased, held in found:
+        claim = rows.read_claim(connection, n)
+        numbers[claim.transfer.id] = n
+        pendings.append(Pending(claim, bool(leased), bool(held)))
+    amendment = plan(tuple(pendings))
+    files: tuple[str, ...] = ()
+    for change in amendment.changes:
+        if isinstance(change, Requeued):
+            _requeue(connection, numbers[change.transfer_id], change)
+        else:
+            files += rows.settle_unclaimed(connection, change, now)
+    if amendment.changes:
+        for query in ("unhold_free_message", "end_hold_of_free_message"):
+            connection.execute(QUERIES[query], (codec.as_text(message_id),))
+    return amendment, files
+
+
+def _requeue(connection: sqlite3.Connection, n: int, change: Requeued) -> None:
+    if change.held:
+        connection.execute(QUERIES["hold_message"], (codec.as_text(change.held), n))
+    first, *others = change.transfers
+    for other in others:
+        connection.execute(QUERIES["split_transfer"], _values(n, other, change))
+    connection.execute(QUERIES["requeue_transfer"], _values(n, first, change))
+
+
+def _values(n: int, transfer: Transfer, change: Requeued) -> dict[str, object]:
+    return {
+        "n": n,
+        "id": transfer.id,
+        "backend": transfer.backend,
+        "wake": transfer.due if change.held is None else None,
+        "due": transfer.due,
+        "attempts": transfer.attempts,
+        "rcpts": codec.RECIPIENTS.pack(transfer.rcpts),
+        "body": codec.pack_transfer(transfer),
+    }

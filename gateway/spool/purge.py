@@ -1,0 +1,35 @@
+"""Removing what retention no longer asks for, a little at a time, inside a transaction that its caller holds."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from gateway.spool import senders
+from gateway.spool.queries import QUERIES
+from gateway.spool.rows import Retention
+
+_PURGED_AT_ONCE = 400
+_FREE_PAGES_KEPT = 4096
+"""Freed pages are used again: only what goes beyond this many is given back to the file system."""
+_PAGES_FREED_AT_ONCE = 512
+
+
+def purge(connection: sqlite3.Connection, retention: Retention, now: float) -> tuple[int, tuple[str, ...]]:
+    """How many rows went, and the content files that no row names any more."""
+    stale = connection.execute(QUERIES["stale_messages"], (now, _PURGED_AT_ONCE)).fetchall()
+    connection.executemany(QUERIES["delete_message"], ((n,) for n, _ in stale))
+    before = now - retention.trace_seconds
+    traces = connection.execute(QUERIES["stale_traces"], (before, _PURGED_AT_ONCE)).fetchall()
+    connection.executemany(QUERIES["delete_attempts"], traces)
+    connection.executemany(QUERIES["delete_acts"], traces)
+    connection.executemany(QUERIES["delete_trace"], traces)
+    forgotten = senders.forget(connection)
+    _shrink(connection)
+    return len(stale) + len(traces) + forgotten, tuple(path for _, path in stale if path)
+
+
+def _shrink(connection: sqlite3.Connection) -> None:
+    """Give some free pages back. One at a time: Python's sqlite3 takes a single step of this pragma."""
+    free = int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+    for _ in range(min(free - _FREE_PAGES_KEPT, _PAGES_FREED_AT_ONCE)):
+        connection.execute("PRAGMA incremental_vacuum(1)")
