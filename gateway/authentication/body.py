@@ -144,14 +144,14 @@ class _Relaxer:
             self._held = b" " + chunk[end:]
         else:
             kept, self._held = chunk[:end], chunk[end:]
-        self._trimmer.update(_squeeze(kept))
+        self._trimmer.update(squeeze(kept))
 
     def finish(self) -> list[BodyDigest]:
         self._trimmer.update(self._held)
         return self._trimmer.finish()
 
 
-def _squeeze(octets: bytes) -> bytes:
+def squeeze(octets: bytes) -> bytes:
     """White space within lines to one space, white space at their ends to nothing."""
     if b"\t" in octets:
         octets = octets.replace(b"\t", b" ")

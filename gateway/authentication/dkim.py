@@ -29,7 +29,7 @@ _REQUIRED = "v bh h"
 _FORMS = "simple/simple"
 _MAX_RESULTS = 32
 """Signature fields that get a result at all: whoever puts more on a message has said enough."""
-_SKEW = 300
+SKEW = 300
 """Seconds that a signer's clock may differ from ours."""
 _HEADER_B = 8
 """Characters of b= shown to tell signatures apart (RFC 6008 section 4)."""
@@ -39,7 +39,12 @@ _SPACE = re.compile(r"[ \t\r\n]+")
 
 def questions(header: tuple[Field, ...]) -> tuple[Question, ...]:
     """The keys that `verify` will ask for, so that they can be fetched before."""
-    return _questions([_read(field) for field in _signatures(header)[:MAX_SIGNATURES]])
+    return _questions(read_signatures(header))
+
+
+def read_signatures(header: Sequence[Field]) -> list[Signature]:
+    """The signatures that are judged, top to bottom, read as far as they can be."""
+    return [_read(field) for field in _signatures(header)[:MAX_SIGNATURES]]
 
 
 def verify(evidence: Evidence, header: tuple[Field, ...], window: Window, now: float) -> tuple[DkimResult, ...]:
@@ -48,7 +53,7 @@ def verify(evidence: Evidence, header: tuple[Field, ...], window: Window, now: f
     Beyond the first eight the result is `policy`. Raises NeedAnswers when keys are not known yet.
     """
     found = _signatures(header)
-    read = [_read(field) for field in found[:MAX_SIGNATURES]]
+    read = read_signatures(header)
     asked = _questions(read)
     answers = dict(zip(asked, window.ask_all(asked), strict=True))
     signed = SignedHeader(evidence.header, header)
@@ -75,7 +80,7 @@ def judge(
     now: float,
 ) -> Finding:
     """Verify one sound signature, of DKIM or of an ARC set; `identity` is the domain that it speaks for."""
-    if signature.expires is not None and now > signature.expires + _SKEW:
+    if signature.expires is not None and now > signature.expires + SKEW:
         return Finding(DkimVerdict.PERMERROR, "signature has expired")  # RFC 6376 section 6.1.1
     fields = signed.select(signature.names, signature.field)
     digest = signed.digest(fields, signature.field, signature.header_form)
@@ -108,7 +113,7 @@ def read_identity(signature: Signature) -> tuple[str, str]:
     return f"{local}@{name}", name
 
 
-def _signatures(header: tuple[Field, ...]) -> list[Field]:
+def _signatures(header: Sequence[Field]) -> list[Field]:
     return [field for field in header if field.lower == "dkim-signature"]
 
 

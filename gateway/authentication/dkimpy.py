@@ -45,10 +45,11 @@ def read_forms(c: str) -> tuple[str, str] | None:
 class SignedHeader:
     """A header block as signatures see it: canonical forms are made once for all signatures."""
 
-    def __init__(self, block: bytes, header: Sequence[Field]) -> None:
+    def __init__(self, block: bytes, header: Sequence[Field], relaxed: dict[bytes, bytes] | None = None) -> None:
+        """`relaxed`: canonical forms by field, filled as they are made; for whoever judges headers that are alike."""
         self._block = block
         self._by_name: dict[str, list[Field]] = {}
-        self._relaxed: dict[int, bytes] = {}
+        self._relaxed = {} if relaxed is None else relaxed
         for field in header:
             self._by_name.setdefault(field.lower, []).append(field)
 
@@ -79,11 +80,12 @@ class SignedHeader:
         return raw if raw.endswith(b"\r\n") else raw + b"\r\n"
 
     def _canonical(self, field: Field, form: str) -> bytes:
+        raw = self._raw(field)
         if form != "relaxed":
-            return self._raw(field)
-        known = self._relaxed.get(field.start)
+            return raw
+        known = self._relaxed.get(raw)
         if known is None:
-            known = self._relaxed[field.start] = _canonicalise(self._raw(field), form)
+            known = self._relaxed[raw] = _canonicalise(raw, form)
         return known
 
 

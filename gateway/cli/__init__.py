@@ -18,6 +18,7 @@ MODULES = (
     # module, the name of its group ("" when its commands stand for themselves), those commands
     ("service", "", "version serve reload check init demo send-sample"),
     ("messages", "", "explain simulate"),
+    ("autopsy", "", "autopsy"),
     ("diagnosis", "", "headers bounce"),
     ("policy", "policy", ""),
     ("queue", "queue", ""),

@@ -23,8 +23,8 @@ _LONGEST_NAME = 255
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:-]")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?")
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}")
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def compose(ingress: Ingress, hostname: str, id: str, envelope: Envelope, received: float) -> bytes:
@@ -48,7 +48,7 @@ def compose(ingress: Ingress, hostname: str, id: str, envelope: Envelope, receiv
 def format_date(epoch: float) -> str:
     """A date-time of RFC 5322 section 3.3, in UTC."""
     at = datetime.fromtimestamp(int(epoch), UTC)
-    return f"{_DAYS[at.weekday()]}, {at.day} {_MONTHS[at.month - 1]} {at.year:04} {at:%H:%M:%S} +0000"
+    return f"{DAYS[at.weekday()]}, {at.day} {MONTHS[at.month - 1]} {at.year:04} {at:%H:%M:%S} +0000"
 
 
 def _literal(client: IPText | None) -> str:

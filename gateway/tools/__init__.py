@@ -10,6 +10,7 @@ the tools call what the live path calls.
     narrative.py  a trace in plain words
     results.py    results and decisions as JSON, alike in every tool
     queue.py      what waits
+    autopsy/      what was done to a signed message on its way
     bounce.py     who refused a message and why
     feedback.py   what a receiver complains of (ARF)
     headers/      what a message's header says about its way

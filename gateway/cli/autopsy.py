@@ -1,0 +1,93 @@
+"""`waypost autopsy`: why a message's signature fails. Needs no configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from gateway.cli.options import JsonOption, fail, group, print_json, print_text
+from gateway.model.dnsdata import Answer, Question
+from gateway.net.resolver import DnsResolver, read_zone
+from gateway.tools.autopsy.differences import find_differences
+from gateway.tools.autopsy.examination import Autopsy, examine, questions
+from gateway.tools.autopsy.output import autopsy_json
+from gateway.tools.autopsy.redaction import compose_report
+from gateway.tools.autopsy.rendering import render_autopsy
+from gateway.tools.autopsy.specimen import Specimen, read_specimen
+
+commands = group("One broken message.")
+_QUERY_SECONDS = 5.0
+
+
+@commands.command()
+def autopsy(
+    file: Annotated[Path, typer.Argument(help="The message, saved with all its header fields.")],
+    original: Annotated[Path | None, typer.Option(help="The message as it was sent: shows what differs.")] = None,
+    dns: Annotated[Path | None, typer.Option(help="Take keys from this zone file; no network is used.")] = None,
+    now: Annotated[float | None, typer.Option(help="The time to judge at, epoch seconds.")] = None,
+    repair: Annotated[Path | None, typer.Option(help="Write the message as it was before the change.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a report without private data, for a support desk.")
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Never convert line ends.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find out why a message's DKIM signature fails: what was changed, where, and by which hop."""
+    specimen = read_specimen(str(file), file.read_bytes(), raw)
+    for out in (repair, report):
+        if out is not None and out.exists() and out.samefile(file):
+            fail(f"{out} is the message itself, which is never changed. Name another file.")
+    answers = _fetch_keys(specimen.message, dns)
+    with _progress() as progress:
+        found = examine(specimen.message, answers, time.time() if now is None else now, progress)
+    differences = None
+    if original is not None:
+        differences = find_differences(
+            read_specimen(str(original), original.read_bytes(), raw).message, specimen.message
+        )
+    _write(found, specimen, repair, report)
+    if as_json:
+        print_json(autopsy_json(found, specimen, differences))
+    else:
+        print_text(render_autopsy(found, specimen, differences))
+
+
+def _fetch_keys(message: bytes, dns: Path | None) -> dict[Question, Answer]:
+    wanted = questions(message)
+    if dns is not None:
+        zone = read_zone(dns.read_text("utf-8"))
+        return {question: zone.find(question) for question in wanted}
+    return asyncio.run(DnsResolver((), _QUERY_SECONDS, time.monotonic).fetch(wanted)) if wanted else {}
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[float, int], None]]:
+    """Shows on standard error how far the search is, if somebody watches."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda share, trials: None
+        return
+    columns = (TextColumn("Searching"), BarColumn(), TextColumn("{task.fields[trials]} repairs tried"))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=1.0, trials=0)
+        yield lambda share, trials: bar.update(task, completed=share, trials=trials)
+
+
+def _write(found: Autopsy, specimen: Specimen, repair: Path | None, report: Path | None) -> None:
+    if repair is not None and found.repaired is None:
+        print(f"{repair} was not written: there is nothing proven to undo.", file=sys.stderr)
+    elif repair is not None and found.repaired is not None:
+        repair.write_bytes(specimen.restore(found.repaired))
+        print(f"{repair}: the message as it was before the change.", file=sys.stderr)
+    if report is not None:
+        report.write_text(compose_report(found, specimen), "utf-8")
+        print(f"{report}: written without addresses, subject and text. Read it before you send it.", file=sys.stderr)

@@ -1,0 +1,111 @@
+"""What is done to signed mail in transit: found, undone, and never claimed without proof."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable
+
+import pytest
+
+from gateway.tools.autopsy.examination import Autopsy, Status, examine
+from gateway.tools.autopsy.proofs import Part
+from tests.mutated import CONTROLS, NOT_INVERTIBLE, Case, cases, keys, pairs
+
+KEYS = keys()
+_SHARE = 0.95
+"""Of invertible cases that have to be found."""
+_MEDIAN, _MOST = 1.0, 10.0
+"""Seconds."""
+
+
+def _examine(case: Case) -> tuple[Autopsy, float]:
+    began = time.perf_counter()
+    return examine(case.message, KEYS, case.now), time.perf_counter() - began
+
+
+def _check_found(chosen: list[Case]) -> None:
+    done = [(case, *_examine(case)) for case in chosen]
+    missed = [case.id for case, found, _ in done if found.status is not Status.FOUND]
+    wrong = [case.id for case, found, _ in done if found.status is Status.FOUND and found.repaired != case.base]
+    assert len(missed) <= (1 - _SHARE) * len(chosen), missed
+    assert wrong == []
+    seconds = [taken for _, _, taken in done]
+    assert statistics.median(seconds) < _MEDIAN
+    assert max(seconds) < _MOST
+
+
+def test_invertible_changes_are_found() -> None:
+    _check_found([case for case in cases() if case.breaks and case.mutations[0] not in NOT_INVERTIBLE])
+
+
+@pytest.mark.slow
+def test_pairs_of_them_are_found(full_count: Callable[[int], int]) -> None:
+    chosen = pairs(full_count(200))
+    assert len(chosen) >= 200
+    _check_found(chosen)
+
+
+def test_the_change_is_named() -> None:
+    """Raw UTF-8 that was encoded is both H02 and H12."""
+    alike = {("H02", "H12")}
+    for case in cases():
+        if case.breaks and case.mutations[0] not in NOT_INVERTIBLE:
+            found, _ = _examine(case)
+            named = tuple(step.entry.id for step in found.steps)
+            assert named == case.mutations or (*case.mutations, *named) in alike, case.id
+
+
+def test_what_breaks_nothing_is_intact() -> None:
+    intact = [case for case in cases() if not case.breaks]
+    assert {case.mutations[0] for case in intact} >= set(CONTROLS)
+    for case in intact:
+        found, _ = _examine(case)
+        assert (found.status, found.part) == (Status.INTACT, None), case.id
+
+
+def test_what_cannot_be_undone_is_suspected_at_best(full_count: Callable[[int], int]) -> None:
+    chosen = [case for case in cases() if case.mutations[0] in NOT_INVERTIBLE]
+    for case in random.Random(0).sample(chosen, min(full_count(15), len(chosen))):
+        found, seconds = _examine(case)
+        assert found.status is Status.SUSPECTED, case.id
+        assert case.mutations[0] in {suspicion.entry.id for suspicion in found.suspicions}
+        assert found.repaired is None
+        assert seconds < _MOST
+
+
+@pytest.mark.slow
+def test_random_damage_is_never_found(full_count: Callable[[int], int]) -> None:
+    """500 in all, a tenth of them in `make test`: each takes the whole search."""
+    bases = sorted({case.base: case for case in cases()}.items())
+    for number in range(min(500, full_count(50))):
+        chance = random.Random(number)
+        base, case = chance.choice(bases)
+        found = examine(_damage(base, chance), KEYS, case.now)
+        assert found.status is not Status.FOUND, number
+        assert found.repaired is None
+
+
+def _damage(message: bytes, chance: random.Random) -> bytes:
+    """One to four octets below the signature become other visible ones: nothing that the catalogue knows."""
+    start = message.index(b"\r\nFrom:") + 2
+    octets = bytearray(message)
+    spots = [at for at in range(start, len(octets)) if octets[at] > 32]
+    for at in chance.sample(spots, chance.randint(1, 4)):
+        octets[at] = chance.choice([new for new in b"KQXZkqxz" if new | 32 != octets[at] | 32])
+    return bytes(octets)
+
+
+def test_without_keys_a_body_is_proven_all_the_same() -> None:
+    chosen = [case for case in cases() if case.mutations[0] in ("B01", "B10", "B18", "B21")]
+    for case in chosen:
+        found = examine(case.message, {}, case.now)
+        assert (found.status, found.left, found.repaired) == (Status.FOUND, Part.KEY, case.base), case.id
+
+
+def test_without_keys_nothing_is_said_of_a_header() -> None:
+    for case in cases():
+        if case.mutations[0] == "H01":
+            found = examine(case.message, {}, case.now)
+            assert (found.status, found.part) == (Status.UNKNOWN, Part.KEY)
