@@ -30,7 +30,8 @@ def unsigned_message(large: bool = False) -> bytes:
     preamble = b"".join(filler % number for number in range(100_000)) if large else b""
     header = (
         b"From: a@sender.example\r\nTo: b@ours.example\r\nSubject: nested\r\nDate: Sat, 21 Nov 2026 12:00:00 +0000\r\n"
-        b'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="outer"\r\nMessage-ID: <1@sender.example>\r\n\r\n'
+        b"MIME-Version: 1.0\r\nMessage-ID: <1@sender.example>\r\n"
+        b'Content-Type: multipart/mixed; boundary="outer"\r\n\r\n'
     )
     return header + preamble + parts + b"--outer--\r\n"
 
