@@ -19,7 +19,7 @@ from gateway.net.system import SystemClock
 from gateway.net.zone import build_zone
 from gateway.ports import Connection, Conversation
 from gateway.service.authenticator import Authenticator
-from gateway.service.reception import Desk, MxReception
+from gateway.service.reception import Desk, Law, MxReception
 from tests.fake_spool import FakeSpool
 from tests.unit.policy.scenes import mailbox
 
@@ -67,7 +67,7 @@ def make_config(**sections: Any) -> Config:
 class House:
     """The reception, and what it did."""
 
-    config: Config = field(default_factory=make_config)
+    law: Law = field(default_factory=lambda: make_law(make_config()))
     zone: dict[str, Any] = field(default_factory=dict)
     client: str = "198.51.100.7"
 
@@ -75,7 +75,6 @@ class House:
         self.clock = MovedClock()
         self.events: list[Event] = []
         self.spool = FakeSpool(self.clock)
-        self.law = make_law(self.config)
         authenticator = Authenticator(ZoneResolver(build_zone(self.zone)), self.clock, 5.0)
         desk = Desk(self.clock, self.spool, authenticator, Closed(), self.events.append)
         self.reception = MxReception(desk, lambda: self.law)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.app.law import make_law
 from gateway.model.decision import Action
 from gateway.model.delivery import Trace
 from gateway.tools.explain import Replayed, replay
@@ -18,7 +19,7 @@ SILENT: dict[str, Any] = {"silent.example": {"TXT": ["v=spf1 -all a"]}, "_dmarc.
 
 
 def house(zone: dict[str, Any], policy: str = "enforce", **settings: Any) -> House:
-    return House(make_config(policy={"set": policy, **settings}), zone)
+    return House(make_law(make_config(policy={"set": policy, **settings})), zone)
 
 
 def outcome(trace: Trace) -> tuple[str, str]:
@@ -119,7 +120,7 @@ async def test_only_an_answer_that_could_turn_it_into_a_reject_is_waited_for(
 async def test_what_is_refused_anyway_is_not_put_off() -> None:
     zone = {**SILENT, "7.100.51.198.list.example": {"A": ["127.0.0.2"]}}
     config = make_config(policy={"listed": "reject"}, dnsbl=[{"zone": "list.example"}])
-    trace = await House(config, zone).send(plain(STRANGER))
+    trace = await House(make_law(config), zone).send(plain(STRANGER))
     assert outcome(trace) == ("reject", "listed-reject")
     assert str(trace.decision.reply) == "550 5.7.1 Mail from 198.51.100.7 is refused: it is on list.example"
 
@@ -127,7 +128,7 @@ async def test_what_is_refused_anyway_is_not_put_off() -> None:
 async def test_role_addresses_and_mail_from_inside_do_not_wait() -> None:
     assert (await house(SILENT).send(plain(STRANGER), rcpt="abuse@corp.example")).decision.action is Action.ACCEPT
     inside = make_config(own_hop=[{"name": "inner", "addresses": "198.51.100.7"}])
-    assert (await House(inside, SILENT).send(plain(STRANGER))).decision.action is Action.ACCEPT
+    assert (await House(make_law(inside), SILENT).send(plain(STRANGER))).decision.action is Action.ACCEPT
 
 
 async def test_many_silent_domains_raise_one_alarm() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.app.law import make_law
 from gateway.model.decision import RuleHit, Stage
 from gateway.model.envelope import Envelope
 from gateway.model.event import Level
@@ -33,7 +34,7 @@ def make_house(directory: Path, *rules: str, **sets: str) -> House:
     domains = [{"name": "corp.example", "backend": "one"}, {"name": "second.example", "backend": "one"}]
     domains += [{"name": f"{own}.example", "backend": "one", "policy": own} for own in sets]
     policy = {"set": "mine", "directory": str(directory), "networks": {"bad": "198.51.100.0/24"}}
-    return House(make_config(domain=domains, policy=policy))
+    return House(make_law(make_config(domain=domains, policy=policy)))
 
 
 async def finish(conversation: Conversation) -> Reply:
