@@ -42,6 +42,8 @@ def announce(
         ]
     if size is not None:
         fields.append(("size", size))
+    if decision.would is not None and decision.would.action is not decision.action:
+        fields += [("would", decision.would.action), ("would_rule", decision.would.rule)]
     if decision.overrides:
         fields.append(("override", "; ".join(f"{one.type}: {one.comment}" for one in decision.overrides)))
     return Event(_NAMES.get(decision.action, "accepted"), id, tuple(fields)), *_tell_shadow(id, decision)

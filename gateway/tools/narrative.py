@@ -42,6 +42,7 @@ _SPF_SAYS = {
 _GROUNDS = {
     "own-domain": "the author domain is one of ours",
     "protected": "the author domain is one that the configuration protects",
+    "strange-source": "the author domain's mail passes here, and from this source it never has",
     "direct-spoof": "the author domain signed nothing, and nothing shows a list or forwarder on the way",
 }
 _ACTIONS = {
@@ -185,12 +186,19 @@ def _tell_client(authentication: Authentication) -> Iterator[str]:
 
 
 def _tell_decision(decision: Decision) -> Iterator[str]:
+    sources = {finding.name: finding.source for finding in decision.findings}
     for ground in decision.grounds:
         said = f": {_GROUNDS[ground]}" if ground in _GROUNDS else ""
-        yield f"Ground beyond the published record: {ground}{said}."
+        seen = f" ({sources.pop(ground)})" if ground in sources else ""
+        yield f"Ground beyond the published record: {ground}{said}{seen}."
+    for evidence, source in sources.items():
+        yield f"It may have taken an indirect way: {evidence} ({source})."
     for override in decision.overrides:
         yield f"The published policy was not followed ({override.type}): {override.comment}."
     matched = any(hit.matched for hit in decision.considered)
     who = f'Rule "{decision.rule}"' if matched else f'No rule matched, so "{decision.rule}"'
     what = f"{_ACTIONS[decision.action]}: {decision.action}, answered `{decision.reply}`"
     yield f'{who} of set "{decision.rule_set}" decided to {what}.'
+    if decision.would is not None:
+        would = decision.would
+        yield f'Set "{would.rule_set}" would {_ACTIONS[would.action]}, by rule "{would.rule}".'

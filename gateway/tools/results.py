@@ -134,6 +134,6 @@ def _hits(hits: tuple[RuleHit, ...]) -> list[Json]:
 
 
 def _asides(decision: Decision) -> list[Json]:
-    """What another set would do; `rule` and `set` as in the decision itself."""
-    aside = decision.shadow_set
-    return [{"action": aside.action.value, "rule": aside.rule, "set": aside.rule_set}] if aside else []
+    """What other sets would do; `rule` and `set` as in the decision itself."""
+    asides = [aside for aside in (decision.would, decision.shadow_set) if aside]
+    return [{"action": aside.action.value, "rule": aside.rule, "set": aside.rule_set} for aside in asides]
