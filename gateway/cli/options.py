@@ -10,12 +10,15 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console, RenderableType
 
+from gateway.mail.domain import a_label
+
 DEFAULT_CONFIG = Path("/etc/waypost/gateway.toml")
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The configuration file.", envvar="WAYPOST_CONFIG")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 FileArgument = Annotated[Path, typer.Argument(help="The file; - is standard input.", allow_dash=True)]
 RawOption = Annotated[bool, typer.Option("--raw", help="Never convert line ends.")]
+DomainArgument = Annotated[str, typer.Argument(help="The domain, in its own letters or as A-labels.")]
 DnsOption = Annotated[
     Path | None, typer.Option("--dns", help="Answer DNS from this zone file; no network is used.", metavar="ZONE")
 ]
@@ -33,6 +36,14 @@ def print_json(tree: Any) -> None:
 def print_text(text: RenderableType) -> None:
     """For people: lines are not broken, so that an address or an id can be copied."""
     Console(highlight=False, soft_wrap=True).print(text)
+
+
+def read_domain(text: str) -> str:
+    """A DOMAIN argument as A-labels. Raises ValueError."""
+    domain = a_label(text.strip())
+    if domain is None:
+        raise ValueError(f"{text!r} is no domain name")
+    return domain
 
 
 def read_file(file: Path) -> bytes:

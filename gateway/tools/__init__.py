@@ -13,6 +13,9 @@ the tools call what the live path calls.
     autopsy/      what was done to a signed message on its way
     bounce.py     who refused a message and why
     feedback.py   what a receiver complains of (ARF)
+    spf.py        what an SPF record comes to
+    dmarc.py      what a DMARC record comes to, and the next step; dmarc_survey.py finds what DNS says
+    dkim.py       a published key
     headers/      what a message's header says about its way
     newlines.py   FILE arguments and their line ends
     text.py       sections and moments, shown alike in every tool
