@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from bench.checks import CLIENT, DOMAIN, NOW, cost, make_message
 from gateway import app
+from gateway.authentication.composition import DIGEST
 from gateway.authentication.lookup import Window
-from gateway.authentication.seal import DIGEST
 from gateway.config.model import Config
 from gateway.mail.path import mailbox
 from gateway.model.address import ip_text
@@ -34,7 +34,7 @@ from gateway.plan.intake import Arrival, take_in
 from gateway.plan.judgement import judge
 from gateway.ports import ContentWriter, IntakeStore
 from gateway.service.collector import Collector
-from gateway.service.reception import Law
+from gateway.service.desk import Law
 
 ROUNDS, REPEATS = 12, 20
 BAR = 1.0

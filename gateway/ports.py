@@ -54,7 +54,7 @@ class Signer(Protocol):
     """A private key that seals."""
 
     def sign(self, digest: bytes) -> bytes:
-        """The RSA signature (PKCS #1 v1.5) of a SHA-256 digest. Does no IO, and the same digest gives the same one."""
+        """The signature of a SHA-256 digest. Does no IO, and the same digest gives the same one."""
 
 
 class Resolver(Protocol):

@@ -99,6 +99,8 @@ class Gateway:
     microsoft_lines: str = ""
     """Further lines of the backend `microsoft`."""
     workers: int = 1
+    hostname: str = "mx.gateway.example"
+    domain: str = "corp.example"
     port: int = field(default_factory=free_port)
     admin: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
@@ -108,7 +110,7 @@ class Gateway:
         authority = trustme.CA()
         self.ca_file = self.directory / "ca.pem"
         authority.cert_pem.write_to_path(str(self.ca_file))
-        issued = authority.issue_cert("mx.gateway.example", "google.backend.example", "microsoft.backend.example")
+        issued = authority.issue_cert(self.hostname, "google.backend.example", "microsoft.backend.example")
         self.certificate = self.directory / "server.pem"
         self.key = self.directory / "server.key"
         self.certificate.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
@@ -130,7 +132,7 @@ class Gateway:
         self.config_path.write_text(
             f"""
 [server]
-hostname = "mx.gateway.example"
+hostname = "{self.hostname}"
 spool = "{self.directory / "spool"}"
 drain_timeout = 5
 workers = {self.workers}
@@ -143,7 +145,7 @@ key = "{self.key}"
 {self.listener}
 
 [[domain]]
-name = "corp.example"
+name = "{self.domain}"
 backend = "google"
 
 [backend.google]
@@ -160,7 +162,7 @@ ca_file = "{self.ca_file}"
 {self.microsoft_lines}
 
 [routing.addresses]
-"bob@corp.example" = "microsoft"
+"bob@{self.domain}" = "microsoft"
 
 [dns]
 {dns}

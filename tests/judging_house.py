@@ -19,7 +19,8 @@ from gateway.net.system import SystemClock
 from gateway.net.zone import build_zone
 from gateway.ports import Connection, Conversation
 from gateway.service.authenticator import Authenticator
-from gateway.service.reception import Desk, Law, MxReception
+from gateway.service.desk import Desk, Law
+from gateway.service.reception import MxReception
 from tests.fake_spool import FakeSpool
 from tests.unit.policy.scenes import mailbox
 

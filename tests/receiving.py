@@ -15,8 +15,9 @@ from gateway.net.system import SystemClock
 from gateway.net.zone import build_zone
 from gateway.ports import IntakeStore
 from gateway.service.authenticator import Authenticator
+from gateway.service.desk import Desk, Law
 from gateway.service.inquiry import Inquiry, NoInquiry
-from gateway.service.reception import Desk, Law, MxReception
+from gateway.service.reception import MxReception
 from tests.fake_spool import FakeSpool
 
 ZONE: dict[str, Any] = {

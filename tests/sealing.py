@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from gateway.authentication import arc, dkim
 from gateway.authentication.body import BodyHasher, wanted_digests
-from gateway.authentication.seal import DIGEST, Sealer
+from gateway.authentication.composition import DIGEST
+from gateway.authentication.seal import Sealer
 from gateway.mail.header import Field, parse_header, split_message
 from gateway.model.address import ip_text
 from gateway.model.dnsdata import Answer, Question, Status

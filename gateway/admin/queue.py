@@ -23,7 +23,7 @@ from gateway.plan import amendment
 from gateway.plan.settlement import Circumstances
 from gateway.policy.routing import RoutingTable
 from gateway.ports import Clock, EventSink, emit_all
-from gateway.service.reception import Law
+from gateway.service.desk import Law
 from gateway.tools.results import Json
 
 MOST_IDS = 1000

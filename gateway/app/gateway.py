@@ -26,15 +26,19 @@ from gateway.service.alarms import Alarms
 from gateway.service.authenticator import Authenticator
 from gateway.service.blocklists import keep_usable
 from gateway.service.delivery import LEASE, Delivery
+from gateway.service.desk import Desk, Law
 from gateway.service.directory import Directory
 from gateway.service.flow import Flow
 from gateway.service.front import FrontEnd
 from gateway.service.housekeeper import Housekeeper
 from gateway.service.inquiry import Callout
 from gateway.service.keeper import Keeper
+from gateway.service.ledger import Ledger
 from gateway.service.listener import bind_socket
 from gateway.service.observer import Observer
-from gateway.service.reception import Desk, Law, MxReception
+from gateway.service.reception import MxReception
+from gateway.service.sending import SendingRole
+from gateway.service.suspension import Suspensions
 from gateway.spool.shards import ShardedSpool, ShardedView
 from gateway.spool.sqlite import SqliteSpool
 from gateway.tools.results import Json
@@ -110,9 +114,14 @@ class Gateway:
         stack.callback(watching.cancel)
         stack.push_async_callback(self._reloader.close)
         await self._serve_admin(stack)
-        reception = MxReception(desk, lambda: self._law)
         post = self._post
-        self._front = FrontEnd(config, reception, self._clock, self._report, self._emit, post.tally, post.sockets)
+        ledger = Ledger(post.tally, self._clock, Suspensions(config.server.spool), self._emit)
+        receptions = {
+            "mx": MxReception(desk, lambda: self._law),
+            "submission": MxReception(desk, lambda: self._law, SendingRole(True, ledger)),
+            "smarthost": MxReception(desk, lambda: self._law, SendingRole(False, ledger)),
+        }
+        self._front = FrontEnd(config, receptions, self._clock, self._report, self._emit, post.tally, post.sockets)
         stack.push_async_callback(self._front.close)
         await self._front.open()
         self.ready = True

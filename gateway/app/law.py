@@ -8,18 +8,22 @@ from pathlib import Path
 
 from gateway.authentication.dnsbl import BlockList
 from gateway.authentication.seal import Sealer
+from gateway.authentication.signing import SigningKey
+from gateway.config.keyring import KeyringUnusable, KeyState, read_key, read_keyring
 from gateway.config.keys import KeyUnusable
 from gateway.config.load import load
 from gateway.config.maps import routing_table
 from gateway.config.mistakes import ConfigErrors, Mistake
 from gateway.config.model import Config
 from gateway.config.policies import client_checks, fact_settings, hold_terms, load_domain_rules, load_rules
+from gateway.config.senders import read_senders
 from gateway.model.address import Mailbox
-from gateway.net.signer import load_signer
+from gateway.net.signer import load_signer, make_signer
+from gateway.plan.departure import Outgoing
 from gateway.plan.judgement import Bench
 from gateway.plan.sealing import Sealing
 from gateway.ports import Signer
-from gateway.service.reception import Law
+from gateway.service.desk import Law
 
 DIRECT = "direct"
 """The backend that is always there: the MX of the recipient's domain, with opportunistic TLS."""
@@ -40,7 +44,7 @@ def make_law(config: Config) -> Law:
     name = config.policy.shadow
     shadow = load_rules(config, name) if name not in ("", rules.name) else None
     bench = Bench(hostname, authserv_id, rules, facts, sealing, client, hold, domain_rules, shadow)
-    return Law(config, bench, routing_table(config))
+    return Law(config, bench, routing_table(config), make_outgoing(config))
 
 
 def read_law(path: Path) -> Law:
@@ -55,6 +59,20 @@ def route_dsn(law: Law, return_path: Mailbox) -> str:
 def with_lists(law: Law, lists: tuple[BlockList, ...]) -> Law:
     """The law with these block lists in place of the configured ones."""
     return replace(law, bench=replace(law.bench, client=replace(law.bench.client, lists=lists)))
+
+
+def make_outgoing(config: Config) -> Outgoing:
+    """Who may send through us, with the keys that sign for them in memory. Raises ConfigErrors."""
+    directory = config.outbound.keyring
+    keys: list[SigningKey] = []
+    try:
+        for entry in read_keyring(directory) if directory else ():
+            if entry.state is KeyState.SIGNING and directory:
+                signer = make_signer(read_key(directory, entry))
+                keys.append(SigningKey(entry.domain, entry.selector, entry.algorithm, signer.sign))
+    except (OSError, KeyUnusable, KeyringUnusable) as error:
+        raise ConfigErrors((Mistake(directory or Path(), 1, 0, "outbound.keyring", str(error)),)) from None
+    return Outgoing(read_senders(config), tuple(keys), config.outbound.route)
 
 
 def make_sealing(config: Config) -> Sealing | None:

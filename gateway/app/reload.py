@@ -13,8 +13,8 @@ from gateway.config.model import Config
 from gateway.model.event import Event, Level
 from gateway.policy.rules import RuleErrors, RuleSet
 from gateway.ports import EventSink
+from gateway.service.desk import Law
 from gateway.service.directory import keep_maps
-from gateway.service.reception import Law
 
 _FIXED = frozenset(
     "server listener submission backend limits dns dnsbl delivery retention admin log alarm".split()  # noqa: SIM905

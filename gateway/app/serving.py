@@ -18,8 +18,8 @@ from gateway.app.post import Post
 from gateway.app.supervisor import Supervisor
 from gateway.config.model import Config
 from gateway.model.event import Event, Level
+from gateway.service.desk import Law
 from gateway.service.observer import Lines, Observer
-from gateway.service.reception import Law
 
 
 def serve(path: Path) -> int:

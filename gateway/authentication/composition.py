@@ -8,8 +8,23 @@ from collections.abc import Callable, Sequence
 from gateway.authentication.dkimpy import SignedHeader
 from gateway.mail.folding import fold
 from gateway.mail.header import Field
+from gateway.model.message import Evidence
 
+DIGEST: tuple[str, int | None] = ("relaxed", None)
+"""The body digest that our signatures need among the evidence's, as `body.BodyHasher` is asked for it."""
 _LONGEST_WORD = 64
+
+
+class CannotSign(ValueError):
+    """The evidence lacks the body digest that a signature needs."""
+
+
+def body_hash(evidence: Evidence) -> str:
+    """bh=. Raises CannotSign."""
+    for digest in evidence.digests:
+        if (digest.canonicalisation, digest.length) == DIGEST:
+            return base64.b64encode(digest.digest).decode()
+    raise CannotSign("the body was not digested for a signature")
 
 
 def compose_signature(

@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.authentication.arc import chain_fields
-from gateway.authentication.composition import compose_signature, stand_in
+from gateway.authentication.composition import body_hash, compose_signature, stand_in
 from gateway.mail.header import Field
 from gateway.model.message import Evidence
 from gateway.model.result import ArcVerdict
 
-DIGEST: tuple[str, int | None] = ("relaxed", None)
-"""The body digest that a seal needs among the evidence's, as `body.BodyHasher` is asked for it."""
 _SIGNED = (
     # RFC 6376 section 5.4.1, and the signatures that are there (RFC 8617 section 4.1.2). Authentication-Results and
     # ARC fields must not be signed, and what hops write (Received, Return-Path) should not.
@@ -24,10 +21,6 @@ _SIGNED = (
 )
 _MOST_OF_A_NAME = 16
 """Fields of one name that are signed, so that no message makes h= longer than verifiers read."""
-
-
-class CannotSeal(ValueError):
-    """The evidence lacks the body digest that an ARC-Message-Signature needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +48,12 @@ def seal(
     `header` are the fields of `evidence.header` that the next hop will see, at their places; `results` is the whole
     ARC-Authentication-Results field, which says `instance`; `chain` is what validation found and becomes cv=; `now` is
     in epoch seconds. `names` is h= in lower case: what is there and worth signing when None. A chain that failed is
-    not covered (RFC 8617 section 5.1.2). Raises CannotSeal.
+    not covered (RFC 8617 section 5.1.2). Raises CannotSign.
     """
     block = evidence.header if evidence.header.endswith(b"\r\n") or not evidence.header else evidence.header + b"\r\n"
     common = {"a": "rsa-sha256", "d": sealer.domain, "i": str(instance), "s": sealer.selector, "t": str(int(now))}
     signed_names = _choose_names(header) if names is None else names
-    tags = {**common, "bh": _body_hash(evidence), "c": "relaxed/relaxed", "h": ":".join(signed_names)}
+    tags = {**common, "bh": body_hash(evidence), "c": "relaxed/relaxed", "h": ":".join(signed_names)}
     own = block + results
     message = compose_signature(
         "ARC-Message-Signature", tags, own, lambda signed, at: signed.select(signed_names, at), header, sealer.sign
@@ -81,10 +74,3 @@ def _choose_names(header: Iterable[Field]) -> tuple[str, ...]:
             counts[field.lower] += 1
     counts["from"] += 1
     return tuple(name for name, count in counts.items() for _ in range(min(count, _MOST_OF_A_NAME)))
-
-
-def _body_hash(evidence: Evidence) -> str:
-    for digest in evidence.digests:
-        if (digest.canonicalisation, digest.length) == DIGEST:
-            return base64.b64encode(digest.digest).decode()
-    raise CannotSeal("the body was not digested for a seal")

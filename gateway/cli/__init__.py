@@ -27,6 +27,9 @@ MODULES = (
     ("queue", "queue", ""),
     ("hold", "hold", ""),
     ("senders", "", "senders"),
+    ("key", "key", ""),
+    ("user", "user", ""),
+    ("outbound", "outbound", ""),
 )
 
 

@@ -12,9 +12,11 @@ from typing import Any
 from gateway.config.listeners import check_listeners
 from gateway.config.maps import check_address, read_map
 from gateway.config.mistakes import Problem
+from gateway.config.outgoing import check_outgoing
 from gateway.config.policies import find_sets
 from gateway.config.providers import find_shared
 from gateway.config.sealing import check_seal
+from gateway.config.tree import find_table, find_tables
 from gateway.mail.domain import a_label
 from gateway.model.place import KeyPath
 
@@ -32,6 +34,7 @@ def check_tree(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
     yield from _check_policy(tree, directory)
     yield from _check_sources(tree)
     yield from check_seal(tree, directory)
+    yield from check_outgoing(tree, directory)
     yield from _check_lists(tree)
 
 
@@ -40,9 +43,9 @@ def _check_domains(tree: dict[str, Any]) -> Iterator[Problem]:
         if tree.get(key) == []:
             yield Problem((key,), "is empty", f"write at least one [[{key}]]")
     seen: dict[str, int] = {}
-    for number, domain in _tables(tree, "domain"):
+    for number, domain in find_tables(tree, "domain"):
         name = _domain_name(domain)
-        routing = _table(tree, "routing")
+        routing = find_table(tree, "routing")
         if domain.get("mailboxes") == "listed" and not (routing.get("maps") or routing.get("addresses")):
             yield Problem(("domain", number, "mailboxes"), "no mailbox is listed", "add [routing] addresses or maps")
         if name in seen:
@@ -54,7 +57,7 @@ def _check_domains(tree: dict[str, Any]) -> Iterator[Problem]:
 
 def _check_lists(tree: dict[str, Any]) -> Iterator[Problem]:
     seen: dict[str, int] = {}
-    for number, one in _tables(tree, "dnsbl"):
+    for number, one in find_tables(tree, "dnsbl"):
         zone = one.get("zone")
         name = a_label(zone) if isinstance(zone, str) else None
         if name and seen.setdefault(name, number) != number:
@@ -63,12 +66,12 @@ def _check_lists(tree: dict[str, Any]) -> Iterator[Problem]:
 
 def _check_backend_names(tree: dict[str, Any]) -> Iterator[Problem]:
     named: list[tuple[KeyPath, Any]] = [
-        (("domain", number, "backend"), domain.get("backend")) for number, domain in _tables(tree, "domain")
+        (("domain", number, "backend"), domain.get("backend")) for number, domain in find_tables(tree, "domain")
     ]
-    for address, backend in _table(_table(tree, "routing"), "addresses").items():
+    for address, backend in find_table(find_table(tree, "routing"), "addresses").items():
         named.append((("routing", "addresses", address), backend))
-    named.append((("delivery", "dsn_backend"), _table(tree, "delivery").get("dsn_backend") or None))
-    backends = list(_table(tree, "backend"))
+    named.append((("delivery", "dsn_backend"), find_table(tree, "delivery").get("dsn_backend") or None))
+    backends = list(find_table(tree, "backend"))
     for path, name in named:
         if isinstance(name, str) and name not in backends:
             close = get_close_matches(name, backends, 1)
@@ -78,14 +81,14 @@ def _check_backend_names(tree: dict[str, Any]) -> Iterator[Problem]:
 
 def _check_addresses(tree: dict[str, Any]) -> Iterator[Problem]:
     ours = _our_domains(tree)
-    for address in _table(_table(tree, "routing"), "addresses"):
+    for address in find_table(find_table(tree, "routing"), "addresses"):
         problem, fix = check_address(address, ours)
         if problem:
             yield Problem(("routing", "addresses", address), problem, fix)
 
 
 def _check_maps(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
-    maps = _table(tree, "routing").get("maps")
+    maps = find_table(tree, "routing").get("maps")
     for number, name in enumerate(maps if isinstance(maps, list) else ()):
         if not isinstance(name, str):
             continue
@@ -93,7 +96,7 @@ def _check_maps(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
         if not file.is_file():
             yield Problem(("routing", "maps", number), f"no file {file}", "create it or mend its path")
         else:
-            yield from read_map(file, _our_domains(tree), _table(tree, "backend"))[1]
+            yield from read_map(file, _our_domains(tree), find_table(tree, "backend"))[1]
 
 
 def _check_trust(tree: dict[str, Any]) -> Iterator[Problem]:
@@ -105,7 +108,7 @@ def _check_trust(tree: dict[str, Any]) -> Iterator[Problem]:
         ("listener", "proxy_from"),
         ("listener", "xclient_from"),
     ):
-        for number, table in _tables(tree, section):
+        for number, table in find_tables(tree, section):
             value = table.get(setting)
             path: KeyPath = (section, number, setting)
             if isinstance(value, list):
@@ -135,15 +138,15 @@ def _check_trust(tree: dict[str, Any]) -> Iterator[Problem]:
 
 def _check_origins(tree: dict[str, Any]) -> Iterator[Problem]:
     """A network that a provider shares among its tenants would make everybody's mail from there a loop."""
-    for name, backend in _table(tree, "backend").items():
+    for name, backend in find_table(tree, "backend").items():
         value = backend.get("networks") if isinstance(backend, dict) else None
         for at, text in enumerate(value if isinstance(value, list) else [value]):
             yield from _check_shared(("backend", name, "networks", at), text, "list machines of your own only")
 
 
 def _check_files(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
-    named: list[tuple[KeyPath, Any]] = [(("dns", "zone"), _table(tree, "dns").get("zone"))]
-    for name, backend in _table(tree, "backend").items():
+    named: list[tuple[KeyPath, Any]] = [(("dns", "zone"), find_table(tree, "dns").get("zone"))]
+    for name, backend in find_table(tree, "backend").items():
         if isinstance(backend, dict):
             named.append((("backend", name, "ca_file"), backend.get("ca_file")))
     for path, file in named:
@@ -152,7 +155,7 @@ def _check_files(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
 
 
 def _check_policy(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
-    policy = _table(tree, "policy")
+    policy = find_table(tree, "policy")
     value = policy.get("directory")
     configured = directory / value if isinstance(value, str) else None
     if configured is not None and not configured.is_dir():
@@ -161,7 +164,7 @@ def _check_policy(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
     sets = find_sets(configured)
     named: list[tuple[KeyPath, Any]] = [(("policy", "set"), policy.get("set", "enforce"))]
     named.append((("policy", "shadow"), policy.get("shadow") or None))
-    named += [(("domain", at, "policy"), domain.get("policy") or None) for at, domain in _tables(tree, "domain")]
+    named += [(("domain", at, "policy"), domain.get("policy") or None) for at, domain in find_tables(tree, "domain")]
     for path, name in named:
         if isinstance(name, str) and name not in sets:
             yield Problem(path, f'no rule set named "{name}"', f"there are: {', '.join(sets)}")
@@ -171,7 +174,7 @@ def _check_sources(tree: dict[str, Any]) -> Iterator[Problem]:
     """Named senders and forwarders: a name stands for one, and what everybody's tenants send from proves nothing."""
     for section in ("sender", "forwarder"):
         seen: dict[str, int] = {}
-        for number, one in _tables(_table(tree, "policy"), section):
+        for number, one in find_tables(find_table(tree, "policy"), section):
             path: KeyPath = ("policy", section, number)
             name, networks = one.get("name"), one.get("networks")
             if isinstance(name, str) and seen.setdefault(name, number) != number:
@@ -191,19 +194,9 @@ def _check_shared(path: KeyPath, text: object, fix: str) -> Iterator[Problem]:
 
 
 def _our_domains(tree: dict[str, Any]) -> list[str]:
-    return [name for _, domain in _tables(tree, "domain") if (name := _domain_name(domain))]
+    return [name for _, domain in find_tables(tree, "domain") if (name := _domain_name(domain))]
 
 
 def _domain_name(domain: dict[str, Any]) -> str | None:
     name = domain.get("name")
     return a_label(name) if isinstance(name, str) else None
-
-
-def _table(tree: dict[str, Any], key: str) -> dict[str, Any]:
-    value = tree.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _tables(tree: dict[str, Any], key: str) -> list[tuple[int, dict[str, Any]]]:
-    value = tree.get(key)
-    return [(at, table) for at, table in enumerate(value if isinstance(value, list) else []) if isinstance(table, dict)]

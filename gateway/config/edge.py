@@ -47,8 +47,9 @@ class Listener(Section):
 
     name: str = ""
     """In logs and traces; the address when empty."""
-    role: Literal["mx", "submission"] = "mx"
-    """`mx` takes mail for our domains from anyone; `submission` from people who log in, and only from them."""
+    role: Literal["mx", "submission", "smarthost"] = "mx"
+    """`mx` takes mail for our domains from anyone; `submission` from people who log in, to anywhere; `smarthost` from
+    machines that [[sender]] lists and from our own [[tenant]]s, to anywhere."""
     tls: Literal["starttls", "implicit"] = "starttls"
     """`implicit`: TLS from the first octet (RFC 8314), after a PROXY header where one is due."""
     address: ListenAddress

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config.mistakes import Problem
+from gateway.config.tree import find_table, find_tables
 from gateway.config.users import read_users
 from gateway.model.place import KeyPath
 
@@ -16,19 +17,19 @@ def check_listeners(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
     """Everything wrong with them."""
     seen: dict[str, str] = {}
     used: list[tuple[KeyPath, Any]] = [
-        (("listener", number, "address"), listener.get("address")) for number, listener in _tables(tree, "listener")
+        (("listener", number, "address"), listener.get("address")) for number, listener in find_tables(tree, "listener")
     ]
-    used.append((("admin", "address"), _table(tree, "admin").get("address")))
+    used.append((("admin", "address"), find_table(tree, "admin").get("address")))
     for path, address in used:
         if not isinstance(address, str) or address.endswith(":0"):
             continue
         if address in seen:
             yield Problem(path, f"{address} is already taken by {seen[address]}", "choose another port or address")
         seen.setdefault(address, f"{path[0]}[{path[1]}]" if len(path) == 3 else "admin")
-    for number, listener in _tables(tree, "listener"):
+    for number, listener in find_tables(tree, "listener"):
         path = ("listener", number)
         yield from _check_certificate(path, listener, directory)
-        for at, further in _tables(listener, "certificates"):
+        for at, further in find_tables(listener, "certificates"):
             yield from _check_certificate((*path, "certificates", at), further, directory)
         yield from _check_tls(path, listener, directory)
     yield from _check_submission(tree, directory)
@@ -100,7 +101,7 @@ def _check_submission(tree: dict[str, Any], directory: Path) -> Iterator[Problem
     submission = tree.get("submission")
     users = submission.get("users") if isinstance(submission, dict) else None
     if users is None:
-        for number, listener in _tables(tree, "listener"):
+        for number, listener in find_tables(tree, "listener"):
             if listener.get("role") == "submission":
                 said = "is submission, and nobody can log in"
                 yield Problem(
@@ -113,13 +114,3 @@ def _check_submission(tree: dict[str, Any], directory: Path) -> Iterator[Problem
         yield from read_users(directory / users)[1]
     except OSError as error:
         yield Problem(("submission", "users"), f"cannot read {directory / users}: {error.strerror}", "mend it")
-
-
-def _tables(tree: dict[str, Any], key: str) -> list[tuple[int, dict[str, Any]]]:
-    value = tree.get(key)
-    return [(at, table) for at, table in enumerate(value if isinstance(value, list) else []) if isinstance(table, dict)]
-
-
-def _table(tree: dict[str, Any], key: str) -> dict[str, Any]:
-    value = tree.get(key)
-    return value if isinstance(value, dict) else {}

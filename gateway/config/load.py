@@ -43,10 +43,19 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
 def find_spool(path: Path, environ: Mapping[str, str]) -> Path:
     """Where the spool is, by a file that may be wrong otherwise: someone may be at it while the gateway runs by what it
     said before. Raises ConfigErrors when it cannot be read at all."""
+    return _find_file(path, environ, "server", "spool") or DEFAULT_SPOOL
+
+
+def find_users(path: Path, environ: Mapping[str, str]) -> Path | None:
+    """Where the users' file is to be, by a file that is wrong as long as there is none. Raises ConfigErrors."""
+    return _find_file(path, environ, "submission", "users")
+
+
+def _find_file(path: Path, environ: Mapping[str, str], section: str, setting: str) -> Path | None:
     directory = path.absolute().parent
-    server = resolve_references(_parse(path, _read(path)), environ, directory).tree.get("server")
-    spool = server.get("spool") if isinstance(server, dict) else None
-    return directory / spool if isinstance(spool, str) else DEFAULT_SPOOL
+    table = resolve_references(_parse(path, _read(path)), environ, directory).tree.get(section)
+    value = table.get(setting) if isinstance(table, dict) else None
+    return directory / value if isinstance(value, str) else None
 
 
 def _read(path: Path) -> str:

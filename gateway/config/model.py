@@ -13,6 +13,7 @@ from gateway.config.backends import Backend, Delivery, Retention
 from gateway.config.edge import Limits, Listener, OwnHop, Submission, TrustedRelay
 from gateway.config.holding import Holding
 from gateway.config.judging import Dnsbl, Policy, Seal
+from gateway.config.outbound import Outbound, Sender, Tenant
 from gateway.config.recipients import Domain, Routing
 from gateway.config.section import Section
 from gateway.config.values import DomainName, File, ListenAddress, NameServers, Seconds
@@ -67,6 +68,9 @@ class Config(Section):
     limits: Limits = Limits()
     submission: Submission = Submission()
     routing: Routing = Routing()
+    sender: tuple[Sender, ...] = ()
+    tenant: tuple[Tenant, ...] = ()
+    outbound: Outbound = Outbound()
     relay: tuple[TrustedRelay, ...] = ()
     own_hop: tuple[OwnHop, ...] = ()
     policy: Policy = Policy()

@@ -44,6 +44,12 @@ _NETWORKS = tuple(
 )
 
 
+def provider_networks(preset: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Where the mail of a provider's tenants comes from, by the name of its preset."""
+    provider = {"microsoft-365": "Microsoft 365", "google-workspace": "Google"}[preset]
+    return tuple(network for name, network in _NETWORKS if name == provider)
+
+
 def find_shared(network: IPv4Network | IPv6Network) -> tuple[str, IPv4Network | IPv6Network] | None:
     """The provider and its network that this one reaches into, or None."""
     for provider, shared in _NETWORKS:

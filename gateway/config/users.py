@@ -29,7 +29,7 @@ def read_users(path: Path) -> tuple[dict[str, str], list[Problem]]:
         if not said and name in users:
             said = f'names "{name}" again'
         if said:
-            fix = "write name:hash, the hash by `argon2` or another program that makes argon2id hashes"
+            fix = "waypost user add NAME writes such a line"
             problems.append(Problem(("submission", "users"), f"line {number} of {path} {said}", fix))
         else:
             users[name] = hash

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from gateway.mail.domain import a_label
 from gateway.mail.header import Field, fields, unfold
+from gateway.mail.path import mailbox as parse_mailbox
+from gateway.model.address import Mailbox
 
 _MOST_DOMAINS = 5
 _MOST_CHARACTERS = 16_384
@@ -24,6 +26,7 @@ _QUOTED = {
     '"': re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL),
     "[": re.compile(r"\[(?:[^\[\]\\]|\\.)*\]", re.DOTALL),
 }
+_SPECIALS = frozenset('<>@,;:"[(')
 _COMMENT_MARK = re.compile(r"\\.|[()]", re.DOTALL)
 
 
@@ -58,6 +61,32 @@ def find_author(header: tuple[Field, ...]) -> Author:
     else:
         reason = "" if domains else "no address in From"
     return Author(len(found), tuple(domains)[:_MOST_DOMAINS], reason)
+
+
+def read_mailboxes(value: bytes) -> tuple[Mailbox, ...] | None:
+    """The addresses of one From or Sender field, for who must own them all: None where a reader could see any other
+    (RFC 5322 section 3.4 without its groups and obsolete forms), and when there is none."""
+    text = unfold(value)
+    if len(text) > _MOST_CHARACTERS:
+        return None
+    found = []
+    for tokens in _split_list(list(_split(text, strays=True)), ","):
+        mailbox = _read_mailbox(tokens)
+        if mailbox is None:
+            return None
+        found.append(mailbox)
+    return tuple(found)
+
+
+def _read_mailbox(tokens: list[str]) -> Mailbox | None:
+    """`name <local@domain>` or `local@domain`: no mark that does not belong there, in the name above all."""
+    inner = tokens
+    if "<" in tokens:
+        at = tokens.index("<")
+        name, inner = tokens[:at], tokens[at + 1 :]
+        if not inner or inner.pop() != ">" or any(token in _SPECIALS for token in name):
+            return None
+    return parse_mailbox("".join(inner)) if len(inner) == 3 and inner[1] == "@" else None
 
 
 def _collect(found: tuple[Field, ...]) -> tuple[list[str], bool]:
@@ -140,8 +169,9 @@ def _split_list(tokens: list[str], mark: str) -> list[list[str]]:
     return parts
 
 
-def _split(text: str) -> Iterator[str]:
-    """Atoms, specials, quoted strings and domain literals; white space, comments and stray marks are left out."""
+def _split(text: str, strays: bool = False) -> Iterator[str]:
+    """Atoms, specials, quoted strings and domain literals; white space and comments are left out, and marks that
+    nothing closes unless `strays` are wanted."""
     position = 0
     unclosed: set[str] = set()
     while mark := _TOKEN.search(text, position):
@@ -154,6 +184,8 @@ def _split(text: str) -> Iterator[str]:
             if end is None:
                 # Nothing later closes it either, so what follows is read as it stands, and no scan is made twice.
                 unclosed.add(opening)
+                if strays:
+                    yield opening
                 continue
             if opening != "(":
                 yield text[mark.start() : end]

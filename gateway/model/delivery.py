@@ -11,6 +11,7 @@ from enum import StrEnum
 from gateway.model.address import Mailbox
 from gateway.model.circumstances import NOTHING_REMEMBERED, Circumstances
 from gateway.model.decision import Decision
+from gateway.model.departure import Departure
 from gateway.model.dnsdata import Lookup
 from gateway.model.envelope import Body, Envelope, Recipient, Ret
 from gateway.model.event import Event
@@ -176,6 +177,8 @@ class Trace:
     """The backends whose copy carries the ARC set at the top of `added`."""
     circumstances: Circumstances = NOTHING_REMEMBERED
     """What was remembered when the verdict was made."""
+    departure: Departure | None = None
+    """How it left, when it was a sender's of ours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,13 @@ REPLIES: dict[str, Reply] = {
     # an admin's commands
     "returned-by-admin": Reply(550, "7.1", "Returned by the administrator of {host}"),
     "deleted-by-admin": Reply(550, "7.1", "Deleted by the administrator of {host}"),
+    # who sends through us
+    "not-a-sender": Reply(550, "7.1", "Relaying denied: this client is not known here as a sender"),
+    "login-owns-nothing": Reply(550, "7.1", "This login has no address to send as"),
+    "sender-not-owned": Reply(550, "7.1", "This client may not send as {address}"),
+    "author-not-owned": Reply(550, "7.1", "This client may not write as {address}"),
+    "tenant-not-proven": Reply(550, "7.1", "Relaying denied: nothing proves that this message is from one of us"),
+    "suspended": Reply(451, "7.1", "Sending is suspended for {name}, ask your administrator"),
     # content
     "bare-newline": Reply(550, "6.11", "Message has a bare CR, bare LF or NUL"),
     "chunking-unknown": Reply(451, "4.1", "Cannot tell now whether bare newlines can be carried, try again later"),

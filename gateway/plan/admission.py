@@ -25,6 +25,8 @@ class Asking:
     """The SIZE parameter of MAIL, in octets."""
     client: IPText
     """As the transport proves it."""
+    sends: bool = False
+    """The client is a sender of ours: its mail is judged in one way, whoever gets it."""
 
 
 def refuse_recipient(
@@ -55,7 +57,7 @@ def refuse_recipient(
         return refusal
     if len(accepted) >= most:
         return "too-many-recipients", REPLIES["too-many-recipients"]
-    if accepted and not _judged_alike(mailbox, accepted[0].mailbox, routing, rules_for):
+    if accepted and not asking.sends and not _judged_alike(mailbox, accepted[0].mailbox, routing, rules_for):
         return "mixed-recipients", REPLIES["mixed-recipients"]
     return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.authentication.lookup import Window
@@ -12,6 +12,7 @@ from gateway.mail.header import Field
 from gateway.model.circumstances import NOTHING_REMEMBERED, Circumstances
 from gateway.model.decision import Action, Decision, RuleHit, Stage
 from gateway.model.delivery import Intake, Trace, Transfer
+from gateway.model.departure import Departure
 from gateway.model.dnsdata import Lookup
 from gateway.model.envelope import Envelope
 from gateway.model.event import Event
@@ -40,6 +41,8 @@ class Arrival:
     message: Message | None
     header: tuple[Field, ...] = ()
     """The message's header, parsed."""
+    departure: Departure | None = None
+    """How it leaves, when it is a sender's of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +62,16 @@ def compose_fields(
 ) -> tuple[bytes, ...]:
     """The fields put above a message for one route, topmost first, but those that `find_omitted` names. `action` is the
     verdict field's."""
-    decision, results = judgement.decision, judgement.authentication
+    decision, results, departure = judgement.decision, judgement.authentication, arrival.departure
+    # What we found is for our own backends: strangers are told nothing of it.
+    leaves = departure is not None and any(rcpt.mailbox.ascii_domain not in bench.facts.own for rcpt in envelope.rcpts)
     fields = []
-    if verdict.NAME not in omitted:
+    if verdict.NAME not in omitted and not leaves:
         fields.append(verdict.compose(action, results.dmarc.result, decision, arrival.id))
-    if authres.NAME not in omitted:
+    if authres.NAME not in omitted and not leaves:
         fields.append(authres.compose(bench.authserv_id, results, arrival.ingress, decision.disposition))
     fields.append(received.compose(arrival.ingress, bench.hostname, arrival.id, envelope, arrival.received))
-    return tuple(fields)
+    return (*fields, *departure.above) if departure else tuple(fields)
 
 
 def find_omitted(
@@ -188,9 +193,12 @@ def turn_away(arrival: Arrival, decision: Decision) -> Intake:
 
 
 def _without_forged(arrival: Arrival, authserv_id: str) -> Message | None:
-    """The message less the Authentication-Results fields that claim to be ours (RFC 8601 section 5)."""
-    message = arrival.message
-    return replace(message, dropped=authres.own_spans(arrival.header, authserv_id)) if message else None
+    """The message less the Authentication-Results fields that claim to be ours (RFC 8601 section 5), and less what its
+    departure leaves behind."""
+    if arrival.message is None:
+        return None
+    left = arrival.departure.dropped if arrival.departure else ()
+    return replace(arrival.message, dropped=(*authres.own_spans(arrival.header, authserv_id), *left))
 
 
 def _seal(
@@ -224,7 +232,7 @@ def _transfer(
         id=f"{arrival.id}-{route.key}",
         message_id=arrival.id,
         backend=route.backend,
-        mail_from=envelope.mail_from,
+        mail_from=arrival.departure.mail_from if arrival.departure else envelope.mail_from,
         rcpts=route.rcpts,
         prefix=b"".join((*arc_set, *compose_fields(arrival, judgement, theirs, bench, omitted, action))),
         body=envelope.body,
@@ -233,18 +241,18 @@ def _transfer(
         envid=envelope.envid,
         created=arrival.received,
         due=arrival.received,
-        return_path_verified=_return_path_verified(arrival, judgement.authentication, bench.facts.own),
+        return_path_verified=_return_path_verified(arrival, judgement.authentication),
         role=all(is_role(rcpt.mailbox, bench.facts.own) for rcpt in route.rcpts),
     )
 
 
-def _return_path_verified(arrival: Arrival, results: Authentication, own: Collection[str]) -> bool:
-    """A DSN may go to the return path (promise P6): its domain lets this client send, or signed the message, or is ours
-    and the client logged in."""
+def _return_path_verified(arrival: Arrival, results: Authentication) -> bool:
+    """A DSN may go to the return path (promise P6): its domain lets this client send, or signed the message, or the
+    message is a sender's of ours."""
+    if arrival.departure is not None:
+        return arrival.departure.mail_from is not None
     if arrival.envelope.mail_from is None:
         return False
-    if isinstance(arrival.ingress, InternalIngress) and arrival.ingress.login:
-        return arrival.envelope.mail_from.ascii_domain in own
     if results.spf.result is SpfVerdict.PASS and results.spf.identity is SpfIdentity.MAILFROM:
         return True
     domain = arrival.envelope.mail_from.ascii_domain
@@ -270,6 +278,7 @@ def _trace(
         evidence=message.evidence if message else None,
         content=replace(message.content, data=None, path="") if message else None,
         dropped=dropped,
+        departure=arrival.departure,
         authentication=authentication,
         lookups=lookups,
         decision=decision,

@@ -28,7 +28,7 @@ def plan_release(trace: Trace, routes: Sequence[Route], bench: Bench, now: float
         raise ValueError(f"{trace.id} was not judged")
     header = parse_header(trace.evidence.header)
     message = Message(trace.content, trace.evidence, trace.dropped)
-    arrival = Arrival(trace.id, trace.received, ingress, trace.envelope, message, header)
+    arrival = Arrival(trace.id, trace.received, ingress, trace.envelope, message, header, trace.departure)
     judgement = Judgement(authentication, find_author(header), trace.decision)
     delivery = plan_delivery(arrival, judgement, routes, bench, RELEASED)
     return tuple(replace(transfer, created=now, due=now) for transfer in delivery.transfers)

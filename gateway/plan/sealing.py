@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.authentication.body import MAX_SETS
-from gateway.authentication.seal import DIGEST, Sealer, seal
+from gateway.authentication.composition import DIGEST
+from gateway.authentication.seal import Sealer, seal
 from gateway.mail import authres
 from gateway.mail.header import Field
 from gateway.model.ingress import Ingress

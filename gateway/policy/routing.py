@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from gateway.model.address import IPText, Mailbox
@@ -41,21 +41,28 @@ class RoutingTable:
     """A map could not be read for so long that who is not listed may exist all the same."""
     callout: frozenset[str] = frozenset()
     """Domains whose backends may be asked whether a mailbox exists."""
+    elsewhere: str = ""
+    """The backend for domains that are not ours: only in the table by which senders of ours are routed."""
     origins: Mapping[str, tuple[IPv4Network | IPv6Network, ...]] = field(default_factory=dict)
     """Backend -> where mail comes from that it has sent."""
 
     def backend_for(self, mailbox: Mailbox) -> str | None:
-        """The backend's name; None when the domain is not ours, whatever the address map says."""
+        """The backend's name; for a domain that is not ours `elsewhere`, or None, whatever the address map says."""
         domain = self._home(mailbox)
         default = self.domains.get(domain)
         if default is None:
-            return None
+            return self.elsewhere or None
         return self._find(mailbox, domain) or default
 
     def lists(self, mailbox: Mailbox) -> bool:
         """False when the domain's mailboxes are all listed, and this one is not."""
         domain = self._home(mailbox)
         return domain not in self.listed or self._find(mailbox, domain) is not None
+
+    def reaching(self, backend: str) -> RoutingTable:
+        """The table by which senders of ours are routed: `backend` takes what is for other domains, each of them in a
+        transaction of its own, as it may have hosts of its own."""
+        return replace(self, elsewhere=backend, single_domain=self.single_domain | {backend})
 
     def came_from(self, backend: str, client: IPText) -> bool:
         """The client is the backend itself: mail from there, routed back there, would go round for ever."""

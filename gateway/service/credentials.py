@@ -7,7 +7,7 @@ import ipaddress
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from argon2 import PasswordHasher
@@ -31,12 +31,30 @@ _MOST_FAILURES = 20
 """Failures of a network within that time, after which nothing is tried any more."""
 _MOST_DELAY_SECONDS = 8.0
 _MOST_NETWORKS = 10_000
+_MOST_FAILURES_OF_NAME = 50
+"""Failures of one name within that time, from wherever, after which it is locked but for networks it is used from."""
+_LOCKED_SECONDS = 900.0
+
+
+def hash_password(password: str) -> str:
+    """The hash that stands in the users' file."""
+    return PasswordHasher().hash(password)
 
 
 @dataclass(slots=True)
 class _Failures:
     count: int
     last: float
+
+
+@dataclass(slots=True)
+class _Account:
+    """What a name that exists has met lately."""
+
+    failures: _Failures
+    locked_until: float = 0.0
+    networks: set[str] = field(default_factory=set)
+    """Where it has logged in from since the gateway started."""
 
 
 class Credentials:
@@ -52,14 +70,17 @@ class Credentials:
         self._stamp: tuple[int, int, int] | None = None
         self._users: Mapping[str, str] = {}
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
+        self._accounts: dict[str, _Account] = {}
 
     async def check(self, name: str, password: str, client: IPText) -> Reply | None:
         """None when the password is this user's, else what the client is told.
 
         An unknown name takes as long as a wrong password, and each failure of a network makes its next answer slower.
         """
-        failures = self._failures_of(client)
-        if failures.count >= _MOST_FAILURES or self._waiting >= _MOST_WAITING:
+        network = _network(client)
+        failures = self._failures_of(network)
+        account = self._accounts.get(name)
+        if failures.count >= _MOST_FAILURES or self._waiting >= _MOST_WAITING or self._is_locked(account, network):
             return _LATER
         failures.count += 1  # until it has succeeded: else many at once would all be the first
         failures.last = self._clock.monotonic()
@@ -71,7 +92,10 @@ class Credentials:
             self._waiting -= 1
         if good:
             failures.count -= 1
+            self._account(name).networks.add(network)
             return None
+        if name in self._users:
+            self._note_failure(name)
         await asyncio.sleep(delay)
         return _INVALID
 
@@ -112,10 +136,30 @@ class Credentials:
         else:
             self._users = users
 
-    def _failures_of(self, client: IPText) -> _Failures:
+    def _account(self, name: str) -> _Account:
+        return self._accounts.setdefault(name, _Account(_Failures(0, self._clock.monotonic())))
+
+    def _is_locked(self, account: _Account | None, network: str) -> bool:
+        """The owner goes on from where he has been: a guesser elsewhere must not lock him out."""
+        if account is None or self._clock.monotonic() >= account.locked_until:
+            return False
+        return network not in account.networks
+
+    def _note_failure(self, name: str) -> None:
+        """Guesses from many networks are one attack on one name."""
+        account, now = self._account(name), self._clock.monotonic()
+        failures = account.failures
+        if now - failures.last > _PATIENCE_SECONDS:
+            failures.count = 0
+        failures.count, failures.last = failures.count + 1, now
+        if failures.count >= _MOST_FAILURES_OF_NAME and now >= account.locked_until:
+            account.locked_until = now + _LOCKED_SECONDS
+            failures.count = 0
+            fields = (("login", name), ("minutes", int(_LOCKED_SECONDS // 60)))
+            self._emit(Event("login-locked", "", fields, Level.ALARM))
+
+    def _failures_of(self, network: str) -> _Failures:
         """What the client's network has failed at lately. Only so many networks are remembered."""
-        address = ipaddress.ip_address(client)
-        network = str(ipaddress.ip_network((address, 24 if address.version == 4 else 64), strict=False))
         failures = self._failures.get(network)
         if failures is None or self._clock.monotonic() - failures.last > _PATIENCE_SECONDS:
             failures = _Failures(0, self._clock.monotonic())
@@ -124,3 +168,9 @@ class Credentials:
         while len(self._failures) > _MOST_NETWORKS:
             self._failures.popitem(last=False)
         return failures
+
+
+def _network(client: IPText) -> str:
+    """The /24 or /64 that the client is in."""
+    address = ipaddress.ip_address(client)
+    return str(ipaddress.ip_network((address, 24 if address.version == 4 else 64), strict=False))

@@ -16,7 +16,7 @@ from gateway.config.model import Config
 from gateway.model.event import Event, Level
 from gateway.policy.routing import RoutingTable
 from gateway.ports import Clock, EventSink
-from gateway.service.reception import Law
+from gateway.service.desk import Law
 
 _PAUSE = 1.0
 """Seconds between looks. A file is read when two looks in a row find it the same, so that nobody's half is read."""

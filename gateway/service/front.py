@@ -26,18 +26,18 @@ class FrontEnd:
     def __init__(
         self,
         config: Config,
-        reception: Reception,
+        receptions: Mapping[str, Reception],
         clock: Clock,
         report: Callable[[BaseException], str],
         emit: EventSink,
         tally: Tally,
         sockets: Mapping[str, socket.socket],
     ) -> None:
-        """`sockets` are those bound already, by address."""
+        """`receptions` by the role of the listeners that they serve; `sockets` are those bound already, by address."""
         self._config = config
         self._tally = tally
         self._sockets = sockets
-        self._reception = reception
+        self._receptions = receptions
         self._report = report
         self._emit = emit
         self._listeners: list[SmtpListener] = []
@@ -52,7 +52,7 @@ class FrontEnd:
         census = Census(self._config.limits, self._tally)
         for one in self._config.listener:
             settings = self._settings(one)
-            listener = await serve(settings, self._reception, self._report, census, self._emit)
+            listener = await serve(settings, self._receptions[one.role], self._report, census, self._emit)
             self._listeners.append(listener)
             fields = (("listener", settings.name), ("address", one.address), ("role", one.role), ("tls", one.tls))
             self._emit(Event("listening", "", fields))

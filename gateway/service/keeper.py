@@ -14,7 +14,7 @@ from gateway.model.event import Event, Level
 from gateway.model.reply import Reply
 from gateway.plan.release import end_all, make_digest, plan_release
 from gateway.ports import Clock, EventSink, Spool
-from gateway.service.reception import Law
+from gateway.service.desk import Law
 
 _PAUSE = 60.0
 """Seconds between looks at the clock."""

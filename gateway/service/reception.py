@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import replace
 
 from gateway.authentication import spf
-from gateway.authentication.seal import DIGEST
-from gateway.config.model import Config
+from gateway.authentication.composition import DIGEST
 from gateway.mail.header import Field
 from gateway.model.address import Mailbox
 from gateway.model.decision import Stage
-from gateway.model.delivery import Claim, Intake, Outcome
+from gateway.model.delivery import Claim, Intake
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.event import Event, Level
 from gateway.model.ingress import EdgeIngress, Ingress, Tls
@@ -22,83 +20,41 @@ from gateway.model.route import Route
 from gateway.plan import client
 from gateway.plan.admission import Asking, Refusal, refuse_recipient
 from gateway.plan.intake import Arrival, refuse, take_in, turn_away
-from gateway.plan.judgement import Bench
 from gateway.plan.settlement import find_refusal
-from gateway.policy.routing import RoutingTable
 from gateway.policy.rules import RuleFailure
-from gateway.ports import Clock, Connection, Conversation, EventSink, HoldFull, IntakeStore, SpoolFull, emit_all
-from gateway.service.authenticator import Authenticator
+from gateway.ports import Connection, Conversation, HoldFull, SpoolFull, emit_all
 from gateway.service.collector import Collector
+from gateway.service.desk import Desk, Law
 from gateway.service.faults import find_fault, find_obstacle
-from gateway.service.flow import Flow
 from gateway.service.hearing import Hearing, put_off, report_failure
-from gateway.service.ingress import find_ingress
-from gateway.service.inquiry import Inquiry, NoInquiry
 from gateway.service.judge import Judge, Judged, again
-from gateway.service.patience import Patience
-
-
-class Deliverer(Protocol):
-    """What reception needs of delivery."""
-
-    def has_room(self, backend: str) -> bool:
-        """An attempt started now would not wait for a connection."""
-
-    async def attempt(self, claim: Claim, deadline: float) -> Sequence[Outcome] | None:
-        """One attempt of a claimed transfer; None when it is not settled by `deadline` (monotonic) and goes on."""
-
-    def wake(self) -> None:
-        """Something new is due."""
-
-
-@dataclass(frozen=True, slots=True)
-class Law:
-    """What can be replaced while running: configuration and all that is made from it."""
-
-    config: Config
-    bench: Bench
-    routing: RoutingTable
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What a conversation works with."""
-
-    clock: Clock
-    spool: IntakeStore
-    authenticator: Authenticator
-    deliverer: Deliverer
-    emit: EventSink
-    inquiry: Inquiry = field(default_factory=NoInquiry)
-    flow: Flow = field(default_factory=Flow)
-    patience: Patience = field(default_factory=Patience)
+from gateway.service.role import Client, EdgeRole, Role
 
 
 class MxReception:
-    """Serves `mx` listeners: mail for our domains, from anyone."""
+    """Serves listeners of one role."""
 
-    def __init__(self, desk: Desk, law: Callable[[], Law]) -> None:
+    def __init__(self, desk: Desk, law: Callable[[], Law], role: Role | None = None) -> None:
+        """`role` is `mx` when none is given."""
         self._desk = desk
         self._law = law
+        self._role = role or EdgeRole()
 
     async def connect(self, connection: Connection) -> Conversation | Reply:
-        conversation = MxConversation(self._desk, self._law, connection)
+        conversation = MxConversation(self._desk, self._law, self._role, connection)
         return await conversation.admit() or conversation
 
 
 class MxConversation:
     """One session."""
 
-    def __init__(self, desk: Desk, law: Callable[[], Law], connection: Connection) -> None:
+    def __init__(self, desk: Desk, law: Callable[[], Law], role: Role, connection: Connection) -> None:
         self._desk = desk
+        self._role = role
         self._flow = desk.flow
         self._current_law = law
         self._law = law()
-        self._connection = connection
-        self._helo = ""
-        self._esmtp = False
-        self._tls: Tls | None = None
-        self._login = ""
+        self._client = Client(connection)
         self._id = ""
         self._size: int | None = None
         self._envelope: Envelope | None = None
@@ -112,10 +68,10 @@ class MxConversation:
 
     def hello(self, name: str, esmtp: bool, tls: Tls | None) -> None:
         self.abandon()
-        self._helo, self._esmtp, self._tls = name, esmtp, tls
+        self._client = replace(self._client, helo=name, esmtp=esmtp, tls=tls)
 
     def login(self, name: str) -> None:
-        self._login = name
+        self._client = replace(self._client, login=name)
 
     async def refuse(self, reply: Reply, path: Mailbox | None = None) -> Reply:
         named = () if path is None else (Recipient(path),)
@@ -133,6 +89,9 @@ class MxConversation:
         if size is not None and size > self._law.config.limits.message_size:
             return await self.refuse(REPLIES["too-big"], envelope.mail_from)
         id = self._desk.clock.new_id()
+        denied = self._role.refuse_mail(self._client, self._law, envelope.mail_from)
+        if denied is not None:
+            return await self._store_refusal(self._arrival(id, envelope), *denied, Stage.MAIL)
         refusal = await self._hear(Stage.MAIL, envelope, id)
         if refusal is not None:
             return refusal
@@ -145,10 +104,11 @@ class MxConversation:
 
     async def rcpt(self, recipient: Recipient) -> Reply:
         envelope = self._transaction()
-        law, asking = self._law, Asking(envelope, self._size, self._connection.client)
+        law, routing = self._law, self._role.find_routing(self._law)
+        asking = Asking(envelope, self._size, self._client.connection.client, self._role.sends)
         takes = self._desk.inquiry.capabilities
         rules_for = law.bench.rules_for
-        refusal = refuse_recipient(recipient, asking, law.routing, rules_for, takes, law.config.limits.recipients)
+        refusal = refuse_recipient(recipient, asking, routing, rules_for, takes, law.config.limits.recipients)
         refusal = refusal or await self._call_out(recipient.mailbox)
         if refusal is not None:
             return await self._refuse_recipient(recipient, *refusal)
@@ -166,7 +126,7 @@ class MxConversation:
         backend = routing.backend_for(mailbox)
         if backend is None or mailbox.ascii_domain not in routing.callout or routing.role(mailbox):
             return None
-        unknown = await self._desk.inquiry.is_unknown(mailbox, backend, self._connection.client)
+        unknown = await self._desk.inquiry.is_unknown(mailbox, backend, self._client.connection.client)
         return ("callout", REPLIES["unknown-mailbox"]) if unknown else None
 
     async def begin(self) -> Reply:
@@ -174,8 +134,8 @@ class MxConversation:
         if self._flow.octets() >= limits.bytes_in_flight:
             return await self._refuse_overflow()
         self._overflow = False
-        digests = {DIGEST} if self._law.bench.sealing else set()
-        self._collector = Collector(self._desk.spool, limits.header_size, digests, self._connection.carry)
+        digests = {DIGEST} if self._role.sends or self._law.bench.sealing else set()
+        self._collector = Collector(self._desk.spool, limits.header_size, digests, self._client.connection.carry)
         return Reply(354, "", "End data with <CR><LF>.<CR><LF>")
 
     async def take(self, chunk: bytes) -> None:
@@ -227,11 +187,13 @@ class MxConversation:
         return self._envelope
 
     def _ingress(self, header: tuple[Field, ...] | None) -> Ingress:
-        return find_ingress(self._connection, self._helo, self._esmtp, self._tls, self._law.config, header, self._login)
+        return self._role.find_ingress(self._client, self._law, header)
 
     async def _refuse_recipient(self, recipient: Recipient, rule: str, reply: Reply) -> Reply:
         """Each refused recipient has an id and a trace of its own: the transaction may go on without it."""
         arrival = self._arrival("", replace(self._transaction(), rcpts=(recipient,)))
+        if reply.permanent:
+            self._role.note_refused(self._client, self._law, arrival.envelope)
         return await self._store_refusal(arrival, rule, reply, Stage.RCPT)
 
     async def _hear(self, stage: Stage, envelope: Envelope, id: str) -> Reply | None:
@@ -266,9 +228,9 @@ class MxConversation:
         header = collector.header
         ingress = self._ingress(header)
         arrival = Arrival(self._id, self._desk.clock.now(), ingress, self._transaction(), message, header)
-        routes = self._law.routing.group(arrival.envelope.rcpts)
+        routes = self._role.find_routing(self._law).group(arrival.envelope.rcpts)
         fault = find_fault(collector, self._law.config.server.hostname)
-        fault = fault or await find_obstacle(collector, routes, self._desk.inquiry, self._connection.client)
+        fault = fault or await find_obstacle(collector, routes, self._desk.inquiry, self._client.connection.client)
         if fault is not None:
             return await self._store_refusal(arrival, fault, REPLIES[fault], Stage.DATA)
         try:
@@ -291,6 +253,13 @@ class MxConversation:
         desk, bench = self._desk, self._law.bench
         judge = Judge(desk.authenticator, desk.spool, desk.patience, desk.emit)
         judged = await judge.judge(arrival, message, bench)
+        results = judged.judgement.authentication
+        departing = self._role.depart(arrival, message, results, self._client, self._law, routes)
+        if isinstance(departing, tuple):
+            refused = refuse(arrival, *departing, Stage.DATA)
+            await self._desk.spool.commit(refused)
+            return refused
+        arrival = departing
         try:
             return await self._commit(arrival, judged, routes)
         except HoldFull as error:
@@ -305,12 +274,17 @@ class MxConversation:
         judgement = replace(judged.judgement, decision=self._hearing.complete(judged.judgement.decision))
         intake = take_in(arrival, judgement, judged.window, routes, self._law.bench, in_session, judged.circumstances)
         await self._desk.spool.commit(intake)
+        if intake.message is not None:
+            self._role.note_taken(arrival, self._law)
         return intake
 
     def _goes_in_session(self, backends: Sequence[str]) -> bool:
         """In-session delivery: one route takes the whole message, and a connection to it is free (SPEC section 7)."""
         return (
-            self._law.config.delivery.in_session and len(backends) == 1 and self._desk.deliverer.has_room(backends[0])
+            self._law.config.delivery.in_session
+            and not self._role.sends
+            and len(backends) == 1
+            and self._desk.deliverer.has_room(backends[0])
         )
 
     async def _deliver_now(self, intake: Intake, deadline: float, accepted: Reply) -> Reply:

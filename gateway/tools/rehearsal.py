@@ -25,8 +25,9 @@ from gateway.policy.rules import RuleFailure
 from gateway.ports import Connection, ContentWriter, Resolver
 from gateway.service.authenticator import Authenticator
 from gateway.service.collector import Collector
+from gateway.service.desk import Desk, Law
 from gateway.service.ingress import find_ingress
-from gateway.service.reception import Desk, Law, MxReception
+from gateway.service.reception import MxReception
 
 ID = "simulated"
 _CHUNK = 1_048_576

@@ -20,7 +20,7 @@ from gateway.mail.domain import a_label
 from gateway.mail.path import mailbox
 from gateway.model.address import IPText, Mailbox, ip_text
 from gateway.ports import Resolver
-from gateway.service.reception import Law
+from gateway.service.desk import Law
 from gateway.tools.explain import render_evidence
 from gateway.tools.narrative import clean, narrate
 from gateway.tools.newlines import Newlines, read_lines

@@ -14,7 +14,7 @@ from gateway.app.reload import Reloaded
 from gateway.config.model import Config
 from gateway.model.event import Event
 from gateway.net.system import SystemClock
-from gateway.service.reception import Law
+from gateway.service.desk import Law
 from tests.fake_spool import FakeSpool
 from tests.sending import StillClock, mailbox
 

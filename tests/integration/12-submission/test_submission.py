@@ -37,6 +37,10 @@ class House:
         self.gateway.settings = f"""
 [submission]
 users = "{self.users}"
+[[sender]]
+name = "ann"
+login = "ann"
+owns = ["ann@corp.example"]
 [[listener]]
 name = "submission"
 role = "submission"
@@ -92,11 +96,11 @@ def test_smtplib_logs_in_and_sends(house: House, port: str) -> None:
     assert '"login": "ann"' in story
 
 
-def test_a_login_does_not_open_a_relay(house: House) -> None:
+def test_a_login_speaks_for_its_owner_alone(house: House) -> None:
     with house.login("587") as client:
-        code, text = send(client, "ann@corp.example", ["x@elsewhere.example"], MESSAGE)
+        code, text = send(client, "dan@corp.example", ["x@elsewhere.example"], MESSAGE)
     assert (code, text[:6]) == (550, "5.7.1 ")
-    assert '"relay-denied"' in house.explain(text)
+    assert '"sender-not-owned"' in house.explain(text)
 
 
 def test_nothing_without_login(house: House) -> None:

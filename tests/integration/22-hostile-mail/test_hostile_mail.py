@@ -24,7 +24,7 @@ from gateway.model.delivery import Trace
 from gateway.net.resolver import DnsResolver
 from gateway.net.system import SystemClock
 from gateway.service.collector import Collector
-from gateway.service.reception import Law
+from gateway.service.desk import Law
 from gateway.tools.rehearsal import Delivered, rehearse
 from gateway.tools.simulate import make_config
 from tests.dnsserver import DnsServer

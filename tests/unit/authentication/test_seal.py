@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.authentication.seal import CannotSeal, Sealer, seal
+from gateway.authentication.composition import CannotSign
+from gateway.authentication.seal import Sealer, seal
 from gateway.mail import authres
 from gateway.mail.header import Field, fields, parse_header, unfold
 from gateway.mail.tags import parse_tags
@@ -114,7 +115,7 @@ def test_over_a_failed_chain_only_the_own_set_is_covered() -> None:
 
 def test_without_a_body_digest_there_is_no_seal() -> None:
     evidence, header = read(MESSAGE)
-    with pytest.raises(CannotSeal):
+    with pytest.raises(CannotSign):
         seal(replace(evidence, digests=()), header, RESULTS, 1, ArcVerdict.NONE, SEALER, NOW)
 
 

@@ -63,7 +63,7 @@ def test_submission_on_both_ports(directory: Path) -> None:
         (LISTENER + 'tls = "implicit"\n', 'is not set, and tls = "implicit" needs it'),
         (LISTENER + 'client_ca = "ca.pem"\n', "is not set, and client_ca needs it"),
         (LISTENER + PAIR + 'role = "submission"\n', "is submission, and nobody can log in"),
-        (LISTENER + PAIR + 'role = "relay"\n', 'is not known; write "mx" or "submission"'),
+        (LISTENER + PAIR + 'role = "relay"\n', 'is not known; write "mx", "submission" or "smarthost"'),
         (LISTENER + PAIR + 'client_ca = "empty"\n', "has no certificate"),
         (LISTENER + PAIR + 'client_ca = "nowhere.pem"\n', "no file"),
         (LISTENER + '[submission]\nusers = "nowhere"\n', "cannot read"),

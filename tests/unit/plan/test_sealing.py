@@ -21,7 +21,7 @@ from gateway.model.route import Route
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
 from gateway.plan.sealing import find_obstacle, find_sealed
-from gateway.service.reception import Law
+from gateway.service.desk import Law
 from gateway.tools.explain import Replayed, render_evidence, replay
 from gateway.tools.rehearsal import Delivered, rehearse
 from tests.sealing import HOPS, pass_on, pem, validate, zone

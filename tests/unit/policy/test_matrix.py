@@ -16,7 +16,7 @@ from gateway.app.law import make_law
 from gateway.model.delivery import Trace
 from gateway.model.history import History
 from gateway.model.reply import REPLIES
-from gateway.service.reception import Law
+from gateway.service.desk import Law
 from tests.judging_house import House, make_config
 from tests.samples import plain, sign, signing_key
 

@@ -133,3 +133,21 @@ async def test_hashing_does_not_stop_the_loop(door: Door) -> None:
         worst = max(worst, loop.time() - before)
     assert await check == ""
     assert worst < 0.05
+
+
+async def test_a_name_that_is_guessed_from_everywhere_is_locked_but_for_its_owner(door: Door) -> None:
+    assert await door.try_("ann", "right") == ""
+    for number in range(50):
+        assert await door.try_("ann", "wrong", f"203.0.{number}.1") == "535 5.7.8"
+    assert [(event.name, event.fields[0]) for event in door.events] == [("login-locked", ("login", "ann"))]
+    assert await door.try_("ann", "right", THERE) == "454 4.7.0", "even the right password, from where it never was"
+    assert await door.try_("ann", "right", HERE) == ""
+    door.clock.time += 901
+    assert await door.try_("ann", "right", THERE) == ""
+
+
+async def test_names_that_do_not_exist_are_not_remembered(door: Door) -> None:
+    for number in range(60):
+        await door.try_(f"nobody{number}", "x", f"203.0.{number}.1")
+    assert door.credentials._accounts == {}
+    assert door.events == []

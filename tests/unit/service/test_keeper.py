@@ -15,8 +15,8 @@ from gateway.model.delivery import Final, Intake, Story
 from gateway.model.event import Event
 from gateway.model.holding import Hold, Quota
 from gateway.policy.routing import RoutingTable
+from gateway.service.desk import Law
 from gateway.service.keeper import Keeper, NotHeld
-from gateway.service.reception import Law
 from tests.fake_spool import FakeSpool
 from tests.spooling import START, HandClock, claim_of, make_intake, make_settlement
 

@@ -20,7 +20,8 @@ from gateway.plan.judgement import Bench
 from gateway.policy.routing import RoutingTable
 from gateway.ports import Connection, Conversation
 from gateway.service.authenticator import Authenticator
-from gateway.service.reception import Desk, Law, MxReception
+from gateway.service.desk import Desk, Law
+from gateway.service.reception import MxReception
 from tests.fake_spool import FakeSpool
 from tests.samples import plain
 

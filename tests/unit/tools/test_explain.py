@@ -26,7 +26,7 @@ from gateway.model.reply import Reply
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
 from gateway.plan.client import ClientChecks
-from gateway.service.reception import Law
+from gateway.service.desk import Law
 from gateway.spool.codec import TRACE
 from gateway.tools.explain import Checked, ContentState, Replayed, check_content, render_story, replay, story_json
 from gateway.tools.narrative import narrate

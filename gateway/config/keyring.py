@@ -1,0 +1,125 @@
+"""The keyring: which DKIM keys there are, as `waypost key` keeps them in `keyring.toml` beside their PEM files.
+
+A key is `new` until its DNS record is known to be published, then `signing`, and `retired` when a newer one has taken
+its place: its record must stay in DNS for as long as mail that it signed may wait somewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from gateway.config.keys import KeyUnusable, read_signing_key
+from gateway.mail.domain import a_label
+
+KEYRING = "keyring.toml"
+RSA, ED25519 = "rsa-sha256", "ed25519-sha256"
+_SELECTOR = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+class KeyState(StrEnum):
+    """Where a key stands in its life."""
+
+    NEW = "new"
+    SIGNING = "signing"
+    RETIRED = "retired"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEntry:
+    """One key of a domain."""
+
+    domain: str
+    """In A-labels."""
+    selector: str
+    algorithm: str
+    state: KeyState
+    since: int
+    """Epoch seconds from which it has been in its state."""
+
+    @property
+    def file(self) -> str:
+        """The PEM file's path below the keyring's directory."""
+        return f"{self.domain}/{self.selector}.pem"
+
+    @property
+    def record_name(self) -> str:
+        """Where its DNS record stands (RFC 6376 section 3.6.2.1)."""
+        return f"{self.selector}._domainkey.{self.domain}"
+
+
+class KeyringUnusable(ValueError):
+    """The keyring cannot be read; the text says why."""
+
+
+def read_keyring(directory: Path) -> tuple[KeyEntry, ...]:
+    """Every key, in the order of the file; none when there is no keyring yet. Raises KeyringUnusable, OSError."""
+    path = directory / KEYRING
+    try:
+        tree = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return ()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise KeyringUnusable(f"{path} is no keyring: {error}") from None
+    try:
+        entries = tuple(_read_entry(table) for table in tree.get("key", []))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise KeyringUnusable(f"{path} has an entry that cannot be read: {error!r}") from None
+    names = [entry.record_name for entry in entries]
+    if len(set(names)) < len(names):
+        raise KeyringUnusable(f"{path} names a selector twice")
+    return entries
+
+
+def write_keyring(directory: Path, entries: Iterable[KeyEntry]) -> None:
+    """Put the keyring in place of the one that is there, all or nothing. Raises OSError."""
+    lines = ["# Kept by `waypost key`; a running gateway takes a change at its next reload.\n"]
+    for entry in entries:
+        lines += [
+            "\n[[key]]\n",
+            f'domain = "{entry.domain}"\nselector = "{entry.selector}"\nalgorithm = "{entry.algorithm}"\n',
+            f'state = "{entry.state}"\nsince = {entry.since}\n',
+        ]
+    part = directory / f".{KEYRING}.part"
+    with part.open("w", encoding="utf-8") as stream:
+        stream.writelines(lines)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(directory / KEYRING)
+
+
+def read_key(directory: Path, entry: KeyEntry) -> RSAPrivateKey | Ed25519PrivateKey:
+    """An entry's private key. Raises KeyUnusable, OSError."""
+    pem = (directory / entry.file).read_bytes()
+    if entry.algorithm == RSA:
+        return read_signing_key(pem)
+    try:
+        key = load_pem_private_key(pem, None)
+    except (TypeError, ValueError, UnsupportedAlgorithm):
+        raise KeyUnusable("holds no private key in PEM without a password", "make new ones: waypost key new") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyUnusable("is no Ed25519 key, as the keyring says", "make new ones: waypost key new")
+    return key
+
+
+def _read_entry(table: dict[str, object]) -> KeyEntry:
+    domain, selector, algorithm = str(table["domain"]), str(table["selector"]), str(table["algorithm"])
+    since = table["since"]
+    # Both become a path: nothing but a name may stand there.
+    if a_label(domain) != domain or not _SELECTOR.fullmatch(selector):
+        raise ValueError(f"{selector}._domainkey.{domain} is no name of a key")
+    if algorithm not in (RSA, ED25519):
+        raise ValueError(f"algorithm {algorithm}")
+    if not isinstance(since, int):
+        raise ValueError("since is no number")
+    return KeyEntry(domain, selector, algorithm, KeyState(str(table["state"])), since)

@@ -1,0 +1,170 @@
+"""Who may send through us, and as whom. Trust comes from a login, an address, or a tenant's proof, never from what the
+message says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from hmac import compare_digest
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from gateway.mail.author import read_mailboxes
+from gateway.mail.domain import is_subdomain
+from gateway.mail.header import Field, fields, unfold
+from gateway.mail.path import mailbox as parse_mailbox
+from gateway.model.address import IPText, Mailbox
+from gateway.model.ingress import Tls
+from gateway.model.message import Span
+from gateway.model.result import ArcVerdict, Authentication, DkimResult, DkimVerdict
+
+TENANT_ID = "X-MS-Exchange-CrossTenant-Id"
+"""The field in which Exchange Online names the tenant that a message is from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A sender that is known before it says anything: by its login or its address."""
+
+    name: str
+    owns: frozenset[str]
+    """`Mailbox.key` of addresses, and whole domains in A-labels."""
+    forced: Mailbox | None = None
+    login: str = ""
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    def may_use(self, mailbox: Mailbox) -> bool:
+        """It owns the address, also with a sub-address (RFC 5233), or all of its domain."""
+        base = mailbox.name.partition("+")[0]
+        keys = {mailbox.key, f"{base}@{mailbox.ascii_domain}" if base else mailbox.key, mailbox.ascii_domain}
+        return not self.owns.isdisjoint(keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Our account at a shared provider."""
+
+    name: str
+    domains: frozenset[str]
+    networks: tuple[IPv4Network | IPv6Network, ...]
+    certificates: tuple[str, ...] = ()
+    backend: str = ""
+    tenant_id: str = ""
+    dkim: bool = False
+    secret_header: str = ""
+    secret: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A message proven to be from a tenant of ours."""
+
+    tenant: Tenant
+    by: str
+    """What proved it, for the trace."""
+    foreign: bool
+    """Its From is not ours: forwarded or automatic mail, which we do not sign."""
+
+
+@dataclass(frozen=True, slots=True)
+class Senders:
+    """Everybody who may send through us."""
+
+    identities: tuple[Identity, ...] = ()
+    tenants: tuple[Tenant, ...] = ()
+    own: frozenset[str] = frozenset()
+    """Our domains."""
+
+    def by_login(self, login: str) -> Identity | None:
+        """Whose login it is. One that is an address of ours, and is not listed, is that address's owner."""
+        listed = next((one for one in self.identities if one.login == login and login), None)
+        address = parse_mailbox(login)
+        if listed is not None or address is None or address.ascii_domain not in self.own:
+            return listed
+        return Identity(login, frozenset({address.key}), login=login)
+
+    def by_address(self, client: IPText) -> Identity | None:
+        """Whose machine it is."""
+        address = ip_address(client)
+        return next((one for one in self.identities if any(address in network for network in one.networks)), None)
+
+    def tenants_at(self, client: IPText, tls: Tls | None) -> tuple[Tenant, ...]:
+        """The tenants that a message from this client may be of; which of them, if any, it must still prove."""
+        address = ip_address(client)
+        names = _common_names(tls)
+        return tuple(
+            one
+            for one in self.tenants
+            if any(address in network for network in one.networks) or any(_names(one, name) for name in names)
+        )
+
+
+def prove_tenant(
+    tenants: Collection[Tenant], header: Sequence[Field], authentication: Authentication, author: Collection[str]
+) -> Proof | None:
+    """The tenant that this message is proven to be from; None when it is from none of ours, or from two.
+
+    The provider's network is not asked here again: `tenants` are those of `tenants_at`. `author` are the domains of
+    From, all of them, or none when From could not be read whole.
+    """
+    found = [(one, by) for one in tenants if (by := _find_proof(one, header, authentication, author))]
+    if len(found) != 1:
+        return None
+    tenant, by = found[0]
+    if author and all(domain in tenant.domains for domain in author):
+        return Proof(tenant, by, foreign=False)
+    return Proof(tenant, by, foreign=True) if _vouched(authentication, author) else None
+
+
+def secret_spans(tenants: Collection[Tenant], header: Sequence[Field]) -> tuple[Span, ...]:
+    """The secret fields in the message: they never leave, whoever wrote them (SPEC promise P2)."""
+    names = {one.secret_header.lower() for one in tenants if one.secret_header}
+    return tuple(Span(field.start, field.end) for field in header if field.lower in names)
+
+
+def find_authors(header: Sequence[Field]) -> tuple[Mailbox, ...] | None:
+    """The addresses of From, when there is one such field and nobody can read it otherwise; else None."""
+    found = fields(header, "from")
+    return read_mailboxes(found[0].value) if len(found) == 1 else None
+
+
+def _find_proof(
+    tenant: Tenant, header: Sequence[Field], authentication: Authentication, author: Collection[str]
+) -> str:
+    """What proves that the message is this tenant's; empty when nothing does."""
+    if tenant.tenant_id:
+        stamps = [unfold(field.value).lower() for field in fields(header, TENANT_ID)]
+        # Another tenant can write our id into its mail, but the provider then stamps its own beside it.
+        if stamps == [tenant.tenant_id.lower()]:
+            return TENANT_ID
+    if tenant.secret_header:
+        secrets = [unfold(field.value) for field in fields(header, tenant.secret_header)]
+        if len(secrets) == 1 and compare_digest(secrets[0].encode("utf-8", "replace"), tenant.secret.encode()):
+            return f"secret in {tenant.secret_header}"
+    if tenant.dkim and author and all(domain in tenant.domains for domain in author):
+        signers = [one.domain for one in authentication.dkim if _signs(one, author) and one.domain in tenant.domains]
+        if signers:
+            return f"DKIM signature of {signers[0]}"
+    return ""
+
+
+def _signs(signature: DkimResult, author: Collection[str]) -> bool:
+    """A passing signature in the name of each author's domain, or of one above it."""
+    passed = signature.result is DkimVerdict.PASS
+    return passed and all(is_subdomain(domain, signature.domain) for domain in author)
+
+
+def _vouched(authentication: Authentication, author: Collection[str]) -> bool:
+    """Mail that is passed on unchanged shows by its own signature, or by a chain of seals, what it was."""
+    signed = bool(author) and any(_signs(one, author) for one in authentication.dkim)
+    return signed or authentication.arc.result is ArcVerdict.PASS
+
+
+def _common_names(tls: Tls | None) -> list[str]:
+    parts = tls.peer_subject.split(",") if tls else []
+    return [part.removeprefix("commonName=").lower() for part in parts if part.startswith("commonName=")]
+
+
+def _names(tenant: Tenant, common_name: str) -> bool:
+    """RFC 6125 section 6.4.3: a wildcard stands for one label."""
+    _, _, rest = common_name.partition(".")
+    return any(common_name == name or (name.startswith("*.") and rest == name[2:]) for name in tenant.certificates)

@@ -1,0 +1,55 @@
+"""What a conversation works with: the law, and the services behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway.config.model import Config
+from gateway.model.delivery import Claim, Outcome
+from gateway.plan.departure import NOBODY, Outgoing
+from gateway.plan.judgement import Bench
+from gateway.policy.routing import RoutingTable
+from gateway.ports import Clock, EventSink, IntakeStore
+from gateway.service.authenticator import Authenticator
+from gateway.service.flow import Flow
+from gateway.service.inquiry import Inquiry, NoInquiry
+from gateway.service.patience import Patience
+
+
+class Deliverer(Protocol):
+    """What reception needs of delivery."""
+
+    def has_room(self, backend: str) -> bool:
+        """An attempt started now would not wait for a connection."""
+
+    async def attempt(self, claim: Claim, deadline: float) -> Sequence[Outcome] | None:
+        """One attempt of a claimed transfer; None when it is not settled by `deadline` (monotonic) and goes on."""
+
+    def wake(self) -> None:
+        """Something new is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """What can be replaced while running: configuration and all that is made from it."""
+
+    config: Config
+    bench: Bench
+    routing: RoutingTable
+    outgoing: Outgoing = NOBODY
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a conversation works with."""
+
+    clock: Clock
+    spool: IntakeStore
+    authenticator: Authenticator
+    deliverer: Deliverer
+    emit: EventSink
+    inquiry: Inquiry = field(default_factory=NoInquiry)
+    flow: Flow = field(default_factory=Flow)
+    patience: Patience = field(default_factory=Patience)

@@ -1,0 +1,127 @@
+"""The roles `submission` and `smarthost`: mail that leaves through us, from senders of ours and from nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from gateway.config.outbound import Rates
+from gateway.mail.header import Field
+from gateway.model.address import Mailbox
+from gateway.model.envelope import Envelope
+from gateway.model.ingress import Ingress, InternalIngress
+from gateway.model.message import Message
+from gateway.model.reply import REPLIES
+from gateway.model.result import Authentication
+from gateway.model.route import Route
+from gateway.plan.admission import Refusal
+from gateway.plan.departure import Permit, depart, find_permit, refuse_sender
+from gateway.plan.intake import Arrival
+from gateway.policy.routing import RoutingTable
+from gateway.service.desk import Law
+from gateway.service.ledger import Ledger
+from gateway.service.role import Client
+
+
+class SendingRole:
+    """Both; on `submission` clients log in, and what their mail programs forgot is added."""
+
+    sends = True
+
+    def __init__(self, submission: bool, ledger: Ledger) -> None:
+        self._submission = submission
+        self._ledger = ledger
+
+    def find_ingress(self, client: Client, law: Law, header: tuple[Field, ...] | None) -> Ingress:
+        """Inside: SPF is a question to the receiver of this mail, not to us (promise P3)."""
+        permit = self._find_permit(client, law)
+        trusted_by = "nothing"
+        if permit is not None:
+            names = ", ".join(tenant.name for tenant in permit.tenants)
+            trusted_by = f"sender {permit.name}" if permit.identity else f"tenant {names}, to be proven"
+        connection = client.connection
+        return InternalIngress(
+            client=connection.client,
+            helo=connection.helo or client.helo,
+            listener=connection.listener,
+            peer=connection.peer,
+            trusted_by=trusted_by,
+            login=client.login,
+            tls=client.tls,
+            esmtp=client.esmtp,
+        )
+
+    def find_routing(self, law: Law) -> RoutingTable:
+        return law.routing.reaching(law.outgoing.route)
+
+    def refuse_mail(self, client: Client, law: Law, mail_from: Mailbox | None) -> Refusal | None:
+        permit = self._find_permit(client, law)
+        refusal = refuse_sender(permit, mail_from, client.login)
+        if refusal is not None or permit is None:
+            return refusal
+        for account in _accounts(permit.name, mail_from):
+            if self._ledger.is_suspended(account):
+                return "suspended", REPLIES["suspended"].filled(name=account.partition(" ")[2])
+        return None
+
+    def depart(
+        self,
+        arrival: Arrival,
+        message: Message,
+        authentication: Authentication,
+        client: Client,
+        law: Law,
+        routes: Sequence[Route],
+    ) -> Arrival | Refusal:
+        permit = self._find_permit(client, law)
+        if permit is None:
+            return "not-a-sender", REPLIES["not-a-sender"]
+        fix_up = law.config.server.hostname if self._submission else ""
+        departure = depart(arrival, message, permit, authentication, law.outgoing, routes, fix_up)
+        if isinstance(departure, tuple):
+            return departure
+        account = f"sender {departure.sender}"
+        if self._ledger.is_suspended(account):  # a tenant is known only now
+            return "suspended", REPLIES["suspended"].filled(name=departure.sender)
+        return replace(arrival, departure=departure)
+
+    def note_taken(self, arrival: Arrival, law: Law) -> None:
+        departure = arrival.departure
+        if departure is None:
+            return
+        for account in _accounts(departure.sender, departure.mail_from):
+            self._ledger.count(account, find_rates(account, law), len(arrival.envelope.rcpts))
+
+    def note_refused(self, client: Client, law: Law, envelope: Envelope) -> None:
+        permit = self._find_permit(client, law)
+        if permit is not None and permit.name:
+            for account in _accounts(permit.name, envelope.mail_from):
+                for rcpt in envelope.rcpts:
+                    self._ledger.fail(account, find_rates(account, law), rcpt.mailbox.key)
+
+    def _find_permit(self, client: Client, law: Law) -> Permit | None:
+        if self._submission and not client.login:
+            return None
+        connection = client.connection
+        if connection.unknown:
+            # A listed filter says that it does not know its client: then nobody does.
+            return None
+        return find_permit(law.outgoing.senders, client.login, connection.client, client.tls)
+
+
+def find_rates(account: str, law: Law) -> Rates:
+    """What an account may send in an hour."""
+    kind, _, name = account.partition(" ")
+    config = law.config
+    if kind == "domain":
+        return config.outbound.domain_rates
+    known = {one.name: one.rates for one in config.sender} | {one.name: one.rates for one in config.tenant}
+    return known.get(name, Rates())
+
+
+def _accounts(sender: str, mail_from: Mailbox | None) -> Iterator[str]:
+    """Whom a message counts for."""
+    if sender:
+        yield f"sender {sender}"
+    if mail_from is not None:
+        yield f"domain {mail_from.ascii_domain}"

@@ -1,0 +1,72 @@
+"""Who may not send for now. Each is a file, so that all workers, the command line and a restart see the same."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+DIRECTORY = "suspended"
+"""Below the spool's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """One account that may not send."""
+
+    account: str
+    """`sender NAME` or `domain NAME`."""
+    since: float
+    """Epoch seconds."""
+    reason: str
+
+
+class Suspensions:
+    """The accounts that are suspended, until somebody resumes them."""
+
+    def __init__(self, spool: Path) -> None:
+        self._directory = spool / DIRECTORY
+
+    def has(self, account: str) -> bool:
+        """One look at the directory: cheap enough for every message."""
+        return self._file(account).exists()
+
+    def add(self, suspension: Suspension) -> bool:
+        """False when it was suspended already. Raises OSError."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        text = json.dumps({"account": suspension.account, "since": suspension.since, "reason": suspension.reason})
+        try:
+            with self._file(suspension.account).open("x", encoding="utf-8") as stream:
+                stream.write(text)
+        except FileExistsError:
+            return False
+        return True
+
+    def remove(self, account: str) -> bool:
+        """False when it was not suspended. Raises OSError."""
+        try:
+            self._file(account).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def all(self) -> tuple[Suspension, ...]:
+        """Oldest first. Raises OSError."""
+        if not self._directory.is_dir():
+            return ()
+        found = [self._read(file) for file in self._directory.iterdir()]
+        return tuple(sorted(found, key=lambda one: one.since))
+
+    def _file(self, account: str) -> Path:
+        # Names have no slash (config.outbound), and the word before them keeps `.` and `..` away.
+        return self._directory / account.replace(" ", "=")
+
+    @staticmethod
+    def _read(file: Path) -> Suspension:
+        """A file that was cut short by a crash still suspends."""
+        account = file.name.replace("=", " ", 1)
+        try:
+            tree = json.loads(file.read_text("utf-8"))
+            return Suspension(account, float(tree["since"]), str(tree["reason"]))
+        except (ValueError, KeyError, TypeError):
+            return Suspension(account, file.stat().st_mtime, "")

@@ -1,0 +1,31 @@
+"""Results of checks for tests of what is made of them."""
+
+from __future__ import annotations
+
+from gateway.model.result import (
+    ArcResult,
+    ArcVerdict,
+    Authentication,
+    DkimResult,
+    DkimVerdict,
+    DmarcResult,
+    DmarcVerdict,
+    SpfIdentity,
+    SpfResult,
+    SpfVerdict,
+)
+
+NOTHING = SpfResult(SpfVerdict.NONE, "", SpfIdentity.MAILFROM)
+
+
+def signature(domain: str, result: DkimVerdict = DkimVerdict.PASS) -> DkimResult:
+    return DkimResult(result, domain, "s", "rsa-sha256")
+
+
+def authenticated(
+    dkim: tuple[DkimResult, ...] = (), arc: ArcResult | None = None, dmarc: DmarcResult | None = None
+) -> Authentication:
+    """Nothing was found but what is given."""
+    arc = arc or ArcResult(ArcVerdict.NONE)
+    dmarc = dmarc or DmarcResult(DmarcVerdict.NONE, "")
+    return Authentication(NOTHING, NOTHING, dkim, arc, dmarc)

@@ -1,0 +1,205 @@
+"""Mail of our own people, machines and tenants: it arrives, signed and aligned, and is judged once."""
+
+from __future__ import annotations
+
+import json
+import re
+import smtplib
+import time
+from collections.abc import Iterator
+from email import message_from_bytes
+from typing import Any
+
+import pytest
+
+from tests.gateway_process import Gateway, send
+from tests.signing import Signer, rsa_key
+from tests.smarthost import DEVICE, GOOGLE, MACHINE, MICROSOFT, OURS, SECRET, Pair
+
+pytestmark = pytest.mark.slow
+
+STAMP = f"X-MS-Exchange-CrossTenant-Id: {OURS}\r\n".encode()
+BODY = b"\r\nThe text.\r\n"
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    made = Pair(tmp_path_factory.mktemp("outbound"))
+    made.start()
+    yield made
+    made.stop()
+
+
+def explain(gateway: Gateway, id: str) -> dict[str, Any]:
+    """What is stored of a message, once nothing of it waits any more."""
+    for _ in range(100):
+        run = gateway.run("explain", id, "--config", str(gateway.config_path), "--json")
+        assert run.returncode == 0, run.stderr
+        story: dict[str, Any] = json.loads(run.stdout)
+        if all(one["state"] != "waiting" for one in story["recipients"]):
+            return story
+        time.sleep(0.1)
+    raise AssertionError(run.stdout)
+
+
+def id_of(text: str) -> str:
+    found = re.search(r"\(([^()]+)\)$", text)
+    assert found, text
+    return found[1]
+
+
+def delivered(pair: Pair, client: smtplib.SMTP, mail_from: str, octets: bytes, rcpt: str = "carl@far.example") -> bytes:
+    """Send it through A; what B's backend has received of it."""
+    before = len(pair.b.google.received())
+    with client:
+        code, text = send(client, mail_from, [rcpt], octets)
+    assert code == 250, text
+    return pair.b.google.wait(before + 1)[-1][0]
+
+
+def judged_at_b(octets: bytes) -> str:
+    """The results field that B wrote."""
+    found = [str(value) for value in message_from_bytes(octets).get_all("Authentication-Results", [])]
+    return " ".join(next(value for value in found if value.startswith("mx.far.example")).split())
+
+
+def test_a_person_sends_to_the_world(pair: Pair) -> None:
+    octets = delivered(pair, pair.login(), "ann@corp.example", b"From: Ann <ann@corp.example>\r\nTo: x\r\n" + BODY)
+    results = judged_at_b(octets)
+    assert "spf=pass" in results
+    assert results.count("dkim=pass") == 2
+    assert "dmarc=pass" in results
+    message = message_from_bytes(octets)
+    assert re.fullmatch(r"<[^@<>]+@mx\.gateway\.example>", str(message["Message-ID"]))
+    assert message["Date"]
+    assert message["X-Waypost-Verdict"].startswith("action=accept; dmarc=pass;"), "B's own, and none of A's"
+    assert len(message.get_all("X-Waypost-Verdict", [])) == 1
+    assert len(message.get_all("Authentication-Results", [])) == 1, "strangers are told nothing of what A found"
+    assert octets.endswith(BODY)
+
+
+def test_spf_is_judged_once(pair: Pair) -> None:
+    with pair.login() as client:
+        _, text = send(client, "ann@corp.example", ["carl@far.example"], b"From: ann@corp.example\r\n" + BODY)
+    story = explain(pair.a, id_of(text))
+    assert story["results"]["spf"]["result"] == "none"
+    assert "not an edge" in story["results"]["spf"]["reason"]
+    assert story["ingress"]["trusted_by"] == "sender ann"
+    assert story["replayed"] == "same"
+
+
+def test_a_login_that_is_an_address_sends_as_itself(pair: Pair) -> None:
+    octets = delivered(pair, pair.login("zoe@corp.example"), "zoe@corp.example", b"From: zoe@corp.example\r\n" + BODY)
+    assert "dmarc=pass" in judged_at_b(octets)
+
+
+def test_a_scanner_gets_its_forced_sender(pair: Pair) -> None:
+    scan = b"From: MFP <mfp@printer.local>\r\nTo: carl@far.example\r\nSubject: Scan 1\r\n" + BODY
+    octets = delivered(pair, pair.machine(DEVICE), "mfp@printer.local", scan)
+    message = message_from_bytes(octets)
+    assert message.get_all("From") == ["<scan@corp.example>"]
+    assert message["Subject"] == "Scan 1"
+    results = judged_at_b(octets)
+    assert "spf=pass smtp.mailfrom=corp.example" in results
+    assert "dmarc=pass" in results
+    assert "Date" not in message, "what a mail program forgot is added on submission only"
+
+
+def test_an_application_sends_as_any_of_ours(pair: Pair) -> None:
+    octets = delivered(pair, pair.machine(MACHINE), "shop@corp.example", b"From: orders@corp.example\r\n" + BODY)
+    assert "dmarc=pass" in judged_at_b(octets)
+
+
+def test_a_proven_tenant_sends(pair: Pair) -> None:
+    message = STAMP + b"From: bob@corp.example\r\n" + BODY
+    octets = delivered(pair, pair.provider(MICROSOFT), "bob@corp.example", message)
+    assert "dmarc=pass" in judged_at_b(octets)
+    assert STAMP in octets, "only a secret is taken out"
+
+
+def test_a_tenants_secret_does_not_leave(pair: Pair) -> None:
+    message = f"Subject: x\r\nX-Corp-Relay: {SECRET}\r\nFrom: eve@corp.example\r\n".encode() + BODY
+    octets = delivered(pair, pair.provider(GOOGLE), "eve@corp.example", message)
+    assert SECRET.encode() not in octets
+    assert b"X-Corp-Relay" not in octets
+    assert "dmarc=pass" in judged_at_b(octets)
+
+
+def test_a_notification_an_automatic_answer_and_a_forward_of_a_tenant_arrive_unsigned_by_us_or_as_ours(
+    pair: Pair,
+) -> None:
+    ndr = STAMP + (
+        b"From: postmaster@corp.example\r\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\r\n"
+        b"Subject: Undeliverable\r\n"
+    )
+    assert "dkim=pass" in judged_at_b(delivered(pair, pair.provider(MICROSOFT), "", ndr + BODY))
+    away = STAMP + b"From: bob@corp.example\r\nAuto-Submitted: auto-replied\r\nSubject: away\r\n"
+    assert "dkim=pass" in judged_at_b(delivered(pair, pair.provider(MICROSOFT), "", away + BODY))
+
+
+def test_a_forwarded_message_of_a_tenant_keeps_its_author_and_gets_no_signature_of_ours(pair: Pair) -> None:
+    signed = Signer((("d", "list.example"), ("h", "from:subject")), rsa_key())
+    message = b"From: someone@list.example\r\nSubject: news\r\n" + BODY
+    message = signed.sign(message) + message
+    octets = delivered(pair, pair.provider(MICROSOFT), "bob+srs@corp.example", STAMP + message)
+    results = judged_at_b(octets)
+    assert "header.d=list.example" in results
+    assert "header.d=corp.example" not in results
+
+
+def test_from_one_half_to_the_other_is_internal(pair: Pair) -> None:
+    before = len(pair.a.google.received())
+    with pair.provider(MICROSOFT) as client:
+        message = STAMP + b"From: bob@corp.example\r\nSubject: to the other half\r\n" + BODY
+        code, text = send(client, "bob@corp.example", ["dan@corp.example"], message)
+    assert code == 250, text
+    octets, facts = pair.a.google.wait(before + 1)[-1]
+    assert octets.endswith(message)
+    assert facts["rcpts"] == ["dan@corp.example"]
+    story = explain(pair.a, id_of(text))
+    assert story["decision"]["action"] == "accept"
+    assert "own-domain" not in story["decision"]["rule"]
+    assert pair.a.microsoft.received() == []
+
+
+def test_to_a_mailbox_where_it_comes_from_would_go_round_for_ever(pair: Pair) -> None:
+    with pair.provider(MICROSOFT) as client:
+        code, text = send(
+            client, "eve@corp.example", ["bob@corp.example"], STAMP + b"From: eve@corp.example\r\n" + BODY
+        )
+    assert (code, text[:6]) == (550, "5.1.1 ")
+
+
+def test_one_message_to_ours_and_to_the_world(pair: Pair) -> None:
+    ours, theirs = len(pair.a.google.received()), len(pair.b.google.received())
+    with pair.login() as client:
+        rcpts = ["dan@corp.example", "postmaster@corp.example", "carl@far.example"]
+        code, text = send(client, "ann@corp.example", rcpts, b"From: ann@corp.example\r\n" + BODY)
+    assert code == 250, text
+    inside = message_from_bytes(pair.a.google.wait(ours + 1)[-1][0])
+    assert inside["Authentication-Results"].startswith("mx.gateway.example")
+    assert inside["DKIM-Signature"]
+    outside = pair.b.google.wait(theirs + 1)[-1][0]
+    assert "dmarc=pass" in judged_at_b(outside)
+
+
+def test_a_bounce_comes_back_to_the_senders_backend(pair: Pair) -> None:
+    before = len(pair.a.microsoft.received())
+    with pair.machine(MACHINE) as client:
+        code, _ = send(client, "bob@corp.example", ["x@nobody.example"], b"From: bob@corp.example\r\n" + BODY)
+    assert code == 250
+    octets, facts = pair.a.microsoft.wait(before + 1)[-1]
+    assert facts["mail_from"] == ""
+    assert b"report-type=delivery-status" in octets
+    assert b"x@nobody.example" in octets
+
+
+def test_adding_a_field_breaks_the_signature(pair: Pair) -> None:
+    """Oversigning, seen at B: somebody on the way puts a second Subject above."""
+    octets = delivered(pair, pair.login(), "ann@corp.example", b"From: ann@corp.example\r\nSubject: one\r\n" + BODY)
+    at = octets.index(b"DKIM-Signature:")
+    with pair.b.smtp(source="127.0.0.70") as client:
+        code, text = send(client, "ann@corp.example", ["carl@far.example"], b"Subject: two\r\n" + octets[at:])
+    assert code == 250, text
+    story = explain(pair.b, id_of(text))
+    assert {one["result"] for one in story["results"]["dkim"]} == {"fail"}

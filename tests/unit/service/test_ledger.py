@@ -1,0 +1,124 @@
+"""What senders may send in an hour, and what becomes of who sends more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from gateway.config.outbound import Rates
+from gateway.model.event import Event
+from gateway.service.ledger import Ledger
+from gateway.service.suspension import Suspension, Suspensions
+
+RATES = Rates(messages=3, recipients=10, failures=2)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def monotonic(self) -> float:
+        return self.time
+
+    def now(self) -> float:
+        return self.time
+
+    def jitter(self) -> float:
+        return 0.0
+
+    def new_id(self) -> str:
+        return "x"
+
+
+class Counts:
+    """`ports.Tally` that all ledgers of a test share, as workers do."""
+
+    workers = 2
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def add(self, key: str, number: int = 1) -> int:
+        self.counts[key] += number
+        return self.counts[key]
+
+    def total(self, key: str) -> int:
+        return self.counts[key]
+
+
+class Books:
+    """Two workers' ledgers over one spool."""
+
+    def __init__(self, spool: Path) -> None:
+        self.clock = Clock()
+        self.counts = Counts()
+        self.events: list[Event] = []
+        self.suspensions = Suspensions(spool)
+        self.one, self.two = (Ledger(self.counts, self.clock, Suspensions(spool), self.events.append) for _ in range(2))
+
+
+def test_who_sends_more_is_suspended_once_with_an_alarm(tmp_path: Path) -> None:
+    books = Books(tmp_path)
+    for _ in range(3):
+        books.one.count("sender alice", RATES, 1)
+    assert not books.one.is_suspended("sender alice")
+    for _ in range(3):
+        books.two.count("sender alice", RATES, 1)
+    assert books.one.is_suspended("sender alice")
+    assert books.two.is_suspended("sender alice")
+    assert not books.one.is_suspended("sender bob")
+    assert [event.name for event in books.events] == ["sender-suspended"]
+    assert dict(books.events[0].fields)["reason"] == "more than 3 messages in an hour"
+
+
+def test_recipients_and_failures_are_counted_too(tmp_path: Path) -> None:
+    books = Books(tmp_path)
+    books.one.count("sender a", RATES, 11)
+    assert books.one.is_suspended("sender a")
+    for _ in range(9):
+        books.one.fail("sender b", RATES, "typo@far.example")
+    assert not books.one.is_suspended("sender b"), "the same recipient counts once"
+    for number in range(3):
+        books.two.fail("sender b", RATES, f"guess{number}@far.example")
+    assert books.one.is_suspended("sender b")
+
+
+def test_an_hour_later_it_is_forgotten(tmp_path: Path) -> None:
+    books = Books(tmp_path)
+    for minute in range(200):
+        books.clock.time = 1000.0 + minute * 1300.0
+        books.one.count("sender alice", RATES, 1)
+    assert not books.one.is_suspended("sender alice")
+    assert books.counts.counts["messages sender alice"] <= 3
+    books.clock.time += 4000.0
+    books.one.count("sender bob", RATES, 1)
+    assert books.counts.counts["messages sender alice"] == 0, "what is old is taken back"
+
+
+def test_a_suspension_stays_until_somebody_resumes_it(tmp_path: Path) -> None:
+    suspensions = Suspensions(tmp_path)
+    assert suspensions.all() == ()
+    assert suspensions.add(Suspension("sender alice", 5.0, "why"))
+    assert not suspensions.add(Suspension("sender alice", 6.0, "again"))
+    assert suspensions.add(Suspension("domain own.example", 4.0, "more"))
+    assert [(one.account, one.since, one.reason) for one in Suspensions(tmp_path).all()] == [
+        ("domain own.example", 4.0, "more"),
+        ("sender alice", 5.0, "why"),
+    ]
+    assert suspensions.remove("sender alice")
+    assert not suspensions.remove("sender alice")
+    assert not suspensions.has("sender alice")
+
+
+def test_a_file_that_was_cut_short_still_suspends(tmp_path: Path) -> None:
+    suspensions = Suspensions(tmp_path)
+    suspensions.add(Suspension("sender alice", 5.0, "why"))
+    next((tmp_path / "suspended").iterdir()).write_text("{")
+    assert suspensions.has("sender alice")
+    assert [one.account for one in suspensions.all()] == ["sender alice"]
+
+
+def test_a_name_of_dots_stays_in_the_directory(tmp_path: Path) -> None:
+    suspensions = Suspensions(tmp_path)
+    suspensions.add(Suspension("sender ..", 5.0, "why"))
+    assert [file.name for file in (tmp_path / "suspended").iterdir()] == ["sender=.."]
