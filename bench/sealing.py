@@ -25,6 +25,7 @@ from gateway.config.model import Config
 from gateway.mail.path import mailbox
 from gateway.model.address import ip_text
 from gateway.model.envelope import Envelope, Recipient
+from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.net.resolver import ZoneResolver
@@ -51,6 +52,9 @@ class _NoSpool:
         raise AssertionError("10 kB go to no file")
 
     async def recall(self, domain: str, source: str) -> History:
+        raise AssertionError("a collector recalls nothing")
+
+    async def acquaintance(self, key: str) -> Acquaintance | None:
         raise AssertionError("a collector recalls nothing")
 
 

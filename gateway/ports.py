@@ -12,6 +12,7 @@ from gateway.model.delivery import Act, Claim, Intake, Outcome, QueueEntry, Sett
 from gateway.model.dnsdata import Answer, Question
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.event import Event
+from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry
 from gateway.model.ingress import ClientSource, Tls
@@ -134,6 +135,9 @@ class IntakeStore(Protocol):
 
     async def recall(self, domain: str, source: str) -> History:
         """What receptions have taught of an Author Domain and a client's network."""
+
+    async def acquaintance(self, key: str) -> Acquaintance | None:
+        """What receptions have taught the greylist of somebody; it may have expired."""
 
     def open_content(self) -> ContentWriter:
         """A place for content above the in-memory limit."""

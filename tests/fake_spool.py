@@ -21,6 +21,7 @@ from gateway.model.delivery import (
     Trace,
     Transfer,
 )
+from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History, Sender, Sighting
 from gateway.model.holding import HeldEntry, Hold
 from gateway.model.message import Content, Message
@@ -100,6 +101,7 @@ class FakeSpool:
         self._trace_seconds = trace_seconds
         self._records: dict[str, _Record] = {}
         self._senders: dict[tuple[str, str, str], Sender] = {}
+        self._acquaintances: dict[str, Acquaintance] = {}
 
     def _called(self, name: str) -> None:
         self.calls[name] += 1
@@ -121,6 +123,8 @@ class FakeSpool:
             self._check_room(intake.hold, intake.message.content.size)
         if intake.sighting is not None:
             self._count(intake.sighting, intake.trace)
+        if intake.acquaintance is not None:
+            self._acquaint(intake.acquaintance)
         reason = intake.trace.decision.rule if intake.hold else ""
         record = _Record(intake.trace, intake.message, intake.hold, intake.hold is not None, reason)
         if intake.message is not None and intake.message.content.path:
@@ -151,6 +155,16 @@ class FakeSpool:
         before = self._senders.get(key) or Sender(*key, seen.name, 0, 0, at, at, id)
         passed, failed = before.passed + seen.passed, before.failed + (not seen.passed)
         self._senders[key] = replace(before, name=seen.name, passed=passed, failed=failed, last=at, last_id=id)
+
+    def _acquaint(self, known: Acquaintance) -> None:
+        before = self._acquaintances.get(known.key)
+        if before is not None and before.expires > known.first:
+            expires = max(before.expires, known.expires)
+            known = replace(known, passed=before.passed or known.passed, expires=expires)
+        self._acquaintances[known.key] = known
+
+    async def acquaintance(self, key: str) -> Acquaintance | None:
+        return self._acquaintances.get(key)
 
     async def recall(self, domain: str, source: str) -> History:
         theirs = [one for one in self._senders.values() if one.domain == domain]
@@ -403,6 +417,8 @@ class FakeSpool:
         ]
         for id in old[:_MOST_PURGED]:
             del self._records[id]
+        for key in [key for key, known in self._acquaintances.items() if known.expires <= now]:
+            del self._acquaintances[key]
         return len(stale) + len(old[:_MOST_PURGED])
 
     async def close(self) -> None:

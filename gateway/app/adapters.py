@@ -45,7 +45,8 @@ def find_spool(path: Path) -> Path:
 
 def make_retention(config: Config) -> Retention:
     """How long the spool keeps what is done with."""
-    return Retention(config.retention.delivered, config.retention.failed, config.retention.trace)
+    kept = config.retention
+    return Retention(kept.delivered, kept.failed, kept.trace, kept.refused_octets)
 
 
 def open_reader(config: Config) -> ShardedView:

@@ -15,7 +15,14 @@ from gateway.config.load import load
 from gateway.config.maps import routing_table
 from gateway.config.mistakes import ConfigErrors, Mistake
 from gateway.config.model import Config
-from gateway.config.policies import client_checks, fact_settings, hold_terms, load_domain_rules, load_rules
+from gateway.config.policies import (
+    client_checks,
+    fact_settings,
+    greylist_terms,
+    hold_terms,
+    load_domain_rules,
+    load_rules,
+)
 from gateway.config.senders import read_senders
 from gateway.model.address import Mailbox
 from gateway.net.signer import load_signer, make_signer
@@ -43,7 +50,8 @@ def make_law(config: Config) -> Law:
     sealing, client, hold = make_sealing(config), client_checks(config), hold_terms(config.hold)
     name = config.policy.shadow
     shadow = load_rules(config, name) if name not in ("", rules.name) else None
-    bench = Bench(hostname, authserv_id, rules, facts, sealing, client, hold, domain_rules, shadow)
+    greylist = greylist_terms(config.greylisting)
+    bench = Bench(hostname, authserv_id, rules, facts, sealing, client, hold, domain_rules, shadow, greylist)
     return Law(config, bench, routing_table(config), make_outgoing(config))
 
 

@@ -75,3 +75,5 @@ class Retention(Section):
     """Seconds for the content of one that some recipient did not get."""
     trace: Seconds = 2_592_000.0
     """Seconds from reception for what `explain` tells; never less than the content."""
+    refused_octets: Count = 1_073_741_824
+    """What `explain` tells of refused mail may take on disk for each worker; the oldest goes before its time."""

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from gateway.config.section import Section
-from gateway.config.values import DomainName, DomainNames, File, Networks, wrong
+from gateway.config.values import DomainName, DomainNames, File, Networks, Seconds, wrong
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -60,6 +60,18 @@ class Policy(Section):
     """Look the client's name up in reverse DNS and confirm it forward: a fact, and the name that Received shows."""
     trusted_sealers: DomainNames = ()
     """d= of ARC sealers whose word counts when they say that a message passed DMARC with them."""
+
+
+class Greylisting(Section):
+    """Whether senders that are new here are told to come back once (RFC 6647)."""
+
+    enabled: bool = False
+    delay: Seconds = 300.0
+    """Between the first try and the one that is let in."""
+    retry: Seconds = 172_800.0
+    """For which a first try is remembered."""
+    keep: Seconds = 3_024_000.0
+    """For which who was let in is remembered, from its last message on: 35 days."""
 
 
 class Seal(Section):

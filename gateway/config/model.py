@@ -12,7 +12,7 @@ from gateway.config.alarm import Alarm
 from gateway.config.backends import Backend, Delivery, Retention
 from gateway.config.edge import Limits, Listener, OwnHop, Submission, TrustedRelay
 from gateway.config.holding import Holding
-from gateway.config.judging import Dnsbl, Policy, Seal
+from gateway.config.judging import Dnsbl, Greylisting, Policy, Seal
 from gateway.config.outbound import Outbound, Sender, Tenant
 from gateway.config.recipients import Domain, Routing
 from gateway.config.section import Section
@@ -75,6 +75,7 @@ class Config(Section):
     own_hop: tuple[OwnHop, ...] = ()
     policy: Policy = Policy()
     dnsbl: tuple[Dnsbl, ...] = ()
+    greylisting: Greylisting = Greylisting()
     hold: Holding = Holding()
     seal: Seal | None = None
     dns: Dns = Dns()

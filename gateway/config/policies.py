@@ -9,11 +9,12 @@ from pathlib import Path
 
 from gateway.authentication.dnsbl import BlockList
 from gateway.config.holding import Holding
-from gateway.config.judging import Forwarder
+from gateway.config.judging import Forwarder, Greylisting
 from gateway.config.model import Config
-from gateway.model.decision import Action, Stage
+from gateway.model.decision import Stage
 from gateway.model.holding import Quota
 from gateway.plan.client import ClientChecks
+from gateway.plan.greylisting import GreylistTerms
 from gateway.plan.holding import HoldTerms
 from gateway.plan.settlement import Terms
 from gateway.policy.load import load
@@ -24,8 +25,6 @@ from gateway.policy.weighing import FactSettings
 _PACKAGED = Path(__file__).resolve().parent.parent / "policies"
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent / "policies"
 
-ACTIONS = (Action.ACCEPT, Action.QUARANTINE, Action.HOLD, Action.DEFER, Action.REJECT)
-"""That reception carries out."""
 _SET = re.compile(rb"^set\s*=", re.MULTILINE)
 _UNASKED = "the set of one domain is not asked then; move the rule to stage rcpt, or into the set of [policy]"
 
@@ -65,7 +64,7 @@ def load_rules(config: Config, name: str = "") -> RuleSet:
 
 def load_set(name: str, configured: Path | None) -> RuleSet:
     """A rule set by its name. Raises RuleErrors."""
-    return load(name, read_policies(configured), ACTIONS)
+    return load(name, read_policies(configured))
 
 
 def name_domain_sets(config: Config) -> dict[str, str]:
@@ -101,6 +100,11 @@ def hold_terms(settings: Holding) -> HoldTerms:
     """How much may be held, and how long."""
     quota = Quota(settings.domain_messages, settings.domain_octets, settings.messages, settings.octets)
     return HoldTerms(settings.expire, quota)
+
+
+def greylist_terms(settings: Greylisting) -> GreylistTerms | None:
+    """How long a new sender waits, and is remembered; None when nobody has to."""
+    return GreylistTerms(settings.delay, settings.retry, settings.keep) if settings.enabled else None
 
 
 def fact_settings(config: Config) -> FactSettings:

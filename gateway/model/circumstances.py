@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gateway.model.greylisting import Greylisting
+
 
 class Standing(StrEnum):
     """What was seen here of an author domain and of the source that now writes as it."""
@@ -27,6 +29,8 @@ class Circumstances:
     still missing is done without."""
     hold_full: bool = False
     """As much is held as may be: what a rule would hold is told to come back."""
+    greylisting: Greylisting | None = None
+    """None where the greylist has nothing to say: it is off, or the message comes from inside, or is refused anyhow."""
 
 
 NOTHING_REMEMBERED = Circumstances()

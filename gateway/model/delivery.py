@@ -15,6 +15,7 @@ from gateway.model.departure import Departure
 from gateway.model.dnsdata import Lookup
 from gateway.model.envelope import Body, Envelope, Recipient, Ret
 from gateway.model.event import Event
+from gateway.model.greylisting import Acquaintance
 from gateway.model.history import Sighting
 from gateway.model.holding import Hold
 from gateway.model.ingress import EdgeIngress, InternalIngress, Tls
@@ -195,6 +196,8 @@ class Intake:
     """Set when the message is kept until an admin decides; then it has no transfers yet."""
     sighting: Sighting | None = None
     """What the memory of senders learns by it."""
+    acquaintance: Acquaintance | None = None
+    """What the greylist learns by it."""
     durable: bool = True
     """False for refused mail: its trace need not be on stable storage before the reply."""
     events: tuple[Event, ...] = ()

@@ -86,6 +86,7 @@ REPLIES: dict[str, Reply] = {
     # 4.7.28, mail flood: whoever sends in earnest comes again when the admin has decided on what is held.
     "hold-full": Reply(452, "7.28", "Too much mail from {domain} waits for a decision already, try again later"),
     "listed": Reply(550, "7.1", "Mail from {client} is refused: it is on {lists}"),
+    "greylisted": Reply(451, "7.1", "Greylisted: this sender is new here, try again in a few minutes"),
     "unacceptable": Reply(550, "7.1", "Message refused by policy"),
     "not-now": Reply(451, "7.0", "Not taken now by policy, try again later"),
     # recipients and routes

@@ -24,6 +24,7 @@ from gateway.model.route import Route
 from gateway.plan import sealing
 from gateway.plan.announcement import announce
 from gateway.plan.client import name_client
+from gateway.plan.greylisting import remember
 from gateway.plan.holding import make_hold
 from gateway.plan.judgement import Bench, Judgement
 from gateway.plan.sighting import sight
@@ -156,6 +157,7 @@ def take_in(
         claimed=claimed and delivery is not None and bool(delivery.transfers),
         hold=make_hold(results.dmarc, arrival.received, bench.hold) if held else None,
         sighting=sight(arrival.ingress, results, bench.facts),
+        acquaintance=remember(circumstances.greylisting, decision.action, arrival.received, bench.greylist),
         durable=message is not None,
         events=_announce(arrival, results, decision),
     )

@@ -20,6 +20,7 @@ from gateway.model.ingress import EdgeIngress, Ingress
 from gateway.model.message import Evidence
 from gateway.model.result import Authentication, SpfIdentity, SpfResult, SpfVerdict
 from gateway.plan.client import NO_CHECKS, ClientChecks, check_client, name_client
+from gateway.plan.greylisting import GreylistTerms
 from gateway.plan.holding import USUAL_TERMS, HoldTerms, turn_back
 from gateway.plan.sealing import Sealing
 from gateway.policy.evaluate import judge as judge_facts
@@ -48,6 +49,8 @@ class Bench:
     """Recipient domain (A-labels) -> its own set."""
     shadow: RuleSet | None = None
     """A set that is asked too, and decides nothing."""
+    greylist: GreylistTerms | None = None
+    """None when greylisting is off."""
 
     def rules_for(self, mailbox: Mailbox) -> RuleSet:
         """The set that judges mail to this recipient; recipients under different ones never share a transaction. The

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
@@ -30,6 +30,7 @@ _SETTINGS: dict[str, type] = {
 }
 _WRITE = {str: "write a string in quotes", bool: "write true or false", list: "write each as [[rule.example]]"}
 _NEEDED = ("id", "stage", "when", "then")
+_WAITING = "greylist.wait"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,12 @@ class Draft:
         self.mistakes.append(RuleMistake(self.file, at, self.id, f"when: {problem}", excerpt, column))
 
 
-def build_rule(draft: Draft, language: Language, built: Collection[Action]) -> Rule | None:
-    """The rule; None when something is wrong with it. `built` are the actions that somebody carries out."""
+def build_rule(draft: Draft, language: Language) -> Rule | None:
+    """The rule; None when something is wrong with it."""
     before = len(draft.mistakes)
     _check_settings(draft)
     stage = _choose(draft, "stage", Stage)
-    action = _choose_action(draft, stage, built)
+    action = _choose_action(draft, stage)
     reply = _find_reply(draft, action) if action else None
     override = _choose(draft, "override", OverrideType) or OverrideType.LOCAL_POLICY
     condition = _compile(draft, language, stage) if stage else None
@@ -118,17 +119,14 @@ def _choose(draft: Draft, key: str, kind: type[W]) -> W | None:
     return None
 
 
-def _choose_action(draft: Draft, stage: Stage | None, built: Collection[Action]) -> Action | None:
+def _choose_action(draft: Draft, stage: Stage | None) -> Action | None:
     action = _choose(draft, "then", Action)
-    if action is None:
-        return None
-    if action not in built:
-        # Known to the design, and not built: a rule that nobody carries out must not look as if it were.
-        draft.complain("then", f'then "{action}" is not there yet; write {" or ".join(built)}')
-        return None
-    if stage is not None and action not in ACTIONS_AT[stage]:
-        there = " or ".join(one for one in ACTIONS_AT[stage] if one in built)
+    if action is not None and stage is not None and action not in ACTIONS_AT[stage]:
+        there = " or ".join(ACTIONS_AT[stage])
         draft.complain("then", f"{action} is not possible at stage {stage}, before the message is in; write {there}")
+        return None
+    if action is Action.GREYLIST and _WAITING not in str(draft.table.get("when")):
+        draft.complain("when", f"greylist without {_WAITING} would let nobody in, however often it comes back")
         return None
     return action
 

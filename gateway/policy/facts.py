@@ -103,6 +103,7 @@ def data_facts(
         "dmarc.grounds": [ground.name for ground in weighed.grounds],
         "dns.could_reject": False,
         "dns.waited": circumstances.dns_waited,
+        "greylist.wait": circumstances.greylisting is not None and circumstances.greylisting.wait,
         "list.evidence": bool(list_evidence(header)),
         "indirect.evidence": [one.name for one in weighed.evidence],
         "notification": _is_notification(envelope, header),

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.model.decision import Action, Stage
+from gateway.model.decision import Stage
 from gateway.model.place import KeyPath, Place, locate, nearest
 from gateway.policy.draft import Draft, build_rule, suggest
 from gateway.policy.expression import Language
@@ -20,19 +20,17 @@ _AT = re.compile(r" \(at line (\d+), column \d+\)$")
 _HEAD = ("set", "include", "beside", "rule")
 
 
-def load(name: str, files: Mapping[str, str], actions: Collection[Action] = tuple(Action)) -> RuleSet:
+def load(name: str, files: Mapping[str, str]) -> RuleSet:
     """The rule set `name` from the text of its file `NAME.toml` and of those it includes. Included rules come before
-    the file's own, in the order of `include`. `actions` are those that the caller carries out. Raises RuleErrors with
-    every mistake."""
-    return _Loader(files, actions).load(name, ())
+    the file's own, in the order of `include`. Raises RuleErrors with every mistake."""
+    return _Loader(files).load(name, ())
 
 
 class _Loader:
     """One load, and the mistakes that it meets."""
 
-    def __init__(self, files: Mapping[str, str], actions: Collection[Action]) -> None:
+    def __init__(self, files: Mapping[str, str]) -> None:
         self._files = files
-        self._actions = actions
         self._mistakes: list[RuleMistake] = []
         self._language = Language(FACTS)
         self._beside: RuleSet | None = None
@@ -46,7 +44,7 @@ class _Loader:
             if draft.id in seen:
                 draft.complain("id", f"another rule has this id: {seen[draft.id]}")
             seen.setdefault(draft.id, place)
-            rule = build_rule(draft, self._language, self._actions)
+            rule = build_rule(draft, self._language)
             if rule is not None and self._can_decide(draft, rule, rules):
                 rules.append(rule)
         if self._mistakes:
@@ -97,7 +95,7 @@ class _Loader:
             self._mistakes.append(RuleMistake(file, line, "", f"beside: {name} stands beside itself"))
             return
         try:
-            self._beside = _Loader(self._files, self._actions).load(name, leading)
+            self._beside = _Loader(self._files).load(name, leading)
         except RuleErrors as error:
             self._mistakes += error.mistakes
 

@@ -14,7 +14,7 @@ DEFAULT = "default"
 ACTIONS_AT = {
     Stage.CONNECT: (Action.ACCEPT, Action.DEFER, Action.REJECT),
     Stage.MAIL: (Action.ACCEPT, Action.DEFER, Action.REJECT),
-    Stage.RCPT: (Action.ACCEPT, Action.DEFER, Action.REJECT, Action.GREYLIST),
+    Stage.RCPT: (Action.ACCEPT, Action.DEFER, Action.REJECT),
     Stage.DATA: tuple(Action),
 }
 """What can be done at each stage: before the end of data there is no message to mark or keep. `accept` there means

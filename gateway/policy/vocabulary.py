@@ -142,6 +142,8 @@ FACTS: tuple[Fact, ...] = (
     _flag("arc.trusted", _DATA, "a sealer that policy.trusted_sealers names says that DMARC passed with it",
           setting="policy.trusted_sealers"),
     _text("arc.trusted_chain", _DATA, "that chain as a report shows it (RFC 8617 section 7.2.2); else empty"),
+    _flag("greylist.wait", _DATA, "the sender is new here and has not waited long enough",
+          setting="greylisting.enabled"),
     _flag("list.evidence", _DATA, "a mailing list says that it was here"),
     _words("indirect.evidence", _DATA, "what speaks for an indirect way", *EVIDENCE),
     _flag("notification", _DATA, "null sender, and multipart/report or Auto-Submitted"),

@@ -7,9 +7,11 @@ from functools import partial
 
 from gateway.authentication.lookup import Window
 from gateway.model.circumstances import NOTHING_REMEMBERED, Circumstances
+from gateway.model.greylisting import Greylisting
 from gateway.model.ingress import EdgeIngress
 from gateway.model.message import Message
 from gateway.model.result import DmarcVerdict
+from gateway.plan.greylisting import find_key, greylist
 from gateway.plan.intake import Arrival
 from gateway.plan.judgement import Bench, Judgement, judge
 from gateway.plan.sighting import find_network
@@ -37,12 +39,17 @@ class Judge:
     emit: EventSink
 
     async def judge(self, arrival: Arrival, message: Message, bench: Bench) -> Judged:
-        """The judgement. What is remembered is read only where it can matter: where DMARC does not pass. Raises
-        RuleFailure."""
+        """The judgement. What is remembered is read only where it can matter: of the author's domain where DMARC does
+        not pass, of the greylist where the message would be let in. Raises RuleFailure."""
         judgement, window = await self.authenticator.run(partial(_judge, arrival, message, bench, NOTHING_REMEMBERED))
-        judged = Judged(judgement, window)
         emit_all(self.emit, self.patience.watch(window.used, arrival.received))
-        dmarc, ingress = judgement.authentication.dmarc, arrival.ingress
+        judged = await self._recall(Judged(judgement, window), arrival, message, bench)
+        greylisting = await self._ask_greylist(arrival, judged.judgement, bench)
+        return again(judged, arrival, message, bench, replace(judged.circumstances, greylisting=greylisting))
+
+    async def _recall(self, judged: Judged, arrival: Arrival, message: Message, bench: Bench) -> Judged:
+        """What passed here before of the author's domain, and how long it has waited for DNS."""
+        dmarc, ingress = judged.judgement.authentication.dmarc, arrival.ingress
         if not isinstance(ingress, EdgeIngress) or ingress.client is None:
             return judged
         network = find_network(ingress.client)
@@ -57,6 +64,14 @@ class Judge:
         if awaits and self.patience.is_over(dmarc.domain, network, arrival.received):
             return again(judged, arrival, message, bench, replace(remembered, dns_waited=True))
         return judged
+
+    async def _ask_greylist(self, arrival: Arrival, judgement: Judgement, bench: Bench) -> Greylisting | None:
+        if bench.greylist is None or not judgement.decision.action.delivers:
+            return None
+        key = find_key(arrival.ingress, arrival.envelope, judgement.authentication, bench.facts.own)
+        if key is None:
+            return None
+        return greylist(key, await self.memory.acquaintance(key), arrival.received, bench.greylist)
 
 
 def again(judged: Judged, arrival: Arrival, message: Message, bench: Bench, circumstances: Circumstances) -> Judged:

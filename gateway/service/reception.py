@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from gateway.authentication import spf
@@ -132,7 +133,7 @@ class MxConversation:
     async def begin(self) -> Reply:
         limits = self._law.config.limits
         if self._flow.octets() >= limits.bytes_in_flight:
-            return await self._refuse_overflow()
+            return await self._refuse_for_room()
         self._overflow = False
         digests = {DIGEST} if self._role.sends or self._law.bench.sealing else set()
         self._collector = Collector(self._desk.spool, limits.header_size, digests, self._client.connection.carry)
@@ -150,14 +151,14 @@ class MxConversation:
     async def finish(self) -> Reply:
         collector, self._collector = self._collector, None
         if self._overflow:
-            return await self._refuse_overflow()
+            return await self._refuse_for_room()
         if collector is None:
             raise RuntimeError("end of data without data")
         deadline = self._desk.clock.monotonic() + self._law.config.delivery.session_budget
         try:
             return await self._receive(collector, deadline)
         except SpoolFull:
-            return REPLIES["no-storage"].with_id(self._id)
+            return await self._refuse_for_room()
         finally:
             self._let_go(collector)
             self._envelope = None
@@ -171,8 +172,8 @@ class MxConversation:
     def close(self) -> None:
         self.abandon()
 
-    async def _refuse_overflow(self) -> Reply:
-        """Too much is on its way in over all sessions (promise P7)."""
+    async def _refuse_for_room(self) -> Reply:
+        """The spool is full, or too much is on its way in over all sessions (promise P7)."""
         arrival = self._arrival(self._id, self._transaction())
         self._overflow, self._envelope = False, None
         return await self._store_refusal(arrival, "no-storage", REPLIES["no-storage"], Stage.DATA)
@@ -217,8 +218,9 @@ class MxConversation:
         return await self._store(refuse(arrival, rule, reply, stage))
 
     async def _store(self, intake: Intake) -> Reply:
-        """Leave the trace of a refusal; its reply."""
-        await self._desk.spool.commit(intake)
+        """Leave the trace of a refusal; its reply, which stands also without one: then the event alone has its id."""
+        with suppress(SpoolFull):
+            await self._desk.spool.commit(intake)
         emit_all(self._desk.emit, intake.events)
         return intake.trace.decision.reply.with_id(intake.trace.id)
 

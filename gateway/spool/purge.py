@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from gateway.spool import senders
+from gateway.spool import greylist, senders
 from gateway.spool.queries import QUERIES
 from gateway.spool.rows import Retention
 
@@ -20,12 +20,26 @@ def purge(connection: sqlite3.Connection, retention: Retention, now: float) -> t
     connection.executemany(QUERIES["delete_message"], ((n,) for n, _ in stale))
     before = now - retention.trace_seconds
     traces = connection.execute(QUERIES["stale_traces"], (before, _PURGED_AT_ONCE)).fetchall()
+    traces += _find_surplus(connection, retention.refused_octets)
     connection.executemany(QUERIES["delete_attempts"], traces)
     connection.executemany(QUERIES["delete_acts"], traces)
     connection.executemany(QUERIES["delete_trace"], traces)
-    forgotten = senders.forget(connection)
+    forgotten = senders.forget(connection) + greylist.forget(connection, now)
     _shrink(connection)
     return len(stale) + len(traces) + forgotten, tuple(path for _, path in stale if path)
+
+
+def _find_surplus(connection: sqlite3.Connection, most: int) -> list[tuple[int]]:
+    """The oldest traces of refused mail that there is no room for: whoever floods us must not fill the disk."""
+    surplus = connection.execute(QUERIES["refused_octets"]).fetchone()[0] - most
+    found: list[tuple[int]] = []
+    if surplus > 0:
+        for n, octets in connection.execute(QUERIES["oldest_refused"], (_PURGED_AT_ONCE,)):
+            found.append((n,))
+            surplus -= octets
+            if surplus <= 0:
+                break
+    return found
 
 
 def _shrink(connection: sqlite3.Connection) -> None:

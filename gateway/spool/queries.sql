@@ -1,7 +1,7 @@
 -- Every statement on the spool's tables, by name.
 
 -- name: insert_trace
-INSERT INTO trace (id, received, body) VALUES (?, ?, ?);
+INSERT INTO trace (id, received, body, refused) VALUES (?, ?, ?, ?);
 
 -- name: insert_message
 INSERT INTO message (n, size, sha256, leading_dot, eight_bit, dropped, evidence, held, reason, failed, kept_until,
@@ -113,6 +113,12 @@ SELECT n, path FROM message WHERE kept_until <= ? ORDER BY kept_until LIMIT ?;
 SELECT trace.n FROM trace WHERE trace.received <= ? AND NOT EXISTS (SELECT 1 FROM message WHERE message.n = trace.n)
 ORDER BY trace.received LIMIT ?;
 
+-- name: refused_octets
+SELECT octets FROM refused_total;
+
+-- name: oldest_refused
+SELECT n, refused FROM trace WHERE refused > 0 ORDER BY n LIMIT ?;
+
 -- name: delete_attempts
 DELETE FROM attempt WHERE message = ?;
 
@@ -215,3 +221,21 @@ DELETE FROM sender WHERE (domain, source, signer) IN (
 SELECT domain, source, signer, name, passed, failed, first, last, last_id FROM sender
 WHERE domain = :domain OR substr(domain, -length(:domain) - 1) = '.' || :domain
 ORDER BY last DESC LIMIT :limit;
+
+-- name: remember_acquaintance
+INSERT INTO greylist (key, first, passed, expires) VALUES (?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET
+    passed = CASE WHEN expires <= excluded.first THEN excluded.passed ELSE max(passed, excluded.passed) END,
+    first = excluded.first, expires = max(expires, excluded.expires);
+
+-- name: recall_acquaintance
+SELECT first, passed, expires FROM greylist WHERE key = ?;
+
+-- name: count_acquaintances
+SELECT count(*) FROM greylist;
+
+-- name: forget_expired
+DELETE FROM greylist WHERE key IN (SELECT key FROM greylist WHERE expires <= ? LIMIT ?);
+
+-- name: forget_surplus
+DELETE FROM greylist WHERE key IN (SELECT key FROM greylist ORDER BY passed, expires LIMIT ?);

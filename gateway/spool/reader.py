@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.model.delivery import QueueEntry, Story
+from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry, Quota
-from gateway.spool import codec, holding, senders
+from gateway.spool import codec, greylist, holding, senders
 from gateway.spool.content import CHUNK
 from gateway.spool.disk import CONTENT, Disk, SpoolUnmade, SpoolUnusable
 from gateway.spool.queries import QUERIES, STEPS, check_version
@@ -92,6 +93,10 @@ class ReadOnlySpool:
     async def recall(self, domain: str, source: str) -> History:
         """What is known of an Author Domain and a client's network."""
         return await self._read(lambda connection: senders.recall(connection, domain, source))
+
+    async def acquaintance(self, key: str) -> Acquaintance | None:
+        """What receptions have taught the greylist of somebody."""
+        return await self._read(lambda connection: greylist.recall(connection, key))
 
     async def senders(self, domains: Collection[str], limit: int) -> Sequence[Sender]:
         """Sources of mail of these domains and of those below them, the last seen first."""

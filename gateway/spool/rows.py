@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from gateway.model.delivery import Act, Claim, Final, Intake, Settlement, Transfer
 from gateway.model.message import Content, Evidence, Message
-from gateway.spool import codec, holding, senders
+from gateway.spool import codec, greylist, holding, senders
 from gateway.spool.content import ContentStore
 from gateway.spool.queries import QUERIES
 
@@ -28,6 +28,8 @@ class Retention:
     """Content of a message with a recipient that ended otherwise."""
     trace_seconds: float = 2_592_000.0
     """Traces and attempts, counted from reception; never less than the content."""
+    refused_octets: int = 1_073_741_824
+    """What traces of refused mail may take together; the oldest go before their time."""
 
 
 class _Claimed(NamedTuple):
@@ -56,10 +58,13 @@ class Rows:
         trace, message, hold = intake.trace, intake.message, intake.hold
         if hold is not None and message is not None:
             holding.check_room(connection, hold, message.content.size)
-        row = (trace.id, trace.received, codec.pack_trace(trace))
+        body = codec.pack_trace(trace)
+        row = (trace.id, trace.received, body, 0 if message is not None else len(body))
         n = connection.execute(QUERIES["insert_trace"], row).lastrowid
         if intake.sighting is not None:
             senders.count(connection, intake.sighting, trace.received, trace.id)
+        if intake.acquaintance is not None:
+            greylist.remember(connection, intake.acquaintance)
         if message is None:
             return
         if n is None:

@@ -105,3 +105,29 @@ CREATE TABLE sender (
 ) WITHOUT ROWID;
 CREATE INDEX sender_zone ON sender (zone);
 CREATE INDEX sender_last ON sender (ours, passed > 0, last);
+
+-- version: 4
+
+-- Who has tried before, for the greylist.
+CREATE TABLE greylist (
+    key     TEXT PRIMARY KEY,  -- an authenticated domain, else a client network and sender
+    first   REAL NOT NULL,
+    passed  INTEGER NOT NULL,  -- a message was let in
+    expires REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX greylist_expires ON greylist (expires);
+CREATE INDEX greylist_passed ON greylist (passed, expires);
+
+-- version: 5
+
+-- Refused mail, of which nothing is kept but its trace: `refused` is what that takes, in octets, 0 for all other mail.
+ALTER TABLE trace ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX trace_refused ON trace (n) WHERE refused > 0;
+CREATE TABLE refused_total (octets INTEGER NOT NULL);
+INSERT INTO refused_total VALUES (0);
+CREATE TRIGGER refused_in AFTER INSERT ON trace WHEN new.refused > 0 BEGIN
+    UPDATE refused_total SET octets = octets + new.refused;
+END;
+CREATE TRIGGER refused_out AFTER DELETE ON trace WHEN old.refused > 0 BEGIN
+    UPDATE refused_total SET octets = octets - old.refused;
+END;

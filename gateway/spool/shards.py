@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gateway.model.delivery import Act, Claim, Intake, QueueEntry, Settlement, Story, Transfer
+from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry, Hold, Quota
 from gateway.model.message import Content
@@ -87,6 +88,9 @@ class ShardedSpool:
 
     async def recall(self, domain: str, source: str) -> History:
         return await self._all.recall(domain, source)
+
+    async def acquaintance(self, key: str) -> Acquaintance | None:
+        return await self._all.acquaintance(key)
 
     def open_content(self) -> ContentWriter:
         return self._own.open_content()
@@ -194,6 +198,12 @@ class ShardedView:
         """What is known of an Author Domain and a client's network."""
         found = [await view.recall(domain, source) for view in self._look()]
         return History(sum(one.author_passes for one in found), sum(one.source_passes for one in found))
+
+    async def acquaintance(self, key: str) -> Acquaintance | None:
+        """What receptions of any shard have taught the greylist of somebody: a retry comes to any worker."""
+        found = [await view.acquaintance(key) for view in self._look()]
+        # Who was let in is remembered longest.
+        return max((one for one in found if one), key=lambda one: one.expires, default=None)
 
     async def senders(self, domains: Collection[str], limit: int) -> Sequence[Sender]:
         """Sources of mail of these domains and of those below them, the last seen first."""

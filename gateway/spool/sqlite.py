@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gateway.model.amendment import Amendment
 from gateway.model.delivery import Act, Claim, Intake, QueueEntry, Settlement, Story, Transfer
+from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry
 from gateway.model.message import Content
@@ -108,7 +109,9 @@ class SqliteSpool:
             raise
 
     def _put(self, intake: Intake, connection: sqlite3.Connection) -> None:
-        if self._store.disk.free(self._store.directory) < self._store.reserve:
+        # What is refused for want of room is still written down, in a part of the reserve.
+        reserve = self._store.reserve if intake.message is not None else self._store.reserve // 2
+        if self._store.disk.free(self._store.directory) < reserve:
             raise SpoolFull("the disk is almost full")
         self._rows.put(connection, intake, self._clock.now())
 
@@ -176,6 +179,10 @@ class SqliteSpool:
     async def recall(self, domain: str, source: str) -> History:
         """What is known of an Author Domain and a client's network."""
         return await self._reader.recall(domain, source)
+
+    async def acquaintance(self, key: str) -> Acquaintance | None:
+        """What receptions have taught the greylist of somebody."""
+        return await self._reader.acquaintance(key)
 
     async def senders(self, domains: Collection[str], limit: int) -> Sequence[Sender]:
         """Sources of mail of these domains and of those below them, the last seen first."""

@@ -105,6 +105,7 @@ def story_json(story: Story, checked: Checked) -> dict[str, Json]:
         "evidence": _evidence_json(trace),
         "dns": [lookup_json(lookup) for lookup in trace.lookups],
         "results": {**results_json(trace), "spf_helo": helo, **_client_json(authentication)},
+        "greylisting": asdict(trace.circumstances.greylisting) if trace.circumstances.greylisting else None,
         "decision": decision_json(trace.decision),
         "findings": [{"name": one.name, "source": one.source} for one in trace.decision.findings],
         "would": asdict(trace.decision.would) if trace.decision.would else None,

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Group
 from rich.text import Text
 
-from gateway.config.judging import Dnsbl, Policy
+from gateway.config.judging import Dnsbl, Greylisting, Policy
 from gateway.config.model import Config
 from gateway.model.decision import OverrideType, Stage
 from gateway.policy.rules import Rule, RuleSet
@@ -20,6 +20,10 @@ from gateway.tools.results import Json
 
 _NAME = re.compile(r"[a-z_]+(?:\.[a-z_]+)+|[a-z_]+")
 _SETTINGS = {fact.name: fact.setting for fact in FACTS if fact.setting}
+
+
+_SECTIONS = {"policy": Policy, "greylisting": Greylisting}
+"""Those that a rule's settings can be in, as they come; what names no setting is a list of tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +48,9 @@ def find_settings(rule: Rule) -> list[str]:
 def read_setting(config: Config | None, path: str) -> Json:
     """What a setting says; what it says by default without a configuration."""
     section, _, name = path.partition(".")
-    if section == "policy":
-        said: Json = (config.policy if config else Policy()).model_dump(mode="json")[name]
-        return said
+    if name:
+        told: Json = (getattr(config, section) if config else _SECTIONS[section]()).model_dump(mode="json")[name]
+        return told
     tables = getattr(config, section) if config else ()
     return [table.zone if isinstance(table, Dnsbl) else table.name for table in tables]
 

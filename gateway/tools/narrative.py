@@ -65,6 +65,7 @@ def narrate(trace: Trace) -> list[str]:
     told = [_tell_ingress(trace), _tell_envelope(trace.envelope)]
     if trace.authentication is not None:
         told += _tell_results(trace, trace.authentication)
+    told += _tell_greylisting(trace)
     told += _tell_decision(trace.decision)
     return [clean(sentence) for sentence in told]
 
@@ -183,6 +184,15 @@ def _tell_client(authentication: Authentication) -> Iterator[str]:
         yield f"Block lists: the client is on {', '.join(dnsbl.listed) or 'none'} of {', '.join(dnsbl.asked)}."
     if dnsbl.errors:
         yield f"Block lists without a usable answer: {', '.join(dnsbl.errors)}."
+
+
+def _tell_greylisting(trace: Trace) -> Iterator[str]:
+    known = trace.circumstances.greylisting
+    if known is None:
+        return
+    since = f"{trace.received - known.first:.0f} s after the first try" if known.first < trace.received else "at first"
+    what = "it was to come back" if known.wait else "it had waited, or been let in before"
+    yield f"The greylist knows its sender as `{known.key}`: {since}, {what}."
 
 
 def _tell_decision(decision: Decision) -> Iterator[str]:

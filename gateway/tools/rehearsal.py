@@ -16,6 +16,7 @@ from gateway.model.decision import Stage
 from gateway.model.delivery import Claim, Intake, Outcome, Trace
 from gateway.model.envelope import Body, Envelope, Recipient
 from gateway.model.event import Event
+from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History
 from gateway.model.ingress import ClientSource
 from gateway.model.reply import Reply
@@ -172,6 +173,9 @@ class _Forgetful:
 
     async def recall(self, domain: str, source: str) -> History:
         return History()
+
+    async def acquaintance(self, key: str) -> Acquaintance | None:
+        return None
 
     def open_content(self) -> ContentWriter:
         return _Nowhere()

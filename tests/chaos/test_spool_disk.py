@@ -139,8 +139,11 @@ async def test_reserve_refuses_mail_but_takes_outcomes(tmp_path: Path) -> None:
     )
     assert isinstance(results[0], SpoolFull)
     assert results[1] is True
-    await spool.commit(make_refusal(durable=False))
+    await spool.commit(make_refusal(durable=False))  # what is turned away is written down in half of the reserve
+    await spool.purge(0)  # writes are in order
     assert await spool.story(refused.trace.id) is None
+    free[0] = 2_499_999
+    await spool.commit(make_refusal(durable=False))
     writer = spool.open_content()
     for _ in range(200):
         writer.write(bytes(65_536))

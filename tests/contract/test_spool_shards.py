@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.model.delivery import Act
+from gateway.model.greylisting import Acquaintance
 from gateway.model.holding import Hold, Quota
 from gateway.model.message import Evidence, Message
 from gateway.net.system import SystemClock
@@ -172,3 +173,15 @@ async def test_what_is_held_counts_in_all_shards(tmp_path: Path) -> None:
     await first.commit(intakes[2])
     await first.close()
     await second.close()
+
+
+async def test_the_greylist_of_one_worker_is_known_to_all(tmp_path: Path) -> None:
+    workers = [await open_worker(tmp_path, number, 2) for number in range(2)]
+    stranger = Acquaintance("domain new.example", START, passed=False, expires=START + 100)
+    friend = Acquaintance("domain new.example", START, passed=True, expires=START + 1000)
+    for worker, known in ((workers[0], stranger), (workers[1], friend)):
+        await worker.commit(replace(make_intake(), acquaintance=known))
+        assert [await one.acquaintance(stranger.key) for one in workers] == [known] * 2
+    assert await workers[0].acquaintance("domain other.example") is None
+    for worker in workers:
+        await worker.close()

@@ -31,6 +31,7 @@ from tests.spooling import (
     content_of,
     make_intake,
     make_message,
+    make_refusal,
     make_settlement,
 )
 
@@ -141,8 +142,9 @@ def test_every_statement_fits_the_tables(name: str) -> None:
     values = named or (None,) * statement.count("?")
     plan = connection.execute("EXPLAIN QUERY PLAN " + statement, values).fetchall()
     # What runs for each message finds its rows by an index, however many wait. What is held is bounded, and so is what
-    # is remembered of senders.
-    bounded = ("held_in_all", "list_held", "count_senders", "forget_senders", "list_senders")
+    # is remembered of senders; of refused mail a few rows are read from the start.
+    bounded = {"held_in_all", "list_held", "count_senders", "forget_senders", "list_senders"}
+    bounded |= {"count_acquaintances", "forget_surplus", "refused_octets", "oldest_refused"}
     if name not in ("recover_leases", "content_paths", "count_backends", *bounded):
         assert not [row for row in plan if str(row[3]).startswith("SCAN") and row[3] != "SCAN one"], plan
     connection.close()
@@ -298,6 +300,50 @@ async def test_closed_spool_refuses(tmp_path: Path) -> None:
         await writer.finish()
     writer.discard()
     spool.open_content().discard()
+
+
+# refused mail
+
+
+async def count_refused(spool: SqliteSpool, ids: list[str]) -> int:
+    return sum([await spool.story(id) is not None for id in ids])
+
+
+async def test_traces_of_refused_mail_take_a_bounded_room(tmp_path: Path) -> None:
+    clock = HandClock()
+    retention = Retention(refused_octets=20_000)
+    spool = await SqliteSpool.open(tmp_path, clock, retention=retention)
+    kept = make_intake()
+    await spool.commit(kept)
+    refused = [make_refusal(durable=False) for _ in range(1000)]
+    for one in refused:
+        await spool.commit(one)
+    while await spool.purge(clock.now()):
+        pass
+    left = await count_refused(spool, [one.trace.id for one in refused])
+    assert 20_000 // 2000 < left < 100
+    assert await count_refused(spool, [one.trace.id for one in refused[-left:]]) == left, "the oldest go first"
+    assert await spool.story(kept.trace.id) is not None
+    await spool.close()
+    connection = sqlite3.connect(tmp_path / "0" / "spool.db")
+    (counted,) = connection.execute("SELECT octets FROM refused_total").fetchone()
+    assert counted == connection.execute("SELECT sum(length(body)) FROM trace WHERE refused > 0").fetchone()[0]
+    assert counted <= 20_000
+    connection.close()
+
+
+async def test_a_refusal_for_want_of_room_is_still_written_down(tmp_path: Path) -> None:
+    free = [1_000_000]
+    spool = await SqliteSpool.open(tmp_path, HandClock(), reserve=1_500_000, disk=Disk(free=lambda _: free[0]))
+    with pytest.raises(SpoolFull):
+        await spool.commit(make_intake())
+    refusal = make_refusal()
+    await spool.commit(refusal)
+    assert await spool.story(refusal.trace.id) is not None
+    free[0] = 700_000
+    with pytest.raises(SpoolFull):
+        await spool.commit(make_refusal())
+    await spool.close()
 
 
 # the loop

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.mail.framing import DataFraming
-from gateway.mail.octets import OctetScanner
+from gateway.mail.octets import LoneDotScanner, OctetScanner
 from tests.fuzz.plans import Plan, planned
 
 PIECES = (b"\r", b"\n", b".", b"\r\n", b"\r\n.", b"\r\n..", b"\r\n.\r\n", b"\0", b"a", b"\xff", b"text " * 20)
@@ -54,3 +54,24 @@ def test_stuffing_is_undone(plan: Plan) -> None:
     assert scanner.bare_newline is (b"\r" in bare or b"\n" in bare or b"\0" in bare)
     assert scanner.leading_dot is (b"\r\n." in b"\r\n" + content)
     assert scanner.eight_bit is not content.isascii()
+
+
+def _has_lone_dot(body: bytes) -> bool:
+    """Dot by dot: it begins a line and ends one, for somebody, and not both by CRLF."""
+    for at in (at for at, octet in enumerate(body) if octet == ord(".")):
+        before, after = body[:at], body[at + 1 :]
+        crlfs = (before[-2:] in (b"", b"\r\n"), after.startswith(b"\r\n"))
+        begins = crlfs[0] or before.endswith((b"\r", b"\n", b"\0"))
+        ends = crlfs[1] or not after or after.startswith((b"\r", b"\n", b"\0"))
+        if begins and ends and crlfs != (True, True):
+            return True
+    return False
+
+
+@planned(60, share=2)
+def test_a_lone_dot_is_found(plan: Plan) -> None:
+    body = plan.join((b"\r", b"\n", b".", b"\r\n", b"\0", b"\r\n.\r\n", b"x"), 14)
+    scanner = LoneDotScanner()
+    for chunk in plan.cut(body, 6):
+        scanner.update(chunk)
+    assert scanner.found is _has_lone_dot(body)

@@ -200,9 +200,20 @@ async def test_a_bug_behind_the_hooks(
     assert not house.spool.files
 
 
-async def test_a_full_disk_is_no_bug() -> None:
+async def test_a_full_disk_is_no_bug_and_leaves_a_trace() -> None:
     house = House()
     house.spool.failures["commit"] = [SpoolFull("disk")]
+    lines = await house.talk(*session("DATA", SMALL))
+    (reply,) = [line for line in lines if line.startswith("452 4.3.1")]
+    story = await house.spool.story(reply.rpartition("(")[2].removesuffix(")"))
+    assert story is not None
+    assert story.trace.decision.rule == "no-storage"
+    assert house.errors == []
+
+
+async def test_on_a_disk_that_takes_nothing_at_all_the_reply_is_the_same() -> None:
+    house = House()
+    house.spool.failures["commit"] = [SpoolFull("disk"), SpoolFull("disk")]
     lines = await house.talk(*session("DATA", SMALL))
     assert [line for line in lines if line.startswith("452 4.3.1")]
     assert house.errors == []

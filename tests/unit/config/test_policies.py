@@ -26,14 +26,17 @@ def config(directory: Path) -> Config:
 
 
 @pytest.mark.parametrize(
-    ("stage", "then", "line"),
+    ("stage", "then", "line", "said"),
     [
-        ("data", "greylist", 6),
+        ("rcpt", "greylist", 6, "before the message is in"),
+        ("data", "greylist", 5, "would let nobody in"),
     ],
 )
-def test_what_is_not_there_is_named_with_its_line(tmp_path: Path, stage: str, then: str, line: int) -> None:
+def test_what_nobody_could_carry_out_is_named_with_its_line(
+    tmp_path: Path, stage: str, then: str, line: int, said: str
+) -> None:
     (tmp_path / "mine.toml").write_text(RULE.format(stage=stage, then=then))
-    with pytest.raises(RuleErrors, match=rf"mine\.toml:{line}: rule one: .*not there yet"):
+    with pytest.raises(RuleErrors, match=rf"mine\.toml:{line}: rule one: .*{said}"):
         load_rules(config(tmp_path))
 
 

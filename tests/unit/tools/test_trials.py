@@ -155,6 +155,7 @@ def test_show_tells_rules_places_and_settings(config: Path) -> None:
     assert "own-domain-firewall: reject   [own-domain.toml:" in said
     assert "setting policy.firewall = reject" in said
     assert "setting policy.sender = tickets" in said
+    assert "setting greylisting.enabled = false" in said
     assert "setting domain = own.example, severe.example" in said
     assert said.index("inside: accept") < said.index("dmarc-reject: reject") < said.index("dmarc-quarantine")
 
