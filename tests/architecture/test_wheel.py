@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.split_mail import break_at, signed_message
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -76,3 +78,9 @@ def test_the_program_runs_from_it(wheel: Path, tmp_path: Path) -> None:
     case = ["note.eml", "--ip", "192.0.2.1", "--mail-from", "a@sender.example", "--rcpt", "b@ours.example"]
     result = json.loads(run(environment / "bin" / "waypost", "simulate", *case, "--dns", "zone.json", "--json"))
     assert result["decision"]["set"] == "enforce"
+    # With nothing configured and no key, as `pipx run waypost autopsy broken.eml` has it.
+    original = signed_message()
+    (tmp_path / "broken.eml").write_bytes(break_at(original, (0, 2))[0])
+    found = json.loads(run(environment / "bin" / "waypost", "autopsy", "broken.eml", "--repair", "whole.eml", "--json"))
+    assert [mutation["id"] for mutation in found["mutations"]] == ["B01"]
+    assert (tmp_path / "whole.eml").read_bytes() == original

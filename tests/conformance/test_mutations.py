@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.tools.autopsy.examination import Autopsy, Status, examine
-from gateway.tools.autopsy.proofs import Part
+from gateway.tools.autopsy.proofs import FailingPart
 from tests.mutated import CONTROLS, NOT_INVERTIBLE, Case, cases, keys, pairs
 
 KEYS = keys()
@@ -101,11 +101,11 @@ def test_without_keys_a_body_is_proven_all_the_same() -> None:
     chosen = [case for case in cases() if case.mutations[0] in ("B01", "B10", "B18", "B21")]
     for case in chosen:
         found = examine(case.message, {}, case.now)
-        assert (found.status, found.left, found.repaired) == (Status.FOUND, Part.KEY, case.base), case.id
+        assert (found.status, found.left, found.repaired) == (Status.FOUND, FailingPart.KEY, case.base), case.id
 
 
 def test_without_keys_nothing_is_said_of_a_header() -> None:
     for case in cases():
         if case.mutations[0] == "H01":
             found = examine(case.message, {}, case.now)
-            assert (found.status, found.part) == (Status.UNKNOWN, Part.KEY)
+            assert (found.status, found.part) == (Status.UNKNOWN, FailingPart.KEY)

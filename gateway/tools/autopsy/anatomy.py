@@ -18,7 +18,7 @@ _BOUNDARY = re.compile(rb';[ \t\r\n]*boundary[ \t\r\n]*=[ \t\r\n]*(?:"([^"]{1,20
 _PARAMETER = rb';[ \t\r\n]*%s[ \t\r\n]*=[ \t\r\n]*"?([A-Za-z0-9_.:-]+)'
 _CHARSET = re.compile(_PARAMETER % rb"charset", re.IGNORECASE)
 _FORMAT = re.compile(_PARAMETER % rb"format", re.IGNORECASE)
-_MOST_PARTS = 2000
+_MOST_PARTS = 500
 _LONGEST_HEADER = 65_536
 """Octets of a part in which its blank line is looked for."""
 _DEEPEST = 50
@@ -161,7 +161,8 @@ class Anatomy:
                     open_boundaries.append(inner)
             if not open_boundaries or len(delimiters) > _MOST_PARTS:
                 break
-        return tuple(delimiters), tuple(self._make_part(start, delimiters, at) for start, at in starts)
+        parts = tuple(self._make_part(start, delimiters, at) for start, at in starts)
+        return tuple(delimiters), parts or (self.whole,)
 
     def _inner_boundary(self, start: int, depth: int) -> bytes:
         """The boundary that opens within the part at `start`, also one of a message that is the part."""

@@ -6,29 +6,8 @@ signature.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-
 from gateway.tools.autopsy import content, encoding, fields, lines, structure, values
-from gateway.tools.autopsy.anatomy import Anatomy
-from gateway.tools.autopsy.variants import Variant
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One kind of change."""
-
-    id: str
-    name: str
-    description: str
-    """What was done, as a sentence without subject that follows `the hop`."""
-    who: tuple[str, ...]
-    """Programs known to do it, by the keys of `programs`; empty where anything may."""
-    undo: Callable[[Anatomy], Iterator[Variant]] | None
-    """Proposes inverses; None where what was there before cannot be known."""
-    cost: float = 1.0
-    """How unlikely it is, before anything is known of the message; also in which order inverses are tried."""
-
+from gateway.tools.autopsy.entry import Entry
 
 BODY = (
     Entry(

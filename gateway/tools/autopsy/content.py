@@ -5,6 +5,7 @@ Each function is the inverse of one catalogue entry: a message's anatomy in, var
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
@@ -20,22 +21,20 @@ _WARNING = re.compile(
     rb"\A[^\r\n]{0,40}\b(?:external|caution|warning|outside|attention|achtung|extern)\b[^\r\n]{0,400}\r\n",
     re.IGNORECASE,
 )
-_HTML_WARNING = re.compile(
-    rb"<(div|table|p)\b[^<>]{0,400}>(?:(?!</?\1\b)[\s\S]){0,2000}?\b(?:external|caution|outside)\b"
-    rb"(?:(?!</?\1\b)[\s\S]){0,2000}?</\1>(?:\r\n)?",
-    re.IGNORECASE,
-)
+_HTML_BLOCK = re.compile(rb"<(div|table|p)\b", re.IGNORECASE)
+_HTML_WARNING = re.compile(rb"\b(?:external|caution|outside|extern)\b", re.IGNORECASE)
 _BLANK_LINES = re.compile(rb"(?:[ \t]*\r\n){0,3}")
 _SAFE_LINK = re.compile(
-    rb"https://[a-z0-9.-]{1,60}\.safelinks\.protection\.outlook\.com/(?:GetUrlReputation)?\?url=([^&\s\"'<>]{1,4000})"
-    rb"[^\s\"'<>]{0,4000}?reserved=0",
+    rb"https://[a-z0-9-]{1,20}\.safelinks\.protection\.outlook\.com/\?url=([^&\s\"'<>]{1,2000}+)"
+    rb"&[^\s\"'<>]{0,2000}?reserved=0",
     re.IGNORECASE,
 )
-_DEFENSE_2 = re.compile(rb"https://urldefense\.proofpoint\.com/v2/url\?u=([^&\s\"'<>]{1,4000})&[^\s\"'<>]{0,2000}")
+_DEFENSE_2 = re.compile(rb"https://urldefense\.proofpoint\.com/v2/url\?u=([^&\s\"'<>]{1,2000}+)&[^\s\"'<>]{0,2000}")
 _DEFENSE_3 = re.compile(
-    rb"https://urldefense\.(?:com|us)/v3/__([^\s\"'<>]{1,4000}?)__;[^\s\"'<>]{0,500}?!![^\s\"'<>$]{0,500}\$?"
+    rb"https://urldefense\.(?:com|us)/v3/__(?>([^\s\"'<>]{1,2000}?)__;)[^\s\"'<>!]{0,500}!![^\s\"'<>$]{0,500}\$?"
 )
-_MOST_WARNINGS = 3
+_MOST_BLOCKS = 20
+_LONGEST_BLOCK = 4000
 
 
 def delete_meta(anatomy: Anatomy) -> Iterator[Variant]:
@@ -83,11 +82,10 @@ def delete_banner(anatomy: Anatomy) -> Iterator[Variant]:
     """B11: a warning about outside senders, the first lines of a text or the first block of an HTML part."""
     whole: list[Edit] = []
     for part in anatomy.texts:
-        octets = anatomy.message[part.body : part.end]
-        found = _WARNING.match(octets) if part.type == "text/plain" else _HTML_WARNING.search(octets[:20_000])
-        if found is None:
+        span = _find_line(anatomy, part) if part.type == "text/plain" else _find_block(anatomy, part)
+        if span is None:
             continue
-        start, end = part.body + found.start(), part.body + found.end()
+        start, end = span
         blank = _BLANK_LINES.match(anatomy.message, end, part.end)
         ends = [blank.end() if blank else end, end]
         whole.append(Edit(start, ends[0]))
@@ -95,6 +93,24 @@ def delete_banner(anatomy: Anatomy) -> Iterator[Variant]:
             yield Variant((Edit(start, stop),), Choice.ALL, 0.1 + 0.2 * number)
     if len(whole) > 1:
         yield Variant(tuple(whole), Choice.ALL)
+
+
+def _find_line(anatomy: Anatomy, part: Part) -> tuple[int, int] | None:
+    found = _WARNING.match(anatomy.message[part.body : part.body + 1000])
+    return (part.body, part.body + found.end()) if found else None
+
+
+def _find_block(anatomy: Anatomy, part: Part) -> tuple[int, int] | None:
+    """The first element near the top that holds such a warning and none of its own kind."""
+    octets = anatomy.message
+    for opening in itertools.islice(_HTML_BLOCK.finditer(octets, part.body, part.end), _MOST_BLOCKS):
+        closing = b"</" + opening[1].lower() + b">"
+        block = octets[opening.start() : min(part.end, opening.start() + _LONGEST_BLOCK)].lower()
+        size = block.find(closing) + len(closing)
+        alone = size > len(closing) and block.count(b"<" + opening[1].lower(), 0, size) == 1
+        if alone and _HTML_WARNING.search(block, 0, size):
+            return opening.start(), opening.start() + size
+    return None
 
 
 def restore_links(anatomy: Anatomy) -> Iterator[Variant]:

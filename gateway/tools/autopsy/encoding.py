@@ -25,6 +25,7 @@ _CHARSETS = ("utf-8", "iso-8859-1", "windows-1252", "iso-8859-15")
 _CHARSET_VALUE = re.compile(rb'(charset[ \t]*=[ \t]*"?)([A-Za-z0-9_.:-]+)', re.IGNORECASE)
 _STARTS = (b"", b".", b"F", b".F")
 """Octets that some encoders quote at the start of a line, to keep `.` and `From ` from being stuffed."""
+_AFTER_EQUALS = re.compile(rb"(?<==)--([^\r\n]{1,200})")
 _GLUED = b"=\r\n"
 _LARGEST = 4_000_000
 
@@ -67,20 +68,20 @@ def _within(anatomy: Anatomy, part: Part) -> bytes:
 
 
 def _rename(part: Part, encoding: bytes) -> list[Edit]:
-    """Content-Transfer-Encoding as it was, and the fields gone that tell of the conversion."""
-    edits = []
+    """Content-Transfer-Encoding as it was."""
     field = part.find("content-transfer-encoding")
-    if field is not None:
-        start = part.start + field.end - len(field.value) - 2
-        edits.append(Edit(start, start + len(field.value), b" " + encoding))
-    return edits
+    if field is None:
+        return []
+    start = part.start + field.end - len(field.value) - 2
+    return [Edit(start, start + len(field.value), b" " + encoding)]
 
 
 def _notes(anatomy: Anatomy, part: Part) -> list[Edit]:
-    owners = {anatomy.whole.start: anatomy.whole, part.start: part}.values()
+    """The fields that tell of the conversion, gone."""
+    owners = {owner.start: owner for owner in (anatomy.whole, part)}
     return [
         Edit(owner.start + field.start, owner.start + field.end)
-        for owner in owners
+        for owner in owners.values()
         for field in owner.fields
         if field.lower == _AUTOCONVERTED
     ]
@@ -160,21 +161,18 @@ def rewrap_quoted(anatomy: Anatomy) -> Iterator[Variant]:
     yield Variant(tuple(Edit(at, at, _GLUED) for at in _glued(anatomy)), cost=0.5)
 
 
-def _glued(anatomy: Anatomy) -> list[int]:
-    """Where an `=` and the line break after it were taken for a soft one: base64 padding that is short by one, or a
-    delimiter behind it on its line."""
-    octets = anatomy.message
-    found = []
-    for boundary in {delimiter.boundary for delimiter in anatomy.delimiters} | {p.boundary for p in anatomy.parts} - {
-        b""
-    }:
-        found += [match.start() for match in re.finditer(rb"(?<==)--" + re.escape(boundary), octets[anatomy.body :])]
-    found = [at + anatomy.body for at in found]
+def _glued(anatomy: Anatomy) -> Iterator[int]:
+    """Where an `=` and the line break after it were taken for a soft one: a delimiter behind it on its line, or base64
+    whose padding is short by one."""
+    boundaries = {part.boundary for part in (anatomy.whole, *anatomy.parts)} - {b""}
+    for match in _AFTER_EQUALS.finditer(anatomy.message, anatomy.body):
+        if match[1] in boundaries or match[1].removesuffix(b"--") in boundaries:
+            yield match.start()
     for part in _leaves(anatomy):
-        last = _within(anatomy, part).rstrip(b"\r\n").rpartition(b"\n")[2]
+        octets = _within(anatomy, part).rstrip(b"\r\n")
+        last = octets.rpartition(b"\n")[2]
         if part.encoding == "base64" and last.endswith(b"=") and len(last) % 4 == 3:
-            found.append(part.body + len(_within(anatomy, part).rstrip(b"\r\n")))
-    return found
+            yield part.body + len(octets)
 
 
 def restore_charset(anatomy: Anatomy) -> Iterator[Variant]:

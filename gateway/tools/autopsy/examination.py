@@ -21,14 +21,14 @@ from gateway.model.result import DkimResult
 from gateway.tools.autopsy import catalogue
 from gateway.tools.autopsy.anatomy import Anatomy
 from gateway.tools.autopsy.bodies import Body
-from gateway.tools.autopsy.catalogue import Entry
 from gateway.tools.autopsy.edits import Ruler
+from gateway.tools.autopsy.entry import Entry
 from gateway.tools.autopsy.hops import Culprit, find_culprit, read_hops
 from gateway.tools.autopsy.programs import seen_in
 from gateway.tools.autopsy.proofs import (
     Condition,
+    FailingPart,
     HeaderProof,
-    Part,
     examine_signatures,
     holds,
     known_answer,
@@ -37,8 +37,10 @@ from gateway.tools.autopsy.proofs import (
 from gateway.tools.autopsy.search import Effort, Solution, Step, search
 from gateway.tools.autopsy.suspicions import Suspicion, suspect_body, suspect_header
 
-MOST_WORK = 120_000_000
-"""Of one search; a few seconds."""
+LEAST_WORK = 120_000_000
+"""What a search may do, in octets looked at: a second or two."""
+_WORK_PER_OCTET = 100
+"""What it may do more for each octet of the message: some seconds for the largest."""
 _SEEN = 0.4
 """How much likelier an entry is when a program known for it has left its marks."""
 
@@ -70,7 +72,7 @@ class Autopsy:
     results: tuple[DkimResult, ...]
     """What a receiver would say of each signature."""
     status: Status
-    part: Part | None
+    part: FailingPart | None
     """What fails of the signature that counts most; None when nothing does."""
     subject: Condition | None
     """That signature."""
@@ -78,7 +80,7 @@ class Autopsy:
     verified_by: VerifiedBy | None = None
     repaired: bytes | None = None
     """The message before the changes."""
-    left: Part | None = None
+    left: FailingPart | None = None
     """What still fails after the repair."""
     suspicions: tuple[Suspicion, ...] = ()
     culprit: Culprit | None = None
@@ -93,22 +95,23 @@ def examine(
     answers: Mapping[Question, Answer],
     now: float,
     progress: Callable[[float, int], None] = lambda share, trials: None,
+    work: int = LEAST_WORK,
 ) -> Autopsy:
     """Examine a message; `answers` may lack keys, then no header can be proven. `now` is in epoch seconds; `progress`
-    is told the share of the allowed work that is used up, and the number of trials."""
+    is told the share of the allowed work that is used up, and the number of trials; `work` bounds a search."""
     anatomy = Anatomy(message)
     conditions = examine_signatures(anatomy, answers, now)
     results = _verify(anatomy, answers, now)
     subject = _choose(anatomy, conditions)
     part = subject.part if subject else None
-    if subject is None or part not in (Part.BODY, Part.HEADER):
-        intact = subject is not None and part in (None, Part.EXPIRED)
+    if subject is None or part not in (FailingPart.BODY, FailingPart.HEADER):
+        intact = subject is not None and part in (None, FailingPart.EXPIRED)
         return Autopsy(message, conditions, results, Status.INTACT if intact else Status.UNKNOWN, part, subject)
-    effort = Effort(MOST_WORK, progress)
-    if part is Part.BODY:
+    effort = Effort(work + _WORK_PER_OCTET * len(message), progress)
+    if part is FailingPart.BODY:
         solution = _solve_body(anatomy, conditions, answers, now, effort)
     else:
-        numbers = [number for number, one in enumerate(conditions) if one.part is Part.HEADER]
+        numbers = [number for number, one in enumerate(conditions) if one.part is FailingPart.HEADER]
         solution = _solve_header(anatomy, numbers, answers, effort, ())
     found = Autopsy(
         message,
@@ -138,13 +141,15 @@ def _verify(anatomy: Anatomy, answers: Mapping[Question, Answer], now: float) ->
 
 
 def _choose(anatomy: Anatomy, conditions: Sequence[Condition]) -> Condition | None:
-    """The signature to explain: a broken one of the author's domain, else any broken one, else the author's."""
+    """The signature to explain: the author's before any other's, one that verifies before one that is broken, and one
+    that is broken before one that cannot be judged."""
     authors = find_author(anatomy.header).domains
 
-    def weigh(condition: Condition) -> tuple[bool, bool]:
+    def weigh(condition: Condition) -> tuple[bool, int]:
         domain = condition.signature.domain
         aligned = any(is_subdomain(one, domain) or is_subdomain(domain, one) for one in authors)
-        return condition.part in (Part.BODY, Part.HEADER), aligned
+        weights = {None: 2, FailingPart.BODY: 1, FailingPart.HEADER: 1}
+        return aligned, weights.get(condition.part, 0)
 
     return max(conditions, key=weigh, default=None)
 
@@ -162,7 +167,7 @@ def _solve_body(
     effort: Effort,
 ) -> Solution | None:
     """Undo what broke the body, and then what broke the header, for a signature covers both."""
-    broken = [number for number, one in enumerate(conditions) if one.part is Part.BODY]
+    broken = [number for number, one in enumerate(conditions) if one.part is FailingPart.BODY]
     wanted = wanted_of(conditions[number].signature for number in broken)
     solution = search(
         anatomy, catalogue.BODY, lambda one: Body(one.message, one.body, wanted), _cost_of(anatomy), effort
@@ -171,10 +176,12 @@ def _solve_body(
         return None
     repaired = Anatomy(solution.message)
     after = examine_signatures(repaired, answers, now)
-    if len(after) != len(conditions) or any(after[at].part in (None, Part.EXPIRED, Part.KEY) for at in broken):
+    if len(after) != len(conditions) or any(
+        after[at].part in (None, FailingPart.EXPIRED, FailingPart.KEY) for at in broken
+    ):
         return solution
-    numbers = [at for at in broken if after[at].part is Part.HEADER]
-    more = _solve_header(repaired, numbers, answers, Effort(MOST_WORK, effort.progress), solution.rulers)
+    numbers = [at for at in broken if after[at].part is FailingPart.HEADER]
+    more = _solve_header(repaired, numbers, answers, Effort(effort.most, effort.progress), solution.rulers)
     return Solution((*solution.steps, *more.steps), more.message, more.rulers) if more else solution
 
 
@@ -206,11 +213,13 @@ def _conclude(
     mended = [
         new
         for old, new in zip(before, after, strict=False)
-        if old is found.part and new.part is not Part.BODY and (old is Part.BODY or new.part in (None, Part.EXPIRED))
+        if old is found.part
+        and new.part is not FailingPart.BODY
+        and (old is FailingPart.BODY or new.part in (None, FailingPart.EXPIRED))
     ]
     if not mended or found.subject is None:
         return _suspect(found, anatomy, answers)
-    best = next((one for one in mended if one.part in (None, Part.EXPIRED)), mended[0])
+    best = next((one for one in mended if one.part in (None, FailingPart.EXPIRED)), mended[0])
     in_header = any(step.entry in catalogue.HEADER for step in solution.steps)
     who = [key for step in solution.steps for key in step.entry.who]
     return replace(
@@ -220,7 +229,7 @@ def _conclude(
         verified_by=VerifiedBy.SIGNATURE if in_header else VerifiedBy.BODY_HASH,
         repaired=solution.message,
         left=best.part,
-        culprit=find_culprit(anatomy, found.subject.signature, found.part is Part.BODY, who),
+        culprit=find_culprit(anatomy, found.subject.signature, found.part is FailingPart.BODY, who),
     )
 
 
@@ -228,7 +237,7 @@ def _suspect(found: Autopsy, anatomy: Anatomy, answers: Mapping[Question, Answer
     if found.subject is None:
         return found
     signature = found.subject.signature
-    body = found.part is Part.BODY
+    body = found.part is FailingPart.BODY
     header_holds = holds(anatomy, signature, answers)
     suspicions = suspect_body(anatomy, signature, header_holds) if body else ()
     if header_holds is False:

@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from gateway.authentication.body import AMS_FORMS
 from gateway.authentication.signature import Signature, read_signature
 from gateway.mail import authres, hops
-from gateway.mail.header import Field, fields, unfold
+from gateway.mail.header import fields, unfold
 from gateway.tools.autopsy.anatomy import Anatomy
 from gateway.tools.autopsy.programs import PROGRAMS, programs_of, seen_in
 
 _CONVERTED_BY = re.compile(r"\bby\s+([A-Za-z0-9._-]{1,255})", re.IGNORECASE)
 _MOST_HOPS = 100
+_LONGEST_RESULTS = 16_384
+_OPINIONS = ("pass", "fail", "neutral")
+"""`neutral` is Gmail's word for a body hash that does not verify."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,8 @@ class _Sighting:
 
     start: int
     intact: bool
-    after: bool
-    """What was seen is the message as it left, not as it came."""
+    leaving: bool
+    """It was seen as it left, not as it came."""
     ground: str
 
 
@@ -64,18 +67,17 @@ def find_culprit(anatomy: Anatomy, signature: Signature, body: bool, who: Sequen
     told = _converter(anatomy) if {"sendmail", "postfix"} & set(who) else None
     if told is not None:
         return told
-    suspects, grounds = _narrow(read_hops(anatomy), list(_sightings(anatomy, signature, body)))
-    wanted = set(who)
+    way = read_hops(anatomy)
+    suspects, grounds = _narrow(way, [*_opinions(anatomy, signature, way), *_seals(anatomy, signature, body)])
     for hop in suspects:
-        known = sorted(wanted & hop.programs)
+        known = [key for key in who if key in hop.programs]
         if known and hop.by:
             label = PROGRAMS[known[0]].label
-            return Culprit(hop.by, (*grounds, f"its Received line is that of {label}, which is known to do this"))
+            return Culprit(hop.by, (*grounds, f"its Received line is one of {label}, which is known to do this"))
     marks = seen_in(anatomy.header)
     for key in who:
         if key in marks:
-            host = next((hop.by for hop in suspects if hop.by and hop.by in marks[key]), "")
-            return Culprit(host or PROGRAMS[key].label, (*grounds, marks[key]))
+            return Culprit(PROGRAMS[key].label, (*grounds, marks[key]))
     if len(suspects) == 1 and suspects[0].by and grounds:
         return Culprit(suspects[0].by, (*grounds, "no other hop is left"))
     return None
@@ -88,47 +90,41 @@ def _narrow(way: Sequence[Hop], sightings: Iterable[_Sighting]) -> tuple[list[Ho
     for seen in sightings:
         below = [hop for hop in way if hop.start > seen.start]
         # The field stands above the Received line of the hop that wrote it, which came last.
-        before = below if seen.after else below[:-1]
-        keep = [hop for hop in suspects if (hop not in before) == seen.intact]
-        if keep:
-            suspects = keep
+        before = below if seen.leaving else below[:-1]
+        left = [hop for hop in suspects if (hop not in before) == seen.intact]
+        if left:
+            suspects = left
             grounds.append(seen.ground)
-    return suspects, tuple(grounds)
+    return suspects, tuple(dict.fromkeys(grounds))
 
 
-def _sightings(anatomy: Anatomy, signature: Signature, body: bool) -> Iterator[_Sighting]:
+def _opinions(anatomy: Anatomy, signature: Signature, way: Sequence[Hop]) -> Iterator[_Sighting]:
+    """What servers on the way said of this signature (RFC 8601)."""
     for field in fields(anatomy.header, "authentication-results"):
-        yield from _read_results(field, signature)
-    if body:
-        for field in fields(anatomy.header, "arc-message-signature"):
-            yield from _read_seal(field, signature)
+        parsed = authres.parse(unfold(field.value)) if len(field.value) < _LONGEST_RESULTS else None
+        for result in parsed.results if parsed else ():
+            domain = result.value("header", "d") or result.value("header", "i").rpartition("@")[2]
+            if result.method != "dkim" or result.result not in _OPINIONS or domain.lower() != signature.domain:
+                continue
+            server = parsed.authserv_id if parsed else ""
+            server = server or next((hop.by for hop in reversed(way) if hop.start > field.start), "") or "some server"
+            words = "still verified" if result.result == "pass" else "no longer verified"
+            ground = f"the signature {words} when the message came to {server}, as its Authentication-Results says"
+            yield _Sighting(field.start, result.result == "pass", False, ground)
 
 
-def _read_results(field: Field, signature: Signature) -> Iterator[_Sighting]:
-    parsed = authres.parse(unfold(field.value)) if len(field.value) < 16_384 else None
-    for result in parsed.results if parsed else ():
-        if result.method != "dkim" or result.result not in ("pass", "fail"):
-            continue
-        domain = result.value("header", "d") or result.value("header", "i").rpartition("@")[2]
-        if domain.lower() != signature.domain:
-            continue
-        server = parsed.authserv_id if parsed else ""
-        intact = result.result == "pass"
-        verb = "still verified when it came to" if intact else "no longer verified when it came to"
-        yield _Sighting(field.start, intact, False, f"the signature {verb} {server}, says its Authentication-Results")
-
-
-def _read_seal(field: Field, signature: Signature) -> Iterator[_Sighting]:
+def _seals(anatomy: Anatomy, signature: Signature, body: bool) -> Iterator[_Sighting]:
     """An ARC message signature has a body hash too (RFC 8617 section 4.1.2): the same one means the same body."""
-    seal = read_signature(field, "", AMS_FORMS)
-    if seal.problem or (seal.body_form, seal.length) != (signature.body_form, signature.length):
-        return
-    intact = seal.body_hash == signature.body_hash
-    state = "as it had been signed" if intact else "no longer as it had been signed"
-    yield _Sighting(field.start, intact, True, f"the body was {state} when {seal.domain} sealed it (ARC)")
+    for field in fields(anatomy.header, "arc-message-signature") if body else ():
+        seal = read_signature(field, "", AMS_FORMS)
+        if not seal.problem and (seal.body_form, seal.length) == (signature.body_form, signature.length):
+            intact = seal.body_hash == signature.body_hash
+            state = "as it had been signed" if intact else "no longer as it had been signed"
+            yield _Sighting(field.start, intact, True, f"the body was {state} when {seal.domain} sealed it (ARC)")
 
 
 def _converter(anatomy: Anatomy) -> Culprit | None:
+    """Who converted a transfer encoding says so himself."""
     for field in fields(anatomy.header, "x-mime-autoconverted"):
         text = unfold(field.value)
         found = _CONVERTED_BY.search(text)

@@ -5,10 +5,11 @@ Each function is the inverse of one catalogue entry: a message's anatomy in, var
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 
-from gateway.tools.autopsy.anatomy import Anatomy
+from gateway.tools.autopsy.anatomy import Anatomy, Part
 from gateway.tools.autopsy.edits import Edit
 from gateway.tools.autopsy.variants import Choice, Variant
 
@@ -49,8 +50,8 @@ def restore_dots(anatomy: Anatomy) -> Iterator[Variant]:
     octets, body = anatomy.message, anatomy.body
     yield Variant(tuple(Edit(m.start(), m.start() + 1) for m in _DOUBLED.finditer(octets, body)))
     yield Variant(tuple(Edit(m.start(), m.start(), b".") for m in _DOTTED.finditer(octets, body)), cost=0.2)
-    lines = [m.start() for _, m in zip(range(_MOST_LINES), _LINE.finditer(octets, body), strict=False)]
-    yield Variant(tuple(Edit(start, start, b".") for start in lines), Choice.ONE, 1.5)
+    lines = itertools.islice(_LINE.finditer(octets, body), _MOST_LINES)
+    yield Variant(tuple(Edit(m.start(), m.start(), b".") for m in lines), Choice.ONE, 1.5)
 
 
 def restore_line_ends(anatomy: Anatomy) -> Iterator[Variant]:
@@ -69,7 +70,10 @@ def restore_line_ends(anatomy: Anatomy) -> Iterator[Variant]:
 def restore_runs(anatomy: Anatomy) -> Iterator[Variant]:
     """B22: two spaces that became one, at one place or after each sentence."""
     for part in anatomy.texts:
-        spots = [match.start() for match in _SENTENCE_END.finditer(anatomy.message, part.body, part.end)]
-        yield Variant(tuple(Edit(at, at, b" ") for at in spots[:_MOST_LINES]), Choice.ALL)
-        spots = [match.start() for match in _SPACE.finditer(anatomy.message, part.body, part.end)]
-        yield Variant(tuple(Edit(at, at, b" ") for at in spots[:_MOST_LINES]), Choice.ONE, 0.5)
+        yield Variant(_double(anatomy, part, _SENTENCE_END), Choice.ALL)
+        yield Variant(_double(anatomy, part, _SPACE), Choice.ONE, 0.5)
+
+
+def _double(anatomy: Anatomy, part: Part, pattern: re.Pattern[bytes]) -> tuple[Edit, ...]:
+    found = itertools.islice(pattern.finditer(anatomy.message, part.body, part.end), _MOST_LINES)
+    return tuple(Edit(match.start(), match.start(), b" ") for match in found)

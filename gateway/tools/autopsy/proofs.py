@@ -24,7 +24,7 @@ _HEADER_WORK = 5
 """Work for each octet of a header that is parsed and verified once."""
 
 
-class Part(StrEnum):
+class FailingPart(StrEnum):
     """What of a signature fails."""
 
     BODY = "body"
@@ -40,7 +40,7 @@ class Condition:
     """One signature, looked at part by part."""
 
     signature: Signature
-    part: Part | None
+    part: FailingPart | None
     """The first part that fails; None when it verifies."""
     reason: str = ""
 
@@ -54,18 +54,18 @@ def examine_signatures(anatomy: Anatomy, answers: Mapping[Question, Answer], now
     found = []
     for signature in anatomy.signatures:
         if signature.problem:
-            found.append(Condition(signature, Part.SYNTAX, signature.problem))
+            found.append(Condition(signature, FailingPart.SYNTAX, signature.problem))
             continue
         body = check_body(signature, digests)
         key = _check_header(signed, signature, signature.field, answers)
         if body.verdict is not DkimVerdict.PASS:
-            found.append(Condition(signature, Part.BODY, body.reason))
+            found.append(Condition(signature, FailingPart.BODY, body.reason))
         elif key.verdict is DkimVerdict.FAIL:
-            found.append(Condition(signature, Part.HEADER, key.reason))
+            found.append(Condition(signature, FailingPart.HEADER, key.reason))
         elif key.verdict is not DkimVerdict.PASS:
-            found.append(Condition(signature, Part.KEY, key.reason))
+            found.append(Condition(signature, FailingPart.KEY, key.reason))
         elif signature.expires is not None and now > signature.expires + SKEW:
-            found.append(Condition(signature, Part.EXPIRED, "signature has expired"))
+            found.append(Condition(signature, FailingPart.EXPIRED, "signature has expired"))
         else:
             found.append(Condition(signature, None))
     return tuple(found)

@@ -12,17 +12,19 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.tools.autopsy.anatomy import Anatomy
-from gateway.tools.autopsy.catalogue import Entry
 from gateway.tools.autopsy.edits import Edit, Ruler, apply_edits, overlap
+from gateway.tools.autopsy.entry import Entry
 from gateway.tools.autopsy.variants import Variant, choose
 
 _SECOND = 0.5
 """What a second change costs beyond its own cost: one is likelier than two."""
 _TRIAL = 6_000
 """Work of one trial beside the octets that it hashes: about as many as are hashed in that time."""
+_EDIT = 1_500
+"""Work of each edit of a trial."""
 _SCAN = 20
 """Work for each octet that is searched for places."""
-_MOST_DERIVED = 64_000_000
+_MOST_DERIVED = 32_000_000
 """Octets of half-repaired messages that are looked at, for each is kept until it is done with."""
 
 
@@ -142,7 +144,7 @@ def search(
             if trial.state.proof.matches(trial.edits):
                 repaired = apply_edits(trial.state.anatomy.message, trial.edits)
                 return Solution((*trial.state.steps, trial.step), repaired, trial.rulers)
-            effort.spend(_TRIAL + trial.state.proof.work - before)
+            effort.spend(_TRIAL + _EDIT * len(trial.edits) + trial.state.proof.work - before)
             if not trial.state.steps and derived < _MOST_DERIVED:
                 derived += len(trial.state.anatomy.message)
                 heapq.heappush(heap, (trial.cost + _SECOND, next(numbers), None, open_second(trial)))

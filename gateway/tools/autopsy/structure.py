@@ -15,7 +15,6 @@ from gateway.tools.autopsy.variants import Choice, Variant
 
 _INSERTED_FIELD = re.compile(rb"(?:x-microsoft-|x-ms-|x-exchange-|x-forefront-)", re.IGNORECASE)
 _BLANKS = re.compile(rb"(?:[ \t]*\r\n)+")
-_MOST_BLANKS = 3
 
 
 def _gaps(anatomy: Anatomy) -> Iterator[tuple[Delimiter, Delimiter]]:
@@ -85,10 +84,10 @@ def delete_line_after_message(anatomy: Anatomy) -> Iterator[Variant]:
 
 def delete_footer_part(anatomy: Anatomy) -> Iterator[Variant]:
     """B10: the last part of a multipart, a short text put there by a list."""
+    parts = {part.start: part for part in anatomy.parts}
+    seen: set[bytes] = set()
     for upper, lower in itertools.pairwise(anatomy.delimiters):
-        first = upper.depth == lower.depth and not upper.closes and lower.closes
-        if not first or anatomy.message.count(b"--" + upper.boundary, 0, upper.start) < 1:
-            continue
-        part = next(part for part in anatomy.parts if part.start == upper.end)
-        if part.type == "text/plain" and lower.start - upper.start < 4096:
+        is_last = upper.depth == lower.depth and not upper.closes and lower.closes
+        if is_last and upper.boundary in seen and parts[upper.end].type == "text/plain":
             yield Variant((Edit(upper.start, lower.start),), Choice.ALL, 0.1 * upper.depth)
+        seen.add(upper.boundary)

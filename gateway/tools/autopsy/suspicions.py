@@ -12,7 +12,7 @@ from gateway.mail.domain import is_subdomain
 from gateway.mail.header import fields, unfold
 from gateway.tools.autopsy import catalogue
 from gateway.tools.autopsy.anatomy import Anatomy
-from gateway.tools.autopsy.catalogue import Entry
+from gateway.tools.autopsy.entry import Entry
 
 _ENTRIES = {entry.id: entry for entry in (*catalogue.BODY, *catalogue.HEADER)}
 _STYLES = {
