@@ -314,7 +314,7 @@ class FakeSpool:
         """The content goes when the last transfer did; that of a failure is kept for a time."""
         if record.rows or record.held or record.message is None:
             return
-        if any(ending.state is not Final.DELIVERED for ending in record.endings):
+        if any(ending.state not in (Final.DELIVERED, Final.RETURNED) for ending in record.endings):
             record.kept_until = self._clock.now() + self._failed_seconds
         else:
             self._forget_content(record)

@@ -13,9 +13,9 @@ from gateway.model.event import Event
 from gateway.net.resolver import ZoneResolver
 from gateway.net.system import SystemClock
 from gateway.net.zone import build_zone
-from gateway.ports import IntakeStore
+from gateway.ports import Clock, IntakeStore
 from gateway.service.authenticator import Authenticator
-from gateway.service.desk import Desk, Law
+from gateway.service.desk import Deliverer, Desk, Law
 from gateway.service.inquiry import Inquiry, NoInquiry
 from gateway.service.reception import MxReception
 from tests.fake_spool import FakeSpool
@@ -58,6 +58,9 @@ class Spool(FakeSpool):
 class Nobody:
     """Delivers nothing: no connection is ever free."""
 
+    def admits(self, backend: str) -> bool:
+        return True
+
     def has_room(self, backend: str) -> bool:
         return False
 
@@ -90,11 +93,13 @@ def make_reception(
     limits: Mapping[str, Any] | None = None,
     events: list[Event] | None = None,
     inquiry: Inquiry | None = None,
+    deliverer: Deliverer | None = None,
+    clock: Clock | None = None,
 ) -> MxReception:
     """Serves d.example and e.example under the shipped rules, with the names of `ZONE`."""
-    clock = SystemClock()
+    clock = clock or SystemClock()
     law = _make_law(tuple((limits or {}).items()))
     emit = (events if events is not None else []).append
     authenticator = Authenticator(ZoneResolver(build_zone(ZONE)), clock, 18.0)
-    desk = Desk(clock, spool, authenticator, Nobody(), emit, inquiry or NoInquiry())
+    desk = Desk(clock, spool, authenticator, deliverer or Nobody(), emit, inquiry or NoInquiry())
     return MxReception(desk, lambda: law)

@@ -17,8 +17,9 @@ from gateway.net.resolver import DnsResolver, ZoneResolver, read_zone
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.net.system import SystemClock
 from gateway.net.webhook import Webhook
-from gateway.ports import Backend, Clock, Courier, Resolver, Spool, Tally
+from gateway.ports import Backend, Clock, Courier, EventSink, Resolver, Spool, Tally
 from gateway.service.alarms import MailCourier
+from gateway.service.traffic import Share, Traffic
 from gateway.spool.rows import Retention
 from gateway.spool.shards import ShardedView
 from gateway.tools.simulate import Workshop
@@ -54,6 +55,14 @@ def open_reader(config: Config) -> ShardedView:
     return ShardedView(config.server.spool)
 
 
+def make_traffic(config: Config, clock: Clock, emit: EventSink, tally: Tally) -> Traffic:
+    """What may be under way to each backend. Each worker has its part of the rate."""
+    shares = {
+        name: Share(one.connections, one.messages_per_minute / tally.workers) for name, one in _backends(config).items()
+    }
+    return Traffic(shares, clock, emit)
+
+
 def make_couriers(
     config: Config, spool: Spool, clock: Clock, route: Callable[[Mailbox], str], wake: Callable[[], None]
 ) -> tuple[Courier, ...]:
@@ -68,6 +77,10 @@ def make_couriers(
 
 def make_backends(config: Config, resolver: Resolver, clock: Clock, tally: Tally) -> dict[str, Backend]:
     """Every next hop by its name. Raises OSError for authorities that cannot be read."""
-    settings = {DIRECT: BackendSettings(hosts=("mx",)), **config.backend}
+    settings = _backends(config)
     hostname = config.server.hostname
     return {name: make_smtp_backend(name, one, resolver, clock, hostname, tally) for name, one in settings.items()}
+
+
+def _backends(config: Config) -> dict[str, BackendSettings]:
+    return {DIRECT: BackendSettings(hosts=("mx",)), **config.backend}

@@ -13,7 +13,7 @@ from gateway.admin.api import make_application, serve_http
 from gateway.admin.control import Arguments, Commands, serve_control
 from gateway.admin.holding import hold_commands
 from gateway.admin.queue import QueueDesk
-from gateway.app.adapters import make_backends, make_couriers, make_resolver, make_retention
+from gateway.app.adapters import make_backends, make_couriers, make_resolver, make_retention, make_traffic
 from gateway.app.law import route_dsn, with_lists
 from gateway.app.post import Post
 from gateway.app.reload import Reloaded, Reloader
@@ -63,9 +63,10 @@ class Gateway:
         self._spool = spool
         self._observer = observer
         couriers = make_couriers(law.config, spool, clock, self._route_dsn, self._wake)
-        self._alarms = Alarms(couriers, clock, observer, law.config.alarm.repeat_after)
+        self._alarms = Alarms(couriers, clock, observer, law.config.alarm.repeat_after, self._post.tally)
         self._emit = fan_out(observer, self._alarms)
-        self._delivery = Delivery(spool, backends, clock, self._emit, law.config, self._route_dsn)
+        traffic = make_traffic(law.config, clock, self._emit, self._post.tally)
+        self._delivery = Delivery(spool, backends, clock, self._emit, law.config, self._route_dsn, traffic)
         self._keeper = Keeper(spool, lambda: self._law, clock, self._emit, self._wake, self._route_dsn)
         self._front: FrontEnd | None = None
         self._looking: asyncio.Task[None] | None = None

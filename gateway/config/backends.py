@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from gateway.config.section import Section
 from gateway.config.values import CertificateNames, Count, File, Hosts, Networks, Seconds, SecondsOrNone
@@ -31,7 +31,13 @@ class Backend(Section):
     ca_file: File | None = None
     """Authorities to trust instead of the system's."""
     connections: Count = 10
-    """How many at once."""
+    """How many at once, at most: there are fewer until it has taken some mail, and while it wants less."""
+    messages_per_minute: int = Field(default=0, ge=0)
+    """How many it gets in a minute, at most; 0: no limit."""
+    connection_seconds: Seconds = 300.0
+    """Age at which a connection is closed, so that load moves to hosts that came back."""
+    connection_messages: Count = 100
+    """Messages after which a connection is closed."""
     ehlo_name: str = ""
     command_seconds: Seconds = 60.0
     final_seconds: Seconds = 600.0

@@ -51,6 +51,10 @@ class Transfer:
     return_path_verified: bool = False
     """SPF passed for `mail_from`, a signature of its domain passed, or its owner logged in: a DSN may go there
     (promise P6)."""
+    authenticated: bool = False
+    """It passed DMARC at our edge, or came in from within: a backend that finds otherwise judges us, not its sender."""
+    verdicts: tuple[str, ...] = ()
+    """What was found at our edge, in words for a DSN."""
     role: bool = False
     """For postmaster@ or abuse@ of ours, and nobody else: what a backend takes for spam is kept."""
 
@@ -90,6 +94,8 @@ class Outcome:
     message went in plain text."""
     ambiguous: bool = False
     """The connection ended after the final dot: the backend may or may not have the message."""
+    reports: bool = False
+    """The host took the message and offers DSN: telling what becomes of it is its duty now (RFC 3461 section 5.2.1)."""
 
 
 class Final(StrEnum):
@@ -102,6 +108,8 @@ class Final(StrEnum):
     """Failed, and the DSN withheld because the return path was not verified."""
     EXPIRED = "expired"
     DELETED = "deleted"
+    RETURNED = "returned"
+    """Never acknowledged: the client was told to try again, and still has the message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,7 @@ REPLIES: dict[str, Reply] = {
     "loop-to-origin": Reply(550, "1.1", "No such mailbox here: this message came from where its mailbox should be"),
     "mixed-recipients": Reply(452, "5.3", "Send this recipient in a transaction of its own"),
     "too-many-recipients": Reply(452, "5.3", "Too many recipients, send the rest in another transaction"),
+    "route-stopped": Reply(451, "3.5", "The system behind this gateway refuses its mail, try again later"),
     # an admin's commands
     "returned-by-admin": Reply(550, "7.1", "Returned by the administrator of {host}"),
     "deleted-by-admin": Reply(550, "7.1", "Deleted by the administrator of {host}"),

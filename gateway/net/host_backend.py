@@ -24,11 +24,12 @@ from gateway.net.outcomes import (
     Result,
     answered,
     at_another_site,
+    at_backend,
     decided_here,
     supersedes,
     unanswered,
 )
-from gateway.net.pool import Pool, Reusable
+from gateway.net.pool import Pool, PoolLimits, Reusable
 from gateway.net.transaction import Session, StaleSession, Transaction
 from gateway.net.window import Window
 from gateway.ports import Tally
@@ -76,7 +77,8 @@ class HostBackend:
         self._window = Window(name, settings.connections, tally)
         self._asking = 0
         """How many of the places in use are for questions."""
-        self._pool: Pool[HostSession] = Pool(settings.idle_seconds, self._window.keep)
+        limits = PoolLimits(settings.idle_seconds, settings.connection_seconds, settings.connection_messages)
+        self._pool: Pool[HostSession] = Pool(limits, self._window.keep)
         self._said: dict[Host, tuple[float, Capabilities]] = {}
         """When each configured host was last greeted, in the loop's time, and what it said."""
 
@@ -99,7 +101,7 @@ class HostBackend:
                 found = await self._try_hosts(claim, domain, [rcpts[at] for at in places], content, deadline)
                 results.update(zip(places, found, strict=True))
         ordered = (results[at].outcome for at in range(len(rcpts)))
-        return tuple(at_another_site(outcome) if self._hosts.uses_mx else outcome for outcome in ordered)
+        return tuple(map(at_another_site if self._hosts.uses_mx else at_backend, ordered))
 
     def capabilities(self) -> Capabilities | None:
         since = asyncio.get_running_loop().time() - _REMEMBERED

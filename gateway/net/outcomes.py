@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from gateway.mail.refusal import Cause, classify
 from gateway.model.delivery import Kind, Outcome, Scope
 from gateway.model.envelope import Recipient
 from gateway.model.ingress import Tls
@@ -126,6 +127,8 @@ class Peer:
     address: str
     tls: Tls | None = None
     certificate: str = ""
+    dsn: bool = False
+    """It offers DSN (RFC 3461)."""
 
 
 NOBODY = Peer("", "")
@@ -168,7 +171,15 @@ def answered(rcpt: Recipient, phase: Phase, reply: Reply, peer: Peer) -> Result:
         text = f"{peer.host} [{peer.address}]: unexpected reply ({phase.value}): {reply}"
         return unanswered(rcpt, NoReply(phase, Reply(451, "5.0", text)), peer)
     outcome = Outcome(
-        rcpt, found.kind, reply, found.scope, peer.host, peer.address, tls=peer.tls, certificate=peer.certificate
+        rcpt,
+        found.kind,
+        reply,
+        found.scope,
+        peer.host,
+        peer.address,
+        tls=peer.tls,
+        certificate=peer.certificate,
+        reports=peer.dsn and found.kind is Kind.DELIVERED,
     )
     return Result(outcome, found.next_host)
 
@@ -195,6 +206,23 @@ def decided_here(rcpt: Recipient, scope: Scope, reply: Reply, peer: Peer = NOBOD
     kind = Kind.FAILED if reply.permanent else Kind.DEFERRED
     outcome = Outcome(rcpt, kind, reply, scope, "", peer.address, tls=peer.tls, certificate=peer.certificate)
     return Result(outcome)
+
+
+_WANTS_LESS = frozenset({Cause.THROTTLED, Cause.RATE, Cause.TOO_MANY_CONNECTIONS})
+
+
+def at_backend(outcome: Outcome) -> Outcome:
+    """The outcome at a configured backend. It takes others' mail from us: what it holds against our address, names,
+    certificate or connector, or against authentication that it checks again behind the edge, is our own fault
+    (promise P5), whatever its code says; and when it wants less, that is about the site."""
+    if not outcome.remote_mta or outcome.kind is Kind.DELIVERED:
+        return outcome
+    refusal = classify(outcome.reply, outcome.remote_mta, backend=True)
+    if refusal.scope is Scope.OURS:
+        return replace(outcome, kind=Kind.DEFERRED, scope=Scope.OURS)
+    if outcome.kind is Kind.DEFERRED and refusal.cause in _WANTS_LESS:
+        return replace(outcome, scope=Scope.SITE)
+    return outcome
 
 
 def at_another_site(outcome: Outcome) -> Outcome:

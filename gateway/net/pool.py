@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from gateway.net.mx import Host
-
-_MOST_TRANSACTIONS = 100
-"""Transactions after which a session is closed, so that load moves to hosts that came back."""
-_MOST_SECONDS = 300.0
-"""Age at which a session is closed."""
 
 
 class Reusable(Protocol):
@@ -33,15 +29,25 @@ class Reusable(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """When a session is closed."""
+
+    idle_seconds: float
+    seconds: float
+    """Age: load moves to hosts that came back."""
+    transactions: int
+
+
 S = TypeVar("S", bound=Reusable)
 
 
 class Pool(Generic[S]):
     """Idle sessions by host. Those in use belong to who took them."""
 
-    def __init__(self, idle_seconds: float, count: Callable[[int], None]) -> None:
+    def __init__(self, limits: PoolLimits, count: Callable[[int], None]) -> None:
         """`count` is told how many there are, whenever that changes."""
-        self._idle_seconds = idle_seconds
+        self._limits = limits
         self._count = count
         self._idle: dict[S, asyncio.TimerHandle] = {}
         self._closed = False
@@ -63,11 +69,12 @@ class Pool(Generic[S]):
     def put(self, session: S) -> None:
         """Keep a session for later, or close it when it is worn or the pool is closed."""
         loop = asyncio.get_running_loop()
-        worn = session.transactions >= _MOST_TRANSACTIONS or loop.time() - session.opened > _MOST_SECONDS
+        old = loop.time() - session.opened > self._limits.seconds
+        worn = old or session.transactions >= self._limits.transactions
         if self._closed or worn or not session.connected:
             session.close()
             return
-        self._idle[session] = loop.call_later(self._idle_seconds, self._expire, session)
+        self._idle[session] = loop.call_later(self._limits.idle_seconds, self._expire, session)
         self._count(len(self._idle))
 
     def shrink(self, most: int) -> None:

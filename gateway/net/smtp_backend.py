@@ -81,7 +81,9 @@ class SmtpDialer:
             raise
         # A cast, not isinstance: uvloop's transports do not derive from asyncio's.
         stream = ReplyStream(cast("asyncio.WriteTransport", smtp.transport))
-        return SmtpSession(stream, smtp.esmtp_extensions, host, peer, self._seconds, deadline)
+        extensions = smtp.esmtp_extensions
+        peer = replace(peer, dsn="dsn" in extensions)
+        return SmtpSession(stream, extensions, host, peer, self._seconds, deadline)
 
     async def _secure(self, smtp: aiosmtplib.SMTP, peer: Peer, context: ssl.SSLContext) -> Peer:
         try:

@@ -58,7 +58,7 @@ class Window:
 
     def spare(self) -> int:
         """How many sessions this worker may keep open idly."""
-        return max(self._part - self._busy, 0)
+        return max(self._part - self._using, 0)
 
     def keep(self, idle: int) -> None:
         """So many are kept open idly now."""

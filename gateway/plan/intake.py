@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from gateway.authentication.lookup import Window
 from gateway.mail import authres, received, verdict
 from gateway.mail.domain import is_subdomain
+from gateway.mail.findings import describe_verdicts
 from gateway.mail.header import Field
 from gateway.model.circumstances import NOTHING_REMEMBERED, Circumstances
 from gateway.model.decision import Action, Decision, RuleHit, Stage
@@ -244,8 +245,14 @@ def _transfer(
         created=arrival.received,
         due=arrival.received,
         return_path_verified=_return_path_verified(arrival, judgement.authentication),
+        authenticated=_authenticated(arrival, judgement.authentication),
+        verdicts=describe_verdicts(judgement.authentication) if isinstance(arrival.ingress, EdgeIngress) else (),
         role=all(is_role(rcpt.mailbox, bench.facts.own) for rcpt in route.rcpts),
     )
+
+
+def _authenticated(arrival: Arrival, results: Authentication) -> bool:
+    return results.dmarc.result is DmarcVerdict.PASS or isinstance(arrival.ingress, InternalIngress)
 
 
 def _return_path_verified(arrival: Arrival, results: Authentication) -> bool:

@@ -25,6 +25,11 @@ def may_warn(transfer: Transfer, rcpt: Recipient) -> bool:
     return wanted and transfer.mail_from is not None and transfer.return_path_verified
 
 
+def may_confirm(transfer: Transfer, rcpt: Recipient) -> bool:
+    """A DSN may say that the message was handed on: only where the sender asked for it (RFC 3461 section 4.1)."""
+    return Notify.SUCCESS in rcpt.notify and transfer.mail_from is not None and transfer.return_path_verified
+
+
 def make_dsn(
     claim: Claim, notices: tuple[dsn.Notice, ...], hostname: str, expire: float, now: float, id: str, backend: str
 ) -> Intake | None:
@@ -43,5 +48,6 @@ def make_dsn(
         retried_until=transfer.created + expire,
         header=claim.message.evidence.header,
         notices=notices,
+        verdicts=transfer.verdicts,
     )
     return post(dsn.compose(report), transfer.mail_from, "dsn", hostname, now, id, backend)

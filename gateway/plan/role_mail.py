@@ -32,10 +32,13 @@ too: it came after the content, or in it."""
 
 def is_judged_spam(outcome: Outcome) -> bool:
     """The backend refused the message for good, and for what it is: not for its size or form, nor the mailbox."""
-    if outcome.kind is not Kind.FAILED or outcome.scope is not Scope.MESSAGE or not outcome.remote_mta:
+    if not outcome.reply.permanent or not outcome.remote_mta:
         return False
     cause = classify(outcome.reply, outcome.remote_mta, backend=True).cause
-    return cause in _CONTENT or cause.blame is Blame.AUTHENTICATION
+    if outcome.scope is Scope.OURS:
+        return cause.blame is Blame.AUTHENTICATION
+    judged = outcome.kind is Kind.FAILED and outcome.scope is Scope.MESSAGE
+    return judged and (cause in _CONTENT or cause.blame is Blame.AUTHENTICATION)
 
 
 def make_hold(now: float, terms: HoldTerms) -> Hold:

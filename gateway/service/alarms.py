@@ -14,7 +14,7 @@ from gateway.model.address import Mailbox
 from gateway.model.alarm import ABOUT, Alarm
 from gateway.model.event import Event, Level
 from gateway.plan.own_mail import post
-from gateway.ports import Clock, Courier, EventSink, IntakeStore
+from gateway.ports import Clock, Courier, EventSink, IntakeStore, Tally
 
 _GATHER = 3.0
 """Seconds for which more alarms are awaited, so that what happens together is told together."""
@@ -35,12 +35,16 @@ class _Told:
 class Alarms:
     """Takes every event, tells those that are alarms."""
 
-    def __init__(self, couriers: Sequence[Courier], clock: Clock, emit: EventSink, repeat_after: float) -> None:
-        """`emit` takes what is to be said of the couriers themselves; `repeat_after` is in seconds."""
+    def __init__(
+        self, couriers: Sequence[Courier], clock: Clock, emit: EventSink, repeat_after: float, tally: Tally
+    ) -> None:
+        """`emit` takes what is to be said of the couriers themselves; `repeat_after` is in seconds. `tally` knows what
+        another worker has told."""
         self._couriers = couriers
         self._clock = clock
         self._emit = emit
         self._repeat_after = repeat_after
+        self._tally = tally
         self._told: dict[tuple[str, ...], _Told] = {}
         self._waiting: asyncio.Queue[Alarm] = asyncio.Queue(_MOST_WAITING)
         self._telling: set[asyncio.Task[None]] = set()
@@ -56,12 +60,24 @@ class Alarms:
         if told is not None and now < told.until:
             told.repeated += 1
             return
+        if not self._claim(key):
+            self._remember(key, now)  # another worker tells it
+            return
         alarm = Alarm(event.name, event.id, self._clock.now(), fields, told.repeated if told else 0)
         try:
             self._waiting.put_nowait(alarm)
         except asyncio.QueueFull:
             return  # the log has it
         self._remember(key, now)
+
+    def _claim(self, key: tuple[str, ...]) -> bool:
+        """True when no other worker has told this lately."""
+        name = " ".join(("alarm", *key))
+        if self._tally.add(name) > 1:
+            self._tally.add(name, -1)
+            return False
+        asyncio.get_running_loop().call_later(self._repeat_after, self._tally.add, name, -1)
+        return True
 
     def _remember(self, key: tuple[str, ...], now: float) -> None:
         self._told.pop(key, None)  # so that the order is that of telling

@@ -18,8 +18,8 @@ from gateway.model.event import Event, Level
 from gateway.model.reply import REPLIES, Reply
 from gateway.plan.settlement import Circumstances, settle
 from gateway.ports import Backend, Clock, ContentAltered, EventSink, HoldFull, Spool, emit_all
-from gateway.service.backoff import Backoff
 from gateway.service.job import Job, Outcomes
+from gateway.service.traffic import Traffic
 
 LEASE = 7200.0
 """Seconds for which a transfer is claimed; longer than an attempt can take, from the first connection to the reply to
@@ -49,6 +49,7 @@ class Delivery:
         emit: EventSink,
         config: Config,
         route_dsn: Callable[[Mailbox], str],
+        traffic: Traffic,
     ) -> None:
         """`route_dsn` names the backend that takes a DSN to this mailbox."""
         self._spool = spool
@@ -57,7 +58,7 @@ class Delivery:
         self._emit = emit
         self._terms = retry_terms(config)
         self._route_dsn = route_dsn
-        self._backoff = Backoff()
+        self._traffic = traffic
         self._jobs: dict[asyncio.Task[None], Job] = {}
         self._woken = asyncio.Event()
         self._backlog = False
@@ -76,6 +77,10 @@ class Delivery:
     def has_room(self, backend: str) -> bool:
         """An attempt started now would not wait for a connection."""
         return self._room(backend) > 0
+
+    def admits(self, backend: str) -> bool:
+        """Mail for it is let in: the backend does not refuse all for a fault of ours."""
+        return self._traffic.admits(backend)
 
     def wake(self) -> None:
         """Something new is due."""
@@ -137,7 +142,7 @@ class Delivery:
         known = self._backends.get(backend)
         if self._stopping or known is None:
             return 0
-        return self._backoff.allow(backend, known.room(), self._clock.monotonic())
+        return self._traffic.room(backend, known.room())
 
     async def _sleep(self, seconds: float) -> None:
         if seconds > 0 and not self._stopping:
@@ -153,9 +158,9 @@ class Delivery:
         waiting = await self._spool.next_due() if closed else None
         self._backlog = waiting is not None
         seconds = _LONGEST_SLEEP if due is None else min(due - now, _LONGEST_SLEEP)
-        probe = self._backoff.next_probe(self._clock.monotonic())
-        if waiting is not None and probe is not None:
-            seconds = min(seconds, max(probe, waiting - now))
+        opening = self._traffic.next_opening()
+        if waiting is not None and opening is not None:
+            seconds = min(seconds, max(opening, waiting - now))
         if waiting is not None and not all(backend.has_room() for backend in self._backends.values()):
             # Another worker may have the places, and no event tells when it gives them back.
             seconds = min(seconds, max(_SHORTEST_SLEEP, waiting - now))
@@ -188,7 +193,7 @@ class Delivery:
     def _start(self, claim: Claim, client_waits: bool = False) -> Job:
         job = Job(claim)
         job.client_waits = client_waits
-        self._backoff.start(claim.transfer.backend)
+        self._traffic.start(claim.transfer.backend)
         task = asyncio.create_task(self._work(job))
         self._jobs[task] = job
         task.add_done_callback(self._jobs.pop)
@@ -201,7 +206,8 @@ class Delivery:
         try:
             outcomes = await self._send(claim)
             if outcomes is not None:
-                self._learn(claim.transfer.backend, outcomes)
+                if self._traffic.learn(claim.transfer, outcomes):
+                    self.wake()
                 await self._settle(job, outcomes, started, self._clock.now())
         except asyncio.CancelledError:
             await self._give_back(claim, self._clock.now())
@@ -211,7 +217,7 @@ class Delivery:
             await self._give_back(claim, self._clock.now() + _RETRY_AFTER_ERROR)
         finally:
             job.conclude(None)
-            self._backoff.give_up(claim.transfer.backend)
+            self._traffic.end(claim.transfer.backend)
             if self._backlog:
                 self.wake()
 
@@ -234,17 +240,6 @@ class Delivery:
 
     def _read(self, claim: Claim) -> AsyncIterator[bytes]:
         return self._spool.read_content(claim.message.content)
-
-    def _learn(self, backend: str, outcomes: Outcomes) -> None:
-        """What the outcomes say of the backend as a whole."""
-        if all(one.kind is Kind.DEFERRED and one.scope is Scope.SITE for one in outcomes):
-            seconds = self._backoff.fail(backend, self._clock.monotonic())
-            if seconds:
-                fields = (("backend", backend), ("seconds", seconds), ("reply", str(outcomes[0].reply)))
-                self._emit(Event("backend-paused", "", fields, Level.WARNING))
-        elif any(one.remote_mta for one in outcomes) and self._backoff.succeed(backend):
-            self._emit(Event("backend-back", "", (("backend", backend),)))
-            self.wake()
 
     async def _settle(self, job: Job, outcomes: Outcomes, started: float, ended: float) -> None:
         """Write what became of the claim, again and again while the spool refuses: it happened."""

@@ -24,6 +24,9 @@ class Deliverer(Protocol):
     def has_room(self, backend: str) -> bool:
         """An attempt started now would not wait for a connection."""
 
+    def admits(self, backend: str) -> bool:
+        """Mail for it is let in."""
+
     async def attempt(self, claim: Claim, deadline: float) -> Sequence[Outcome] | None:
         """One attempt of a claimed transfer; None when it is not settled by `deadline` (monotonic) and goes on."""
 

@@ -19,7 +19,7 @@ from gateway.model.message import Message
 from gateway.model.reply import REPLIES, Reply
 from gateway.model.route import Route
 from gateway.plan import client
-from gateway.plan.admission import Asking, Refusal, refuse_recipient
+from gateway.plan.admission import Asking, refuse_recipient
 from gateway.plan.intake import Arrival, refuse, take_in, turn_away
 from gateway.plan.settlement import find_refusal
 from gateway.policy.rules import RuleFailure
@@ -30,6 +30,7 @@ from gateway.service.faults import find_fault, find_obstacle
 from gateway.service.hearing import Hearing, put_off, report_failure
 from gateway.service.judge import Judge, Judged, again
 from gateway.service.role import Client, EdgeRole, Role
+from gateway.service.route_state import refuse_by_backend
 
 
 class MxReception:
@@ -110,7 +111,9 @@ class MxConversation:
         takes = self._desk.inquiry.capabilities
         rules_for = law.bench.rules_for
         refusal = refuse_recipient(recipient, asking, routing, rules_for, takes, law.config.limits.recipients)
-        refusal = refusal or await self._call_out(recipient.mailbox)
+        refusal = refusal or await refuse_by_backend(
+            recipient.mailbox, asking.client, law.routing, self._admits, self._desk.inquiry
+        )
         if refusal is not None:
             return await self._refuse_recipient(recipient, *refusal)
         # Role addresses are always accepted (RFC 5321 section 4.5.1): no rule is asked about them before the message.
@@ -121,14 +124,9 @@ class MxConversation:
         self._envelope = replace(envelope, rcpts=(*envelope.rcpts, recipient))
         return Reply(250, "1.5", "Recipient OK")
 
-    async def _call_out(self, mailbox: Mailbox) -> Refusal | None:
-        """Ask the backend about a mailbox, where the admin wants that; role addresses exist without a question."""
-        routing = self._law.routing
-        backend = routing.backend_for(mailbox)
-        if backend is None or mailbox.ascii_domain not in routing.callout or routing.role(mailbox):
-            return None
-        unknown = await self._desk.inquiry.is_unknown(mailbox, backend, self._client.connection.client)
-        return ("callout", REPLIES["unknown-mailbox"]) if unknown else None
+    def _admits(self, backend: str) -> bool:
+        """Mail of our own senders waits in the queue while a route is stopped."""
+        return self._role.sends or self._desk.deliverer.admits(backend)
 
     async def begin(self) -> Reply:
         limits = self._law.config.limits

@@ -210,7 +210,7 @@ class Rows:
         body = codec.ATTEMPT.pack((settlement.attempt, settlement.endings))
         row = (found.message, settlement.transfer_id, settlement.epoch, body)
         connection.execute(QUERIES["insert_attempt"], row)
-        failed = any(ending.state is not Final.DELIVERED for ending in settlement.endings)
+        failed = any(ending.state not in (Final.DELIVERED, Final.RETURNED) for ending in settlement.endings)
         if failed and not found.failed:
             connection.execute(QUERIES["mark_failed"], (found.message,))
         if settlement.dsn is not None:

@@ -200,6 +200,9 @@ class _Nowhere:
 class _NoDelivery:
     """No backend ever has room, so nothing is tried."""
 
+    def admits(self, backend: str) -> bool:
+        return True
+
     def has_room(self, backend: str) -> bool:
         return False
 

@@ -29,7 +29,7 @@ class _Sign(NamedTuple):
 
 _MOST_TEXT = 2000
 """Characters of a reply that are searched."""
-_LISTED = r"spamhaus|\bDNSBL\b|\bRBL\b|block(?:ed)? (?:list|using)|blocklist|blacklist|barracudacentral"
+_LISTED = r"spamhaus|DNSBL|RBL|block(?:ed)? (?:list|using)|blocklist|blacklist|barracudacentral|banned sending IP"
 _RELAYING = (
     r"relay(?:ing)?\b.*(?:denied|not permitted|not allowed|prohibited)"
     r"|unable to relay|not permitted to relay|we do not relay|rcpthosts"

@@ -14,6 +14,7 @@ from gateway.model.message import Message, Span
 from gateway.net.host_backend import HostBackend
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.ports import ContentAltered
+from gateway.service.tally import SharedCounts
 from tests.sending import PREFIX, TEXT, FixedResolver, StillClock, make_claim, make_message, reader
 from tests.smtp_sink import CHUNKING, EXTENSIONS, HANG_UP, SILENCE, Sink
 
@@ -23,7 +24,7 @@ DOTTED = b"A: b\r\n\r\n.\r\n..x\r\n.\r\n"
 
 def backend_of(*sinks: Sink) -> HostBackend:
     settings = Settings(hosts=tuple(sink.address for sink in sinks), command_seconds=0.5, final_seconds=0.5)
-    return make_smtp_backend("corp", settings, FixedResolver(), StillClock(), "gw.example")
+    return make_smtp_backend("corp", settings, FixedResolver(), StillClock(), "gw.example", SharedCounts().tally())
 
 
 async def send(claim: Claim, *sinks: Sink, chunk: int = 65536) -> tuple[Outcome, ...]:

@@ -13,6 +13,7 @@ from gateway.model.delivery import Kind, Outcome, Scope
 from gateway.net.host_backend import HostBackend
 from gateway.net.replies import NotSmtp, ReplyStream
 from gateway.net.smtp_backend import make_smtp_backend
+from gateway.service.tally import SharedCounts
 from tests.sending import PREFIX, TEXT, FixedResolver, StillClock, make_claim, reader
 from tests.smtp_sink import HANG_UP, SILENCE, Sink
 
@@ -24,7 +25,9 @@ NAMES = ("ann", "bob", "cat", "dan")
 
 def backend_of(sink: Sink, **settings: object) -> HostBackend:
     given: dict[str, object] = {"hosts": (sink.address,), "command_seconds": 0.3, "final_seconds": 0.3}
-    return make_smtp_backend("corp", Settings(**(given | settings)), FixedResolver(), StillClock(), "gw.example")  # type: ignore[arg-type]
+    return make_smtp_backend(
+        "corp", Settings(**(given | settings)), FixedResolver(), StillClock(), "gw.example", SharedCounts().tally()
+    )  # type: ignore[arg-type]
 
 
 async def send(sink: Sink, rcpts: tuple[str, ...] = NAMES, times: int = 1) -> tuple[Outcome, ...]:
@@ -68,6 +71,7 @@ async def test_envelope_goes_out_in_one_flight() -> None:
         FixedResolver(),
         StillClock(),
         "gw.example",
+        SharedCounts().tally(),
     )
     claim = make_claim(rcpts=("ann@corp.example", "bob@corp.example"))
     outcomes = await backend.deliver(claim, reader(claim))

@@ -18,13 +18,14 @@ from gateway.model.delivery import Claim, Final, Intake, Kind, Outcome, Story, T
 from gateway.model.envelope import Envelope
 from gateway.model.event import Event, Level
 from gateway.model.ingress import ClientSource, EdgeIngress
-from gateway.model.reply import Reply
+from gateway.model.reply import REPLIES, Reply
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.plan.holding import USUAL_TERMS
 from gateway.plan.settlement import find_refusal
 from gateway.ports import Backend, SpoolFull
 from gateway.service.delivery import Delivery
 from gateway.service.tally import SharedCounts
+from gateway.service.traffic import Share, Traffic
 from tests.fake_spool import FakeSpool
 from tests.sending import PREFIX, TEXT, FixedResolver, changed, make_claim, make_message
 from tests.smtp_sink import HANG_UP, Sink
@@ -64,7 +65,10 @@ class House:
             server=Server(hostname="gw.example"),
             delivery=DeliverySettings(schedule=(60.0, 600.0), expire=432_000.0, delay_warning=14_400.0),
         )
-        self.delivery = Delivery(self.spool, backends, clock, self.events.append, config, lambda _: DSN_BACKEND)
+        traffic = Traffic(dict.fromkeys(backends, Share(10)), clock, self.events.append)
+        self.delivery = Delivery(
+            self.spool, backends, clock, self.events.append, config, lambda _: DSN_BACKEND, traffic
+        )
         self.backends = backends
 
     async def commit(self, claim: Claim, claimed: bool = False) -> Claim:
@@ -439,7 +443,7 @@ async def test_dead_backend_is_paused_and_noticed_when_it_is_back(house: House, 
 async def test_what_becomes_due_while_its_backend_is_paused_goes_when_both_are_over(
     house: House, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.service.backoff._FIRST", 0.4)
+    monkeypatch.setattr("gateway.policy.flow._FIRST_PAUSE", 0.4)
     await sink.shut()
     house.delivery.start()
     await house.attempt(make_claim())
@@ -493,9 +497,10 @@ async def test_a_bug_defers_and_is_told() -> None:
     outcomes = await house.attempt(make_claim())
     assert outcomes is not None
     assert (outcomes[0].kind, "slip" in str(outcomes[0].reply)) == (Kind.DEFERRED, False)
-    assert (await house.story()).waiting[0].attempts == 1
+    assert find_refusal(outcomes) == REPLIES["route-stopped"]
+    assert await house.states() == [Final.RETURNED]
     assert "a slip of ours" in str(house.named("error")[0].fields)
-    assert house.named("deferred")[0].level is Level.ALARM
+    assert house.named("returned")[0].level is Level.ALARM
     await house.delivery.close()
 
 

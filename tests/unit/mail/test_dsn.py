@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.mail.dsn import Notice, Report, compose
+from gateway.mail.dsn import Action, Notice, Report, compose
 from gateway.model.address import Mailbox
 from gateway.model.envelope import Recipient
 from gateway.model.reply import Reply
@@ -33,11 +33,23 @@ MICROSOFT = Reply.received(
     "5.7.23 The message was rejected because of Sender Policy Framework violation -> 550 5.7.23\n"
     "5.7.23 SPF check failed: add include:spf.protection.outlook.com to the record of sender.example",
 )
+NESTED = Reply.received(
+    550,
+    "5.7.23 The message was rejected because of Sender Policy Framework violation -> 550 5.7.1 Unauthenticated email "
+    "from sender.example is not accepted due to domain's DMARC policy. Please contact the administrator of "
+    "sender.example domain if this was a legitimate mail. a1-20020a05600c4f0100b003c6si123456wmq.1 - gsmtp",
+)
+LISTED = Reply.received(550, "5.7.606 Access denied, banned sending IP [192.0.2.7]. To request removal, see the page")
+VERDICTS = ("SPF: pass for sender.example", "DKIM: pass for sender.example", "DMARC: pass for sender.example")
 REFUSED = Reply(451, "4.1", "mx1.corp.example [192.0.2.25]: Connection refused (greeting)")
 
 
 def make_report(
-    *notices: Notice, header: bytes = HEADER, envid: str = "", return_path: Mailbox | None = None
+    *notices: Notice,
+    header: bytes = HEADER,
+    envid: str = "",
+    return_path: Mailbox | None = None,
+    verdicts: tuple[str, ...] = (),
 ) -> Report:
     return Report(
         id="0k2dsn",
@@ -50,19 +62,32 @@ def make_report(
         retried_until=ARRIVED + 432000,
         header=header,
         notices=notices,
+        verdicts=verdicts,
     )
 
 
 CASES = {
-    "failed": make_report(Notice(BOB, "failed", UNKNOWN, "mx1.corp.example"), envid="QQ+2B314159"),
-    "delayed": make_report(Notice(ANN, "delayed", REFUSED, "")),
+    "failed": make_report(Notice(BOB, Action.FAILED, UNKNOWN, "mx1.corp.example"), envid="QQ+2B314159"),
+    "delayed": make_report(Notice(ANN, Action.DELAYED, REFUSED, "")),
     "expired": make_report(
-        Notice(BOB, "failed", REFUSED, "", expired=True),
-        Notice(ANN, "delayed", Reply(451, "7.1", "Wait"), "mx2.corp.example"),
+        Notice(BOB, Action.FAILED, REFUSED, "", expired=True),
+        Notice(ANN, Action.DELAYED, Reply(451, "7.1", "Wait"), "mx2.corp.example"),
     ),
-    "spf": make_report(Notice(BOB, "failed", MICROSOFT, "corp-example.mail.protection.outlook.com")),
+    "spf": make_report(Notice(BOB, Action.FAILED, MICROSOFT, "corp-example.mail.protection.outlook.com")),
+    "nested": make_report(
+        Notice(BOB, Action.FAILED, NESTED, "corp-example.mail.protection.outlook.com", expired=True, ours=True),
+        verdicts=VERDICTS,
+    ),
+    "ours": make_report(
+        Notice(BOB, Action.FAILED, LISTED, "corp-example.mail.protection.outlook.com", expired=True, ours=True),
+        Notice(ANN, Action.DELAYED, LISTED, "corp-example.mail.protection.outlook.com", ours=True),
+        verdicts=VERDICTS,
+    ),
+    "relayed": make_report(
+        Notice(BOB, Action.RELAYED, Reply(250, "0.0", "Queued as 4cX"), "mx1.corp.example"), verdicts=VERDICTS
+    ),
     "utf8": make_report(
-        Notice(WIDE, "failed", Reply(553, "6.7", "Kein Empfänger"), "mx1.corp.example"),
+        Notice(WIDE, Action.FAILED, Reply(553, "6.7", "Kein Empfänger"), "mx1.corp.example"),
         header="Subject: Grüße\r\n".encode() + HEADER,
         return_path=Mailbox("jörg", "sender.example", "sender.example"),
     ),
@@ -106,7 +131,7 @@ def test_fields_of_a_failure() -> None:
     assert whole["Arrival-Date"] == "Fri, 15 Jan 2027 08:00:00 +0000"
     assert bob["Original-Recipient"] == "rfc822; bob+old@corp.example"
     assert bob["Final-Recipient"] == "rfc822; bob@corp.example"
-    assert (bob["Action"], bob["Status"], bob["Remote-MTA"]) == ("failed", "5.1.1", "dns; mx1.corp.example")
+    assert (bob["Action"], bob["Status"], bob["Remote-MTA"]) == (Action.FAILED, "5.1.1", "dns; mx1.corp.example")
     assert bob["Diagnostic-Code"].replace("\r\n", "") == f"smtp; {UNKNOWN}"
     assert header.get_payload() == HEADER.decode()
 
@@ -115,23 +140,23 @@ def test_only_what_a_server_said_is_its_diagnostic() -> None:
     _, (_, ann), _ = parts_of(compose(CASES["delayed"]))
     assert ann["Remote-MTA"] is None
     assert ann["Diagnostic-Code"].startswith("x-waypost; 451 4.4.1 mx1.corp.example")
-    assert (ann["Action"], ann["Status"]) == ("delayed", "4.4.1")
+    assert (ann["Action"], ann["Status"]) == (Action.DELAYED, "4.4.1")
     assert ann["Will-Retry-Until"] == "Wed, 20 Jan 2027 08:00:00 +0000"
 
 
 def test_expiry_has_a_status_of_its_own() -> None:
     _, (_, bob, ann), _ = parts_of(compose(CASES["expired"]))
-    assert (bob["Action"], bob["Status"]) == ("failed", "4.4.7")
-    assert (ann["Action"], ann["Status"]) == ("delayed", "4.7.1")
+    assert (bob["Action"], bob["Status"]) == (Action.FAILED, "4.4.7")
+    assert (ann["Action"], ann["Status"]) == (Action.DELAYED, "4.7.1")
 
 
 def test_permanent_reply_that_is_tried_again_is_no_failure_yet() -> None:
-    _, (_, ann), _ = parts_of(compose(make_report(Notice(ANN, "delayed", Reply(554, "7.1", "no"), "mx"))))
-    assert (ann["Action"], ann["Status"]) == ("delayed", "4.7.1")
+    _, (_, ann), _ = parts_of(compose(make_report(Notice(ANN, Action.DELAYED, Reply(554, "7.1", "no"), "mx"))))
+    assert (ann["Action"], ann["Status"]) == (Action.DELAYED, "4.7.1")
 
 
 def test_reply_without_enhanced_code() -> None:
-    _, (_, ann), _ = parts_of(compose(make_report(Notice(ANN, "failed", Reply(550, "", "no"), "mx"))))
+    _, (_, ann), _ = parts_of(compose(make_report(Notice(ANN, Action.FAILED, Reply(550, "", "no"), "mx"))))
     assert (ann["Status"], ann["Diagnostic-Code"]) == ("5.0.0", "smtp; 550 no")
 
 
@@ -150,8 +175,43 @@ def test_sender_is_told_to_leave_spf_alone() -> None:
     assert b"SPF" not in compose(CASES["failed"])
 
 
+def text_of(name: str) -> str:
+    return " ".join(compose(CASES[name]).decode().split("--=_")[1].split())
+
+
+def test_incident_1_names_the_true_cause() -> None:
+    """Microsoft's wrapping says SPF; Google's reply inside says DMARC, and neither is the sender's to mend."""
+    text = text_of("nested")
+    assert "DMARC policy" in text, "the reply is quoted whole"
+    assert "It was refused by a check of DMARC." in text
+    assert "passes on what a server of Google behind it had answered" in text
+    assert "Do not change your SPF record" in text
+    assert "DMARC: pass for sender.example" in text
+    for advice in ("add include", "update your SPF", "Publish"):
+        assert advice not in text
+    _, (_, bob), _ = parts_of(compose(CASES["nested"]))
+    assert bob["X-Waypost-Cause"] == "dmarc"
+
+
+def test_what_is_our_fault_is_not_the_sender_s() -> None:
+    text = text_of("ours")
+    assert text.count("It is nothing that you did: the recipient's organisation has to mend it.") == 2
+    assert "SPF record" not in text
+    assert "ask for removal" not in text, "that is for the administrator"
+    _, (_, bob, ann), _ = parts_of(compose(CASES["ours"]))
+    assert (bob["Status"], ann["Status"], bob["X-Waypost-Cause"]) == ("4.4.7", "4.7.606", "address-listed")
+
+
+def test_relayed_says_what_is_not_known() -> None:
+    message, (_, bob), _ = parts_of(compose(CASES["relayed"]))
+    assert message["Subject"] == "Message handed on"
+    assert (bob["Action"], bob["Status"], bob["Remote-MTA"]) == ("relayed", "2.0.0", "dns; mx1.corp.example")
+    assert bob["X-Waypost-Cause"] is None
+    assert "not of the arrival in the mailbox" in text_of("relayed")
+
+
 def test_long_reply_is_folded_and_bounded() -> None:
-    octets = compose(make_report(Notice(ANN, "failed", Reply(550, "7.1", "word " * 100 + "x" * 5000), "mx")))
+    octets = compose(make_report(Notice(ANN, Action.FAILED, Reply(550, "7.1", "word " * 100 + "x" * 5000), "mx")))
     assert max(map(len, octets.split(b"\r\n"))) < 998
     assert octets.count(b"x" * 100) > 5
     assert len(octets) < 10_000
@@ -169,7 +229,7 @@ def test_long_reply_is_folded_and_bounded() -> None:
     ],
 )
 def test_any_header_comes_back(header: bytes) -> None:
-    octets = compose(make_report(Notice(ANN, "failed", UNKNOWN, "mx"), header=header))
+    octets = compose(make_report(Notice(ANN, Action.FAILED, UNKNOWN, "mx"), header=header))
     assert octets.isascii()
     assert max(map(len, octets.split(b"\r\n"))) < 998
     _, _, part = parts_of(octets)
@@ -178,7 +238,7 @@ def test_any_header_comes_back(header: bytes) -> None:
 
 def test_huge_header_is_cut_at_a_line() -> None:
     header = b"".join(b"X-%05d: some value\r\n" % number for number in range(20_000))
-    _, _, part = parts_of(compose(make_report(Notice(ANN, "failed", UNKNOWN, "mx"), header=header)))
+    _, _, part = parts_of(compose(make_report(Notice(ANN, Action.FAILED, UNKNOWN, "mx"), header=header)))
     returned = part.get_payload(decode=True)
     assert 60_000 < len(returned) <= 65_536
     assert header.startswith(returned)
@@ -192,7 +252,7 @@ EVIL = st.text(st.sampled_from("a \r\n\t:;<>@\\+0D\x00é\udcff-=_,\u2028"), max_
 def test_nothing_can_add_a_field_or_a_part(reply: str, orcpt: str, envid: str, remote: str, local: str) -> None:
     """Whatever strings a report is made of, its structure is that of its notices, in ASCII lines."""
     notice = Notice(
-        Recipient(replace(BOB.mailbox, local=local), orcpt=orcpt), "failed", Reply(550, "7.1", reply), remote
+        Recipient(replace(BOB.mailbox, local=local), orcpt=orcpt), Action.FAILED, Reply(550, "7.1", reply), remote
     )
     octets = compose(make_report(notice, envid=envid))
     assert octets.isascii()
@@ -210,5 +270,6 @@ def test_nothing_can_add_a_field_or_a_part(reply: str, orcpt: str, envid: str, r
         b"Status",
         b"Diagnostic-Code",
         b"Last-Attempt-Date",
+        b"X-Waypost-Cause",
     ]
     assert status.count(b"\r\n\r\n") == 2

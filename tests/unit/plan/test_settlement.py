@@ -243,7 +243,7 @@ def test_failure_and_delay_share_one_dsn() -> None:
     [
         (LATER, Scope.RECIPIENT, Level.INFO),
         (SILENCE, Scope.SITE, Level.INFO),
-        (Reply(530, "7.0", "STARTTLS first"), Scope.OURS, Level.ALARM),
+        (Reply(530, "7.0", "STARTTLS first"), Scope.OURS, Level.WARNING),
     ],
 )
 def test_what_an_admin_must_mend_is_an_alarm(reply: Reply, scope: Scope, level: Level) -> None:
@@ -264,3 +264,83 @@ def test_a_thousand_recipients_take_no_time() -> None:
     assert done.dsn is not None
     assert done.dsn.message is not None
     assert done.dsn.message.content.size < 1_000_000
+
+
+# our own fault
+
+
+OUR_FAULT = Reply(550, "7.25", "The IP address sending this message does not have a PTR record - gsmtp")
+
+
+def test_what_is_our_fault_goes_back_to_the_waiting_client() -> None:
+    claim = claim_of("a@corp.example", "b@corp.example")
+    ours = outcome(claim, 0, Kind.DEFERRED, OUR_FAULT, Scope.OURS)
+    for other in (ours, outcome(claim, 1, Kind.FAILED, NO)):
+        outcomes = (ours, replace(other, rcpt=claim.transfer.rcpts[1]))
+        refusal = find_refusal(outcomes)
+        assert refusal is not None
+        assert str(refusal).startswith("451 4.3.5 ")
+        done = settle(claim, outcomes, TERMS, at(in_session=True))
+        assert [ending.state for ending in done.endings] == [Final.RETURNED] * 2
+        assert (done.remaining, done.due, done.dsn, names(done)) == ((), None, None, ["returned", "returned"])
+        assert dict(done.events[0].fields)["cause"] == "reverse-dns"
+
+
+def test_what_is_partly_our_fault_waits() -> None:
+    claim = claim_of("a@corp.example", "b@corp.example")
+    ours = outcome(claim, 0, Kind.DEFERRED, OUR_FAULT, Scope.OURS)
+    for other in (outcome(claim, 1, Kind.DELIVERED, OK), outcome(claim, 1, Kind.DEFERRED, LATER)):
+        assert find_refusal((ours, other)) is None
+        done = settle(claim, (ours, other), TERMS, at(in_session=True))
+        assert claim.transfer.rcpts[0] in done.remaining
+        assert done.dsn is None
+
+
+def test_our_fault_makes_no_dsn_before_the_queue_s_end() -> None:
+    claim = claim_of(delay_warned=True)
+    for seconds in (1.0, HOUR, 4 * HOUR, 4.9 * DAY):
+        done = settle_one(claim, Kind.DEFERRED, OUR_FAULT, at(seconds), Scope.OURS)
+        assert (done.dsn, done.endings, done.remaining) == (None, (), claim.transfer.rcpts)
+    done = settle_one(claim, Kind.DEFERRED, OUR_FAULT, at(5 * DAY), Scope.OURS)
+    assert [ending.state for ending in done.endings] == [Final.EXPIRED]
+    assert done.dsn is not None
+    assert done.dsn.message is not None
+    assert b"It is nothing that you did" in (done.dsn.message.content.data or b"")
+
+
+# success
+
+
+@pytest.mark.parametrize(
+    ("notify", "reports", "changes", "told"),
+    [
+        ((Notify.SUCCESS,), False, {}, True),
+        ((Notify.SUCCESS, Notify.FAILURE), False, {}, True),
+        ((Notify.SUCCESS,), True, {}, False),
+        ((), False, {}, False),
+        ((Notify.FAILURE,), False, {}, False),
+        ((Notify.NEVER,), False, {}, False),
+        ((Notify.SUCCESS,), False, {"return_path_verified": False}, False),
+        ((Notify.SUCCESS,), False, {"mail_from": None}, False),
+    ],
+)
+def test_relayed_is_told_where_it_was_asked_for(
+    notify: tuple[Notify, ...], reports: bool, changes: dict[str, object], told: bool
+) -> None:
+    """RFC 3461 section 5.2.2: where the next host will say nothing we say what we know."""
+    claim = claim_of(Recipient(mailbox("bob@corp.example"), notify), **changes)
+    taken = replace(outcome(claim, 0, Kind.DELIVERED, OK), reports=reports)
+    done = settle(claim, (taken,), TERMS, at())
+    assert [ending.state for ending in done.endings] == [Final.DELIVERED]
+    assert (done.dsn is not None) is told
+    if done.dsn is not None:
+        assert done.dsn.message is not None
+        assert b"Action: relayed\r\n" in (done.dsn.message.content.data or b"")
+
+
+def test_verdicts_at_our_edge_are_told() -> None:
+    claim = claim_of(verdicts=("SPF: pass for sender.example", "DMARC: pass for sender.example"))
+    done = settle_one(claim, Kind.FAILED, NO, at())
+    assert done.dsn is not None
+    assert done.dsn.message is not None
+    assert b"    DMARC: pass for sender.example\r\n" in (done.dsn.message.content.data or b"")

@@ -14,6 +14,7 @@ from gateway.model.event import Event, Level
 from gateway.net.webhook import Webhook
 from gateway.ports import Courier, SpoolFull, fan_out
 from gateway.service.alarms import Alarms, MailCourier
+from gateway.service.tally import SharedCounts
 from tests.fake_spool import FakeSpool
 from tests.spooling import HandClock
 
@@ -37,7 +38,11 @@ class Bench:
     def __init__(self, *couriers: Courier) -> None:
         self.clock = HandClock()
         self.log: list[Event] = []
-        self.alarms = Alarms(couriers, self.clock, self.log.append, 3600.0)
+        self.counts = SharedCounts(2)
+        self.alarms = self.worker(0, *couriers)
+
+    def worker(self, number: int, *couriers: Courier) -> Alarms:
+        return Alarms(couriers, self.clock, self.log.append, 3600.0, self.counts.tally(number))
 
     def happen(self, name: str = "route-closed", level: Level = Level.ALARM, **fields: str) -> None:
         self.alarms(Event(name, "m1", tuple(fields.items()), level))
@@ -67,9 +72,24 @@ async def test_told_once() -> None:
     (together,) = carrier.told
     assert [alarm.title for alarm in together] == ["route-closed (backend google)", "route-closed (backend microsoft)"]
     bench.clock.time += 3601
+    bench.counts.clear(0)
     bench.happen(backend="google")
     await bench.settle()
     assert [(alarm.title, alarm.repeated) for alarm in carrier.told[1]] == [("route-closed (backend google)", 2)]
+
+
+async def test_several_workers_tell_it_once() -> None:
+    carrier, other = Carrier(), Carrier()
+    bench = Bench(carrier)
+    second = bench.worker(1, other)
+    bench.happen(backend="google")
+    second(Event("route-closed", "m2", (("backend", "google"),), Level.ALARM))
+    second(Event("route-closed", "m2", (("backend", "microsoft"),), Level.ALARM))
+    running = asyncio.create_task(second.run())
+    await bench.settle()
+    running.cancel()
+    assert [alarm.title for alarms in carrier.told for alarm in alarms] == ["route-closed (backend google)"]
+    assert [alarm.title for alarms in other.told for alarm in alarms] == ["route-closed (backend microsoft)"]
 
 
 async def test_each_courier_is_tried_again_by_itself() -> None:

@@ -31,6 +31,9 @@ LIMIT = 100_000
 class Closed:
     """No backend has room."""
 
+    def admits(self, backend: str) -> bool:
+        return True
+
     def has_room(self, backend: str) -> bool:
         return False
 

@@ -1,0 +1,75 @@
+"""The whole notification: its header, and its three parts."""
+
+from __future__ import annotations
+
+import binascii
+import re
+
+from gateway.mail.dsn.characters import clean
+from gateway.mail.dsn.report import Action, Report
+from gateway.mail.dsn.status import compose_status
+from gateway.mail.dsn.text import compose_text
+from gateway.mail.received import format_date
+from gateway.model.address import Mailbox
+
+_MOST_HEADER = 65536
+"""Octets of the returned header; what is beyond is left out at the end of a line."""
+_MOST_LINE = 998
+"""RFC 5322 section 2.1.1, without CRLF."""
+_UNPLAIN = re.compile(rb"[\x00\r\n]|^--=_")
+_SUBJECTS = (
+    (Action.FAILED, "Message not delivered"),
+    (Action.DELAYED, "Message delayed, still being sent"),
+    (Action.RELAYED, "Message handed on"),
+)
+
+
+def compose(report: Report) -> bytes:
+    """The whole notification, header and body."""
+    boundary = f"=_{report.id}_"
+    parts = (
+        (b"Notification", compose_text(report)),
+        (b"Delivery report", compose_status(report)),
+        (b"Header of the message", _header_part(report.header)),
+    )
+    edge = f"--{boundary}".encode()
+    body = b"".join(edge + b"\r\nContent-Description: " + name + b"\r\n" + part for name, part in parts)
+    return _header(report, boundary) + b"\r\n" + body + edge + b"--\r\n"
+
+
+def _header(report: Report, boundary: str) -> bytes:
+    actions = {notice.action for notice in report.notices}
+    # RFC 3834 section 5: nothing answers this automatically.
+    lines = [
+        f"Date: {format_date(report.composed)}",
+        f"From: Mail Delivery System <mailer-daemon@{report.hostname}>",
+        f"To: {_to(report.return_path)}",
+        f"Subject: {next(subject for action, subject in _SUBJECTS if action in actions)}",
+        f"Message-ID: <{report.id}@{report.hostname}>",
+        "Auto-Submitted: auto-replied",
+        "MIME-Version: 1.0",
+        f'Content-Type: multipart/report; report-type=delivery-status;\r\n boundary="{boundary}"',
+    ]
+    return "".join(f"{line}\r\n" for line in lines).encode("ascii", "replace")
+
+
+def _to(mailbox: Mailbox) -> str:
+    """A return path beyond ASCII stays out of the header: the notification itself is ASCII."""
+    text = str(mailbox)
+    return f"<{clean(text)}>" if text.isascii() else "undisclosed-recipients:;"
+
+
+def _header_part(header: bytes) -> bytes:
+    """The header as it was received, verbatim where a part in ASCII can hold it, else quoted-printable."""
+    if len(header) > _MOST_HEADER:
+        header = header[: header.rfind(b"\r\n", 0, _MOST_HEADER) + 2]
+    lines = header.split(b"\r\n")
+    plain = header.isascii() and max(map(len, lines)) <= _MOST_LINE and not any(map(_UNPLAIN.search, lines))
+    if plain:
+        return b"Content-Type: text/rfc822-headers\r\n\r\n" + header + b"\r\n"
+    encoded = b"\r\n".join(binascii.b2a_qp(line, istext=False).replace(b"=\n", b"=\r\n") for line in lines)
+    return (
+        b"Content-Type: text/rfc822-headers; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+        + encoded
+        + b"\r\n"
+    )

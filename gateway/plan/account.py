@@ -1,0 +1,96 @@
+"""What the log, the metrics and the alarms are told of an attempt: one event for each recipient, and for each DSN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.mail.refusal import classify
+from gateway.model.delivery import Intake, Kind, Outcome, Scope, Transfer
+from gateway.model.event import Event, Level
+from gateway.plan.fate import Fate
+from gateway.plan.notification import why_withheld
+
+Fields = list[tuple[str, str | int | float | bool]]
+
+_TLS_FAILED = "7.5"
+_NAMES = {
+    Fate.DELIVERED: "delivered",
+    Fate.WAITS: "deferred",
+    Fate.KEPT: "role-mail-kept",
+    Fate.RETURNED: "returned",
+    Fate.TOLD: "failed",
+    Fate.WITHHELD: "failed",
+    Fate.EXPIRED: "failed",
+}
+
+
+def tell(
+    transfer: Transfer,
+    fates: Sequence[tuple[Outcome, Fate]],
+    told: bool,
+    due: float | None,
+    report: Intake | None,
+    started: float,
+    ended: float,
+) -> tuple[Event, ...]:
+    """The events of an attempt. `told`: the client gets the refusal; `report`: the DSN that is sent."""
+    events = []
+    for outcome, fate in fates:
+        fields = _describe(transfer, outcome, started, ended)
+        if fate is Fate.WAITS and due is not None:
+            fields.append(("due", round(due, 3)))
+        if _NAMES[fate] == "failed":
+            fields += [("in_session", told), ("expired", outcome.kind is Kind.DEFERRED)]
+        events.append(Event(_NAMES[fate], transfer.message_id, tuple(fields), _find_level(outcome, fate)))
+        if fate is Fate.WITHHELD:
+            why = why_withheld(transfer, outcome.rcpt)
+            withheld = (("rcpt", str(outcome.rcpt.mailbox)), ("reason", why), ("reply", str(outcome.reply)))
+            events.append(Event("dsn-withheld", transfer.message_id, withheld, Level.WARNING))
+    if report is not None:
+        sent = report.transfers[0]
+        fields = [("dsn", report.trace.id), ("to", str(transfer.mail_from)), ("backend", sent.backend)]
+        events.append(Event("dsn", transfer.message_id, tuple(fields)))
+    return tuple(events)
+
+
+def _describe(transfer: Transfer, outcome: Outcome, started: float, ended: float) -> Fields:
+    """Where it went, how, and what was said."""
+    fields: Fields = [
+        ("rcpt", str(outcome.rcpt.mailbox)),
+        ("backend", transfer.backend),
+        ("remote", outcome.remote_mta),
+        ("address", outcome.remote_address),
+        ("tls", f"{outcome.tls.version} {outcome.tls.cipher}" if outcome.tls else ""),
+        ("certificate", outcome.certificate),
+        ("reply", str(outcome.reply)),
+        ("scope", outcome.scope),
+        ("attempt", transfer.attempts + 1),
+        ("seconds", round(ended - started, 3)),
+        ("waited", round(ended - transfer.created, 3)),
+    ]
+    if outcome.kind is not Kind.DELIVERED:
+        refusal = classify(outcome.reply, outcome.remote_mta, backend=outcome.scope is Scope.OURS)
+        fields.append(("cause", refusal.cause.value))
+        if _needs_mending(outcome):
+            fields.append(("fix", refusal.advice.admin))
+    if outcome.ambiguous:
+        fields.append(("ambiguous", True))
+    return fields
+
+
+def _find_level(outcome: Outcome, fate: Fate) -> Level:
+    """Alarming is what an admin has to mend or look at: a fault of ours, required TLS that does not come about, and
+    role mail that waits for him. A backend that blames us is one only when it does so again and again: then its route
+    is stopped with an alarm."""
+    if outcome.kind is Kind.DELIVERED:
+        return Level.INFO
+    if fate is Fate.KEPT:
+        return Level.ALARM
+    if _needs_mending(outcome):
+        return Level.WARNING if outcome.remote_mta else Level.ALARM
+    return Level.INFO
+
+
+def _needs_mending(outcome: Outcome) -> bool:
+    tls_failed = not outcome.remote_mta and outcome.reply.detail == _TLS_FAILED
+    return outcome.scope is Scope.OURS or tls_failed

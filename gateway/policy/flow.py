@@ -1,0 +1,138 @@
+"""How much may be under way to one backend: a window that opens slowly and closes on trouble, pauses while nothing gets
+through, and a stop while the backend blames us. Pure: time is an argument.
+
+The window is that of Postfix (SCHEDULER_README, "Concurrency scheduling"): every success opens it by one, so that it
+doubles with each round of them; every resistance closes it by one; a whole window of resistance in a row is a pause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from gateway.mail.refusal import Blame, classify
+from gateway.model.delivery import Kind, Outcome, Scope
+
+_INITIAL = 5.0
+"""Attempts at once to a backend of which nothing is known."""
+_FIRST_PAUSE = 5.0
+_LONGEST_PAUSE = 300.0
+"""Seconds: a backend that came back is noticed after this time at the latest."""
+_REPEATED = 3
+"""Attempts in a row that blame us, until the route is stopped."""
+_PROBE_EVERY = 60.0
+"""Seconds between the probes of a stopped route."""
+
+
+class Sign(Enum):
+    """What an attempt tells of the backend as a whole."""
+
+    DELIVERED = "delivered"
+    ANSWERED = "answered"
+    """It judged the message or its recipients: it works."""
+    RESISTED = "resisted"
+    """It answered that it wants less, or nothing now."""
+    UNREACHED = "unreached"
+    """No host of it answered."""
+    BLAMED = "blamed"
+    """It refused because of us: our address, names, certificate, connector, or authentication behind the edge."""
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The state of one backend. Times are monotonic seconds."""
+
+    window: float = _INITIAL
+    resisted: float = 0.0
+    """Resistance in a row, each counted as its share of the window; 1 is a whole window of it."""
+    pause: float = 0.0
+    """How long the latest pause was; 0 when there is no trouble."""
+    blamed: int = 0
+    """Attempts in a row that blame us."""
+    until: float = 0.0
+    """No attempt before this time while there is trouble."""
+    probing: bool = False
+    """The one attempt that is made during trouble is under way."""
+
+    @property
+    def stopped(self) -> bool:
+        """The backend blames us again and again."""
+        return self.blamed >= _REPEATED
+
+    @property
+    def troubled(self) -> bool:
+        return self.stopped or self.pause > 0
+
+
+def read_sign(outcomes: Sequence[Outcome], authenticated: bool) -> Sign:
+    """What the outcomes of one attempt tell. `authenticated`: the message passed DMARC at our edge, so a backend that
+    refuses it for want of authentication judges us and not its sender."""
+    if any(one.kind is Kind.DELIVERED for one in outcomes):
+        return Sign.DELIVERED
+    if any(_blames_us(one, authenticated) for one in outcomes):
+        return Sign.BLAMED
+    if all(one.kind is Kind.DEFERRED and one.scope is Scope.SITE for one in outcomes):
+        return Sign.RESISTED if any(one.remote_mta for one in outcomes) else Sign.UNREACHED
+    return Sign.ANSWERED if any(one.remote_mta for one in outcomes) else Sign.NOTHING
+
+
+def _blames_us(outcome: Outcome, authenticated: bool) -> bool:
+    if outcome.scope is not Scope.OURS or not outcome.remote_mta:
+        return False
+    blame = classify(outcome.reply, outcome.remote_mta, backend=True).cause.blame
+    return authenticated or blame is not Blame.AUTHENTICATION
+
+
+def allow(flow: Flow, busy: int, now: float) -> int:
+    """How many attempts may start now beside the `busy` ones."""
+    if flow.troubled:
+        return 0 if flow.probing or now < flow.until else 1
+    return max(int(flow.window) - busy, 0)
+
+
+def start(flow: Flow) -> Flow:
+    """An attempt starts; during trouble it is the probe."""
+    return replace(flow, probing=True) if flow.troubled else flow
+
+
+def give_up(flow: Flow) -> Flow:
+    """The probe ended without telling anything: another one may be made."""
+    return replace(flow, probing=False)
+
+
+def learn(flow: Flow, sign: Sign, busy: int, most: int, now: float) -> Flow:
+    """An attempt ended, one of `busy`. The window never grows beyond `most`."""
+    if sign is Sign.NOTHING:
+        return flow
+    if sign is Sign.UNREACHED:
+        return _pause(flow, now)
+    if sign is Sign.RESISTED:
+        return _resist(flow, now)
+    if sign is Sign.BLAMED:
+        reached = replace(flow, pause=0.0, resisted=0.0, blamed=flow.blamed + 1, probing=False)
+        return replace(reached, until=now + _PROBE_EVERY) if reached.stopped else reached
+    if flow.stopped and sign is not Sign.DELIVERED:
+        # It may judge a message before it looks at us: only a delivery proves that we are taken again.
+        return replace(flow, pause=0.0, until=now + _PROBE_EVERY, probing=False)
+    if flow.troubled:
+        return Flow(min(_INITIAL, float(most)))
+    # It opens only while it is used, or it would be wide open after a quiet night.
+    grown = flow.window + 1 if busy + _INITIAL > flow.window else flow.window
+    blamed = 0 if sign is Sign.DELIVERED else flow.blamed
+    return replace(flow, window=max(min(grown, float(most)), 1.0), resisted=0.0, blamed=blamed)
+
+
+def _resist(flow: Flow, now: float) -> Flow:
+    resisted = flow.resisted + 1 / flow.window
+    less = replace(flow, window=max(flow.window - 1, 1.0), resisted=resisted)
+    return _pause(less, now) if flow.troubled or resisted >= 1 else less
+
+
+def _pause(flow: Flow, now: float) -> Flow:
+    """Pauses grow with each failure in a row; attempts that fail together count once."""
+    if flow.troubled and now < flow.until and not flow.probing:
+        return flow
+    seconds = min(flow.pause * 2, _LONGEST_PAUSE) if flow.pause else _FIRST_PAUSE
+    return replace(flow, pause=seconds, until=now + seconds, resisted=0.0, probing=False)

@@ -1,0 +1,139 @@
+"""What is under way to each backend, and what may follow: window, pauses, message rate, and routes that are stopped.
+
+In: what each attempt told. Out: how many attempts may start, whether mail for a backend is let in, and events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gateway.mail.refusal import classify
+from gateway.model.delivery import Outcome, Scope, Transfer
+from gateway.model.event import Event, Level
+from gateway.policy import flow, pace
+from gateway.policy.flow import Flow, Sign, read_sign
+from gateway.policy.pace import Pace
+from gateway.ports import Clock, EventSink
+
+_LET_IN = 10.0
+"""Seconds for which nothing more is let in for a stopped route, after one message that may be the probe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What this process may use of a backend. With several workers each has a part of the whole."""
+
+    connections: int
+    messages_per_minute: float = 0.0
+    """0: no limit."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    share: Share
+    pace: Pace | None
+    flow: Flow = field(default_factory=Flow)
+    busy: int = 0
+    let_in: float = float("-inf")
+    """When a message was last let in although the route is stopped."""
+
+
+class Traffic:
+    """Knows every backend by its name. Times are the clock's monotonic ones."""
+
+    def __init__(self, shares: Mapping[str, Share], clock: Clock, emit: EventSink) -> None:
+        self._clock = clock
+        self._emit = emit
+        now = clock.monotonic()
+        self._lanes = {name: _open(share, now) for name, share in shares.items()}
+
+    def room(self, backend: str, free: int) -> int:
+        """How many attempts may start now; `free` connections are there for them."""
+        lane, now = self._lanes[backend], self._clock.monotonic()
+        allowed = min(free, flow.allow(lane.flow, lane.busy, now))
+        if lane.pace is not None:
+            allowed = min(allowed, pace.left(lane.pace, lane.share.messages_per_minute, now))
+        return allowed
+
+    def admits(self, backend: str) -> bool:
+        """Mail for this backend is let in. While its route is stopped that is one message at each time for a probe."""
+        lane = self._lanes.get(backend)
+        if lane is None or not lane.flow.stopped:
+            return True
+        now = self._clock.monotonic()
+        if not flow.allow(lane.flow, lane.busy, now) or now < lane.let_in + _LET_IN:
+            return False
+        lane.let_in = now
+        return True
+
+    def start(self, backend: str) -> None:
+        """An attempt starts."""
+        lane = self._lanes.get(backend)
+        if lane is not None:
+            lane.busy += 1
+            lane.flow = flow.start(lane.flow)
+            if lane.pace is not None:
+                lane.pace = pace.spend(lane.pace, lane.share.messages_per_minute, self._clock.monotonic())
+
+    def end(self, backend: str) -> None:
+        """An attempt has ended, whatever it told."""
+        lane = self._lanes.get(backend)
+        if lane is not None:
+            lane.busy -= 1
+            lane.flow = flow.give_up(lane.flow)
+
+    def learn(self, transfer: Transfer, outcomes: Sequence[Outcome]) -> bool:
+        """What an attempt under way told. True when that ends the backend's trouble."""
+        lane = self._lanes.get(transfer.backend)
+        if lane is None:
+            return False
+        before, sign = lane.flow, read_sign(outcomes, transfer.authenticated)
+        lane.flow = flow.learn(before, sign, lane.busy, lane.share.connections, self._clock.monotonic())
+        self._tell(transfer, before, lane.flow, sign, outcomes)
+        return before.troubled and not lane.flow.troubled
+
+    def next_opening(self) -> float | None:
+        """Seconds until a backend takes again that takes nothing now; None when no such time is known."""
+        now = self._clock.monotonic()
+        waits = []
+        for lane in self._lanes.values():
+            if lane.flow.troubled and not lane.flow.probing:
+                waits.append(max(lane.flow.until - now, 0.0))
+            elif lane.pace is not None:
+                waits.append(pace.next_in(lane.pace, lane.share.messages_per_minute, now))
+        return min((seconds for seconds in waits), default=None)
+
+    def _tell(self, transfer: Transfer, before: Flow, after: Flow, sign: Sign, outcomes: Sequence[Outcome]) -> None:
+        backend = transfer.backend
+        if after.stopped and not before.stopped:
+            self._emit(Event("route-stopped", transfer.message_id, _explain(backend, outcomes), Level.ALARM))
+        elif before.stopped and not after.stopped:
+            self._emit(Event("route-restored", transfer.message_id, (("backend", backend),), Level.ALARM))
+        if after.pause and after.until != before.until:
+            fields = (("backend", backend), ("seconds", after.pause), ("reply", str(outcomes[0].reply)))
+            self._emit(Event("backend-paused", "", fields, Level.WARNING))
+        elif before.pause and not after.pause:
+            self._emit(Event("backend-back", "", (("backend", backend),)))
+
+
+def _open(share: Share, now: float) -> _Lane:
+    limited = share.messages_per_minute
+    window = min(Flow().window, float(share.connections))
+    return _Lane(share, pace.full(limited, now) if limited else None, Flow(window))
+
+
+def _explain(backend: str, outcomes: Sequence[Outcome]) -> tuple[tuple[str, str], ...]:
+    """Who blames us for what, and what mends it."""
+    blaming = next(one for one in outcomes if one.scope is Scope.OURS and one.remote_mta)
+    refusal = classify(blaming.reply, blaming.remote_mta, backend=True)
+    return (
+        ("backend", backend),
+        ("cause", refusal.cause.value),
+        ("provider", refusal.provider.label),
+        ("remote", blaming.remote_mta),
+        ("reply", str(blaming.reply)),
+        ("means", refusal.advice.summary),
+        ("fix", refusal.advice.admin),
+        ("never", refusal.advice.never),
+    )
