@@ -7,18 +7,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.app.law import DIRECT, make_law, read_config
+from gateway.app.law import make_law, read_config
 from gateway.config import load
 from gateway.config.backends import Backend as BackendSettings
+from gateway.config.maps import DIRECT, map_files
 from gateway.config.model import Config
+from gateway.config.recipients import HttpMap, LdapMap
 from gateway.mail.path import mailbox
 from gateway.model.address import Mailbox
+from gateway.net.http_map import HttpSource
 from gateway.net.resolver import DnsResolver, ZoneResolver, read_zone
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.net.system import SystemClock
 from gateway.net.webhook import Webhook
-from gateway.ports import Backend, Clock, Courier, EventSink, Resolver, Spool, Tally
+from gateway.ports import Backend, Clock, Courier, EventSink, MapSource, Resolver, Spool, Tally
 from gateway.service.alarms import MailCourier
+from gateway.service.importer import Import
 from gateway.service.traffic import Share, Traffic
 from gateway.spool.rows import Retention
 from gateway.spool.shards import ShardedView
@@ -61,6 +65,24 @@ def make_traffic(config: Config, clock: Clock, emit: EventSink, tally: Tally) ->
         name: Share(one.connections, one.messages_per_minute / tally.workers) for name, one in _backends(config).items()
     }
     return Traffic(shares, clock, emit)
+
+
+def make_imports(config: Config) -> list[Import]:
+    """The maps that are fetched."""
+    files = [file for file in map_files(config) if file.remote]
+    return [
+        Import(_make_source(settings), file.path, file.stamp, settings.every, isinstance(settings, HttpMap))
+        for settings, file in zip(config.routing.remote, files, strict=True)
+    ]
+
+
+def _make_source(settings: HttpMap | LdapMap) -> MapSource:
+    if isinstance(settings, HttpMap):
+        return HttpSource(settings)
+    # Its library is large, and few need it.
+    from gateway.net.ldap_map import LdapSource
+
+    return LdapSource(settings)
 
 
 def make_couriers(

@@ -13,7 +13,8 @@ from gateway.admin.control import Arguments, Commands, NobodyThere, Refused, ask
 from gateway.admin.holding import hold_commands
 from gateway.admin.queue import QueueDesk
 from gateway.app.adapters import find_spool, make_retention
-from gateway.app.law import DIRECT, make_law, read_config, route_dsn
+from gateway.app.law import make_law, read_config, route_dsn
+from gateway.config.maps import DIRECT
 from gateway.model.event import Event
 from gateway.net.system import SystemClock
 from gateway.service.delivery import LEASE

@@ -13,7 +13,14 @@ from gateway.admin.api import make_application, serve_http
 from gateway.admin.control import Arguments, Commands, serve_control
 from gateway.admin.holding import hold_commands
 from gateway.admin.queue import QueueDesk
-from gateway.app.adapters import make_backends, make_couriers, make_resolver, make_retention, make_traffic
+from gateway.app.adapters import (
+    make_backends,
+    make_couriers,
+    make_imports,
+    make_resolver,
+    make_retention,
+    make_traffic,
+)
 from gateway.app.law import route_dsn, with_lists
 from gateway.app.post import Post
 from gateway.app.reload import Reloaded, Reloader
@@ -31,6 +38,7 @@ from gateway.service.directory import Directory
 from gateway.service.flow import Flow
 from gateway.service.front import FrontEnd
 from gateway.service.housekeeper import Housekeeper
+from gateway.service.importer import Importer
 from gateway.service.inquiry import Callout
 from gateway.service.keeper import Keeper
 from gateway.service.ledger import Ledger
@@ -113,6 +121,11 @@ class Gateway:
         directory = Directory(lambda: self._law, self._reroute, self._clock, self._emit, self._delivery.backends)
         watching = asyncio.create_task(directory.run())
         stack.callback(watching.cancel)
+        if self._post.number == 0:
+            # What one worker fetches all of them see as a file.
+            importer = Importer(lambda: self._law, make_imports, self._delivery.backends, self._emit)
+            importing = asyncio.create_task(importer.run())
+            stack.callback(importing.cancel)
         stack.push_async_callback(self._reloader.close)
         await self._serve_admin(stack)
         post = self._post

@@ -12,7 +12,7 @@ from gateway.authentication.signing import SigningKey
 from gateway.config.keyring import KeyringUnusable, KeyState, read_key, read_keyring
 from gateway.config.keys import KeyUnusable
 from gateway.config.load import load
-from gateway.config.maps import routing_table
+from gateway.config.maps import DIRECT, routing_table
 from gateway.config.mistakes import ConfigErrors, Mistake
 from gateway.config.model import Config
 from gateway.config.policies import (
@@ -32,17 +32,18 @@ from gateway.plan.sealing import Sealing
 from gateway.ports import Signer
 from gateway.service.desk import Law
 
-DIRECT = "direct"
-"""The backend that is always there: the MX of the recipient's domain, with opportunistic TLS."""
+
+def read_config(path: Path, copies: bool = False) -> Config:
+    """The configuration with what the environment adds. Raises ConfigErrors.
+
+    With `copies` nothing is said of the maps: the last good copy stands in for one that is broken.
+    """
+    return load(path, os.environ, check_maps=not copies)
 
 
-def read_config(path: Path) -> Config:
-    """The configuration with what the environment adds. Raises ConfigErrors."""
-    return load(path, os.environ)
-
-
-def make_law(config: Config) -> Law:
-    """Everything that can be replaced while running. Raises RuleErrors, ConfigErrors."""
+def make_law(config: Config, copies: bool = False) -> Law:
+    """Everything that can be replaced while running, with the last good copies of maps that are broken where `copies`
+    says so. Raises RuleErrors, ConfigErrors."""
     hostname = config.server.hostname
     authserv_id = config.server.authserv_id or hostname
     rules, facts = load_rules(config), fact_settings(config)
@@ -52,7 +53,7 @@ def make_law(config: Config) -> Law:
     shadow = load_rules(config, name) if name not in ("", rules.name) else None
     greylist = greylist_terms(config.greylisting)
     bench = Bench(hostname, authserv_id, rules, facts, sealing, client, hold, domain_rules, shadow, greylist)
-    return Law(config, bench, routing_table(config), make_outgoing(config))
+    return Law(config, bench, routing_table(config, copies), make_outgoing(config))
 
 
 def read_law(path: Path) -> Law:

@@ -27,7 +27,7 @@ def serve(path: Path) -> int:
 
     Raises whatever keeps it from starting. With several workers it returns, or raises, in each of them too.
     """
-    law = make_law(read_config(path))
+    law = make_law(read_config(path, copies=True), copies=True)
     config = law.config
     post: Post | int = Post()
     if config.server.workers > 1:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config.listeners import check_listeners
-from gateway.config.maps import check_address, read_map
+from gateway.config.map_file import check_address, check_targets, read_map
 from gateway.config.mistakes import Problem
 from gateway.config.outgoing import check_outgoing
 from gateway.config.policies import find_sets
@@ -20,13 +20,18 @@ from gateway.config.tree import find_table, find_tables
 from gateway.mail.domain import a_label
 from gateway.model.place import KeyPath
 
+_LISTS = ("maps", "addresses", "http", "ldap")
+"""Settings of [routing] that list mailboxes."""
 
-def check_tree(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
-    """Everything wrong that a single setting does not show."""
+
+def check_tree(tree: dict[str, Any], directory: Path, check_maps: bool) -> Iterator[Problem]:
+    """Everything wrong that a single setting does not show; in the files of maps too, if asked for."""
     yield from _check_domains(tree)
     yield from _check_backend_names(tree)
     yield from _check_addresses(tree)
-    yield from _check_maps(tree, directory)
+    if check_maps:
+        yield from _check_maps(tree, directory)
+    yield from _check_remote(tree)
     yield from check_listeners(tree, directory)
     yield from _check_trust(tree)
     yield from _check_origins(tree)
@@ -46,7 +51,7 @@ def _check_domains(tree: dict[str, Any]) -> Iterator[Problem]:
     for number, domain in find_tables(tree, "domain"):
         name = _domain_name(domain)
         routing = find_table(tree, "routing")
-        if domain.get("mailboxes") == "listed" and not (routing.get("maps") or routing.get("addresses")):
+        if domain.get("mailboxes") == "listed" and not any(routing.get(key) for key in _LISTS):
             yield Problem(("domain", number, "mailboxes"), "no mailbox is listed", "add [routing] addresses or maps")
         if name in seen:
             path = ("domain", number, "name")
@@ -68,8 +73,11 @@ def _check_backend_names(tree: dict[str, Any]) -> Iterator[Problem]:
     named: list[tuple[KeyPath, Any]] = [
         (("domain", number, "backend"), domain.get("backend")) for number, domain in find_tables(tree, "domain")
     ]
-    for address, backend in find_table(find_table(tree, "routing"), "addresses").items():
-        named.append((("routing", "addresses", address), backend))
+    routing = find_table(tree, "routing")
+    named.append((("routing", "outside"), routing.get("outside") or None))
+    for number, source in find_tables(routing, "ldap"):
+        values = {"backend": source.get("backend"), **find_table(source, "backends")}
+        named += [(("routing", "ldap", number, key), value) for key, value in values.items()]
     named.append((("delivery", "dsn_backend"), find_table(tree, "delivery").get("dsn_backend") or None))
     backends = list(find_table(tree, "backend"))
     for path, name in named:
@@ -80,9 +88,12 @@ def _check_backend_names(tree: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _check_addresses(tree: dict[str, Any]) -> Iterator[Problem]:
-    ours = _our_domains(tree)
-    for address in find_table(find_table(tree, "routing"), "addresses"):
+    ours, backends = _our_domains(tree), list(find_table(tree, "backend"))
+    for address, targets in find_table(find_table(tree, "routing"), "addresses").items():
         problem, fix = check_address(address, ours)
+        if not problem and isinstance(targets, str | list):
+            words = [targets] if isinstance(targets, str) else [word for word in targets if isinstance(word, str)]
+            problem, fix = check_targets(" ".join(words), backends)
         if problem:
             yield Problem(("routing", "addresses", address), problem, fix)
 
@@ -97,6 +108,19 @@ def _check_maps(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
             yield Problem(("routing", "maps", number), f"no file {file}", "create it or mend its path")
         else:
             yield from read_map(file, _our_domains(tree), find_table(tree, "backend"))[1]
+
+
+def _check_remote(tree: dict[str, Any]) -> Iterator[Problem]:
+    """Each fetched map has a file of its own."""
+    seen: set[str] = set()
+    for kind in ("http", "ldap"):
+        for number, source in find_tables(find_table(tree, "routing"), kind):
+            name = source.get("name")
+            if isinstance(name, str) and name in seen:
+                yield Problem(
+                    ("routing", kind, number, "name"), f'"{name}" is the name of another one', "choose another"
+                )
+            seen.add(str(name))
 
 
 def _check_trust(tree: dict[str, Any]) -> Iterator[Problem]:
@@ -146,6 +170,9 @@ def _check_origins(tree: dict[str, Any]) -> Iterator[Problem]:
 
 def _check_files(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
     named: list[tuple[KeyPath, Any]] = [(("dns", "zone"), find_table(tree, "dns").get("zone"))]
+    for kind in ("http", "ldap"):
+        for number, source in find_tables(find_table(tree, "routing"), kind):
+            named.append((("routing", kind, number, "ca_file"), source.get("ca_file")))
     for name, backend in find_table(tree, "backend").items():
         if isinstance(backend, dict):
             named.append((("backend", name, "ca_file"), backend.get("ca_file")))

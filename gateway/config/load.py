@@ -22,16 +22,16 @@ from gateway.model.place import KeyPath, Place, locate
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Config:
-    """Read the configuration. Raises ConfigErrors, which holds every mistake of the file, of the address maps that it
-    names and of the references in it. Relative paths start from the file's directory."""
+def load(path: Path, environ: Mapping[str, str], check_maps: bool = True) -> Config:
+    """Read the configuration. Raises ConfigErrors, which holds every mistake of the file, of the references in it and,
+    if asked for, of the address maps that it names. Relative paths start from the file's directory."""
     text = _read(path)
     tree = _parse(path, text)
     places = locate(text)
     directory = path.absolute().parent
     resolved = resolve_references(tree, environ, directory)
     config, wrong = _validate(resolved.tree, directory, places)
-    wrong += check_tree(resolved.tree, directory)
+    wrong += check_tree(resolved.tree, directory, check_maps)
     # What a broken reference leads to would only hide the cause.
     broken = {problem.path for problem in resolved.problems}
     problems = [*resolved.problems, *(resolved.hide(problem) for problem in wrong if problem.path not in broken)]

@@ -1,34 +1,65 @@
-"""Address maps: which mailbox lives on which backend, from the configuration and from CSV files."""
+"""The routing table, from the configuration and from address maps: files, and copies of what was fetched."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Collection, Iterator
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.config.map_file import read_map
 from gateway.config.mistakes import Problem, place_problems
 from gateway.config.model import Config
 from gateway.mail.path import mailbox
 from gateway.policy.routing import RoutingTable
 
-_HEADING = ("address", "backend")
-_LINES_AT_ONCE = 200
-_MOST_PROBLEMS = 100
-"""A file that is something else altogether would otherwise fill the screen."""
+DIRECT = "direct"
+"""The backend that is always there: the MX of the recipient's domain, with opportunistic TLS."""
 
 
-def routing_table(config: Config) -> RoutingTable:
+@dataclass(frozen=True, slots=True)
+class MapFile:
+    """A file with addresses, and where its last good copy is."""
+
+    path: Path
+    copy: Path
+    """The file itself for what is fetched: only what is good gets there."""
+    remote: bool = False
+    """It is fetched: that it is old or absent does not show that anything is wrong with the file."""
+
+    @property
+    def stamp(self) -> Path:
+        """A file that is touched each time the fetched map was found to be good."""
+        return self.copy.with_suffix(".seen")
+
+
+def map_files(config: Config) -> tuple[MapFile, ...]:
+    """Every map, in the order in which they are asked."""
+    kept = config.server.spool / "maps"
+    files = [MapFile(path, kept / f"{path.stem}-{_short_digest(path)}{path.suffix}") for path in config.routing.maps]
+    fetched = [kept / f"{one.name}.csv" for one in config.routing.remote]
+    return (*files, *(MapFile(path, path, remote=True) for path in fetched))
+
+
+def routing_table(config: Config, copies: bool = False) -> RoutingTable:
     """The table that recipients are routed by. An address of the configuration wins over one of a map, and an
-    earlier map over a later one. Raises ConfigErrors when a map has become unreadable since it was checked."""
+    earlier map over a later one.
+
+    With `copies` the last good copy takes the place of a file that cannot be used. Raises ConfigErrors when there is
+    none either. A map that was never fetched is empty, and the table is stale.
+    """
     addresses: dict[str, str] = {}
-    maps: list[dict[str, str]] = []
-    for address, backend in config.routing.addresses.items():
+    maps: list[Mapping[str, str]] = []
+    for address, targets in config.routing.addresses.items():
         found = mailbox(address)
         if found is not None:
-            addresses[found.key] = backend
+            addresses[found.key] = " ".join(targets)
     problems: list[Problem] = []
-    for file in config.routing.maps:
-        entries, wrong = read_map(file, our_domains(config), config.backend)
+    never = False
+    for file in map_files(config):
+        absent = file.remote and not file.path.exists()
+        entries, wrong = ({}, []) if absent else _read(file, config, copies)
+        never = never or absent
         problems += wrong
         maps.append(entries)
     if problems:
@@ -39,8 +70,10 @@ def routing_table(config: Config) -> RoutingTable:
         frozenset(name for name, backend in config.backend.items() if backend.one_domain_per_transaction),
         maps=tuple(maps),
         listed=frozenset(domain.name for domain in config.domain if domain.mailboxes == "listed"),
+        stale=never,
         callout=frozenset(domain.name for domain in config.domain if domain.callout),
         origins={name: backend.networks for name, backend in config.backend.items() if backend.networks},
+        outside=config.routing.outside or DIRECT,
     )
 
 
@@ -49,69 +82,15 @@ def our_domains(config: Config) -> frozenset[str]:
     return frozenset(domain.name for domain in config.domain)
 
 
-def read_map(
-    file: Path, domains: Collection[str], backends: Collection[str], breathe: Callable[[], None] = lambda: None
-) -> tuple[dict[str, str], list[Problem]]:
-    """The entries of one CSV file, keyed as `Mailbox.key`, and what is wrong with it, line by line.
-
-    A line is `address,backend`; an empty line, one that starts with `#`, and the heading `address,backend` say
-    nothing. `breathe` is called every few hundred lines, for a reader beside others who have work to do.
-    """
-    entries: dict[str, str] = {}
-    lines: dict[str, int] = {}
-    problems: list[Problem] = []
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            for line, address, backend in _rows(stream):
-                if line % _LINES_AT_ONCE == 0:
-                    breathe()
-                key, problem, fix = _check_row(address, backend, domains, backends)
-                if key and entries.get(key, backend) != backend:
-                    problem, fix = f"{address} is also on line {lines[key]}, with another backend", "remove one"
-                if problem:
-                    problems.append(Problem((), problem, fix, file, line))
-                    if len(problems) == _MOST_PROBLEMS:
-                        problems.append(Problem((), "more lines may be wrong", "mend these first", file, line))
-                        break
-                elif key:
-                    entries[key] = backend
-                    lines[key] = line
-    except OSError as error:
-        problems.append(Problem((), f"cannot read it: {error.strerror}", "create it or mend its path", file, 1))
-    except UnicodeDecodeError:
-        problems.append(Problem((), "is not UTF-8 text", "save it as UTF-8", file, 1))
-    except csv.Error as error:
-        problems.append(Problem((), f"is no CSV: {error}", "write `address,backend` lines", file, 1))
-    return entries, problems
+def _read(file: MapFile, config: Config, copies: bool) -> tuple[dict[str, str], list[Problem]]:
+    domains = our_domains(config)
+    entries, wrong = read_map(file.path, domains, config.backend)
+    if (wrong or not entries) and (copies or file.remote) and file.copy.exists():
+        # What the configuration has dropped since is dropped there too.
+        entries, _ = read_map(file.copy, domains, config.backend)
+        return entries, []
+    return entries, wrong
 
 
-def _rows(stream: Iterator[str]) -> Iterator[tuple[int, str, str]]:
-    """Line number, address and backend of each row; a row of another width has an empty backend."""
-    reader = csv.reader(stream, skipinitialspace=True)
-    for row in reader:
-        cells = [cell.strip() for cell in row]
-        if not any(cells) or cells[0].startswith("#") or tuple(map(str.lower, cells)) == _HEADING:
-            continue
-        yield reader.line_num, cells[0], cells[1] if len(cells) == 2 else ""
-
-
-def _check_row(address: str, backend: str, domains: Collection[str], backends: Collection[str]) -> tuple[str, str, str]:
-    """The key, or the problem and its fix."""
-    if not backend:
-        return "", "is not `address,backend`", "write two cells"
-    found = mailbox(address)
-    if found is None or found.ascii_domain not in domains:
-        return "", *check_address(address, domains)
-    if backend not in backends:
-        return "", f'no backend named "{backend}"', f"there are: {', '.join(backends)}"
-    return found.key, "", ""
-
-
-def check_address(address: str, domains: Collection[str]) -> tuple[str, str]:
-    """What is wrong with an address as a map's key, and the fix; two empty strings when nothing is."""
-    found = mailbox(address)
-    if found is None or not found.domain:
-        return f'"{address}" is no mail address', "write it as name@example.com"
-    if found.ascii_domain not in domains:
-        return f"{found.ascii_domain} is no domain of ours", f'add a [[domain]] with name = "{found.ascii_domain}"'
-    return "", ""
+def _short_digest(path: Path) -> str:
+    return hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:8]

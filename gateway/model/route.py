@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from gateway.model.address import Mailbox
 from gateway.model.envelope import Recipient
 
 
@@ -29,6 +30,14 @@ class Unanswered(Enum):
     """About us: nothing was asked."""
     SILENT = "silent"
     """About the backend: no host replied, or none let us ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a recipient's mail goes: a backend's name, and the mailbox there, which an alias may name."""
+
+    backend: str
+    mailbox: Mailbox
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.model.address import IPText, Mailbox
 from gateway.model.envelope import Envelope, Recipient
@@ -41,20 +41,22 @@ def refuse_recipient(
     recipient's mail is judged, `takes` what is known of a backend: of one that is not known nothing is refused,
     delivery decides."""
     mailbox, accepted = recipient.mailbox, asking.envelope.rcpts
-    backend = routing.backend_for(mailbox)
-    if backend is None:
+    targets = routing.targets(mailbox)
+    if not targets:
         return "relay-denied", REPLIES["relay-denied"].filled(domain=mailbox.ascii_domain)
     # Role addresses exist whatever a directory says, and wherever a message comes from (RFC 5321 section 4.5.1): one
     # that goes round for ever is told by its Received fields.
     role = routing.role(mailbox)
-    if not role and routing.came_from(backend, asking.client):
+    others = [target for target in targets if not routing.came_from(target.backend, asking.client)]
+    if not role and not others:
         return "loop-to-origin", REPLIES["loop-to-origin"]
     if not role and not routing.lists(mailbox):
         name = "directory-stale" if routing.stale else "unknown-mailbox"
         return name, REPLIES[name]
-    refusal = _refuse_by_capabilities(recipient, asking, takes(backend))
-    if refusal is not None:
-        return refusal
+    for target in others or targets:
+        refusal = _refuse_by_capabilities(replace(recipient, mailbox=target.mailbox), asking, takes(target.backend))
+        if refusal is not None:
+            return refusal
     if len(accepted) >= most:
         return "too-many-recipients", REPLIES["too-many-recipients"]
     if accepted and not asking.sends and not _judged_alike(mailbox, accepted[0].mailbox, routing, rules_for):

@@ -1,4 +1,4 @@
-"""Which mailbox lives on which backend. Values are backend names, never hosts."""
+"""Which mailbox lives where. Values are backend names, never hosts, and other addresses."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
+from gateway.mail.path import mailbox as read_mailbox
+from gateway.mail.xtext import encode_xtext
 from gateway.model.address import IPText, Mailbox
 from gateway.model.envelope import Recipient
-from gateway.model.route import Route
+from gateway.model.route import Route, Target
 
 _ROLES = frozenset({"postmaster", "abuse"})
 """Always accepted (RFC 5321 section 4.5.1; RFC 2142 section 4)."""
+_MOST_ALIASES = 100
+"""Addresses that one may stand for, over all steps."""
 
 
 def is_role(mailbox: Mailbox, domains: Collection[str]) -> bool:
@@ -30,7 +34,8 @@ class RoutingTable:
     domains: Mapping[str, str]
     """Our domains in A-labels, each with its default backend; the first answers for the bare `<postmaster>`."""
     addresses: Mapping[str, str]
-    """`Mailbox.key` -> backend."""
+    """`Mailbox.key` -> words with a space between: a backend's name, or another address, which makes it an alias.
+    Several words are several deliveries."""
     single_domain: frozenset[str] = frozenset()
     """Backends that take one recipient domain per transaction."""
     maps: tuple[Mapping[str, str], ...] = ()
@@ -45,19 +50,48 @@ class RoutingTable:
     """The backend for domains that are not ours: only in the table by which senders of ours are routed."""
     origins: Mapping[str, tuple[IPv4Network | IPv6Network, ...]] = field(default_factory=dict)
     """Backend -> where mail comes from that it has sent."""
+    outside: str = ""
+    """The backend for aliases of addresses that are not ours."""
+
+    def targets(self, mailbox: Mailbox) -> tuple[Target, ...]:
+        """Everywhere its mail goes to. For a domain that is not ours that is `elsewhere`, or nowhere, whatever the maps
+        say."""
+        default = self.domains.get(self._home(mailbox))
+        if default is None:
+            return (Target(self.elsewhere, mailbox),) if self.elsewhere else ()
+        found: dict[Target, None] = {}
+        self._follow(mailbox, found, {mailbox.key})
+        # Aliases that only lead to each other: the backend says what it makes of that.
+        return tuple(found) or (Target(default, mailbox),)
 
     def backend_for(self, mailbox: Mailbox) -> str | None:
-        """The backend's name; for a domain that is not ours `elsewhere`, or None, whatever the address map says."""
+        """The backend's name, the first one of several; None when the domain is not ours."""
+        return next((target.backend for target in self.targets(mailbox)), None)
+
+    def _follow(self, mailbox: Mailbox, found: dict[Target, None], seen: set[str]) -> None:
         domain = self._home(mailbox)
         default = self.domains.get(domain)
         if default is None:
-            return self.elsewhere or None
-        return self._find(mailbox, domain) or default
+            found[Target(self.outside, mailbox)] = None
+            return
+        entry, tag = self._find(mailbox, domain)
+        for word in (entry or default).split():
+            alias = read_mailbox(word) if "@" in word else None
+            if alias is None:
+                found[Target(word, mailbox)] = None
+                continue
+            alias = replace(alias, local=f"{alias.local}{tag}") if tag and "+" not in alias.local else alias
+            if alias.key == mailbox.key:
+                # It stands for itself beside others: the mailbox at its domain's backend.
+                found[Target(default, mailbox)] = None
+            elif alias.key not in seen and len(seen) < _MOST_ALIASES:
+                seen.add(alias.key)
+                self._follow(alias, found, seen)
 
     def lists(self, mailbox: Mailbox) -> bool:
         """False when the domain's mailboxes are all listed, and this one is not."""
         domain = self._home(mailbox)
-        return domain not in self.listed or self._find(mailbox, domain) is not None
+        return domain not in self.listed or self._find(mailbox, domain)[0] is not None
 
     def reaching(self, backend: str) -> RoutingTable:
         """The table by which senders of ours are routed: `backend` takes what is for other domains, each of them in a
@@ -74,39 +108,44 @@ class RoutingTable:
 
     def backends(self) -> frozenset[str]:
         """Every backend that mail is routed to."""
-        listed = (entries.values() for entries in (self.addresses, *self.maps))
-        return frozenset(self.domains.values()).union(*listed)
+        values = {value for entries in (self.addresses, *self.maps) for value in entries.values()}
+        outside = {self.outside} if any("@" in value for value in values) else set()
+        return frozenset(self.domains.values()) | name_backends(values) | outside
 
     def _home(self, mailbox: Mailbox) -> str:
         """The domain; the first of ours for the bare `<postmaster>`."""
         bare = not mailbox.domain and mailbox.key == "postmaster@"
         return next(iter(self.domains), "") if bare else mailbox.ascii_domain
 
-    def _find(self, mailbox: Mailbox, domain: str) -> str | None:
-        """The backend of a mailbox that is listed."""
+    def _find(self, mailbox: Mailbox, domain: str) -> tuple[str | None, str]:
+        """What a listed mailbox stands for, and the `+tag` that was left out to find it."""
         local = mailbox.name
         base = local.partition("+")[0]
         for name in (local,) if base in ("", local) else (local, base):
             key = f"{name}@{domain}"
             for entries in (self.addresses, *self.maps):
                 if key in entries:
-                    return entries[key]
-        return None
+                    quoted = mailbox.local.startswith('"')
+                    return entries[key], "" if name == local or quoted else mailbox.local[len(base) :]
+        return None, ""
 
     def role(self, mailbox: Mailbox) -> bool:
         """A role address of ours: exempt from authentication and rate refusals."""
         return is_role(mailbox, self.domains)
 
-    def group(self, rcpts: Iterable[Recipient]) -> tuple[Route, ...]:
+    def group(self, rcpts: Iterable[Recipient], client: IPText | None = None) -> tuple[Route, ...]:
         """One route for each mail transaction: per backend, and per recipient domain where the backend wants that.
-        Routes and recipients keep the order they came in. Raises ValueError for a recipient that is not ours."""
-        groups: dict[str, list[Recipient]] = {}
+        A backend gets nothing that comes from it, unless a recipient would be left with nowhere. Recipients keep their
+        order, and each is once in a route. Raises ValueError for a recipient that is not ours."""
+        groups: dict[str, dict[str, Recipient]] = {}
         for rcpt in rcpts:
-            backend = self.backend_for(rcpt.mailbox)
-            if backend is None:
+            targets = self.targets(rcpt.mailbox)
+            if not targets:
                 raise ValueError(f"{rcpt.mailbox} has no route")
-            groups.setdefault(backend, []).append(rcpt)
-        return tuple(route for backend, group in groups.items() for route in self.divide(backend, group))
+            others = [one for one in targets if client is None or not self.came_from(one.backend, client)]
+            for target in others or targets:
+                groups.setdefault(target.backend, {}).setdefault(target.mailbox.key, _readdress(rcpt, target.mailbox))
+        return tuple(route for backend, group in groups.items() for route in self.divide(backend, group.values()))
 
     def divide(self, backend: str, rcpts: Iterable[Recipient]) -> tuple[Route, ...]:
         """One route to this backend for all of them, or for each recipient domain where the backend wants that."""
@@ -115,3 +154,17 @@ class RoutingTable:
             domain = rcpt.mailbox.ascii_domain if backend in self.single_domain else ""
             routes.setdefault(domain, []).append(rcpt)
         return tuple(Route(backend, tuple(group)) for group in routes.values())
+
+
+def name_backends(values: Iterable[str]) -> frozenset[str]:
+    """The backends that a map's values name."""
+    return frozenset(word for value in values for word in value.split() if "@" not in word)
+
+
+def _readdress(rcpt: Recipient, mailbox: Mailbox) -> Recipient:
+    """The same recipient at another address; a DSN still names the first one (RFC 3461 section 5.2.5)."""
+    if mailbox == rcpt.mailbox:
+        return rcpt
+    original = str(rcpt.mailbox)
+    orcpt = rcpt.orcpt or (f"rfc822;{encode_xtext(original)}" if original.isascii() else "")
+    return replace(rcpt, mailbox=mailbox, orcpt=orcpt)

@@ -6,20 +6,27 @@ In: the files, by their names in the configuration. Out: a routing table that ta
 from __future__ import annotations
 
 import asyncio
+import math
+import os
+import shutil
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gateway.config.maps import our_domains, read_map
+from gateway.config.map_file import read_map
+from gateway.config.maps import MapFile, map_files, our_domains
 from gateway.config.model import Config
 from gateway.model.event import Event, Level
-from gateway.policy.routing import RoutingTable
+from gateway.policy.routing import RoutingTable, name_backends
 from gateway.ports import Clock, EventSink
 from gateway.service.desk import Law
 
 _PAUSE = 1.0
 """Seconds between looks. A file is read when two looks in a row find it the same, so that nobody's half is read."""
+
+_GRACE = 60.0
+"""Seconds that the first fetch of a map gets before its absence is an alarm."""
 
 _Stamp = tuple[int, int, int, int]
 
@@ -57,6 +64,7 @@ class Directory:
         self._running = running
         self._config: Config | None = None
         self._watched: tuple[_Watched, ...] = ()
+        self._began = clock.monotonic()
 
     async def run(self) -> None:
         while True:
@@ -72,7 +80,7 @@ class Directory:
         if config is not self._config:
             self._watched = self._watch(config)
             self._config = config
-        for at, (file, watched) in enumerate(zip(config.routing.maps, self._watched, strict=True)):
+        for at, (file, watched) in enumerate(zip(map_files(config), self._watched, strict=True)):
             await self._look(config, at, file, watched)
             if self._law().config is not config:
                 return
@@ -81,26 +89,27 @@ class Directory:
     def _watch(self, config: Config) -> tuple[_Watched, ...]:
         """Another configuration: each of its maps is read again, as its domains and backends may be others. A map that
         it shares with the one before has been failing for as long as before."""
-        before = self._config.routing.maps if self._config is not None else ()
+        before = map_files(self._config) if self._config is not None else ()
         known = dict(zip(before, self._watched, strict=True))
-        watched = tuple(known.pop(file, _Watched()) for file in config.routing.maps)
+        watched = tuple(known.pop(file, _Watched()) for file in map_files(config))
         for one in watched:
             one.seen = one.done = None
         return watched
 
-    async def _look(self, config: Config, at: int, file: Path, watched: _Watched) -> None:
+    async def _look(self, config: Config, at: int, file: MapFile, watched: _Watched) -> None:
         try:
-            found = await asyncio.to_thread(_stamp, file)
+            found = await asyncio.to_thread(_stamp, file.path)
         except OSError as error:
             watched.seen = watched.done = None
-            self._fail(file, watched, f"cannot read it: {error.strerror}")
+            if not file.remote:
+                self._fail(file, watched, f"cannot read it: {error.strerror}")
             return
         settled, watched.seen = found == watched.seen, found
         if not settled or found == watched.done:
             return
         # In a thread: a hundred thousand lines take a second.
-        entries, problem = await asyncio.to_thread(self._read, config, file)
-        if await asyncio.to_thread(_stamp, file) != found:
+        entries, problem = await asyncio.to_thread(self._read, config, file.path)
+        if await asyncio.to_thread(_stamp, file.path) != found:
             return
         routing = self._law().routing
         if self._law().config is not config:
@@ -116,39 +125,62 @@ class Directory:
             if changed:
                 self._adopt(replace(routing, maps=(*routing.maps[:at], entries, *routing.maps[at + 1 :])))
             if changed or watched.failing_since is not None:
-                self._emit(Event("map-read", "", (("file", str(file)), ("addresses", len(entries)))))
+                self._emit(Event("map-read", "", (("file", str(file.path)), ("addresses", len(entries)))))
             watched.problem, watched.failing_since, watched.told_stale = "", None, False
+            if not file.remote:
+                await self._keep_copy(file)
 
     def _read(self, config: Config, file: Path) -> tuple[dict[str, str], str]:
         """The entries, and what is wrong with the file."""
         entries, problems = read_map(file, our_domains(config), config.backend, _breathe)
         if problems:
             return entries, f"line {problems[0].line}: {problems[0].problem}"
-        new = sorted(set(entries.values()).difference(self._running))
+        new = sorted(name_backends(set(entries.values())).difference(self._running))
         return entries, f"backend {', '.join(new)} is new: restart to use it" if new else ""
 
-    def _fail(self, file: Path, watched: _Watched, problem: str) -> None:
+    async def _keep_copy(self, file: MapFile) -> None:
+        """For a start with a file that is broken then."""
+        try:
+            await asyncio.to_thread(write_copy, file.path, file.copy)
+        except OSError as error:
+            fields = (("file", str(file.copy)), ("problem", error.strerror or str(error)))
+            self._emit(Event("map-copy-failed", "", fields, Level.WARNING))
+
+    def _fail(self, file: MapFile, watched: _Watched, problem: str) -> None:
         if watched.failing_since is None:
             watched.failing_since = self._clock.monotonic()
         if problem != watched.problem:
             watched.problem = problem
-            fields = (("file", str(file)), ("problem", problem), ("kept", "the last good copy"))
+            fields = (("file", str(file.path)), ("problem", problem), ("kept", "the last good copy"))
             self._emit(Event("map-unreadable", "", fields, Level.ALARM))
 
     def _tell_staleness(self, config: Config) -> None:
         """One map is enough: nobody knows what it would list."""
-        since = self._clock.monotonic() - config.routing.stale_after
         stale = False
-        for file, watched in zip(config.routing.maps, self._watched, strict=True):
-            if watched.failing_since is not None and watched.failing_since <= since:
-                stale = True
-                if not watched.told_stale:
-                    watched.told_stale = True
-                    fields = (("file", str(file)), ("problem", watched.problem), ("effect", "451 instead of 550"))
-                    self._emit(Event("map-stale", "", fields, Level.ALARM))
+        for file, watched in zip(map_files(config), self._watched, strict=True):
+            age = self._age(file, watched)
+            if age < config.routing.stale_after:
+                watched.told_stale = False
+                continue
+            stale = True
+            # What was never fetched may be under way.
+            if not watched.told_stale and (age < math.inf or self._clock.monotonic() > self._began + _GRACE):
+                watched.told_stale = True
+                problem = watched.problem or "not fetched for too long"
+                fields = (("file", str(file.path)), ("problem", problem), ("effect", "451 instead of 550"))
+                self._emit(Event("map-stale", "", fields, Level.ALARM))
         routing = self._law().routing
         if routing.stale is not stale:
             self._adopt(replace(routing, stale=stale))
+
+    def _age(self, file: MapFile, watched: _Watched) -> float:
+        """Seconds for which nobody has known that the last good copy is what the source says."""
+        if file.remote:
+            try:
+                return self._clock.now() - file.stamp.stat().st_mtime
+            except OSError:
+                return math.inf
+        return self._clock.monotonic() - watched.failing_since if watched.failing_since is not None else -math.inf
 
 
 def keep_maps(law: Law, before: Law) -> RoutingTable:
@@ -156,16 +188,24 @@ def keep_maps(law: Law, before: Law) -> RoutingTable:
     for the directory to judge, which tells a map that is being written, or has lost everything, from one that is good.
     """
     routing = law.routing
-    last_good = dict(zip(before.config.routing.maps, before.routing.maps, strict=True))
+    last_good = dict(zip(map_files(before.config), before.routing.maps, strict=True))
     # Nobody is refused for a domain that has just become a listed one and is not in the copies yet.
     fresh = routing.listed - before.routing.listed
     maps: list[Mapping[str, str]] = []
-    for file, read in zip(law.config.routing.maps, routing.maps, strict=True):
+    for file, read in zip(map_files(law.config), routing.maps, strict=True):
         kept = last_good.get(file)
         if kept is not None and fresh:
             kept = {key: name for key, name in read.items() if key.rpartition("@")[2] in fresh} | dict(kept)
         maps.append(read if kept is None else kept)
     return replace(routing, maps=tuple(maps), stale=before.routing.stale)
+
+
+def write_copy(path: Path, copy: Path) -> None:
+    """Put a file's content in the place of another's, in one step. Raises OSError."""
+    copy.parent.mkdir(mode=0o700, exist_ok=True)
+    unfinished = copy.with_name(f"{copy.name}.{os.getpid()}")
+    shutil.copyfile(path, unfinished)
+    unfinished.replace(copy)
 
 
 def _breathe() -> None:

@@ -67,8 +67,9 @@ class Keeper:
         self._wake()
 
     def _plan(self, trace: Trace, now: float) -> tuple[Transfer, ...]:
-        law = self._law()
-        return plan_release(trace, law.routing.group(trace.envelope.rcpts), law.bench, now)
+        law, ingress = self._law(), trace.edge or trace.internal
+        routes = law.routing.group(trace.envelope.rcpts, ingress.client if ingress else None)
+        return plan_release(trace, routes, law.bench, now)
 
     async def delete(self, id: str, by: str) -> None:
         """Remove a held message. Its sender is not told: it may be forged. Raises NotHeld."""

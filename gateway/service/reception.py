@@ -228,7 +228,8 @@ class MxConversation:
         header = collector.header
         ingress = self._ingress(header)
         arrival = Arrival(self._id, self._desk.clock.now(), ingress, self._transaction(), message, header)
-        routes = self._role.find_routing(self._law).group(arrival.envelope.rcpts)
+        routing = self._role.find_routing(self._law)
+        routes = routing.group(arrival.envelope.rcpts, self._client.connection.client)
         fault = find_fault(collector, self._law.config.server.hostname)
         fault = fault or await find_obstacle(collector, routes, self._desk.inquiry, self._client.connection.client)
         if fault is not None:

@@ -18,12 +18,12 @@ async def refuse_by_backend(
     """The refusal; None when nothing is known against the recipient. `admits` tells whether mail for a backend is let
     in: one that refuses all for a fault of ours gets none, and the client keeps it meanwhile. The
     backend is asked about a mailbox where the admin wants that; role addresses exist without a question."""
-    backend = routing.backend_for(mailbox)
-    if backend is None:
-        return None
-    if not admits(backend):
+    targets = routing.targets(mailbox)
+    if not all(admits(target.backend) for target in targets):
         return "route-stopped", REPLIES["route-stopped"]
-    if mailbox.ascii_domain not in routing.callout or routing.role(mailbox):
+    # An alias and several deliveries are the admin's own word that the address exists.
+    own = len(targets) == 1 and targets[0].mailbox == mailbox
+    if not own or mailbox.ascii_domain not in routing.callout or routing.role(mailbox):
         return None
-    unknown = await inquiry.is_unknown(mailbox, backend, client)
+    unknown = await inquiry.is_unknown(mailbox, targets[0].backend, client)
     return ("callout", REPLIES["unknown-mailbox"]) if unknown else None

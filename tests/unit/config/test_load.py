@@ -330,7 +330,7 @@ class TestMaps:
             'a.csv:5: "bob" is no mail address; write it as name@example.com',
             "a.csv:6: is not `address,backend`; write two cells",
             'a.csv:7: other.example is no domain of ours; add a [[domain]] with name = "other.example"',
-            'a.csv:8: no backend named "gogle"; there are: google, microsoft',
+            'a.csv:8: no backend named "gogle"; did you mean "google"?',
             "a.csv:9: ALICE@own.example is also on line 3, with another backend; remove one",
         ]
 

@@ -9,11 +9,12 @@ import trustme
 
 from gateway.config.first import write_first
 from gateway.config.load import load
-from gateway.config.maps import routing_table
+from gateway.config.maps import map_files, routing_table
 from gateway.config.mistakes import ConfigErrors
 from gateway.config.model import Config
 from gateway.config.policies import fact_settings, find_files, find_sets, load_rules
 from gateway.policy.rules import RuleErrors
+from gateway.service.directory import write_copy
 from tests.sealing import pem
 from tests.signing import rsa_key
 from tests.unit.policy.scenes import mailbox
@@ -160,3 +161,87 @@ def test_whatever_is_typed_stays_a_string(tmp_path: Path) -> None:
     file.write_text(write_first('x"\ny = 1\\', "own.example"), "utf-8")
     with pytest.raises(ConfigErrors, match=r"server\.hostname: "):
         load(file, {})
+
+
+def test_a_map_may_be_toml_with_aliases_and_several_backends(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(
+        '"bob@own.example" = "microsoft"\n"info@own.example" = "bob@own.example"\n'
+        '"both@own.example" = ["google", "microsoft"]\n'
+    )
+    (tmp_path / "b.csv").write_text("team@own.example,bob@own.example google\n")
+    table = routing_table(read(tmp_path, '[routing]\nmaps = ["a.toml", "b.csv"]\n'))
+    assert table.maps[0] == {
+        "bob@own.example": "microsoft",
+        "info@own.example": "bob@own.example",
+        "both@own.example": "google microsoft",
+    }
+    assert [one.backend for one in table.targets(mailbox("team@own.example"))] == ["microsoft", "google"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('"x@stranger.example" = "google"', "a.toml:2: stranger.example is no domain of ours"),
+        ('"bob@own.example" = 3', "a.toml:2: is not `address,backend`"),
+        ('"bob@own.example" = ["google", "gogle"]', 'a.toml:2: no backend named "gogle"; did you mean "google"?'),
+        ('"bob@own.example" = "not @ good"', 'a.toml:2: no backend named "not"'),
+        ('"bob@own.example" = ', "a.toml:1: is no TOML"),
+    ],
+)
+def test_a_wrong_line_of_a_toml_map_is_told(tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / "a.toml").write_text(f"# people\n{line}\n")
+    with pytest.raises(ConfigErrors) as raised:
+        read(tmp_path, '[routing]\nmaps = ["a.toml"]\n')
+    assert said in raised.value.format()
+
+
+def test_the_last_good_copy_stands_in_for_a_broken_file(tmp_path: Path) -> None:
+    (tmp_path / "spool").mkdir()
+    more = '[routing]\nmaps = ["a.csv"]\n'
+    text = TEXT.replace("[server]", '[server]\nspool = "spool"')
+    (tmp_path / "waypost.toml").write_text(text + more)
+    (tmp_path / "a.csv").write_text("bob@own.example,microsoft\n")
+    config = load(tmp_path / "waypost.toml", {})
+    (file,) = map_files(config)
+    write_copy(file.path, file.copy)
+    for broken in ("bob@own.example", "", "bob@own.example,nowhere"):
+        (tmp_path / "a.csv").write_text(broken)
+        config = load(tmp_path / "waypost.toml", {}, check_maps=False)
+        assert routing_table(config, copies=True).maps == ({"bob@own.example": "microsoft"},)
+    (tmp_path / "a.csv").unlink()
+    assert routing_table(config, copies=True).maps == ({"bob@own.example": "microsoft"},)
+    file.copy.unlink()
+    with pytest.raises(ConfigErrors, match="cannot read it"):
+        routing_table(config, copies=True)
+
+
+def test_a_map_that_was_never_fetched_is_empty_and_stale(tmp_path: Path) -> None:
+    more = '[[routing.http]]\nname = "hr"\nurl = "https://hr.example/people.csv"\n'
+    table = routing_table(read(tmp_path, f"{more}[dns]\nquery_seconds = 1\n"))
+    assert (table.maps, table.stale) == (({},), True)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ('[[routing.http]]\nname = "../x"\nurl = "https://h/x"\n', '"../x" is no name for a file'),
+        ('[[routing.http]]\nname = "x"\nurl = "file:///etc/passwd"\n', "is no URL to ask"),
+        (
+            '[[routing.http]]\nname = "x"\nurl = "https://h/x"\n[[routing.http]]\nname = "x"\nurl = "https://h/y"\n',
+            '"x" is the name of another one',
+        ),
+        (
+            '[[routing.ldap]]\nname = "x"\nurl = "ldaps://h"\nbase = "dc=x"\nbackend = "gogle"\n',
+            'no backend named "gogle"; did you mean "google"?',
+        ),
+        (
+            '[[routing.ldap]]\nname = "x"\nurl = "ldaps://h"\nbase = ""\nbackend = "google"\n'
+            '[routing.ldap.backends]\n"cn=ms" = "ms"\n',
+            'no backend named "ms"',
+        ),
+    ],
+)
+def test_mistakes_in_fetched_maps(tmp_path: Path, more: str, said: str) -> None:
+    with pytest.raises(ConfigErrors) as raised:
+        read(tmp_path, more)
+    assert said in raised.value.format()

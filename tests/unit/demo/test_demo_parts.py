@@ -78,7 +78,7 @@ def test_the_configuration_is_a_valid_one(tmp_path: Path, key: RSAPrivateKey) ->
     assert config.listener[0].address == "127.0.0.1:2525"
     assert config.backend["google"].tls == config.backend["microsoft"].tls == "required"
     assert config.backend["google"].one_domain_per_transaction
-    assert config.routing.addresses == {"alice@demo.example": "google", "bob@demo.example": "microsoft"}
+    assert config.routing.addresses == {"alice@demo.example": ("google",), "bob@demo.example": ("microsoft",)}
     assert config.dns.zone == layout.zone
 
 

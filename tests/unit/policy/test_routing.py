@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 
+from gateway.model.address import IPText
 from gateway.model.envelope import Recipient
 from gateway.policy.routing import RoutingTable
 from tests.unit.policy.scenes import mailbox
@@ -85,3 +88,69 @@ def test_one_domain_per_transaction_where_the_backend_wants_it() -> None:
 def test_a_stranger_is_never_routed() -> None:
     with pytest.raises(ValueError, match="stranger"):
         group("alice@own.example", "x@stranger.example")
+
+
+ALIASES = RoutingTable(
+    {"own.example": "google", "second.example": "microsoft"},
+    {
+        "info@own.example": "bob@own.example",
+        "bob@own.example": "microsoft",
+        "both@own.example": "google microsoft",
+        "team@own.example": "alice@own.example bob@own.example x@third.example",
+        "me@own.example": "me@own.example eve@second.example",
+        "a@own.example": "b@own.example",
+        "b@own.example": "a@own.example",
+        "wide@own.example": "büro@second.example",
+    },
+    outside="out",
+    origins={"google": (ip_network("192.0.2.0/24"),)},
+)
+
+
+@pytest.mark.parametrize(
+    ("address", "targets"),
+    [
+        ("info@own.example", ["microsoft bob@own.example"]),
+        ("Info+Tag@own.example", ["microsoft bob+Tag@own.example"]),
+        ('"info+x"@own.example', ["microsoft bob@own.example"]),
+        ("both@own.example", ["google both@own.example", "microsoft both@own.example"]),
+        ("team@own.example", ["google alice@own.example", "microsoft bob@own.example", "out x@third.example"]),
+        ("me@own.example", ["google me@own.example", "microsoft eve@second.example"]),
+        ("a@own.example", ["google a@own.example"]),
+        ("wide@own.example", ["microsoft büro@second.example"]),
+        ("x@third.example", []),
+    ],
+)
+def test_an_address_may_stand_for_others(address: str, targets: list[str]) -> None:
+    assert [f"{one.backend} {one.mailbox}" for one in ALIASES.targets(mailbox(address))] == targets
+
+
+def test_each_recipient_is_once_in_a_route_and_keeps_its_first_name() -> None:
+    rcpts = (Recipient(mailbox("info@own.example")), Recipient(mailbox("bob@own.example"), orcpt="rfc822;b"))
+    (route,) = ALIASES.group(rcpts)
+    assert [(str(rcpt.mailbox), rcpt.orcpt) for rcpt in route.rcpts] == [("bob@own.example", "rfc822;info@own.example")]
+
+
+def test_a_given_orcpt_stays_and_a_plus_is_written_as_xtext() -> None:
+    (route,) = ALIASES.group([Recipient(mailbox("info+tag@own.example"))])
+    assert route.rcpts[0].orcpt == "rfc822;info+2Btag@own.example"
+    (route,) = ALIASES.group([Recipient(mailbox("info@own.example"), orcpt="rfc822;first@x.example")])
+    assert route.rcpts[0].orcpt == "rfc822;first@x.example"
+
+
+def test_the_backend_that_a_message_comes_from_gets_none_of_it() -> None:
+    def backends(client: str) -> list[str]:
+        return [route.backend for route in ALIASES.group([Recipient(mailbox("both@own.example"))], IPText(client))]
+
+    assert backends("198.51.100.1") == ["google", "microsoft"]
+    assert backends("192.0.2.1") == ["microsoft"]
+
+
+def test_backends_are_those_of_values_and_of_the_outside() -> None:
+    assert ALIASES.backends() == {"google", "microsoft", "out"}
+    assert TABLE.backends() == {"google", "microsoft", "desk"}
+
+
+def test_a_bomb_of_aliases_stays_bounded() -> None:
+    entries = {f"n{at}@own.example": f"n{2 * at}@own.example n{2 * at + 1}@own.example" for at in range(1, 5000)}
+    assert len(RoutingTable({"own.example": "g"}, entries).targets(mailbox("n1@own.example"))) < 100

@@ -18,6 +18,7 @@ from tests.unit.policy.scenes import mailbox
 TEXT = """\
 [server]
 hostname = "mx.own.example"
+spool = "spool"
 [[listener]]
 address = "127.0.0.1:0"
 [[domain]]
@@ -61,6 +62,7 @@ class World:
         self.one, self.two = directory / "one.csv", directory / "two.csv"
         self.one.write_text("bob@own.example,microsoft\n")
         self.two.write_text("eve@own.example,microsoft\n")
+        (directory / "spool").mkdir()
         self.file = directory / "waypost.toml"
         self.file.write_text(TEXT)
         self.law = make_law(load(self.file, {}))

@@ -1,0 +1,145 @@
+"""Fetches address maps from other servers, and puts each that is good in the place of the copy on disk.
+
+In: sources. Out: files that the directory watches, in this worker and in all others. One that cannot be fetched, has a
+wrong line or has lost all its addresses leaves the last good copy as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import filecmp
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.config.map_file import read_map
+from gateway.config.maps import our_domains
+from gateway.config.model import Config
+from gateway.mail.path import mailbox
+from gateway.model.event import Event, Level
+from gateway.ports import EventSink, MapSource, MapUnavailable
+from gateway.service.desk import Law
+
+_PAUSE = 1.0
+"""Seconds between looks whether the configuration is another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One source, and what becomes of what it says."""
+
+    source: MapSource
+    file: Path
+    """The last good copy."""
+    stamp: Path
+    """Touched whenever the source was asked and its answer was good."""
+    every: float
+    strict: bool
+    """An address that is not ours is a mistake; otherwise it is passed over."""
+
+
+class Importer:
+    """Runs until cancelled."""
+
+    def __init__(
+        self,
+        law: Callable[[], Law],
+        make: Callable[[Config], Sequence[Import]],
+        backends: Collection[str],
+        emit: EventSink,
+    ) -> None:
+        """`make` gives the imports of a configuration; `backends` are those that mail can be given to."""
+        self._law = law
+        self._make = make
+        self._backends = backends
+        self._emit = emit
+        self._problems: dict[str, str] = {}
+
+    async def run(self) -> None:
+        routing, tasks = None, list[asyncio.Task[None]]()
+        try:
+            while True:
+                config = self._law().config
+                if config.routing != routing:
+                    _cancel(tasks)
+                    routing = config.routing
+                    tasks = [asyncio.create_task(self._keep_fresh(one)) for one in self._make(config)]
+                await asyncio.sleep(_PAUSE)
+        finally:
+            _cancel(tasks)
+
+    async def _keep_fresh(self, one: Import) -> None:
+        while True:
+            await self.fetch(one)
+            await asyncio.sleep(one.every)
+
+    async def fetch(self, one: Import) -> None:
+        """Ask the source once."""
+        name = one.source.name
+        try:
+            count = await asyncio.to_thread(self._take, one)
+        except MapUnavailable as error:
+            self._complain(name, str(error))
+        except Exception as error:
+            self._complain(name, repr(error))
+        else:
+            if self._problems.pop(name, None) is not None or count:
+                self._emit(Event("map-fetched", "", (("map", name), ("addresses", count or "as before"))))
+
+    def _complain(self, name: str, problem: str) -> None:
+        if self._problems.get(name) != problem:
+            self._problems[name] = problem
+            fields = (("map", name), ("problem", problem), ("kept", "the last good copy"))
+            self._emit(Event("map-unavailable", "", fields, Level.ALARM))
+
+    def _take(self, one: Import) -> int:
+        """How many addresses a new copy has; 0 when the last one is good still. Raises MapUnavailable."""
+        one.file.parent.mkdir(mode=0o700, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=one.file.parent) as directory:
+            fetched = Path(directory) / "map.csv"
+            if one.source.fetch(fetched):
+                try:
+                    count = self._check(one, fetched)
+                except BaseException:
+                    one.source.forget()
+                    raise
+                changed = not one.file.exists() or not filecmp.cmp(one.file, fetched, shallow=False)
+                if changed:
+                    fetched.replace(one.file)
+                one.stamp.touch()
+                return count if changed else 0
+        one.stamp.touch()
+        return 0
+
+    def _check(self, one: Import, fetched: Path) -> int:
+        domains = our_domains(self._law().config)
+        if not one.strict:
+            _leave_out_others(fetched, domains)
+        entries, wrong = read_map(fetched, domains, self._backends)
+        if wrong:
+            raise MapUnavailable(f"line {wrong[0].line}: {wrong[0].problem}")
+        if not entries:
+            raise MapUnavailable("it has no address of ours")
+        return len(entries)
+
+
+def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+
+
+def _leave_out_others(file: Path, domains: Collection[str]) -> None:
+    """Keep the addresses of our domains, each once, in an order that does not change from one time to the next."""
+
+    def ours() -> Iterator[tuple[str, str]]:
+        with file.open(encoding="utf-8", newline="") as stream:
+            for address, backend in csv.reader(stream):
+                found = mailbox(address)
+                if found is not None and found.ascii_domain in domains:
+                    yield found.key, backend
+
+    rows = sorted(dict(ours()).items())
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows(rows)
