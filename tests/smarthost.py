@@ -55,6 +55,10 @@ class Pair:
         rotate(self.keys, "corp.example", time.time(), 0)
         self.b = Gateway(self.directory / "b", hostname="mx.far.example", domain="far.example", zone=self.zone())
         self.a = Gateway(self.directory / "a", zone=self.zone())
+        self.compose()
+
+    def compose(self) -> None:
+        """A's configuration, by what the pair says now."""
         users = self.directory / "users"
         hasher = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1)
         users.write_text("".join(f"{name}:{hasher.hash('right')}\n" for name in ("ann", "guest", "zoe@corp.example")))
@@ -134,6 +138,16 @@ secret = "{SECRET}"
     def stop(self) -> None:
         self.a.stop()
         self.b.stop()
+
+    def wait_for(self, event: str, seconds: float = 20.0) -> dict[str, object]:
+        """The first event of this name in A's log."""
+        end = time.monotonic() + seconds
+        while True:
+            found = [one for one in self.a.events() if one["event"] == event]
+            if found:
+                return found[0]
+            assert time.monotonic() < end, self.a.log()
+            time.sleep(0.1)
 
     def login(self, name: str = "ann") -> smtplib.SMTP:
         client = smtplib.SMTP("127.0.0.1", self.submission, timeout=20)

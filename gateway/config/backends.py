@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from gateway.config.section import Section
-from gateway.config.values import CertificateNames, Count, File, Hosts, Networks, Seconds, SecondsOrNone
+from gateway.config.values import CertificateNames, Count, File, Hosts, Networks, Seconds, SecondsOrNone, wrong
 
 PRESETS: dict[str, dict[str, object]] = {
     # Google takes one recipient domain per transaction: 451 4.3.0 "Multiple destination domains per transaction".
@@ -48,8 +48,20 @@ class Backend(Section):
     one_domain_per_transaction: bool = False
     networks: Networks = ()
     """Where the backend's own mail comes from: what comes from there is never routed back to it."""
+    login: str = ""
+    """Our name at a next smarthost that wants a login (AUTH PLAIN or LOGIN), under required TLS alone."""
+    password: str = ""
+    """Best as `env:NAME` or `file:/path`."""
     seal: bool = False
     """Its copies get an ARC set of ours, made with the key of [seal]."""
+
+    @model_validator(mode="after")
+    def _check_login(self) -> Self:
+        if bool(self.login) != bool(self.password):
+            raise wrong("login and password go together", "set both, or neither")
+        if self.login and self.tls != "required":
+            raise wrong("a login would be told to whoever answers", 'set tls = "required"')
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -22,6 +22,7 @@ class Phase(Enum):
     GREETING = "greeting"
     HELLO = "EHLO"
     TLS = "STARTTLS"
+    AUTH = "AUTH"
     MAIL = "MAIL"
     RCPT = "RCPT"
     DATA = "DATA"
@@ -40,7 +41,8 @@ class Judgement:
     """Another host of the backend may take them now."""
 
 
-_OPENING = frozenset({Phase.GREETING, Phase.HELLO, Phase.TLS})
+_OPENING = frozenset({Phase.GREETING, Phase.HELLO, Phase.TLS, Phase.AUTH})
+_LOGIN = frozenset({Phase.AUTH})
 _RCPT = frozenset({Phase.RCPT})
 _MESSAGE = frozenset({Phase.MAIL, Phase.DATA, Phase.CONTENT, Phase.DOT})
 _END = frozenset({Phase.DOT})
@@ -53,6 +55,8 @@ _TABLE: tuple[tuple[frozenset[Phase], str, str, Judgement], ...] = (
     # The host closes. A 4.7.x is a verdict on us or the message that its neighbour would repeat: it waits.
     (_ANY, "421", "7.", Judgement(Kind.DEFERRED, Scope.SITE)),
     (_ANY, "421", "", Judgement(Kind.DEFERRED, Scope.SITE, next_host=True)),
+    # Our password is wrong: no host of the backend will take it, and the admin has to know (promise P5).
+    (_LOGIN, "5", "", Judgement(Kind.DEFERRED, Scope.OURS)),
     # A refusal before MAIL is about the connection, never about a message (RFC 5321 section 3.1): it bounces nothing.
     (_OPENING, "4", "", Judgement(Kind.DEFERRED, Scope.SITE, next_host=True)),
     (_OPENING, "5", "", Judgement(Kind.DEFERRED, Scope.SITE, next_host=True)),

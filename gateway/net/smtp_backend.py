@@ -17,6 +17,7 @@ import aiosmtplib
 
 from gateway.config.backends import Backend as BackendSettings
 from gateway.model.address import IPText
+from gateway.model.reply import Reply
 from gateway.net.host_backend import HostBackend
 from gateway.net.mx import Host, HostFinder
 from gateway.net.outcomes import Peer, Phase, Refused, read_reply, tls_failed
@@ -36,6 +37,7 @@ class SmtpDialer:
         self._name = settings.ehlo_name or hostname
         self._seconds = (settings.command_seconds, settings.final_seconds)
         self._tls: ClientTls = client_tls(settings)
+        self._login, self._password = settings.login, settings.password
 
     async def open(self, host: Host, address: IPText, deadline: float) -> SmtpSession:
         """A session on which MAIL may follow. Raises NoReply and Refused.
@@ -76,6 +78,8 @@ class SmtpDialer:
             if context is not None and (offered or self._tls.mode == "required"):
                 peer = await self._secure(smtp, peer, context)
                 await _greet(smtp, peer)
+            if self._login:
+                await self._log_in(smtp, peer)
         except BaseException:
             smtp.close()
             raise
@@ -84,6 +88,18 @@ class SmtpDialer:
         extensions = smtp.esmtp_extensions
         peer = replace(peer, dsn="dsn" in extensions)
         return SmtpSession(stream, extensions, host, peer, self._seconds, deadline)
+
+    async def _log_in(self, smtp: aiosmtplib.SMTP, peer: Peer) -> None:
+        """AUTH (RFC 4954). Only ever under TLS that has proven whom we talk to: `config.backends` sees to that."""
+        offered = smtp.esmtp_extensions.get("auth", "").upper().split()
+        with _as_silence(Phase.AUTH, peer):
+            if "PLAIN" in offered:
+                await smtp.auth_plain(self._login, self._password)
+            elif "LOGIN" in offered:
+                await smtp.auth_login(self._login, self._password)
+            else:
+                text = f"{peer.host} [{peer.address}]: offers neither AUTH PLAIN nor LOGIN, and we are to log in"
+                raise Refused(Phase.AUTH, Reply(530, "7.0", text))
 
     async def _secure(self, smtp: aiosmtplib.SMTP, peer: Peer, context: ssl.SSLContext) -> Peer:
         try:

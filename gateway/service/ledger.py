@@ -29,8 +29,9 @@ class Ledger:
 
     def count(self, account: str, rates: Rates, recipients: int) -> None:
         """A message for so many recipients was taken."""
-        messages = self._add(f"messages {account}", 1)
-        total = self._add(f"recipients {account}", recipients)
+        counted = f"{account} {self._suspensions.generation(account)}"
+        messages = self._add(f"messages {counted}", 1)
+        total = self._add(f"recipients {counted}", recipients)
         if messages > rates.messages:
             self._suspend(account, f"more than {rates.messages} messages in an hour")
         elif total > rates.recipients:
@@ -38,9 +39,10 @@ class Ledger:
 
     def fail(self, account: str, rates: Rates, rcpt: str) -> None:
         """A recipient was refused for good. The same one counts once in an hour."""
-        if self._add(f"failed {account} {rcpt}", 1) > 1:
+        counted = f"{account} {self._suspensions.generation(account)}"
+        if self._add(f"failed {counted} {rcpt}", 1) > 1:
             return
-        if self._add(f"failures {account}", 1) > rates.failures:
+        if self._add(f"failures {counted}", 1) > rates.failures:
             self._suspend(account, f"more than {rates.failures} recipients were refused in an hour")
 
     def _suspend(self, account: str, reason: str) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 DIRECTORY = "suspended"
 """Below the spool's."""
+_RESUMED = "resumed"
+"""Beside it: whose limits begin anew, and since when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class Suspensions:
 
     def __init__(self, spool: Path) -> None:
         self._directory = spool / DIRECTORY
+        self._resumed = spool / _RESUMED
 
     def has(self, account: str) -> bool:
         """One look at the directory: cheap enough for every message."""
@@ -44,11 +48,21 @@ class Suspensions:
 
     def remove(self, account: str) -> bool:
         """False when it was not suspended. Raises OSError."""
+        self._resumed.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = self._file(account)
         try:
-            self._file(account).unlink()
+            os.utime(file)
+            file.replace(self._resumed / file.name)
         except FileNotFoundError:
             return False
         return True
+
+    def generation(self, account: str) -> int:
+        """Another number after each time that it was resumed: what was counted before counts no more."""
+        try:
+            return (self._resumed / self._file(account).name).stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     def all(self) -> tuple[Suspension, ...]:
         """Oldest first. Raises OSError."""

@@ -89,10 +89,21 @@ def test_an_hour_later_it_is_forgotten(tmp_path: Path) -> None:
         books.clock.time = 1000.0 + minute * 1300.0
         books.one.count("sender alice", RATES, 1)
     assert not books.one.is_suspended("sender alice")
-    assert books.counts.counts["messages sender alice"] <= 3
+    assert books.counts.counts["messages sender alice 0"] <= 3
     books.clock.time += 4000.0
     books.one.count("sender bob", RATES, 1)
-    assert books.counts.counts["messages sender alice"] == 0, "what is old is taken back"
+    assert books.counts.counts["messages sender alice 0"] == 0, "what is old is taken back"
+
+
+def test_who_is_resumed_begins_anew(tmp_path: Path) -> None:
+    books = Books(tmp_path)
+    for _ in range(2):
+        for _ in range(4):
+            books.one.count("sender alice", RATES, 1)
+        assert books.two.is_suspended("sender alice")
+        assert books.suspensions.remove("sender alice")
+    books.one.count("sender alice", RATES, 1)
+    assert not books.two.is_suspended("sender alice")
 
 
 def test_a_suspension_stays_until_somebody_resumes_it(tmp_path: Path) -> None:
