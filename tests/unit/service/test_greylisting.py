@@ -21,7 +21,8 @@ from gateway.net.zone import build_zone
 from gateway.plan.greylisting import GreylistTerms
 from gateway.ports import Connection
 from gateway.service.authenticator import Authenticator
-from gateway.service.reception import Desk, Law, MxReception
+from gateway.service.desk import Desk, Law
+from gateway.service.reception import MxReception
 from gateway.tools.explain import Replayed, replay
 from tests.receiving import ZONE, Nobody, Spool, make_config
 from tests.receiving import _make_law as make_law
