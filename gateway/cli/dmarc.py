@@ -7,9 +7,22 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from gateway.cli.options import DnsOption, DomainArgument, JsonOption, group, print_json, print_text, read_domain
+from gateway.cli.options import (
+    DnsOption,
+    DomainArgument,
+    FileArgument,
+    JsonOption,
+    fail,
+    group,
+    print_json,
+    print_text,
+    read_domain,
+    read_file,
+)
+from gateway.mail.aggregate import ReportRefused
 from gateway.offline import make_asker
 from gateway.tools.dmarc import advice_json, advise, render_advice, render_survey, survey_json
+from gateway.tools.dmarc_report import read_reports, render_report, report_json
 from gateway.tools.dmarc_survey import Survey, survey
 
 commands = group("A domain's DMARC record, and reports about it.")
@@ -41,6 +54,24 @@ def advise_next(domain: DomainArgument, dns: DnsOption = None, as_json: JsonOpti
         print_json(advice_json(found, advice))
     else:
         print_text(render_advice(found, advice))
+
+
+@commands.command("report")
+def report(file: FileArgument, as_json: JsonOption = False) -> None:
+    """Show an aggregate report: who reported, the policy, and each source, those that fail first.
+
+    Reads XML of RFC 7489 and RFC 9990, plain, in gzip or zip, or attached to a mail. Exit status 0; 1 when the file is
+    no such report; 2 when it cannot be read.
+    """
+    try:
+        found = read_reports(read_file(file))
+    except ReportRefused as error:
+        fail(f"{file} is not shown: {error}", status=1)
+    if as_json:
+        print_json({"reports": [report_json(one) for one in found]})
+    else:
+        for one in found:
+            print_text(render_report(one))
 
 
 def _survey(domain: str, dns: Path | None) -> Survey:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from gateway.mail.aggregate import ReportRefused
 from gateway.mail.arf import read_feedback
 from gateway.mail.bounce import read_bounce
 from gateway.mail.mime import read_mime
 from gateway.tools.bounce import bounce_json, render_bounce
+from gateway.tools.dmarc_report import read_reports, render_report, report_json
 from gateway.tools.feedback import feedback_json, judge_feedback, render_feedback
 from gateway.tools.headers import find_all, headers_json, read_headers, render_headers
 from gateway.tools.newlines import read_lines
@@ -62,6 +65,32 @@ def read_all(octets: bytes) -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_every_file(file: Path) -> None:
     read_all(file.read_bytes())
+
+
+def read_report(octets: bytes) -> None:
+    """What `dmarc report` does with a file."""
+    try:
+        reports = read_reports(octets)
+    except ReportRefused:
+        return
+    console = Console(width=100, soft_wrap=True, highlight=False)
+    for report in reports:
+        with console.capture() as text:
+            console.print(render_report(report))
+        assert text.get().replace("\n", "").isprintable()
+        assert json.dumps(report_json(report), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_no_file_is_taken_for_a_report_by_accident(file: Path) -> None:
+    read_report(file.read_bytes())
+
+
+def test_bent_reports(full_count: Callable[[int], int]) -> None:
+    files = sorted(corpus("dmarc-reports").rglob("*"))
+    samples = [file.read_bytes() for file in files if file.suffix in (".xml", ".eml")]
+    samples += [gzip.compress(sample) for sample in samples[:4]]
+    run(samples, full_count(CASES // 10), read_report, [b"<record>", b"<!DOCTYPE f>", b"&lt;", b"]]>", b"</feedback>"])
 
 
 def test_bent_messages(full_count: Callable[[int], int]) -> None:
