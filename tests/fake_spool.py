@@ -151,7 +151,18 @@ class FakeSpool:
         key = (seen.domain, seen.source, seen.signer)
         theirs = sum(domain == seen.zone or domain.endswith(f".{seen.zone}") for domain, _, _ in self._senders)
         if key not in self._senders and theirs >= 300:
-            key = (seen.zone, "", "")
+            together = (seen.zone, "", "")
+            failing = [
+                other
+                for other, one in self._senders.items()
+                if other[1] and not one.passed and (one.domain == seen.zone or one.domain.endswith(f".{seen.zone}"))
+            ]
+            if seen.passed and failing:
+                victim = self._senders.pop(min(failing, key=lambda one: self._senders[one].last))
+                before = self._senders.get(together) or Sender(*together, "", 0, 0, at, at, id)
+                self._senders[together] = replace(before, failed=before.failed + victim.failed)
+            else:
+                key = together
         before = self._senders.get(key) or Sender(*key, seen.name, 0, 0, at, at, id)
         passed, failed = before.passed + seen.passed, before.failed + (not seen.passed)
         self._senders[key] = replace(before, name=seen.name, passed=passed, failed=failed, last=at, last_id=id)
@@ -168,7 +179,9 @@ class FakeSpool:
 
     async def recall(self, domain: str, source: str) -> History:
         theirs = [one for one in self._senders.values() if one.domain == domain]
-        return History(sum(one.passed for one in theirs), sum(one.passed for one in theirs if one.source == source))
+        return History(
+            sum(one.passed for one in theirs), sum(one.passed for one in theirs if one.source in (source, ""))
+        )
 
     async def senders(self, domains: Collection[str], limit: int) -> Sequence[Sender]:
         found = [

@@ -3,7 +3,8 @@
 from gateway.app.adapters import make_resolver, make_workshop, open_reader
 from gateway.app.control import order
 from gateway.app.gateway import Gateway
-from gateway.app.law import make_law, make_sealing, read_config
+from gateway.app.law import make_law, make_sealing, make_trial, read_config
+from gateway.app.promotion import promote
 from gateway.app.serving import serve
 
 __all__ = [
@@ -11,9 +12,11 @@ __all__ = [
     "make_law",
     "make_resolver",
     "make_sealing",
+    "make_trial",
     "make_workshop",
     "open_reader",
     "order",
+    "promote",
     "read_config",
     "serve",
 ]

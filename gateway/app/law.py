@@ -18,6 +18,7 @@ from gateway.config.model import Config
 from gateway.config.policies import (
     client_checks,
     fact_settings,
+    find_rules,
     greylist_terms,
     hold_terms,
     load_domain_rules,
@@ -54,6 +55,16 @@ def make_law(config: Config, copies: bool = False) -> Law:
     greylist = greylist_terms(config.greylisting)
     bench = Bench(hostname, authserv_id, rules, facts, sealing, client, hold, domain_rules, shadow, greylist)
     return Law(config, bench, routing_table(config, copies), make_outgoing(config))
+
+
+def make_trial(config: Config, policy: str) -> Law:
+    """The law with another rule set, given by name or file, in place of the configured one; the law as it is without
+    any. Raises RuleErrors, ConfigErrors."""
+    law = make_law(config)
+    if not policy:
+        return law
+    rules = find_rules(config, policy)
+    return replace(law, bench=replace(law.bench, rules=rules, domain_rules=load_domain_rules(config, rules)))
 
 
 def read_law(path: Path) -> Law:

@@ -27,6 +27,7 @@ MODULES = (
     ("queue", "queue", ""),
     ("hold", "hold", ""),
     ("senders", "", "senders"),
+    ("replay", "", "replay promote"),
     ("key", "key", ""),
     ("user", "user", ""),
     ("outbound", "outbound", ""),

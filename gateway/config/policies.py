@@ -72,6 +72,18 @@ def name_domain_sets(config: Config) -> dict[str, str]:
     return {domain.name: domain.policy for domain in config.domain if domain.policy not in ("", config.policy.set)}
 
 
+def find_rules(config: Config, wanted: str) -> RuleSet:
+    """A rule set by its name, or by the file that it stands in, which may include the configured ones and those beside
+    it. Raises RuleErrors."""
+    file = Path(wanted)
+    if file.suffix != ".toml":
+        return load_rules(config, wanted)
+    if not file.is_file():
+        raise RuleErrors((RuleMistake(wanted, 1, "", "there is no such file"),))
+    texts = {**read_policies(config.policy.directory), **read_policies(file.absolute().parent)}
+    return load(file.stem, texts, ACTIONS)
+
+
 def load_domain_rules(config: Config, general: RuleSet) -> dict[str, RuleSet]:
     """The rule sets of the domains that have another than the general one. Raises RuleErrors."""
     names = name_domain_sets(config)

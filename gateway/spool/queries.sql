@@ -206,8 +206,14 @@ SELECT count(*) FROM sender WHERE zone = ?;
 INSERT INTO sender (zone, domain, source, signer, name, ours, passed, failed, first, last, last_id)
 VALUES (:zone, :domain, :source, :signer, :name, :ours, :passed, :failed, :last, :last, :last_id);
 
+-- name: find_failing
+SELECT domain, source, signer, failed FROM sender WHERE zone = ? AND passed = 0 AND source <> '' ORDER BY last LIMIT 1;
+
+-- name: delete_sender
+DELETE FROM sender WHERE domain = ? AND source = ? AND signer = ?;
+
 -- name: recall_sender
-SELECT coalesce(sum(passed), 0), coalesce(sum(passed) FILTER (WHERE source = ?), 0) FROM sender WHERE domain = ?;
+SELECT coalesce(sum(passed), 0), coalesce(sum(passed) FILTER (WHERE source IN (?, '')), 0) FROM sender WHERE domain = ?;
 
 -- name: count_senders
 SELECT count(*) FROM sender;
@@ -239,3 +245,9 @@ DELETE FROM greylist WHERE key IN (SELECT key FROM greylist WHERE expires <= ? L
 
 -- name: forget_surplus
 DELETE FROM greylist WHERE key IN (SELECT key FROM greylist ORDER BY passed, expires LIMIT ?);
+
+-- name: count_traces
+SELECT count(*) FROM trace WHERE received >= ?;
+
+-- name: read_traces
+SELECT received, n, body FROM trace WHERE (received, n) > (?, ?) ORDER BY received, n LIMIT ?;

@@ -7,10 +7,11 @@ import heapq
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gateway.model.delivery import QueueEntry, Story
+from gateway.model.delivery import QueueEntry, Story, Trace
 from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry, Quota
@@ -21,6 +22,8 @@ from gateway.spool.queries import QUERIES, STEPS, check_version
 from gateway.spool.rows import find_backends
 
 T = TypeVar("T")
+
+_TRACES_AT_ONCE = 500
 
 SHARD = "0"
 """The first shard: the directory below the spool's in which everything of one worker stands."""
@@ -66,6 +69,20 @@ class ReadOnlySpool:
     async def story(self, id: str) -> Story | None:
         """All that is stored of one message; None when nothing is. Raises `codec.Unreadable` on a damaged row."""
         return await self._read(lambda connection: _read_story(connection, id))
+
+    async def count_traces(self, since: float) -> int:
+        """How many messages were received since then."""
+        return await self._read(
+            lambda connection: int(connection.execute(QUERIES["count_traces"], (since,)).fetchone()[0])
+        )
+
+    async def traces(self, since: float) -> AsyncIterator[Sequence[Trace]]:
+        """The traces of messages received since then, in that order, some at a time. One that cannot be read is left
+        out."""
+        after: tuple[float, int] = (since, -1)
+        while rows := await self._read(partial(_read_traces, after=after)):
+            after = rows[-1][:2]
+            yield [trace for _, _, trace in rows if trace is not None]
 
     async def content(self, id: str) -> AsyncIterator[bytes] | None:
         """The octets kept of a message, in chunks; None when none are."""
@@ -164,6 +181,18 @@ def _read_story(connection: sqlite3.Connection, id: str) -> Story | None:
         acts=acts,
         held_transfers=tuple(one.id for one, row in zip(waiting, transfers, strict=True) if row[-1]),
     )
+
+
+def _read_traces(connection: sqlite3.Connection, after: tuple[float, int]) -> list[tuple[float, int, Trace | None]]:
+    rows = connection.execute(QUERIES["read_traces"], (*after, _TRACES_AT_ONCE)).fetchall()
+    return [(received, n, _read_trace(body)) for received, n, body in rows]
+
+
+def _read_trace(body: bytes) -> Trace | None:
+    try:
+        return codec.TRACE.unpack(body)
+    except codec.Unreadable:
+        return None
 
 
 def _list_queue(connection: sqlite3.Connection, limit: int) -> list[QueueEntry]:

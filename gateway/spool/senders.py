@@ -18,7 +18,7 @@ _FORGOTTEN_AT_ONCE = 2000
 
 def count(connection: sqlite3.Connection, sighting: Sighting, now: float, id: str) -> None:
     """One more message of a source, inside the transaction of its reception."""
-    values = {
+    values: dict[str, object] = {
         "zone": sighting.zone,
         "domain": sighting.domain,
         "source": sighting.source,
@@ -33,12 +33,28 @@ def count(connection: sqlite3.Connection, sighting: Sighting, now: float, id: st
     if connection.execute(QUERIES["count_sender"], values).rowcount:
         return
     known = connection.execute(QUERIES["count_sources"], (sighting.zone,)).fetchone()[0]
-    if known >= _MOST_SOURCES:
+    if known >= _MOST_SOURCES and not (sighting.passed and _make_room(connection, sighting.zone, values)):
         # A flood from everywhere must neither grow the table nor go uncounted.
-        values |= {"domain": sighting.zone, "source": "", "signer": ""}
-        if connection.execute(QUERIES["count_sender"], values).rowcount:
-            return
-    connection.execute(QUERIES["insert_sender"], values)
+        _count_together(connection, values)
+    else:
+        connection.execute(QUERIES["insert_sender"], values)
+
+
+def _make_room(connection: sqlite3.Connection, zone: str, values: dict[str, object]) -> bool:
+    """Tell one source less apart, the oldest that never passed: a flood must not hide who does. False without one."""
+    found = connection.execute(QUERIES["find_failing"], (zone,)).fetchone()
+    if found is None:
+        return False
+    key, failed = found[:3], found[3]
+    connection.execute(QUERIES["delete_sender"], key)
+    _count_together(connection, {**values, "passed": 0, "failed": failed})
+    return True
+
+
+def _count_together(connection: sqlite3.Connection, values: dict[str, object]) -> None:
+    together = {**values, "domain": values["zone"], "source": "", "signer": ""}
+    if not connection.execute(QUERIES["count_sender"], together).rowcount:
+        connection.execute(QUERIES["insert_sender"], together)
 
 
 def recall(connection: sqlite3.Connection, domain: str, source: str) -> History:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.model.delivery import Act, Claim, Intake, QueueEntry, Settlement, Story, Transfer
+from gateway.model.delivery import Act, Claim, Intake, QueueEntry, Settlement, Story, Trace, Transfer
 from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry, Hold, Quota
@@ -193,6 +193,16 @@ class ShardedView:
             if content is not None:
                 return content
         return None
+
+    async def count_traces(self, since: float) -> int:
+        """How many messages were received since then."""
+        return sum([await view.count_traces(since) for view in self._look()])
+
+    async def traces(self, since: float) -> AsyncIterator[Sequence[Trace]]:
+        """The traces of messages received since then, shard by shard, some at a time."""
+        for view in self._look():
+            async for traces in view.traces(since):
+                yield traces
 
     async def recall(self, domain: str, source: str) -> History:
         """What is known of an Author Domain and a client's network."""

@@ -242,6 +242,19 @@ async def test_a_flood_from_everywhere_is_counted_in_bounded_rows(spool: Spool) 
     assert next(one.failed for one in found if one.source == "") == 100
 
 
+async def test_a_flood_does_not_hide_who_passes(spool: Spool) -> None:
+    for number in range(310):
+        await spool.commit(make_intake(sighting=seen("own.example", f"10.0.{number}.0/24", passed=False)))
+    for source in ("192.0.2.0/24", "198.51.100.0/24"):
+        for _ in range(3):
+            await spool.commit(make_intake(sighting=seen("own.example", source)))
+    assert await spool.recall("own.example", "192.0.2.0/24") == History(6, 3)
+    assert await spool.recall("own.example", "10.0.5.0/24") == History(6, 0)
+    found = await spool.senders(("own.example",), 1000)
+    assert len(found) == 301
+    assert (sum(one.failed for one in found), sum(one.passed for one in found)) == (310, 6)
+
+
 def kept(intake: Intake, claim: Claim, hold: Hold = HOLD) -> Settlement:
     """A backend's refusal that is not passed on: what remains is held."""
     return replace(make_settlement(claim, remaining=claim.transfer.rcpts), hold=hold, reason="refused role mail")

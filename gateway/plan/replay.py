@@ -1,0 +1,69 @@
+"""A stored decision taken again under another law: the results of the checks stand, only the rules are asked anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from gateway.mail.author import find_author
+from gateway.mail.header import parse_header
+from gateway.model.decision import Action, Decision, Stage
+from gateway.model.delivery import Trace
+from gateway.model.ingress import EdgeIngress, Ingress
+from gateway.model.reply import REPLIES
+from gateway.plan.client import name_client
+from gateway.plan.judgement import Bench, ask_early, conclude
+from gateway.policy.rules import DEFAULT, RuleFailure
+
+INVARIANT = "invariant"
+"""The rule set of what the program itself decides, and of its own mail."""
+
+
+def judge_again(trace: Trace, bench: Bench) -> Decision | None:
+    """What these rules say of a message, its results and circumstances being what they were; None when no rule had a
+    say in it, or none could be asked. A rule that cannot be asked now defers, as it would live."""
+    ingress, decided = trace.edge or trace.internal, trace.decision
+    failed = trace.authentication is None and trace.evidence is not None
+    if ingress is None or decided.rule_set == INVARIANT or failed:
+        return None
+    rules = bench.rules_of(trace.envelope)
+    try:
+        refusal = next(_refuse_early(trace, ingress, bench), None)
+        if refusal is not None:
+            return refusal
+        if trace.authentication is None or trace.evidence is None:
+            # It was refused before its content came: all that can be said is that it would go on.
+            return Decision(Action.ACCEPT, DEFAULT, rules.name, REPLIES["accepted"])
+        header = parse_header(trace.evidence.header)
+        author, size = find_author(header), trace.evidence.size
+        known, results = name_client(ingress, trace.authentication.iprev), trace.authentication
+        return conclude(known, trace.envelope, header, author, size, results, bench, trace.circumstances)
+    except RuleFailure as failure:
+        return Decision(Action.DEFER, failure.rule or "facts", rules.name, REPLIES["internal"])
+
+
+def _refuse_early(trace: Trace, ingress: Ingress, bench: Bench) -> Iterator[Decision]:
+    """What the rules before the end of data refuse. A message whose recipients are not all refused goes on."""
+    client = ingress.client if isinstance(ingress, EdgeIngress) else None
+    address = client or ingress.peer
+    for stage in (Stage.CONNECT, Stage.MAIL):
+        decision = ask_early(stage, ingress, address, trace.envelope, bench)
+        if decision is not None and decision.action is not Action.ACCEPT:
+            yield decision
+    refused = []
+    for rcpt in trace.envelope.rcpts:
+        decision = ask_early(Stage.RCPT, ingress, address, replace(trace.envelope, rcpts=(rcpt,)), bench)
+        if decision is None or decision.action is Action.ACCEPT:
+            return
+        refused.append(decision)
+    yield from refused
+
+
+def differ(one: Decision, other: Decision) -> bool:
+    """The verdicts differ: what is done, what reports say of it, or which answer the client gets. 421 and 451 with one
+    enhanced code are one answer, at different moments."""
+    return _verdict(one) != _verdict(other)
+
+
+def _verdict(decision: Decision) -> tuple[object, ...]:
+    return decision.action, decision.disposition, decision.reply.code // 100, decision.reply.detail

@@ -1,0 +1,156 @@
+"""`waypost replay`: which past messages would be decided otherwise by these rules.
+
+In: traces in the order of their reception, and a law. Out: the changes, as text or JSON.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Group
+from rich.text import Text
+
+from gateway.model.decision import Decision
+from gateway.model.delivery import Trace
+from gateway.plan.judgement import Bench
+from gateway.plan.replay import differ, judge_again
+from gateway.tools.narrative import clean
+from gateway.tools.results import Json, safe_json
+from gateway.tools.text import show_time
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One decision, as far as it is compared and shown."""
+
+    action: str
+    rule: str
+    set: str
+    reply: str
+
+    @classmethod
+    def of(cls, decision: Decision) -> Verdict:
+        return cls(decision.action.value, decision.rule, decision.rule_set, str(decision.reply))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One message whose verdict comes out otherwise."""
+
+    id: str
+    received: float
+    client: str
+    author: str
+    mail_from: str
+    rcpts: tuple[str, ...]
+    then: Verdict
+    now: Verdict
+
+
+@dataclass(slots=True)
+class Replay:
+    """What came of it."""
+
+    judged: int = 0
+    passed_over: int = 0
+    """Messages that no rule decided on: relaying, loops, broken line ends, our own mail."""
+    renamed: int = 0
+    """Messages with the same verdict by another rule."""
+    changes: list[Change] = field(default_factory=list)
+
+    @property
+    def kinds(self) -> Counter[tuple[str, str]]:
+        """How many messages went from one action to another."""
+        return Counter((one.then.action, one.now.action) for one in self.changes)
+
+
+async def replay_all(
+    batches: AsyncIterable[Sequence[Trace]], bench: Bench, tick: Callable[[int], object] = lambda count: None
+) -> Replay:
+    """Judge every trace again. `tick` hears how many are done since it was called last."""
+    replay = Replay()
+    async for traces in batches:
+        for trace in traces:
+            _count(replay, trace, judge_again(trace, bench))
+        tick(len(traces))
+    return replay
+
+
+def _count(replay: Replay, trace: Trace, now: Decision | None) -> None:
+    if now is None:
+        replay.passed_over += 1
+        return
+    replay.judged += 1
+    then = trace.decision
+    if differ(then, now):
+        replay.changes.append(_change(trace, now))
+    elif then.rule != now.rule:
+        replay.renamed += 1
+
+
+def _change(trace: Trace, now: Decision) -> Change:
+    ingress = trace.edge or trace.internal
+    return Change(
+        id=trace.id,
+        received=trace.received,
+        client=str(ingress.client or "") if ingress else "",
+        author=trace.authentication.dmarc.domain if trace.authentication else "",
+        mail_from=str(trace.envelope.mail_from or ""),
+        rcpts=tuple(str(rcpt.mailbox) for rcpt in trace.envelope.rcpts),
+        then=Verdict.of(trace.decision),
+        now=Verdict.of(now),
+    )
+
+
+def replay_json(replay: Replay, rule_set: str, since: float) -> dict[str, Json]:
+    """The outcome as plain values; times are epoch seconds."""
+    return safe_json(
+        {
+            "set": rule_set,
+            "since": since,
+            "judged": replay.judged,
+            "passed_over": replay.passed_over,
+            "other_rule": replay.renamed,
+            "changed": [
+                {
+                    "id": one.id,
+                    "received": one.received,
+                    "client": one.client or None,
+                    "author": one.author or None,
+                    "mail_from": one.mail_from or None,
+                    "rcpts": list(one.rcpts),
+                    "then": _verdict_json(one.then),
+                    "now": _verdict_json(one.now),
+                }
+                for one in replay.changes
+            ],
+        }
+    )
+
+
+def _verdict_json(verdict: Verdict) -> dict[str, Json]:
+    return {"action": verdict.action, "rule": verdict.rule, "set": verdict.set, "reply": verdict.reply}
+
+
+def render_replay(replay: Replay, rule_set: str, since: float) -> Group:
+    """Two lines for each change, and what they add up to."""
+    lines: list[Text] = []
+    for one in replay.changes:
+        verdicts = f"{one.then.action} ({one.then.rule}) -> {one.now.action} ({one.now.rule})"
+        source = f"{one.client or 'an unknown client'}, author domain {one.author or 'unknown'}"
+        envelope = f"from {one.mail_from or '<>'} to {', '.join(one.rcpts)}"
+        lines.append(Text(clean(f"{one.id}  {verdicts}"), "bold"))
+        lines.append(Text(clean(f"    {show_time(one.received)}, {source}, {envelope}")))
+    lines += [Text()] if lines else []
+    kinds = ", ".join(f"{count} {then} -> {now}" for (then, now), count in replay.kinds.most_common())
+    changed = f"{len(replay.changes)} would change" + (f": {kinds}" if kinds else "")
+    lines.append(
+        Text(f"{replay.judged} messages since {show_time(since)}, judged by {rule_set}: {changed}.", style="bold")
+    )
+    if replay.renamed:
+        lines.append(Text(f"{replay.renamed} keep their verdict by another rule."))
+    if replay.passed_over:
+        lines.append(Text(f"{replay.passed_over} more were decided by no rule."))
+    return Group(*lines)
