@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text
-from gateway.service.reception import Law
+from gateway.service.desk import Law
 from gateway.tools.replay import Replay, render_replay, replay_all, replay_json
 
 commands = group("What other rules would have done.")

@@ -81,7 +81,7 @@ def find_rules(config: Config, wanted: str) -> RuleSet:
     if not file.is_file():
         raise RuleErrors((RuleMistake(wanted, 1, "", "there is no such file"),))
     texts = {**read_policies(config.policy.directory), **read_policies(file.absolute().parent)}
-    return load(file.stem, texts, ACTIONS)
+    return load(file.stem, texts)
 
 
 def load_domain_rules(config: Config, general: RuleSet) -> dict[str, RuleSet]:

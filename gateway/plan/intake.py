@@ -157,7 +157,8 @@ def take_in(
         delivery.transfers if delivery else (),
         claimed=claimed and delivery is not None and bool(delivery.transfers),
         hold=make_hold(results.dmarc, arrival.received, bench.hold) if held else None,
-        sighting=sight(arrival.ingress, results, bench.facts),
+        # It comes again, and is counted then.
+        sighting=None if decision.action is Action.GREYLIST else sight(arrival.ingress, results, bench.facts),
         acquaintance=remember(circumstances.greylisting, decision.action, arrival.received, bench.greylist),
         durable=message is not None,
         events=_announce(arrival, results, decision),
