@@ -144,10 +144,11 @@ def _select(run: _Walk, domain: str, answer: Answer, *, first: bool) -> str:
         if "v=spf1" in near.lower():
             text = f"has a record that looks like SPF and is none: {near!r}; meant is probably: {repair(near)}"
             run.faults.append(Fault("error", domain, text))
+    what = "does not exist" if answer.status is Status.NXDOMAIN else "has no SPF record"
     if not first:
-        run.faults.append(Fault("error", domain, "is included and has no SPF record: permerror"))
+        run.faults.append(Fault("error", domain, f"is included and {what}: permerror"))
     else:
-        run.faults.append(Fault("warning", domain, "has no SPF record, so receivers get none"))
+        run.faults.append(Fault("warning", domain, f"{what}, so receivers get none"))
     return ""
 
 

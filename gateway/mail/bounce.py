@@ -40,7 +40,11 @@ _PROSE = re.compile(
     re.IGNORECASE,
 )
 _ROBOT = re.compile(r"mailer-?daemon|postmaster|mail ?delivery|microsoftexchange|<>", re.IGNORECASE)
-_TAG = re.compile(r"<(?:br|/p|/div|/tr|/li)\b[^>]*>|<(?:style|script)\b.*?</(?:style|script)>|<[^>]*>", re.I | re.S)
+_TAG = re.compile(
+    r"<(?:style|script)\b(?:[^<]|<(?!/(?:style|script)\b))*|<[^<>]*>",
+    re.IGNORECASE,
+)
+"""A style or a script that is not closed reaches to the end."""
 
 
 @dataclass(frozen=True, slots=True)

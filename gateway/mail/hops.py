@@ -15,6 +15,8 @@ from gateway.model.address import IPText, ip_text
 
 _MOST_OCTETS = 8192
 """Of one field; the rest is not looked at."""
+_MOST_HOPS = 200
+"""The newest are read: mail that has gone further is in a loop."""
 _SHORT = 3
 """Letters of a second-level name that many share, as in `co.uk`."""
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -64,7 +66,7 @@ def read_hops(header: Sequence[Field]) -> tuple[Hop, ...]:
     """All hops, the oldest first."""
     hops: list[Hop] = []
     last: float | None = None
-    for field in reversed(fields(header, "received")):
+    for field in reversed(fields(header, "received")[:_MOST_HOPS]):
         hop = _read(field, last)
         hops.append(hop)
         last = hop.time if hop.time is not None else last

@@ -20,6 +20,7 @@ _NAMES = {
     "arc-authentication-results": "arc",
 }
 _MOST_OCTETS = 16_384
+_MOST_FIELDS = 100
 _INSTANCE = re.compile(r"^\s*i\s*=\s*(\d{1,3})\s*;")
 _ADDRESS = re.compile(
     r"sender IP is (?P<exchange>[0-9A-Fa-f:.]{2,45})"
@@ -77,11 +78,9 @@ class Verdicts:
 
 
 def read_verdicts(header: Sequence[Field]) -> Iterator[Verdicts]:
-    """The fields in order, newest first; what is none is left out."""
-    for field in header:
-        kind = _NAMES.get(field.lower)
-        if kind is None:
-            continue
+    """The fields in order, newest first, at most a hundred; what is none is left out."""
+    for field in [field for field in header if field.lower in _NAMES][:_MOST_FIELDS]:
+        kind = _NAMES[field.lower]
         text = unfold(field.value[:_MOST_OCTETS]).encode("utf-8", "replace").decode()
         instance = _INSTANCE.match(text)
         parsed = parse(text[instance.end() :] if instance else text)

@@ -6,6 +6,7 @@ import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
+from time import process_time
 
 import pytest
 from rich.console import Console
@@ -102,3 +103,25 @@ def test_bent_messages(full_count: Callable[[int], int]) -> None:
         for file in sorted((Path(__file__).parent.parent / "unit/tools/headers/incidents").glob("*.eml"))
     ]
     run(samples, full_count(CASES // 4), read_all, WORDS)
+
+
+HOSTILE = {
+    "hops": b"Received: from a.example (b.example [192.0.2.1]) by c.example; x\r\n" * 30_000,
+    "results": b"Authentication-Results: x; spf=fail smtp.mailfrom=a.example\r\n" * 30_000,
+    "one long result": b"Authentication-Results: x" + b"; spf=fail (" * 100_000,
+    "comments": b"Received: " + b"(" * 1_000_000,
+    "parts": b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\n" * 100_000,
+    "nested": b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(20_000)),
+    "tags": b"From: postmaster@x.example\r\nContent-Type: text/html\r\n\r\n" + b"<style <" * 200_000,
+    "addresses": b"From: mailer-daemon@x.example\r\n\r\nnot be delivered\r\n" + b"a@b.example:\r\n" * 100_000,
+    "rows": b"Content-Type: message/delivery-status\r\n\r\n" + b"Final-Recipient: rfc822; a@b\r\n\r\n" * 50_000,
+    "boundary": b'Content-Type: multipart/mixed; boundary="' + b"-" * 8000 + b'"\r\n\r\n' + b"\r\n--" * 200_000,
+    "base64": b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n" + b"=A" * 500_000,
+}
+
+
+@pytest.mark.parametrize("octets", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_files_take_no_time(octets: bytes) -> None:
+    started = process_time()
+    read_all(octets)
+    assert process_time() - started < 10

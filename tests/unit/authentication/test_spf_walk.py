@@ -98,7 +98,7 @@ def test_redirect_counts_as_the_record_itself() -> None:
         ("v=spf1 include: -all", "names no domain"),
         ("v=spf1 a/33 -all", "has a prefix length that cannot be"),
         ("v=spf1 include:a.example -all", "leads back to a record on the way"),
-        ("v=spf1 include:none.example -all", "error none.example is included and has no SPF record"),
+        ("v=spf1 include:none.example -all", "error none.example is included and does not exist"),
         ("v=spf1 ptr -all", "warning a.example ptr: slow"),
         ("v=spf1 +all", "+all lets everyone send"),
         ("v=spf1 ip4:0.0.0.0/1 -all", "a very large part"),

@@ -43,7 +43,7 @@ def waypost(*words: str | Path) -> subprocess.CompletedProcess[str]:
         ("spf check mail.example", 0, "Nothing is wrong with it."),
         ("spf check mail.example --ip 203.0.113.5", 0, "pass by include:spf-a.hosted.example"),
         ("spf check mail.example --ip 203.0.113.250", 1, "softfail by ~all"),
-        ("spf check none.example", 1, "has no SPF record"),
+        ("spf check none.example", 1, "does not exist, so receivers get none"),
         ("dmarc check mail.example", 0, "the domain asks for nothing (p=none)"),
         ("dmarc check none.example", 1, "no DMARC record"),
         ("dmarc advise mail.example", 0, "p=quarantine; np=reject; rua=mailto:r@mail.example"),
