@@ -219,9 +219,12 @@ def _outcome(reading: Reading) -> Iterator[Finding]:
         text = "No server wrote down what it found (no Authentication-Results field)."
         yield Finding("no-results", Weight.NOTE, text)
         return
-    last = judged[-1]
+    # One server may write several fields; the newest that speaks of DMARC counts, and what passed stands in any.
+    last = next((one for one in reversed(judged) if one.result("dmarc")), judged[-1])
     if last.result("dmarc") == "pass":
-        how = " and ".join(name.upper() for name in ("spf", "dkim") if last.result(name) == "pass") or "a passing check"
+        ours = [one for one in judged if one.writer == last.writer]
+        passed = [name.upper() for name in ("spf", "dkim") if any(one.result(name) == "pass" for one in ours)]
+        how = " and ".join(passed) or "a check"
         domain = last.domain("dmarc") or next(iter(reading.authors), "the author's domain")
         yield Finding("authenticated", Weight.GOOD, f"DMARC passed for {domain}; {how} passed.")
 

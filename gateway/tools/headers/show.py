@@ -99,7 +99,7 @@ def _way_cells(hop: Hop) -> Iterator[str]:
     yield clean(f"{names} {address}".strip()) or "(not said)"
     yield f"-> {clean(hop.by) or '(not said)'}"
     yield clean(hop.protocol)
-    yield "TLS" if hop.tls == "yes" else f"TLS {hop.tls}" if hop.tls else "no TLS"
+    yield "TLS" if hop.tls == "yes" else f"TLS {hop.tls}" if hop.tls else "no TLS" if hop.sender else ""
     yield "" if hop.delay is None else f"{'+' if hop.delay >= 0 else ''}{show_seconds(hop.delay)}"
 
 
@@ -113,7 +113,7 @@ def _results_title(judged: Judged) -> str:
 def _result_lines(judged: Judged) -> Iterator[Text]:
     for result in judged.verdicts.results:
         notes = [*_notes(judged, result)]
-        line = Text(f"  {clean(result.method):<9}")
+        line = Text(f"  {clean(result.method):<8} ")
         line.append(f"{clean(result.result) or '?':<10}", _RESULTS.get(result.result, ""))
         line.append(clean("  ".join(part for part in (result.domain, *notes) if part)))
         line.rstrip()

@@ -102,3 +102,13 @@ def test_seals() -> None:
 
 def test_nothing_at_all() -> None:
     assert kinds("") == ["no-results"]
+
+
+def test_results_in_several_fields_of_one_server() -> None:
+    block = results("dkim=pass header.d=a.example", results("dmarc=pass header.from=a.example"))
+    [found] = [finding for finding in find_all(read_headers(block.encode())) if finding.kind == "authenticated"]
+    assert found.text == "DMARC passed for a.example; DKIM passed."
+
+
+def test_the_line_above_a_message_in_a_mailbox_file() -> None:
+    assert len(read_headers(b"From ann@a.example Sat Nov 21 10:00:00 2026\r\n" + DIRECT.encode()).hops) == 1
