@@ -292,6 +292,17 @@ class MapSource(Protocol):
         """What was written last is of no use: the next one is written whether it has changed or not."""
 
 
+class LoginSource(Protocol):
+    """A directory of people who may log in."""
+
+    def check(self, name: str, password: str) -> bool:
+        """It is this person's password. Blocks; raises LoginsUnavailable when nobody can tell."""
+
+
+class LoginsUnavailable(Exception):
+    """The directory did not answer; the text says why."""
+
+
 class MapUnavailable(Exception):
     """A map could not be fetched; the text says why."""
 

@@ -20,7 +20,7 @@ from gateway.net.resolver import DnsResolver, ZoneResolver, read_zone
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.net.system import SystemClock
 from gateway.net.webhook import Webhook
-from gateway.ports import Backend, Clock, Courier, EventSink, MapSource, Resolver, Spool, Tally
+from gateway.ports import Backend, Clock, Courier, EventSink, LoginSource, MapSource, Resolver, Spool, Tally
 from gateway.service.alarms import MailCourier
 from gateway.service.importer import Import
 from gateway.service.traffic import Share, Traffic
@@ -80,9 +80,18 @@ def _make_source(settings: HttpMap | LdapMap) -> MapSource:
     if isinstance(settings, HttpMap):
         return HttpSource(settings)
     # Its library is large, and few need it.
-    from gateway.net.ldap_map import LdapSource
+    from gateway.net.ldap import LdapSource
 
     return LdapSource(settings)
+
+
+def make_login_source(config: Config) -> LoginSource | None:
+    """The directory of who may log in, beside the users' file."""
+    if config.submission.ldap is None:
+        return None
+    from gateway.net.ldap import LdapLogins
+
+    return LdapLogins(config.submission.ldap)
 
 
 def make_couriers(

@@ -17,6 +17,7 @@ from gateway.app.adapters import (
     make_backends,
     make_couriers,
     make_imports,
+    make_login_source,
     make_resolver,
     make_retention,
     make_traffic,
@@ -45,7 +46,7 @@ from gateway.service.ledger import Ledger
 from gateway.service.listener import bind_socket
 from gateway.service.observer import Observer
 from gateway.service.reception import MxReception
-from gateway.service.sending import SendingRole
+from gateway.service.sending import Failures, SendingRole
 from gateway.service.suspension import Suspensions
 from gateway.spool.shards import ShardedSpool, ShardedView
 from gateway.spool.sqlite import SqliteSpool
@@ -72,7 +73,9 @@ class Gateway:
         self._observer = observer
         couriers = make_couriers(law.config, spool, clock, self._route_dsn, self._wake)
         self._alarms = Alarms(couriers, clock, observer, law.config.alarm.repeat_after, self._post.tally)
-        self._emit = fan_out(observer, self._alarms)
+        told = fan_out(observer, self._alarms)
+        self._ledger = Ledger(self._post.tally, clock, Suspensions(law.config.server.spool), told)
+        self._emit = fan_out(told, Failures(self._ledger, lambda: self._law))
         traffic = make_traffic(law.config, clock, self._emit, self._post.tally)
         self._delivery = Delivery(spool, backends, clock, self._emit, law.config, self._route_dsn, traffic)
         self._keeper = Keeper(spool, lambda: self._law, clock, self._emit, self._wake, self._route_dsn)
@@ -129,13 +132,19 @@ class Gateway:
         stack.push_async_callback(self._reloader.close)
         await self._serve_admin(stack)
         post = self._post
-        ledger = Ledger(post.tally, self._clock, Suspensions(config.server.spool), self._emit)
-        receptions = {
-            "mx": MxReception(desk, lambda: self._law),
-            "submission": MxReception(desk, lambda: self._law, SendingRole(True, ledger)),
-            "smarthost": MxReception(desk, lambda: self._law, SendingRole(False, ledger)),
-        }
-        self._front = FrontEnd(config, receptions, self._clock, self._report, self._emit, post.tally, post.sockets)
+        roles = {"submission": SendingRole(True, self._ledger), "smarthost": SendingRole(False, self._ledger)}
+        receptions = {role: MxReception(desk, lambda: self._law, does) for role, does in roles.items()}
+        receptions["mx"] = MxReception(desk, lambda: self._law)
+        self._front = FrontEnd(
+            config,
+            receptions,
+            self._clock,
+            self._report,
+            self._emit,
+            post.tally,
+            post.sockets,
+            make_login_source(config),
+        )
         stack.push_async_callback(self._front.close)
         await self._front.open()
         self.ready = True

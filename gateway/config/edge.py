@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from gateway.config.section import Section
 from gateway.config.values import Count, File, ListenAddress, Names, Networks, Seconds, wrong
@@ -77,11 +78,40 @@ class Listener(Section):
     """Filters of our own that say by XCLIENT for whom they speak."""
 
 
+PLACE = "{login}"
+
+
+def _check_dn(value: str) -> str:
+    if PLACE not in value:
+        raise wrong(f"{PLACE} does not stand in it", f'write it as "uid={PLACE},ou=people,dc=example,dc=com"')
+    return value
+
+
+def _check_ldap_url(value: str) -> str:
+    if not re.fullmatch(r"ldaps?://[^/ ]+/?", value):
+        raise wrong(f'"{value}" is no URL of a directory', 'write "ldaps://host.example"')
+    return value
+
+
+class LdapLogin(Section):
+    """A directory that knows the passwords of people whom the users' file does not know."""
+
+    url: Annotated[str, AfterValidator(_check_ldap_url)]
+    dn: Annotated[str, AfterValidator(_check_dn)]
+    """Whom to bind as: the person's entry, `{login}` being the name of the login."""
+    starttls: bool = False
+    """TLS on an `ldap://` port."""
+    ca_file: File | None = None
+    """Authorities to trust instead of the system's (PEM)."""
+    timeout: Seconds = 10.0
+
+
 class Submission(Section):
     """Who may log in at listeners of role `submission`."""
 
     users: File | None = None
     """`name:hash` lines, the hash by argon2. Read again when it changes."""
+    ldap: LdapLogin | None = None
 
 
 class TrustedRelay(Section):

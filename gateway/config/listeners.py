@@ -100,7 +100,8 @@ def _check_tls(path: KeyPath, listener: dict[str, Any], directory: Path) -> Iter
 def _check_submission(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
     submission = tree.get("submission")
     users = submission.get("users") if isinstance(submission, dict) else None
-    if users is None:
+    directory_known = isinstance(submission, dict) and "ldap" in submission
+    if users is None and not directory_known:
         for number, listener in find_tables(tree, "listener"):
             if listener.get("role") == "submission":
                 said = "is submission, and nobody can log in"

@@ -57,6 +57,8 @@ class Transfer:
     """What was found at our edge, in words for a DSN."""
     role: bool = False
     """For postmaster@ or abuse@ of ours, and nobody else: what a backend takes for spam is kept."""
+    sender: str = ""
+    """The [[sender]] or [[tenant]] of ours that it is from; empty for mail from outside."""
 
 
 class Kind(StrEnum):

@@ -73,6 +73,8 @@ def _describe(transfer: Transfer, outcome: Outcome, started: float, ended: float
         fields.append(("cause", refusal.cause.value))
         if _needs_mending(outcome):
             fields.append(("fix", refusal.advice.admin))
+    if transfer.sender:
+        fields.append(("sender", transfer.sender))
     if outcome.ambiguous:
         fields.append(("ambiguous", True))
     return fields

@@ -237,6 +237,7 @@ def _transfer(
         message_id=arrival.id,
         backend=route.backend,
         mail_from=arrival.departure.mail_from if arrival.departure else envelope.mail_from,
+        sender=arrival.departure.sender if arrival.departure else "",
         rcpts=route.rcpts,
         prefix=b"".join((*arc_set, *compose_fields(arrival, judgement, theirs, bench, omitted, action))),
         body=envelope.body,

@@ -17,7 +17,7 @@ from gateway.config.users import read_users
 from gateway.model.address import IPText
 from gateway.model.event import Event, Level
 from gateway.model.reply import Reply
-from gateway.ports import Clock, EventSink
+from gateway.ports import Clock, EventSink, LoginSource, LoginsUnavailable
 
 _INVALID = Reply(535, "7.8", "Authentication credentials invalid")
 _LATER = Reply(454, "7.0", "Temporary authentication failure")
@@ -34,6 +34,8 @@ _MOST_NETWORKS = 10_000
 _MOST_FAILURES_OF_NAME = 50
 """Failures of one name within that time, from wherever, after which it is locked but for networks it is used from."""
 _LOCKED_SECONDS = 900.0
+_MOST_ACCOUNTS = 100_000
+"""Names that are remembered: a directory does not say which of them exist."""
 
 
 def hash_password(password: str) -> str:
@@ -60,8 +62,10 @@ class _Account:
 class Credentials:
     """Checks logins. The user file is read again when it has changed; one that is broken leaves the last good one."""
 
-    def __init__(self, path: Path, clock: Clock, emit: EventSink) -> None:
+    def __init__(self, path: Path | None, clock: Clock, emit: EventSink, directory: LoginSource | None = None) -> None:
+        """`path`: the users' file; `directory` is asked about names that are not in it."""
         self._path = path
+        self._directory = directory
         self._clock = clock
         self._emit = emit
         self._hasher = PasswordHasher()
@@ -79,7 +83,7 @@ class Credentials:
         """
         network = _network(client)
         failures = self._failures_of(network)
-        account = self._accounts.get(name)
+        account = self._accounts.get(name.lower())
         if failures.count >= _MOST_FAILURES or self._waiting >= _MOST_WAITING or self._is_locked(account, network):
             return _LATER
         failures.count += 1  # until it has succeeded: else many at once would all be the first
@@ -88,13 +92,17 @@ class Credentials:
         self._waiting += 1
         try:
             good = await asyncio.get_running_loop().run_in_executor(self._threads, self._verify, name, password)
+        except LoginsUnavailable as error:
+            failures.count -= 1
+            self._emit(Event("logins-unavailable", "", (("error", str(error)),), Level.ALARM))
+            return _LATER
         finally:
             self._waiting -= 1
         if good:
             failures.count -= 1
             self._account(name).networks.add(network)
             return None
-        if name in self._users:
+        if name in self._users or (self._directory is not None and len(self._accounts) < _MOST_ACCOUNTS):
             self._note_failure(name)
         await asyncio.sleep(delay)
         return _INVALID
@@ -108,6 +116,8 @@ class Credentials:
         self._refresh()
         users = self._users
         known = users.get(name)
+        if known is None and self._directory is not None and len(password.encode()) <= _PASSWORD_OCTETS:
+            return self._directory.check(name, password)
         hash = known or next(iter(users.values()), None)
         if hash is None or len(password.encode()) > _PASSWORD_OCTETS:
             return False
@@ -117,6 +127,8 @@ class Credentials:
             return False
 
     def _refresh(self) -> None:
+        if self._path is None:
+            return
         try:
             status = self._path.stat()
             stamp = status.st_mtime_ns, status.st_size, status.st_ino
@@ -137,7 +149,8 @@ class Credentials:
             self._users = users
 
     def _account(self, name: str) -> _Account:
-        return self._accounts.setdefault(name, _Account(_Failures(0, self._clock.monotonic())))
+        """To a directory upper and lower case are one name."""
+        return self._accounts.setdefault(name.lower(), _Account(_Failures(0, self._clock.monotonic())))
 
     def _is_locked(self, account: _Account | None, network: str) -> bool:
         """The owner goes on from where he has been: a guesser elsewhere must not lock him out."""

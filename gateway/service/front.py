@@ -11,7 +11,7 @@ from dataclasses import replace
 from gateway.config.edge import Listener
 from gateway.config.model import Config
 from gateway.model.event import Event, Level
-from gateway.ports import Clock, EventSink, Reception, Tally
+from gateway.ports import Clock, EventSink, LoginSource, Reception, Tally
 from gateway.service.certificates import Certificates
 from gateway.service.credentials import Credentials
 from gateway.service.listener import Census, ListenerSettings, SmtpListener, serve
@@ -32,6 +32,7 @@ class FrontEnd:
         emit: EventSink,
         tally: Tally,
         sockets: Mapping[str, socket.socket],
+        directory: LoginSource | None = None,
     ) -> None:
         """`receptions` by the role of the listeners that they serve; `sockets` are those bound already, by address."""
         self._config = config
@@ -44,7 +45,8 @@ class FrontEnd:
         self._certificates: list[tuple[str, Certificates]] = []
         self._watch: asyncio.Task[None] | None = None
         users = config.submission.users
-        self._credentials = Credentials(users, clock, emit) if users is not None else None
+        known = users is not None or directory is not None
+        self._credentials = Credentials(users, clock, emit, directory) if known else None
 
     async def open(self) -> None:
         """Listen everywhere. Raises OSError for an address that cannot be had or a file that cannot be read,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from gateway.config.outbound import Rates
 from gateway.mail.header import Field
 from gateway.model.address import Mailbox
 from gateway.model.envelope import Envelope
+from gateway.model.event import Event
 from gateway.model.ingress import Ingress, InternalIngress
 from gateway.model.message import Message
 from gateway.model.reply import REPLIES
@@ -107,6 +108,21 @@ class SendingRole:
             # A listed filter says that it does not know its client: then nobody does.
             return None
         return find_permit(law.outgoing.senders, client.login, connection.client, client.tls)
+
+
+class Failures:
+    """A sink: recipients of our senders' mail that a next hop refused for good count for the sender."""
+
+    def __init__(self, ledger: Ledger, law: Callable[[], Law]) -> None:
+        self._ledger = ledger
+        self._law = law
+
+    def __call__(self, event: Event) -> None:
+        fields = dict(event.fields) if event.name == "failed" else {}
+        sender = fields.get("sender")
+        if sender and not fields.get("expired"):
+            account = f"sender {sender}"
+            self._ledger.fail(account, find_rates(account, self._law()), str(fields.get("rcpt", "")))
 
 
 def find_rates(account: str, law: Law) -> Rates:

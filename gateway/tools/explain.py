@@ -138,6 +138,7 @@ def _ingress_json(trace: Trace) -> dict[str, Json]:
         "source": None if isinstance(ingress, InternalIngress) else ingress.source.value,
         "reason": None if isinstance(ingress, InternalIngress) else ingress.reason or None,
         "trusted_by": ingress.trusted_by if isinstance(ingress, InternalIngress) else None,
+        "sender": trace.departure.by if trace.departure else None,
         "login": (ingress.login or None) if isinstance(ingress, InternalIngress) else None,
         "peer": ingress.peer,
         "helo": ingress.helo or None,

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from gateway.model.decision import Action, Decision
 from gateway.model.delivery import Trace
+from gateway.model.departure import Departure
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import ClientSource, EdgeIngress, InternalIngress
 from gateway.model.result import (
@@ -72,7 +73,7 @@ def narrate(trace: Trace) -> list[str]:
 
 def _tell_ingress(trace: Trace) -> str:
     if trace.internal is not None:
-        return _tell_inside(trace.internal)
+        return _tell_inside(trace.internal, trace.departure)
     edge = trace.edge
     if edge is None:
         return "Where it came from was not recorded."
@@ -96,8 +97,14 @@ def tell_proof(edge: EdgeIngress) -> str:
     return f"our relay {last} recorded the address in its Received line{between}"
 
 
-def _tell_inside(internal: InternalIngress) -> str:
+def _tell_inside(internal: InternalIngress, departure: Departure | None) -> str:
     login = f", logged in as {internal.login}" if internal.login else ""
+    if departure is not None:
+        signed = sum(field.startswith(b"DKIM-Signature:") for field in departure.above)
+        return (
+            f"It came from {internal.client}{login}, to be sent for {departure.by}. On its way out it was signed with "
+            f"{signed} keys of ours. SPF is the receiver's question."
+        )
     return (
         f"It came from {internal.client}{login}, which is trusted ({internal.trusted_by}): it crossed no border here, "
         "so SPF was no question."

@@ -16,7 +16,7 @@ from tests.slapd import ADMIN, BASE, GROUP, PASSWORD, Slapd
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of ldap3 about pyasn1
-    from gateway.net.ldap_map import LdapSource
+    from gateway.net.ldap import LdapSource
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 

@@ -33,6 +33,7 @@ rates = { messages = 5, recipients = 20, failures = 3 }
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     made = Pair(tmp_path_factory.mktemp("limits"), settings=RATES)
     made.a.workers = 2
+    made.b.settings = '[[domain]]\nname = "listed-far.example"\nbackend = "google"\nmailboxes = "listed"\n'
     made.start()
     yield made
     made.stop()
@@ -81,6 +82,18 @@ def test_mailboxes_that_do_not_exist_suspend_too(pair: Pair) -> None:
         codes = [client.rcpt(f"guess{number}@listed.example")[0] for number in range(5)]
     assert set(codes) == {550}
     assert as_guest(pair, ["carl@far.example"])[0] == 451
+
+
+def test_recipients_that_a_next_hop_refuses_count_too(pair: Pair) -> None:
+    """After they were taken here: B knows that there are no such mailboxes."""
+    resume(pair, "guest")
+    assert as_guest(pair, [f"x{number}@listed-far.example" for number in range(5)])[0] == 250
+    pair.wait_for("dsn")
+    for _ in range(50):
+        if as_guest(pair, ["carl@far.example"])[0] == 451:
+            return
+        time.sleep(0.1)
+    raise AssertionError(pair.a.log())
 
 
 def guess(pair: Pair, number: int) -> None:

@@ -1,4 +1,4 @@
-"""Address maps from LDAP directories. The only file that knows ldap3."""
+"""LDAP directories: address maps, and logins. The only file that knows ldap3."""
 
 from __future__ import annotations
 
@@ -12,11 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import ldap3
-from ldap3.core.exceptions import LDAPException
+from ldap3.core.exceptions import (
+    LDAPException,
+    LDAPInappropriateAuthenticationResult,
+    LDAPInvalidCredentialsResult,
+    LDAPInvalidDNSyntaxResult,
+    LDAPNoSuchObjectResult,
+)
+from ldap3.utils.dn import escape_rdn
 
+from gateway.config.edge import PLACE, LdapLogin
 from gateway.config.recipients import LdapMap
-from gateway.ports import MapUnavailable
+from gateway.ports import LoginsUnavailable, MapUnavailable
 
+_REFUSED = (
+    LDAPInvalidCredentialsResult,
+    LDAPInappropriateAuthenticationResult,
+    LDAPInvalidDNSyntaxResult,
+    LDAPNoSuchObjectResult,
+)
+"""What a directory says to who is not who he says he is."""
 _PAGE = 500
 """Entries asked for at once (RFC 2696): directories refuse more than some 1,000."""
 
@@ -37,7 +52,10 @@ class LdapSource:
         settings = self._settings
         deadline = time.monotonic() + settings.timeout
         try:
-            with self._connect() as connection, into.open("w", encoding="utf-8", newline="") as file:
+            with (
+                _connect(settings, settings.bind_dn, settings.password) as connection,
+                into.open("w", encoding="utf-8", newline="") as file,
+            ):
                 rows = csv.writer(file)
                 for count, (address, backend) in enumerate(self._search(connection), 1):
                     if count > settings.most:
@@ -51,32 +69,6 @@ class LdapSource:
 
     def forget(self) -> None:
         """Every search is a whole one."""
-
-    @contextmanager
-    def _connect(self) -> Iterator[ldap3.Connection]:
-        settings = self._settings
-        tls = ldap3.Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=settings.ca_file and str(settings.ca_file))
-        server = ldap3.Server(settings.url, tls=tls, get_info=ldap3.NONE, connect_timeout=settings.timeout)
-        connection = ldap3.Connection(
-            server,
-            settings.bind_dn or None,
-            settings.password or None,
-            read_only=True,
-            raise_exceptions=True,
-            receive_timeout=math.ceil(settings.timeout),
-        )
-        try:
-            connection.open()
-            if settings.starttls:
-                connection.start_tls()
-            connection.bind()
-            yield connection
-        finally:
-            with suppress(LDAPException, OSError):
-                connection.unbind()
-            # ldap3 leaves it open when it could not connect, or not agree on TLS.
-            if connection.socket is not None:
-                connection.socket.close()
 
     def _search(self, connection: ldap3.Connection) -> Iterator[tuple[str, str]]:
         settings = self._settings
@@ -99,6 +91,54 @@ class LdapSource:
     def _find_backend(self, values: Sequence[str]) -> str:
         known = (self._backends.get(value.lower()) for value in values)
         return next((backend for backend in known if backend), self._settings.backend)
+
+
+class LdapLogins:
+    """A `ports.LoginSource`: who can bind to the directory as himself may log in (RFC 4513 section 5.1.3)."""
+
+    def __init__(self, settings: LdapLogin) -> None:
+        self._settings = settings
+
+    def check(self, name: str, password: str) -> bool:
+        # RFC 4513 section 5.1.2: a bind with a name and no password succeeds, and proves nothing.
+        # RFC 4518 section 2.6.1: to a directory white space more or less is the same name, to everybody else another.
+        if not password or not name or name != " ".join(name.split()):
+            return False
+        dn = self._settings.dn.replace(PLACE, escape_rdn(name))
+        try:
+            with _connect(self._settings, dn, password):
+                return True
+        except _REFUSED:
+            return False
+        except (LDAPException, OSError, ssl.SSLError) as error:
+            raise LoginsUnavailable(str(error) or type(error).__name__) from None
+
+
+@contextmanager
+def _connect(settings: LdapMap | LdapLogin, dn: str, password: str) -> Iterator[ldap3.Connection]:
+    """A connection that is bound."""
+    tls = ldap3.Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=settings.ca_file and str(settings.ca_file))
+    server = ldap3.Server(settings.url, tls=tls, get_info=ldap3.NONE, connect_timeout=settings.timeout)
+    connection = ldap3.Connection(
+        server,
+        dn or None,
+        password or None,
+        read_only=True,
+        raise_exceptions=True,
+        receive_timeout=math.ceil(settings.timeout),
+    )
+    try:
+        connection.open()
+        if settings.starttls:
+            connection.start_tls()
+        connection.bind()
+        yield connection
+    finally:
+        with suppress(LDAPException, OSError):
+            connection.unbind()
+        # ldap3 leaves it open when it could not connect, or not agree on TLS.
+        if connection.socket is not None:
+            connection.socket.close()
 
 
 def _as_texts(value: Any) -> list[str]:
