@@ -18,7 +18,7 @@ from gateway.net.resolver import ZoneResolver
 from gateway.net.system import SystemClock
 from gateway.net.zone import build_zone
 from gateway.plan.replay import differ
-from gateway.service.reception import Law
+from gateway.service.desk import Law
 from gateway.spool.sqlite import SqliteSpool
 from gateway.tools.rehearsal import Delivered, rehearse
 from tests.gateway_process import Gateway
