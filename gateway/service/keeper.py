@@ -68,7 +68,9 @@ class Keeper:
 
     def _plan(self, trace: Trace, now: float) -> tuple[Transfer, ...]:
         law, ingress = self._law(), trace.edge or trace.internal
-        routes = law.routing.group(trace.envelope.rcpts, ingress.client if ingress else None)
+        # What leaves us may be for any domain.
+        routing = law.routing.reaching(law.outgoing.route) if trace.departure else law.routing
+        routes = routing.group(trace.envelope.rcpts, ingress.client if ingress else None)
         return plan_release(trace, routes, law.bench, now)
 
     async def delete(self, id: str, by: str) -> None:

@@ -12,13 +12,15 @@ from gateway.mail.digest import Digest, compose
 from gateway.mail.header import fields, parse_header
 from gateway.model.address import Mailbox
 from gateway.model.delivery import Final, Intake, Story
+from gateway.model.departure import Departure
+from gateway.model.envelope import Recipient
 from gateway.model.event import Event
 from gateway.model.holding import Hold, Quota
 from gateway.policy.routing import RoutingTable
 from gateway.service.desk import Law
 from gateway.service.keeper import Keeper, NotHeld
 from tests.fake_spool import FakeSpool
-from tests.spooling import START, HandClock, claim_of, make_intake, make_settlement
+from tests.spooling import START, HandClock, claim_of, mailbox, make_intake, make_settlement
 
 DAY = 86_400.0
 DIGEST_HOUR = 6
@@ -214,3 +216,17 @@ async def test_what_a_backend_refused_goes_on_as_it_was(house: House) -> None:
     await house.keeper.release(intake.trace.id, "root")
     (transfer,) = (await house.story(intake.trace.id)).waiting
     assert (transfer.id, transfer.prefix) == (claim.transfer.id, claim.transfer.prefix)
+
+
+async def test_what_leaves_us_goes_out_as_it_was_signed(house: House) -> None:
+    far = mailbox("carol", "far.example")
+    departure = Departure("crm", "a login", mailbox("news"), (b"DKIM-Signature: ours\r\n",), ())
+    intake = make_intake(hold=Hold("sender.example", START + DAY, QUOTA))
+    envelope = replace(intake.trace.envelope, rcpts=(Recipient(far),))
+    trace = replace(intake.trace, envelope=envelope, departure=departure)
+    await house.spool.commit(replace(intake, trace=trace))
+    await house.keeper.release(trace.id, "root")
+    (transfer,) = (await house.story(trace.id)).waiting
+    assert (transfer.rcpts, transfer.mail_from) == (envelope.rcpts, departure.mail_from)
+    assert transfer.backend == house.law.outgoing.route
+    assert transfer.prefix.endswith(b"DKIM-Signature: ours\r\n")
