@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -70,16 +71,18 @@ async def test_ten_thousand_decisions(gateway: Gateway, tmp_path: Path) -> None:
     await spool.close()
 
     def replay(*words: str) -> tuple[set[str], int, float]:
-        start = time.monotonic()
+        start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         done = gateway.run("replay", "--json", *words, "--config", str(gateway.config_path))
-        seconds = time.monotonic() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        # It waits for nothing but the processor, so that this is what it takes where nobody else does.
+        seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+        print(f"replay {' '.join(words)}: {seconds:.1f} s of CPU, {time.monotonic() - start:.1f} s in all")
         assert done.returncode == 0, done.stderr
         tree = json.loads(done.stdout)
         return {one["id"] for one in tree["changed"]}, tree["judged"], seconds
 
     for words, wanted in (((), set()), (("--policy", "strict"), expected)):
-        found, judged, seconds = min((replay(*words) for _ in range(2)), key=lambda one: one[2])
+        found, judged, seconds = replay(*words)
         assert found == wanted
         assert judged == COUNT
-        print(f"replay {' '.join(words)}: {seconds:.1f} s")
         assert seconds < SECONDS
