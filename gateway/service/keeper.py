@@ -21,7 +21,7 @@ _PAUSE = 60.0
 _SOON = 259_200.0
 """Seconds before its end from which on a message is listed as one that expires soon: three days."""
 _DAY = 86_400.0
-_AT_ONCE = 100
+_AT_ONCE = 1000
 _MOST_LISTED = 10_000
 _DELETED = Reply(550, "7.1", "Deleted by an admin while it was held")
 _EXPIRED = Reply(550, "4.7", "Nobody decided on it while it was held")
@@ -91,10 +91,13 @@ class Keeper:
 
     async def expire(self) -> None:
         """Give up what nobody has decided on in time."""
-        while ids := await self._spool.overdue(self._clock.now(), _AT_ONCE):
-            for id in ids:
+        for id in await self._spool.overdue(self._clock.now(), _AT_ONCE):
+            try:
                 await self._end(id, "", "expired", Final.EXPIRED, _EXPIRED)
-                self._emit(Event("hold-expired", id, (), Level.WARNING))
+            except NotHeld:
+                # Decided on at this moment, or being sent to another backend: the next round sees.
+                continue
+            self._emit(Event("hold-expired", id, (), Level.WARNING))
 
     async def send_list(self) -> None:
         """The day's list, once, from its hour on; none when there is nothing to tell."""
