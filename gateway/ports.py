@@ -14,7 +14,7 @@ from gateway.model.dnsdata import Answer, Question
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.event import Event
 from gateway.model.greylisting import Acquaintance
-from gateway.model.history import History, Sender
+from gateway.model.history import History
 from gateway.model.holding import HeldEntry
 from gateway.model.ingress import ClientSource, Tls
 from gateway.model.message import Content
@@ -192,9 +192,6 @@ class Spool(IntakeStore, HoldStore, Protocol):
 
     async def next_due(self, skip: Collection[str] = ()) -> float | None:
         """When the earliest transfer to a backend not in `skip` is due, or its lease runs out; None when none waits."""
-
-    async def senders(self, domains: Collection[str], limit: int) -> Sequence[Sender]:
-        """Up to `limit` sources of mail whose Author Domain is one of these or below one, those seen last first."""
 
     async def queue(self, limit: int) -> Sequence[QueueEntry]:
         """Up to `limit` transfers that have no final outcome yet, earliest due first; held ones too."""
