@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.model.decision import Action, Aside, Decision, Override, OverrideType, RuleHit, Stage
 from gateway.model.reply import REPLIES, Reply
 from gateway.model.result import DmarcPolicy, DmarcVerdict, SpfVerdict
 from gateway.policy.expression import Activation, CannotEvaluate
-from gateway.policy.rules import DEFAULT, Rule, RuleFailure, RuleSet
+from gateway.policy.rules import DEFAULT, Docket, Rule, RuleFailure, RuleSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +39,38 @@ def decide(rules: RuleSet, stage: Stage, facts: Mapping[str, object]) -> Verdict
         known = rules.language.bind(facts, stage)
     except CannotEvaluate as error:
         raise RuleFailure("", str(error)) from None
-    considered: list[RuleHit] = []
-    shadow: list[RuleHit] = []
-    decided: Rule | None = None
-    for rule in rules.rules[stage]:
-        if rule.shadow:
-            shadow.append(_ask_shadow(rule, known))
-        elif decided is None:
-            try:
-                matched = rule.condition.holds(known)
-            except CannotEvaluate as error:
-                raise RuleFailure(rule.id, str(error)) from None
-            considered.append(RuleHit(rule.id, stage, matched))
-            decided = rule if matched else None
-    return Verdict(decided, tuple(considered), tuple(shadow))
+    docket = rules.dockets[stage]
+    shadow = tuple(_ask_shadow(rule, known) for rule in docket.shadow)
+    number = _find_first(docket, known)
+    if number is None:
+        return Verdict(None, docket.misses, shadow)
+    rule = docket.live[number]
+    return Verdict(rule, (*docket.misses[:number], RuleHit(rule.id, stage, True)), shadow)
+
+
+def _find_first(docket: Docket, known: Activation) -> int | None:
+    """The number of the live rule that decides. Raises RuleFailure."""
+    asked = 0
+    for choice in docket.choices:
+        try:
+            number = choice.find_first(known)
+        except CannotEvaluate:
+            number = _find_first_of(docket.live[asked : asked + choice.size], known)
+        if number is not None:
+            return asked + number
+        asked += choice.size
+    return None
+
+
+def _find_first_of(rules: Sequence[Rule], known: Activation) -> int | None:
+    """The same, one by one: which of them cannot be asked is to be told."""
+    for number, rule in enumerate(rules):
+        try:
+            if rule.condition.holds(known):
+                return number
+        except CannotEvaluate as error:
+            raise RuleFailure(rule.id, str(error)) from None
+    return None
 
 
 def _ask_shadow(rule: Rule, known: Activation) -> RuleHit:

@@ -8,7 +8,6 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.model.decision import Stage
 from gateway.model.place import KeyPath, Place, locate, nearest
 from gateway.policy.draft import Draft, build_rule, suggest
 from gateway.policy.expression import Language
@@ -49,8 +48,7 @@ class _Loader:
                 rules.append(rule)
         if self._mistakes:
             raise RuleErrors(tuple(self._mistakes))
-        staged = {stage: tuple(rule for rule in rules if rule.stage is stage) for stage in Stage}
-        return RuleSet(name, staged, self._language, self._beside)
+        return RuleSet.make(name, rules, self._language, self._beside)
 
     def _can_decide(self, draft: Draft, rule: Rule, earlier: list[Rule]) -> bool:
         rivals = [(one.id, one.condition) for one in earlier if one.stage is rule.stage and not one.shadow]

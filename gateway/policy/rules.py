@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.model.decision import Action, OverrideType, Stage
+from gateway.model.decision import Action, OverrideType, RuleHit, Stage
 from gateway.model.reply import Reply
-from gateway.policy.expression import Condition, Language
+from gateway.policy.expression import Choice, Condition, Language
 
 DEFAULT = "default"
 """What decides when no rule does."""
@@ -55,15 +55,42 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Docket:
+    """The rules of one stage as they are asked."""
+
+    live: tuple[Rule, ...]
+    choices: tuple[Choice, ...]
+    """Their conditions."""
+    misses: tuple[RuleHit, ...]
+    """What is recorded of each that does not hold."""
+    shadow: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RuleSet:
     """Everything we judge by, checked and compiled."""
 
     name: str
     rules: Mapping[Stage, tuple[Rule, ...]]
     """In the order they are asked."""
+    dockets: Mapping[Stage, Docket]
     language: Language
     beside: RuleSet | None = None
     """Another set, whose decision is only marked in the verdict field: what would be done."""
+
+    @classmethod
+    def make(cls, name: str, rules: Sequence[Rule], language: Language, beside: RuleSet | None) -> RuleSet:
+        """A set of rules in the order they were written."""
+        staged = {stage: tuple(rule for rule in rules if rule.stage is stage) for stage in Stage}
+        dockets = {stage: _make_docket(some, language) for stage, some in staged.items()}
+        return cls(name, staged, dockets, language, beside)
+
+
+def _make_docket(rules: Sequence[Rule], language: Language) -> Docket:
+    live = tuple(rule for rule in rules if not rule.shadow)
+    misses = tuple(RuleHit(rule.id, rule.stage, False) for rule in live)
+    choices = language.choose([rule.condition for rule in live])
+    return Docket(live, choices, misses, tuple(rule for rule in rules if rule.shadow))
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,33 @@ def test_shadow_rules_are_recorded_and_decide_nothing() -> None:
     assert "failed: " in decision.shadow[1].rule
 
 
+@pytest.mark.parametrize("holding", [0, 1, 7, 8, 9, 39, 40])
+def test_many_rules_are_asked_together_and_answer_as_each_alone(holding: int) -> None:
+    conditions = [f"message.size == {1000 if number == holding else 5000 + number}" for number in range(40)]
+    decision = judge(rules(*conditions), Scene().facts())
+    assert decision.rule == (f"r{holding + 1}" if holding < 40 else "default")
+    asked = range(min(holding + 1, 40))
+    assert decision.considered == tuple(hit(f"r{number + 1}", number == holding) for number in asked)
+
+
+def test_a_failing_rule_among_many_is_named_and_only_when_it_is_asked() -> None:
+    conditions = ["message.size == 5000"] * 12 + ['author.domains[3] == "x"'] + ["message.size == 1000"] * 3
+    conditions = [f"{one} && message.hops < {number + 100}" for number, one in enumerate(conditions)]
+    with pytest.raises(RuleFailure) as caught:
+        judge(rules(*conditions), Scene().facts())
+    assert caught.value.rule == "r13"
+    assert judge(rules("message.size == 1000", *conditions), Scene().facts()).rule == "r1"
+
+
+def test_a_condition_may_be_nested_and_have_remarks() -> None:
+    deep = "(" * 9 + "message.size > 500 // a remark\n" + ")" * 9
+    text = 'set = "mine"\n' + "".join(
+        f"[[rule]]\nid = \"r{n}\"\nstage = \"data\"\nwhen = '''{deep} && message.hops == {n}'''\nthen = \"hold\"\n"
+        for n in range(10)
+    )
+    assert judge(load("mine", {"mine.toml": text}), Scene().facts()).rule == "r0"
+
+
 def test_stages_are_asked_apart() -> None:
     text = (
         'set = "mine"\n[[rule]]\nid = "tls"\nstage = "mail"\nwhen = "!ingress.tls"\nthen = "reject"\n'
