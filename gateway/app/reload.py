@@ -11,7 +11,8 @@ from gateway.app.law import read_law, with_lists
 from gateway.config.mistakes import ConfigErrors
 from gateway.config.model import Config
 from gateway.model.event import Event, Level
-from gateway.policy.rules import RuleErrors, RuleSet
+from gateway.plan.judgement import Bench
+from gateway.policy.rules import RuleErrors
 from gateway.ports import EventSink
 from gateway.service.desk import Law
 from gateway.service.directory import keep_maps
@@ -85,7 +86,7 @@ class Reloader:
         law = with_lists(law, before.bench.client.lists)
         changed = [name for name in Config.model_fields if getattr(law.config, name) != getattr(before.config, name)]
         later = [name for name in changed if name in _FIXED]
-        if _laid_out(law.bench.rules) != _laid_out(before.bench.rules):
+        if _laid_out(law.bench) != _laid_out(before.bench):
             changed.append("rules")
         self._adopt(law)
         fields = (("policy", law.bench.rules.name), ("changed", ",".join(changed)), ("after_restart", ",".join(later)))
@@ -97,10 +98,23 @@ class Reloader:
         return Reloaded(problem=problem)
 
 
-def _laid_out(rules: RuleSet) -> list[tuple[object, ...]]:
-    """A rule set as values that can be compared: compiled expressions cannot."""
+def _laid_out(bench: Bench) -> list[tuple[object, ...]]:
+    """Every rule as values that can be compared: compiled expressions cannot."""
+    sets = [bench.rules, bench.rules.beside, bench.shadow, *bench.domain_rules.values()]
     return [
-        (rule.id, rule.stage, rule.condition.text, rule.action, rule.reply, rule.shadow, rule.override, rule.seal)
-        for stage in rules.rules.values()
-        for rule in stage
+        (
+            one.name,
+            rule.id,
+            stage,
+            rule.condition.text,
+            rule.action,
+            rule.reply,
+            rule.shadow,
+            rule.override,
+            rule.seal,
+        )
+        for one in sets
+        if one is not None
+        for stage, rules in one.rules.items()
+        for rule in rules
     ]

@@ -151,6 +151,7 @@ def test_what_the_first_file_shows_in_comments_is_right_too(tmp_path: Path) -> N
     assert (config.backend["google"].seal, config.backend["microsoft"].seal) == (False, True)
     assert [(one.role, one.tls) for one in config.listener] == [("mx", "starttls"), ("submission", "implicit")]
     assert config.policy.trusted_sealers == ("lists.example",)
+    assert [one.name for one in (*config.policy.sender, *config.policy.forwarder)] == ["tickets", "alumni"]
     assert config.relay[0].format == "postfix"
     assert config.own_hop[0].name == "inner-forwarder"
     assert routing_table(config).backend_for(mailbox("bob@example.com")) == "microsoft"

@@ -71,8 +71,8 @@ def with_shadow_rules(name: str) -> RuleSet:
         SHADOWS.format(number=number, stage=stage, when=when) for number, (stage, when) in enumerate(CONDITIONS)
     )
     more = load(name, {f"{name}.toml": text}).rules
-    rules = {stage: (*more[stage], *live.rules[stage], *more[stage]) for stage in Stage}
-    return replace(live, rules=rules)
+    rules = [rule for stage in Stage for rule in (*more[stage], *live.rules[stage], *more[stage])]
+    return RuleSet.make(name, rules, live.language, live.beside)
 
 
 @cache
