@@ -74,11 +74,11 @@ class House:
     law: Law = field(default_factory=lambda: make_law(make_config()))
     zone: dict[str, Any] = field(default_factory=dict)
     client: str = "198.51.100.7"
+    clock: MovedClock = field(default_factory=MovedClock)
+    spool: FakeSpool = field(default_factory=lambda: FakeSpool(MovedClock()))
 
     def __post_init__(self) -> None:
-        self.clock = MovedClock()
         self.events: list[Event] = []
-        self.spool = FakeSpool(self.clock)
         authenticator = Authenticator(ZoneResolver(build_zone(self.zone)), self.clock, 5.0)
         desk = Desk(self.clock, self.spool, authenticator, Closed(), self.events.append)
         self.reception = MxReception(desk, lambda: self.law)

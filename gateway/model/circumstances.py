@@ -20,6 +20,15 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """Mail of one author domain from one client network is put off for want of DNS answers."""
+
+    key: str
+    begun: float
+    """Epoch seconds."""
+
+
+@dataclass(frozen=True, slots=True)
 class Circumstances:
     """Kept with the trace, so that the same decision comes out again."""
 
@@ -27,6 +36,8 @@ class Circumstances:
     dns_waited: bool = False
     """This author domain and client network have been deferred for missing DNS answers as long as is allowed: what is
     still missing is done without."""
+    dns_wait: Wait | None = None
+    """The wait that the message falls into; None where no missing answer could matter."""
     hold_full: bool = False
     """As much is held as may be: what a rule would hold is told to come back."""
     greylisting: Greylisting | None = None

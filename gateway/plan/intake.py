@@ -29,6 +29,7 @@ from gateway.plan.greylisting import remember
 from gateway.plan.holding import make_hold
 from gateway.plan.judgement import Bench, Judgement
 from gateway.plan.sighting import sight
+from gateway.plan.waiting import remember_wait
 from gateway.policy.routing import is_role
 
 
@@ -159,7 +160,9 @@ def take_in(
         hold=make_hold(results.dmarc, arrival.received, bench.hold) if held else None,
         # It comes again, and is counted then.
         sighting=None if decision.action is Action.GREYLIST else sight(arrival.ingress, results, bench.facts),
-        acquaintance=remember(circumstances.greylisting, decision.action, arrival.received, bench.greylist),
+        # Mail that waits for DNS is not greylisted as well.
+        acquaintance=remember_wait(circumstances.dns_wait, arrival.received)
+        or remember(circumstances.greylisting, decision.action, arrival.received, bench.greylist),
         durable=message is not None,
         events=_announce(arrival, results, decision),
     )

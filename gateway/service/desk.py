@@ -15,7 +15,7 @@ from gateway.ports import Clock, EventSink, IntakeStore
 from gateway.service.authenticator import Authenticator
 from gateway.service.flow import Flow
 from gateway.service.inquiry import Inquiry, NoInquiry
-from gateway.service.patience import Patience
+from gateway.service.outage import Outage
 
 
 class Deliverer(Protocol):
@@ -55,4 +55,4 @@ class Desk:
     emit: EventSink
     inquiry: Inquiry = field(default_factory=NoInquiry)
     flow: Flow = field(default_factory=Flow)
-    patience: Patience = field(default_factory=Patience)
+    outage: Outage = field(default_factory=Outage)

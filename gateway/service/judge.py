@@ -15,9 +15,10 @@ from gateway.plan.greylisting import find_key, greylist
 from gateway.plan.intake import Arrival
 from gateway.plan.judgement import Bench, Judgement, judge
 from gateway.plan.sighting import find_network
+from gateway.plan.waiting import find_wait_key, is_over, join_wait
 from gateway.ports import EventSink, IntakeStore, emit_all
 from gateway.service.authenticator import Authenticator
-from gateway.service.patience import Patience
+from gateway.service.outage import Outage
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,14 @@ class Judge:
 
     authenticator: Authenticator
     memory: IntakeStore
-    patience: Patience
+    outage: Outage
     emit: EventSink
 
     async def judge(self, arrival: Arrival, message: Message, bench: Bench) -> Judged:
         """The judgement. What is remembered is read only where it can matter: of the author's domain where DMARC does
         not pass, of the greylist where the message would be let in. Raises RuleFailure."""
         judgement, window = await self.authenticator.run(partial(_judge, arrival, message, bench, NOTHING_REMEMBERED))
-        emit_all(self.emit, self.patience.watch(window.used, arrival.received))
+        emit_all(self.emit, self.outage.note(window.used, arrival.received))
         judged = await self._recall(Judged(judgement, window), arrival, message, bench)
         greylisting = await self._ask_greylist(arrival, judged.judgement, bench)
         return again(judged, arrival, message, bench, replace(judged.circumstances, greylisting=greylisting))
@@ -53,17 +54,17 @@ class Judge:
         if not isinstance(ingress, EdgeIngress) or ingress.client is None:
             return judged
         network = find_network(ingress.client)
-        if dmarc.result is not DmarcVerdict.TEMPERROR:
-            self.patience.end(dmarc.domain, network)
-            if dmarc.result is not DmarcVerdict.FAIL:
-                return judged
+        if dmarc.result not in (DmarcVerdict.FAIL, DmarcVerdict.TEMPERROR):
+            return judged
         history = await self.memory.recall(dmarc.domain, network)
         remembered = replace(judged.circumstances, standing=history.standing)
         judged = again(judged, arrival, message, bench, remembered)
-        awaits = judged.judgement.decision.awaits_dns
-        if awaits and self.patience.is_over(dmarc.domain, network, arrival.received):
-            return again(judged, arrival, message, bench, replace(remembered, dns_waited=True))
-        return judged
+        if not judged.judgement.decision.awaits_dns:
+            return judged
+        key = find_wait_key(dmarc.domain, network)
+        wait = join_wait(key, await self.memory.acquaintance(key), arrival.received)
+        waited = is_over(wait, arrival.received)
+        return again(judged, arrival, message, bench, replace(remembered, dns_wait=wait, dns_waited=waited))
 
     async def _ask_greylist(self, arrival: Arrival, judgement: Judgement, bench: Bench) -> Greylisting | None:
         if bench.greylist is None or not judgement.decision.action.delivers:

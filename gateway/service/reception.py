@@ -252,7 +252,7 @@ class MxConversation:
     async def _take_in(self, arrival: Arrival, message: Message, routes: Sequence[Route]) -> Intake:
         """Judge and store. What should be held and finds no room is turned back instead."""
         desk, bench = self._desk, self._law.bench
-        judge = Judge(desk.authenticator, desk.spool, desk.patience, desk.emit)
+        judge = Judge(desk.authenticator, desk.spool, desk.outage, desk.emit)
         judged = await judge.judge(arrival, message, bench)
         results = judged.judgement.authentication
         departing = self._role.depart(arrival, message, results, self._client, self._law, routes)

@@ -42,6 +42,14 @@ async def test_it_waits_four_hours_and_is_then_judged_without_and_marked() -> No
     assert replay(trace, at_home.law.bench) is Replayed.SAME
 
 
+async def test_the_wait_goes_on_after_a_restart_and_in_another_worker() -> None:
+    first = house(SILENT)
+    second = House(first.law, SILENT, clock=first.clock, spool=first.spool)
+    assert outcome(await first.send(plain(STRANGER)))[0] == "defer"
+    first.clock.time += 4 * HOUR
+    assert outcome(await second.send(plain(STRANGER))) == ("quarantine", "dns-unanswered")
+
+
 async def test_each_author_domain_and_network_waits_for_itself() -> None:
     at_home = house({**SILENT, "_dmarc.other.example": "SERVFAIL"})
     assert outcome(await at_home.send(plain(STRANGER)))[0] == "defer"

@@ -1,4 +1,4 @@
-"""How long mail is put off because DNS gives no answer, and when that is our resolver's fault."""
+"""An outage of our own DNS, told from a domain whose servers are silent: then many names fail together."""
 
 from __future__ import annotations
 
@@ -7,12 +7,6 @@ from collections.abc import Iterable, Iterator
 from gateway.model.dnsdata import Lookup
 from gateway.model.event import Event, Level
 
-LONGEST = 4 * 3600.0
-"""Seconds for which one author domain's mail from one network is deferred; then it is judged without the answer."""
-_FORGOTTEN = 24 * 3600.0
-"""Seconds after which a wait that nobody came back to is over."""
-_MOST_WAITS = 20_000
-
 _PERIOD = 300.0
 _MOST_NAMES = 4000
 _MANY = 20
@@ -20,37 +14,8 @@ _MANY = 20
 _REPEAT = 3600.0
 
 
-class Patience:
-    """The waits under way. They live as long as the process: after a restart a wait begins anew."""
-
-    def __init__(self) -> None:
-        self._begun: dict[tuple[str, str], float] = {}
-        self._outage = Outage()
-
-    def watch(self, lookups: Iterable[Lookup], now: float) -> Iterator[Event]:
-        """What is to be told of DNS itself after the answers of one judgement."""
-        return self._outage.note(lookups, now)
-
-    def is_over(self, domain: str, network: str, now: float) -> bool:
-        """A message of this author domain from this network is about to be deferred: True when that has gone on for
-        long enough. The first one begins the wait."""
-        key = (domain, network)
-        begun = self._begun.get(key)
-        if begun is None or now - begun > _FORGOTTEN:
-            self._begun.pop(key, None)
-            if len(self._begun) >= _MOST_WAITS:
-                del self._begun[next(iter(self._begun))]
-            self._begun[key] = now
-            return False
-        return now - begun >= LONGEST
-
-    def end(self, domain: str, network: str) -> None:
-        """DNS has answered."""
-        self._begun.pop((domain, network), None)
-
-
 class Outage:
-    """Tells an outage of ours from a domain whose own servers are silent: then many names fail together."""
+    """What DNS answered lately."""
 
     def __init__(self) -> None:
         self._asked: dict[str, tuple[float, bool]] = {}
