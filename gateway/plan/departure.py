@@ -130,7 +130,9 @@ def _depart_from_tenant(
     if authors is None and not proof.foreign:
         return _refuse_author(None)
     dropped = secret_spans(tenants, arrival.header)
-    above = () if proof.foreign else _sign(arrival, message, dropped, (), authors or (), outgoing.keys)
+    # What has no sender is made by a machine about mail of strangers, whose words it repeats: we vouch for none of it.
+    vouched = not proof.foreign and mail_from is not None
+    above = _sign(arrival, message, dropped, (), authors or (), outgoing.keys) if vouched else ()
     return Departure(proof.tenant.name, f"tenant {proof.tenant.name}, {proof.by}", mail_from, above, dropped)
 
 

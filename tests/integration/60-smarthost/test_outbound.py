@@ -25,6 +25,7 @@ BODY = b"\r\nThe text.\r\n"
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     made = Pair(tmp_path_factory.mktemp("outbound"))
+    made.b.settings = '[[domain]]\nname = "listed.example"\nbackend = "google"\nmailboxes = "listed"\n'
     made.start()
     yield made
     made.stop()
@@ -125,16 +126,21 @@ def test_a_tenants_secret_does_not_leave(pair: Pair) -> None:
     assert "dmarc=pass" in judged_at_b(octets)
 
 
-def test_a_notification_an_automatic_answer_and_a_forward_of_a_tenant_arrive_unsigned_by_us_or_as_ours(
-    pair: Pair,
-) -> None:
-    ndr = STAMP + (
-        b"From: postmaster@corp.example\r\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\r\n"
-        b"Subject: Undeliverable\r\n"
-    )
-    assert "dkim=pass" in judged_at_b(delivered(pair, pair.provider(MICROSOFT), "", ndr + BODY))
-    away = STAMP + b"From: bob@corp.example\r\nAuto-Submitted: auto-replied\r\nSubject: away\r\n"
-    assert "dkim=pass" in judged_at_b(delivered(pair, pair.provider(MICROSOFT), "", away + BODY))
+NDR = (
+    b"From: postmaster@corp.example\r\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\r\n"
+    b"Subject: Undeliverable\r\n"
+)
+AWAY = b"From: bob@corp.example\r\nAuto-Submitted: auto-replied\r\nSubject: away\r\n"
+
+
+@pytest.mark.parametrize("header", [NDR, AWAY], ids=["NDR", "out of office"])
+def test_what_a_tenants_machines_send_arrives_as_it_is(pair: Pair, header: bytes) -> None:
+    octets = delivered(pair, pair.provider(MICROSOFT), "", STAMP + header + BODY)
+    assert b"DKIM-Signature" not in octets
+    assert octets.endswith(STAMP + header + BODY)
+    with pair.provider(MICROSOFT) as client:
+        code, text = send(client, "", ["carl@far.example"], header + BODY)
+    assert (code, text[:6]) == (550, "5.7.1 "), "no tenant's machine, no way out"
 
 
 def test_a_forwarded_message_of_a_tenant_keeps_its_author_and_gets_no_signature_of_ours(pair: Pair) -> None:
@@ -145,9 +151,27 @@ def test_a_forwarded_message_of_a_tenant_keeps_its_author_and_gets_no_signature_
     results = judged_at_b(octets)
     assert "header.d=list.example" in results
     assert "header.d=corp.example" not in results
+    with pair.provider(MICROSOFT) as client:
+        code, text = send(client, "bob+srs@corp.example", ["carl@far.example"], message)
+    assert (code, text[:6]) == (550, "5.7.1 "), "its own signature proves no tenant"
 
 
-def test_from_one_half_to_the_other_is_internal(pair: Pair) -> None:
+def test_from_google_to_microsoft_is_internal(pair: Pair) -> None:
+    before = len(pair.a.microsoft.received())
+    message = f"X-Corp-Relay: {SECRET}\r\n".encode()
+    rest = b"From: eve@corp.example\r\nSubject: to the other half\r\n" + BODY
+    with pair.provider(GOOGLE) as client:
+        code, text = send(client, "eve@corp.example", ["bob@corp.example"], message + rest)
+    assert code == 250, text
+    octets, facts = pair.a.microsoft.wait(before + 1)[-1]
+    assert octets.endswith(rest)
+    assert facts["rcpts"] == ["bob@corp.example"]
+    story = explain(pair.a, id_of(text))
+    assert (story["decision"]["action"], story["decision"]["rule"]) == ("accept", "inside")
+    assert story["ingress"]["sender"] == "tenant workspace, secret in X-Corp-Relay"
+
+
+def test_from_microsoft_to_google_is_internal(pair: Pair) -> None:
     before = len(pair.a.google.received())
     with pair.provider(MICROSOFT) as client:
         message = STAMP + b"From: bob@corp.example\r\nSubject: to the other half\r\n" + BODY
@@ -159,7 +183,7 @@ def test_from_one_half_to_the_other_is_internal(pair: Pair) -> None:
     story = explain(pair.a, id_of(text))
     assert story["decision"]["action"] == "accept"
     assert "own-domain" not in story["decision"]["rule"]
-    assert pair.a.microsoft.received() == []
+    assert all(not octets.endswith(message) for octets, _ in pair.a.microsoft.received())
 
 
 def test_to_a_mailbox_where_it_comes_from_would_go_round_for_ever(pair: Pair) -> None:
@@ -186,12 +210,12 @@ def test_one_message_to_ours_and_to_the_world(pair: Pair) -> None:
 def test_a_bounce_comes_back_to_the_senders_backend(pair: Pair) -> None:
     before = len(pair.a.microsoft.received())
     with pair.machine(MACHINE) as client:
-        code, _ = send(client, "bob@corp.example", ["x@nobody.example"], b"From: bob@corp.example\r\n" + BODY)
+        code, _ = send(client, "bob@corp.example", ["x@listed.example"], b"From: bob@corp.example\r\n" + BODY)
     assert code == 250
     octets, facts = pair.a.microsoft.wait(before + 1)[-1]
     assert facts["mail_from"] == ""
     assert b"report-type=delivery-status" in octets
-    assert b"x@nobody.example" in octets
+    assert b"x@listed.example" in octets
 
 
 def test_adding_a_field_breaks_the_signature(pair: Pair) -> None:

@@ -151,7 +151,9 @@ def test_what_a_tenant_passes_on_is_not_signed_by_us() -> None:
 
 def test_a_tenants_notification_leaves() -> None:
     header = STAMP + "From: postmaster@own.example\r\nContent-Type: multipart/report\r\n"
-    assert isinstance(Case(Permit(tenants=(M365,)), header, mail_from="").depart(), Departure)
+    found = Case(Permit(tenants=(M365,)), header, mail_from="").depart()
+    assert isinstance(found, Departure)
+    assert found.above == ()
 
 
 @pytest.mark.parametrize(
