@@ -12,7 +12,7 @@ from gateway.authentication.signing import SigningKey
 from gateway.config.keyring import KeyringUnusable, KeyState, read_key, read_keyring
 from gateway.config.keys import KeyUnusable
 from gateway.config.load import load
-from gateway.config.maps import DIRECT, routing_table
+from gateway.config.maps import DIRECT, make_srs, routing_table
 from gateway.config.mistakes import ConfigErrors, Mistake
 from gateway.config.model import Config
 from gateway.config.policies import (
@@ -53,7 +53,9 @@ def make_law(config: Config, copies: bool = False) -> Law:
     name = config.policy.shadow
     shadow = load_rules(config, name) if name not in ("", rules.name) else None
     greylist = greylist_terms(config.greylisting)
-    bench = Bench(hostname, authserv_id, rules, facts, sealing, client, hold, domain_rules, shadow, greylist)
+    bench = Bench(
+        hostname, authserv_id, rules, facts, sealing, client, hold, domain_rules, shadow, greylist, make_srs(config)
+    )
     return Law(config, bench, routing_table(config, copies), make_outgoing(config))
 
 

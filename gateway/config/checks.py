@@ -32,6 +32,7 @@ def check_tree(tree: dict[str, Any], directory: Path, check_maps: bool) -> Itera
     if check_maps:
         yield from _check_maps(tree, directory)
     yield from _check_remote(tree)
+    yield from _check_return_paths(tree)
     yield from check_listeners(tree, directory)
     yield from _check_trust(tree)
     yield from _check_origins(tree)
@@ -121,6 +122,15 @@ def _check_remote(tree: dict[str, Any]) -> Iterator[Problem]:
                     ("routing", kind, number, "name"), f'"{name}" is the name of another one', "choose another"
                 )
             seen.add(str(name))
+
+
+def _check_return_paths(tree: dict[str, Any]) -> Iterator[Problem]:
+    domain = find_table(tree, "srs").get("domain")
+    name = a_label(domain) if isinstance(domain, str) else None
+    if name and name not in _our_domains(tree):
+        yield Problem(
+            ("srs", "domain"), f"{name} is no domain of ours", "its bounces must come back: name a [[domain]]"
+        )
 
 
 def _check_trust(tree: dict[str, Any]) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from gateway.config.map_file import read_map
 from gateway.config.mistakes import Problem, place_problems
 from gateway.config.model import Config
 from gateway.mail.path import mailbox
+from gateway.mail.srs import Srs
 from gateway.policy.routing import RoutingTable
 
 DIRECT = "direct"
@@ -74,7 +75,15 @@ def routing_table(config: Config, copies: bool = False) -> RoutingTable:
         callout=frozenset(domain.name for domain in config.domain if domain.callout),
         origins={name: backend.networks for name, backend in config.backend.items() if backend.networks},
         outside=config.routing.outside or DIRECT,
+        srs=make_srs(config),
     )
+
+
+def make_srs(config: Config) -> Srs | None:
+    """Rewrites return paths; None when none are rewritten."""
+    if config.srs is None:
+        return None
+    return Srs(config.srs.domain, tuple(secret.encode() for secret in (config.srs.secret, *config.srs.previous)))
 
 
 def our_domains(config: Config) -> frozenset[str]:

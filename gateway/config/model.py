@@ -14,7 +14,7 @@ from gateway.config.edge import Limits, Listener, OwnHop, Submission, TrustedRel
 from gateway.config.holding import Holding
 from gateway.config.judging import Dnsbl, Greylisting, Policy, Seal
 from gateway.config.outbound import Outbound, Sender, Tenant
-from gateway.config.recipients import Domain, Routing
+from gateway.config.recipients import Domain, Routing, SenderRewriting
 from gateway.config.section import Section
 from gateway.config.values import DomainName, File, ListenAddress, NameServers, Seconds
 
@@ -68,6 +68,7 @@ class Config(Section):
     limits: Limits = Limits()
     submission: Submission = Submission()
     routing: Routing = Routing()
+    srs: SenderRewriting | None = None
     sender: tuple[Sender, ...] = ()
     tenant: tuple[Tenant, ...] = ()
     outbound: Outbound = Outbound()

@@ -11,6 +11,8 @@ from pydantic import AfterValidator, Field
 from gateway.config.section import Section
 from gateway.config.values import Count, DomainName, File, Names, Seconds, wrong
 
+_SHORTEST_SECRET = 16
+
 
 class Domain(Section):
     """A domain of ours."""
@@ -29,6 +31,12 @@ class Domain(Section):
 def _check_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,50}", value):
         raise wrong(f'"{value}" is no name for a file', "write letters, digits, - and _ only")
+    return value
+
+
+def _check_secret(value: str) -> str:
+    if len(value) < _SHORTEST_SECRET:
+        raise wrong("is short enough to be guessed", f"write {_SHORTEST_SECRET} characters or more")
     return value
 
 
@@ -107,3 +115,17 @@ class Routing(Section):
     def remote(self) -> tuple[HttpMap | LdapMap, ...]:
         """The maps that are fetched."""
         return (*self.http, *self.ldap)
+
+
+Secret = Annotated[str, AfterValidator(_check_secret)]
+
+
+class SenderRewriting(Section):
+    """Return paths towards third parties (SRS)."""
+
+    domain: DomainName
+    """One of ours: their bounces come back to it."""
+    secret: Secret
+    """Signs; best as `file:/path` or `env:NAME`."""
+    previous: tuple[Secret, ...] = ()
+    """Secrets of before, still known for bounces that are on their way."""

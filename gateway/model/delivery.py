@@ -55,6 +55,8 @@ class Transfer:
     """It passed DMARC at our edge, or came in from within: a backend that finds otherwise judges us, not its sender."""
     verdicts: tuple[str, ...] = ()
     """What was found at our edge, in words for a DSN."""
+    rewritten: Mailbox | None = None
+    """What MAIL FROM says to a third party in place of `mail_from` (SRS)."""
     role: bool = False
     """For postmaster@ or abuse@ of ours, and nobody else: what a backend takes for spam is kept."""
     sender: str = ""

@@ -96,6 +96,7 @@ REPLIES: dict[str, Reply] = {
     "too-big-for-route": Reply(552, "3.4", "This recipient's mail server takes {limit} octets, the message has more"),
     "no-utf8-on-route": Reply(550, "6.7", "This recipient's mail server takes no addresses outside ASCII"),
     "loop-to-origin": Reply(550, "1.1", "No such mailbox here: this message came from where its mailbox should be"),
+    "no-bounce": Reply(550, "7.1", "This address takes bounces only"),
     "mixed-recipients": Reply(452, "5.3", "Send this recipient in a transaction of its own"),
     "too-many-recipients": Reply(452, "5.3", "Too many recipients, send the rest in another transaction"),
     "route-stopped": Reply(451, "3.5", "The system behind this gateway refuses its mail, try again later"),

@@ -38,6 +38,8 @@ class Target:
 
     backend: str
     mailbox: Mailbox
+    third_party: bool = False
+    """Not ours, and reached through an alias of ours: it would judge SPF at our address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,12 @@ class Route:
 
     backend: str
     rcpts: tuple[Recipient, ...]
+    third_party: bool = False
+    """They are not ours, and reached through an alias of ours."""
 
     @property
     def key(self) -> str:
         """Tells the routes of one message apart."""
         domains = {rcpt.mailbox.ascii_domain for rcpt in self.rcpts}
-        return f"{self.backend}/{domains.pop()}" if len(domains) == 1 else self.backend
+        key = f"{self.backend}/{domains.pop()}" if len(domains) == 1 else self.backend
+        return f"{key}/outside" if self.third_party else key

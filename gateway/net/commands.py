@@ -32,7 +32,7 @@ def mail_argument(claim: Claim, extensions: Extensions) -> bytes:
     """All that follows `MAIL `. Raises Unsendable for what this host cannot take for any recipient."""
     transfer = claim.transfer
     utf8 = _needs_utf8(claim, extensions)
-    words = ["FROM:" + _path(transfer.mail_from, "1.7", extensions)]
+    words = ["FROM:" + _path(transfer.rewritten or transfer.mail_from, "1.7", extensions)]
     if "8bitmime" in extensions:
         if transfer.body is Body.EIGHT_BIT or _eight_bit(claim):
             words.append("BODY=8BITMIME")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from gateway.mail.srs import Srs
 from gateway.model.address import IPText, Mailbox
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.reply import REPLIES, Reply
@@ -25,6 +26,8 @@ class Asking:
     """The SIZE parameter of MAIL, in octets."""
     client: IPText
     """As the transport proves it."""
+    now: float = 0.0
+    """Epoch seconds."""
     sends: bool = False
     """The client is a sender of ours: its mail is judged in one way, whoever gets it."""
 
@@ -41,6 +44,8 @@ def refuse_recipient(
     recipient's mail is judged, `takes` what is known of a backend: of one that is not known nothing is refused,
     delivery decides."""
     mailbox, accepted = recipient.mailbox, asking.envelope.rcpts
+    if routing.srs is not None and routing.srs.claims(mailbox):
+        return _refuse_return(mailbox, asking, routing.srs)
     targets = routing.targets(mailbox)
     if not targets:
         return "relay-denied", REPLIES["relay-denied"].filled(domain=mailbox.ascii_domain)
@@ -62,6 +67,17 @@ def refuse_recipient(
     if accepted and not asking.sends and not _judged_alike(mailbox, accepted[0].mailbox, routing, rules_for):
         return "mixed-recipients", REPLIES["mixed-recipients"]
     return None
+
+
+def _refuse_return(mailbox: Mailbox, asking: Asking, srs: Srs) -> Refusal | None:
+    """A return path that we have written takes bounces, for a time, and nothing else: it must not make us a relay. What
+    comes back alone keeps its transaction to itself."""
+    returned = srs.restore(mailbox)
+    if returned is None or returned.is_late(asking.now):
+        return "unknown-return-path", REPLIES["unknown-mailbox"]
+    if asking.envelope.mail_from is not None:
+        return "no-bounce", REPLIES["no-bounce"]
+    return ("mixed-recipients", REPLIES["mixed-recipients"]) if asking.envelope.rcpts else None
 
 
 def _judged_alike(one: Mailbox, other: Mailbox, routing: RoutingTable, rules_for: Callable[[Mailbox], object]) -> bool:

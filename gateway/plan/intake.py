@@ -10,6 +10,7 @@ from gateway.mail import authres, received, verdict
 from gateway.mail.domain import is_subdomain
 from gateway.mail.findings import describe_verdicts
 from gateway.mail.header import Field
+from gateway.model.address import Mailbox
 from gateway.model.circumstances import NOTHING_REMEMBERED, Circumstances
 from gateway.model.decision import Action, Decision, RuleHit, Stage
 from gateway.model.delivery import Intake, Trace, Transfer
@@ -235,12 +236,14 @@ def _transfer(
 ) -> Transfer:
     envelope = arrival.envelope
     theirs = replace(envelope, rcpts=route.rcpts)
+    mail_from = arrival.departure.mail_from if arrival.departure else envelope.mail_from
     return Transfer(
         id=f"{arrival.id}-{route.key}",
         message_id=arrival.id,
         backend=route.backend,
-        mail_from=arrival.departure.mail_from if arrival.departure else envelope.mail_from,
+        mail_from=mail_from,
         sender=arrival.departure.sender if arrival.departure else "",
+        rewritten=_rewrite(mail_from, route, arrival.received, bench),
         rcpts=route.rcpts,
         prefix=b"".join((*arc_set, *compose_fields(arrival, judgement, theirs, bench, omitted, action))),
         body=envelope.body,
@@ -254,6 +257,13 @@ def _transfer(
         verdicts=describe_verdicts(judgement.authentication) if isinstance(arrival.ingress, EdgeIngress) else (),
         role=all(is_role(rcpt.mailbox, bench.facts.own) for rcpt in route.rcpts),
     )
+
+
+def _rewrite(mail_from: Mailbox | None, route: Route, now: float, bench: Bench) -> Mailbox | None:
+    """A third party judges SPF at our address, which only a domain of ours allows."""
+    if mail_from is None or bench.srs is None or not route.third_party or mail_from.ascii_domain in bench.facts.own:
+        return None
+    return bench.srs.rewrite(mail_from, now)
 
 
 def _authenticated(arrival: Arrival, results: Authentication) -> bool:

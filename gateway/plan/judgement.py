@@ -12,6 +12,7 @@ from gateway.authentication.lookup import NeedAnswers, Window
 from gateway.mail.author import Author, find_author
 from gateway.mail.domain import a_label
 from gateway.mail.header import Field, parse_header
+from gateway.mail.srs import Srs
 from gateway.model.address import IPText, Mailbox
 from gateway.model.circumstances import NOTHING_REMEMBERED, Circumstances
 from gateway.model.decision import Action, Decision, Stage
@@ -51,6 +52,8 @@ class Bench:
     """A set that is asked too, and decides nothing."""
     greylist: GreylistTerms | None = None
     """None when greylisting is off."""
+    srs: Srs | None = None
+    """None when return paths are not rewritten."""
 
     def rules_for(self, mailbox: Mailbox) -> RuleSet:
         """The set that judges mail to this recipient; recipients under different ones never share a transaction. The

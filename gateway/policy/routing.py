@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from gateway.mail.path import mailbox as read_mailbox
+from gateway.mail.srs import Srs
 from gateway.mail.xtext import encode_xtext
 from gateway.model.address import IPText, Mailbox
 from gateway.model.envelope import Recipient
@@ -52,10 +53,15 @@ class RoutingTable:
     """Backend -> where mail comes from that it has sent."""
     outside: str = ""
     """The backend for aliases of addresses that are not ours."""
+    srs: Srs | None = None
+    """Knows the return paths that we have written for those."""
 
     def targets(self, mailbox: Mailbox) -> tuple[Target, ...]:
         """Everywhere its mail goes to. For a domain that is not ours that is `elsewhere`, or nowhere, whatever the maps
         say."""
+        returned = self.srs.restore(mailbox) if self.srs else None
+        if returned is not None:
+            return (Target(self.outside, returned.mailbox, third_party=True),)
         default = self.domains.get(self._home(mailbox))
         if default is None:
             return (Target(self.elsewhere, mailbox),) if self.elsewhere else ()
@@ -72,7 +78,7 @@ class RoutingTable:
         domain = self._home(mailbox)
         default = self.domains.get(domain)
         if default is None:
-            found[Target(self.outside, mailbox)] = None
+            found[Target(self.outside, mailbox, third_party=True)] = None
             return
         entry, tag = self._find(mailbox, domain)
         for word in (entry or default).split():
@@ -137,21 +143,27 @@ class RoutingTable:
         """One route for each mail transaction: per backend, and per recipient domain where the backend wants that.
         A backend gets nothing that comes from it, unless a recipient would be left with nowhere. Recipients keep their
         order, and each is once in a route. Raises ValueError for a recipient that is not ours."""
-        groups: dict[str, dict[str, Recipient]] = {}
+        groups: dict[tuple[str, bool], dict[str, Recipient]] = {}
         for rcpt in rcpts:
             targets = self.targets(rcpt.mailbox)
             if not targets:
                 raise ValueError(f"{rcpt.mailbox} has no route")
             others = [one for one in targets if client is None or not self.came_from(one.backend, client)]
             for target in others or targets:
-                groups.setdefault(target.backend, {}).setdefault(target.mailbox.key, _readdress(rcpt, target.mailbox))
-        return tuple(route for backend, group in groups.items() for route in self.divide(backend, group.values()))
+                group = groups.setdefault((target.backend, target.third_party), {})
+                group.setdefault(target.mailbox.key, _readdress(rcpt, target.mailbox))
+        return tuple(
+            replace(route, third_party=third_party)
+            for (backend, third_party), group in groups.items()
+            for route in self.divide(backend, group.values())
+        )
 
     def divide(self, backend: str, rcpts: Iterable[Recipient]) -> tuple[Route, ...]:
         """One route to this backend for all of them, or for each recipient domain where the backend wants that."""
         routes: dict[str, list[Recipient]] = {}
+        single = backend in self.single_domain
         for rcpt in rcpts:
-            domain = rcpt.mailbox.ascii_domain if backend in self.single_domain else ""
+            domain = rcpt.mailbox.ascii_domain if single else ""
             routes.setdefault(domain, []).append(rcpt)
         return tuple(Route(backend, tuple(group)) for group in routes.values())
 

@@ -106,8 +106,8 @@ class MxConversation:
 
     async def rcpt(self, recipient: Recipient) -> Reply:
         envelope = self._transaction()
-        law, routing = self._law, self._role.find_routing(self._law)
-        asking = Asking(envelope, self._size, self._client.connection.client, self._role.sends)
+        law, routing, clock = self._law, self._role.find_routing(self._law), self._desk.clock
+        asking = Asking(envelope, self._size, self._client.connection.client, clock.now(), self._role.sends)
         takes = self._desk.inquiry.capabilities
         rules_for = law.bench.rules_for
         refusal = refuse_recipient(recipient, asking, routing, rules_for, takes, law.config.limits.recipients)

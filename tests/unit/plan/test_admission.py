@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
 
+from gateway.mail.srs import Srs
 from gateway.model.address import IPText, Mailbox
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.route import Capabilities
@@ -146,3 +148,30 @@ def test_what_cannot_share_a_transaction_waits() -> None:
     assert ask("abuse@own.example", "postmaster@open.example") == "mixed-recipients 452 4.5.3"
     assert ask("alice@own.example", "d@open.example") == "mixed-recipients 452 4.5.3", "their rules differ"
     assert ask("d@open.example", "a@open.example", "b@open.example", "c@open.example").startswith("too-many")
+
+
+SRS = Srs("own.example", (b"secret",))
+RETURNING = replace(TABLE, srs=SRS)
+PATH = str(SRS.rewrite(mailbox("author@first.example"), 1_800_000_000.0))
+
+
+@pytest.mark.parametrize(
+    ("sender", "accepted", "days", "path", "refusal"),
+    [
+        (None, (), 1, PATH, ""),
+        (None, (), 30, PATH, "unknown-return-path 550 5.1.1"),
+        (None, (), 1, PATH.replace("author", "victim"), "unknown-return-path 550 5.1.1"),
+        ("a@sender.example", (), 1, PATH, "no-bounce 550 5.7.1"),
+        (None, ("alice@own.example",), 1, PATH, "mixed-recipients 452 4.5.3"),
+    ],
+)
+def test_a_return_path_of_ours_takes_bounces_and_nothing_else(
+    sender: str | None, accepted: tuple[str, ...], days: int, path: str, refusal: str
+) -> None:
+    rcpts = tuple(Recipient(mailbox(one)) for one in accepted)
+    now = 1_800_000_000.0 + days * 86_400
+    asking = Asking(Envelope(mailbox(sender) if sender else None, rcpts), None, IPText("198.51.100.1"), now)
+    found = refuse_recipient(Recipient(mailbox(path)), asking, RETURNING, rules_for, lambda _: None, 9)
+    assert ("" if found is None else f"{found[0]} {found[1].code} {found[1].enhanced}") == refusal
+    (target,) = RETURNING.targets(mailbox(PATH))
+    assert (str(target.mailbox), target.third_party) == ("author@first.example", True)

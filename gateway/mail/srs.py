@@ -1,0 +1,105 @@
+"""The Sender Rewriting Scheme: a return path of our own for mail that goes on to a third party, which would judge SPF
+at our address, and the way back for its bounces.
+
+`author@first.example` becomes `SRS0=HASH=DAY=first.example=author@ours`. What another forwarder has made already,
+`SRS0=...@second.example`, becomes `SRS1=HASH=second.example==...@ours`, and its bounces go back to that forwarder.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass
+
+from gateway.mail.domain import a_label
+from gateway.mail.path import mailbox as read_mailbox
+from gateway.model.address import Mailbox
+
+_DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_HASH = 12
+"""Characters of a hash, always: 60 bits, in letters that may change their case on the way."""
+_DAY = 86_400.0
+_DAYS = 1024
+"""The day is counted modulo this, so that it takes two characters."""
+_LIFE = 21
+"""Days for which a bounce finds its way back."""
+_LONGEST = 255
+"""Octets of a local part that we write; what would be longer is not rewritten."""
+_OURS = re.compile(r"SRS[01][=+-]", re.IGNORECASE)
+_FIRST = re.compile(rf"SRS0[=+-]([A-Z2-7]{{{_HASH}}})=([A-Z2-7]{{2}})=([^=]+)=(.+)", re.IGNORECASE)
+_SECOND = re.compile(rf"SRS1[=+-]([A-Z2-7]{{{_HASH}}})=([^=]+)=([=+-].+)", re.IGNORECASE)
+_OTHERS_FIRST = re.compile(r"SRS0([=+-].+)", re.IGNORECASE)
+_OTHERS_SECOND = re.compile(r"SRS1[=+-][^=]+=([^=]+)=([=+-].+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A rewritten return path, read back."""
+
+    mailbox: Mailbox
+    day: int | None
+    """When it was written, in days modulo 1024; None when only the first forwarder knows."""
+
+    def is_late(self, now: float) -> bool:
+        """It is older than any bounce should be, or from the future. `now` is in epoch seconds."""
+        return self.day is not None and (int(now / _DAY) - self.day) % _DAYS > _LIFE
+
+
+@dataclass(frozen=True, slots=True)
+class Srs:
+    """Rewrites with the first secret, and knows its own by all of them."""
+
+    domain: str
+    """Ours (A-labels), where bounces come back to."""
+    secrets: tuple[bytes, ...]
+
+    def rewrite(self, mailbox: Mailbox, now: float) -> Mailbox:
+        """The return path towards a third party; the same one where there is no room for it, and for a quoted local
+        part, which few would pass on whole."""
+        again, once = _OTHERS_SECOND.fullmatch(mailbox.local), _OTHERS_FIRST.fullmatch(mailbox.local)
+        if again is not None:
+            local = self._second(again[1], again[2])
+        elif once is not None:
+            local = self._second(mailbox.ascii_domain, once[1])
+        else:
+            day = int(now / _DAY) % _DAYS
+            signed = f"{_DIGITS[day >> 5]}{_DIGITS[day & 31]}={mailbox.ascii_domain}={mailbox.local}"
+            local = f"SRS0={self._hash(self.secrets[0], signed)}={signed}"
+        unfit = mailbox.local.startswith('"') or mailbox.domain.startswith("[") or len(local.encode()) > _LONGEST
+        return mailbox if unfit else Mailbox(local, self.domain, self.domain)
+
+    def claims(self, mailbox: Mailbox) -> bool:
+        """It looks like one that we have written."""
+        return mailbox.ascii_domain == self.domain and _OURS.match(mailbox.local) is not None
+
+    def restore(self, mailbox: Mailbox) -> Returned | None:
+        """What was rewritten; None for what we have not written."""
+        if not self.claims(mailbox):
+            return None
+        first, second = _FIRST.fullmatch(mailbox.local), _SECOND.fullmatch(mailbox.local)
+        if first is not None:
+            hash, day, domain, local = first.groups()
+            found = read_mailbox(f"{local}@{domain}")
+            good = found is not None and self._knows(hash, f"{day}={domain}={local}")
+            number = _DIGITS.index(day[0].upper()) * 32 + _DIGITS.index(day[1].upper())
+            return Returned(found, number) if found is not None and good else None
+        if second is not None:
+            hash, domain, rest = second.groups()
+            found = read_mailbox(f"SRS0{rest}@{domain}")
+            if found is not None and self._knows(hash, f"{domain}={rest}"):
+                return Returned(found, None)
+        return None
+
+    def _second(self, domain: str, rest: str) -> str:
+        name = a_label(domain) or domain
+        return f"SRS1={self._hash(self.secrets[0], f'{name}={rest}')}={name}={rest}"
+
+    def _knows(self, hash: str, signed: str) -> bool:
+        return any(hmac.compare_digest(hash.upper(), self._hash(secret, signed)) for secret in self.secrets)
+
+    def _hash(self, secret: bytes, signed: str) -> str:
+        # Case is not kept everywhere on the way.
+        digest = hmac.digest(secret, signed.lower().encode(), hashlib.sha256)
+        return base64.b32encode(digest)[:_HASH].decode("ascii")
