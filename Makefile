@@ -16,6 +16,7 @@ help:
 	@echo "make test         everything that can fail: format, lint, types, floors, all tests"
 	@echo "make check        the fast part of it, in half a minute"
 	@echo "make soak         fuzz and chaos with full counts; writes docs/soak.md"
+	@echo "make chaos        kill -9 under load with failing disks, flaky backends and a jumping clock; KILLS=50"
 	@echo "make bench        side by side with Postfix and its milters (root; 'make bench-setup' installs those)"
 	@echo "make lock         resolve the dependencies again and write the locks"
 	@echo "make clean        remove what the above made"
@@ -48,6 +49,10 @@ $(PEERS): tests/peers/package.json tests/peers/package-lock.json
 
 soak: $(VENV)/dev.stamp
 	WAYPOST_SOAK=1 WAYPOST_SOAK_REPORT=docs/soak.md $(BIN)/pytest tests/fuzz tests/chaos tests/integration/13-attacks
+
+.PHONY: chaos
+chaos: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.chaos.gateway_chaos --kills $(or $(KILLS),50)
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench $(BENCH)

@@ -64,8 +64,11 @@ class _Soak:
         self._report = report
         self._began = time.time()
         self._lines: list[str] = []
+        self._figures: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call":
+            self._figures += [f"`{report.nodeid}`: {name} = {value}" for name, value in report.user_properties]
         if report.when == "call" or report.outcome != "passed":
             self._lines.append(f"| `{report.nodeid}` | {report.outcome} | {report.duration:.1f} |")
 
@@ -80,7 +83,7 @@ class _Soak:
             f"Counts are {SOAK_FACTOR} times those of `make test`.\n\n"
             "| test | outcome | seconds |\n|---|---|---|\n"
         )
-        self._report.write_text(head + "\n".join(sorted(self._lines)) + "\n")
+        self._report.write_text(head + "\n".join([*sorted(self._lines), "", *self._figures]).rstrip() + "\n")
 
 
 def pytest_configure(config: pytest.Config) -> None:

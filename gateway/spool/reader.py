@@ -61,8 +61,7 @@ class ReadOnlySpool:
             raise SpoolUnusable(f"spool {directory} cannot be read: {error}") from error
         if version < len(STEPS):
             self._connection.close()
-            old = f"spool {directory} has format {version}: the gateway updates it when it starts"
-            raise SpoolUnusable(old) if version else SpoolUnmade(old)
+            raise SpoolUnmade(f"spool {directory} has format {version}: the gateway updates it when it starts")
         self._content = directory / shard / CONTENT
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool-reader")
 

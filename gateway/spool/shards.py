@@ -174,9 +174,15 @@ class ShardedView:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._views: dict[str, ReadOnlySpool] = {}
+        unmade = None
         for path in find_shards(directory):
-            with suppress(SpoolUnmade):
+            try:
                 self._views[path.name] = ReadOnlySpool(directory, shard=path.name)
+            except SpoolUnmade as error:
+                # Another worker may be at it just now, as at the first start of a new version.
+                unmade = error
+        if unmade is not None and not self._views:
+            raise unmade
 
     async def story(self, id: str) -> Story | None:
         """All that is stored of one message; None when nothing is."""

@@ -1,0 +1,356 @@
+"""Chaos: a gateway under load with two backends, one of them flaky, is killed again and again, with a disk that fills
+up or fails and a clock that jumps. One command, with a report:
+
+    python -m tests.chaos.gateway_chaos --kills 200 [--seed N] [--directory DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gateway.spool.shards import ShardedView
+from tests.chaos.flaky_backend import ChaosBackend
+from tests.chaos.ledger import Ledger
+from tests.gateway_process import free_port
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+RCPTS = (("alice",), ("bob",), ("alice", "bob"), ("alice", "gone-bob"), ("alice", "carol", "bob", "dave"))
+CLIENTS = 4
+HOUR = 3600
+
+CONFIG = """\
+[server]
+hostname = "mx.own.example"
+spool = "{spool}"
+[[listener]]
+address = "127.0.0.1:{port}"
+[[domain]]
+name = "own.example"
+backend = "steady"
+[routing.addresses]
+"bob@own.example" = "flaky"
+"gone-bob@own.example" = "flaky"
+"dave@own.example" = "flaky"
+[backend.steady]
+hosts = "127.0.0.1:{steady}"
+tls = "off"
+connections = 8
+[backend.flaky]
+hosts = "127.0.0.1:{flaky}"
+tls = "off"
+connections = 8
+final_seconds = 10
+[delivery]
+schedule = [0.3, 0.5, 1]
+session_budget = 1
+dsn_backend = "steady"
+[dns]
+zone = "{zone}"
+[admin]
+address = "127.0.0.1:{admin}"
+[log]
+level = "warning"
+"""
+ZONE = {"sender.example": {"TXT": ["v=spf1 ip4:127.0.0.0/8 -all"], "MX": ["10 mx.sender.example"]}}
+
+
+@dataclass
+class Report:
+    """The figures of a run."""
+
+    seed: int
+    kills: int = 0
+    seconds: float = 0.0
+    acknowledged: int = 0
+    """Messages that a client was told are taken."""
+    recipients: int = 0
+    refused: dict[int, int] = field(default_factory=dict)
+    unanswered: int = 0
+    delivered: int = 0
+    """Copies that the backends took."""
+    failed: int = 0
+    """Recipients that were refused for good."""
+    notices: int = 0
+    """Messages whose sender got a DSN."""
+    lost: list[str] = field(default_factory=list)
+    doubled: dict[str, int] = field(default_factory=dict)
+    """Copies beyond the first, by what made the one before uncertain (tests/chaos/ledger.py)."""
+    unfinished: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
+
+
+class Chaos:
+    """One run. `directory` holds everything that it makes."""
+
+    def __init__(self, directory: Path, seed: int) -> None:
+        self.directory = directory
+        self.chance = random.Random(seed)
+        self.report = Report(seed)
+        self.ledger = Ledger()
+        self.steady = ChaosBackend(self.ledger, seed + 1, 0.0)
+        self.flaky = ChaosBackend(self.ledger, seed + 2, 0.05)
+        self.port, self.admin = free_port(), free_port()
+        self.spool, self.config = directory / "spool", directory / "gateway.toml"
+        self.offset = directory / "clock"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.stopping = False
+
+    async def run(self, kills: int, tell: Callable[[str], None]) -> Report:
+        began = time.monotonic()
+        await self.steady.start()
+        await self.flaky.start()
+        self._prepare()
+        clients = [asyncio.create_task(self._send_all(number)) for number in range(CLIENTS)]
+        try:
+            for _ in range(kills):
+                await self._start()
+                await self._disturb()
+                self._kill()
+                tell(f"{self.ledger.kills} kills, {len(self.ledger.acknowledged)} messages taken")
+            self.stopping = True
+            await asyncio.gather(*clients)
+            await self._finish()
+            await self._judge()
+        finally:
+            for client in clients:
+                client.cancel()
+            if self.process is not None:
+                self._kill()
+            await self.steady.stop()
+            await self.flaky.stop()
+        self.report.seconds = round(time.monotonic() - began, 1)
+        return self.report
+
+    def _prepare(self) -> None:
+        zone = self.directory / "zone.json"
+        zone.write_text(json.dumps(ZONE))
+        ports = {"port": self.port, "steady": self.steady.port, "flaky": self.flaky.port, "admin": self.admin}
+        self.config.write_text(CONFIG.format(spool=self.spool, zone=zone, **ports))
+        self.offset.write_bytes(struct.pack("q", 0))
+        for name in ("failing_disk", "clock_jump"):
+            source, library = Path(__file__).with_name(f"{name}.c"), self.directory / f"{name}.so"
+            subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl", "-lpthread"], check=True)
+
+    def _spawn(self) -> None:
+        libraries = " ".join(str(self.directory / f"{name}.so") for name in ("failing_disk", "clock_jump"))
+        environment = {**os.environ, "LD_PRELOAD": libraries, "DISK_ROOT": str(self.spool)}
+        environment |= {"CLOCK_OFFSET": str(self.offset), "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "gateway.cli", "serve", "--config", str(self.config)]
+        with (self.directory / "gateway.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+
+    async def _start(self) -> None:
+        self._spawn()
+        end = time.monotonic() + 60
+        while not await asyncio.to_thread(self._is_ready):
+            assert self.process is not None
+            assert self.process.poll() is None, (self.directory / "gateway.log").read_text()[-3000:]
+            assert time.monotonic() < end, "the gateway does not start"
+            await asyncio.sleep(0.05)
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/readyz", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    async def _disturb(self) -> None:
+        """A while of load, with a fault or two; it ends at any instant."""
+        await asyncio.sleep(self.chance.uniform(0.1, 0.6))
+        fault = self.chance.choice(("none", "none", "full", "eio", "clock", "worker"))
+        self.report.faults[fault] = self.report.faults.get(fault, 0) + 1
+        self._begin(fault)
+        await asyncio.sleep(self.chance.uniform(0.05, 0.4))
+        self._end(fault)
+        if self.chance.random() < 0.5:
+            await asyncio.sleep(self.chance.uniform(0.0, 0.3))
+
+    def _begin(self, fault: str) -> None:
+        if fault in ("full", "eio"):
+            self.steady.note_fault()
+            self.flaky.note_fault()
+            self._flag(fault).touch()
+        elif fault == "clock":
+            self.offset.write_bytes(struct.pack("q", self.chance.randint(-3 * HOUR, 3 * HOUR)))
+        elif fault == "worker":
+            self._kill_one()
+
+    def _end(self, fault: str) -> None:
+        self._flag(fault).unlink(missing_ok=True)
+
+    def _flag(self, fault: str) -> Path:
+        return Path(f"{self.spool}.{fault}")
+
+    def _kill(self) -> None:
+        """The supervisor and all its workers, at once."""
+        assert self.process is not None
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self._note_kill()
+        self.process.wait(20)
+        self.process = None
+
+    def _kill_one(self) -> None:
+        """One worker: the supervisor puts another in its place."""
+        assert self.process is not None
+        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        if listed:
+            os.kill(int(self.chance.choice(listed)), signal.SIGKILL)
+            self._note_kill()
+
+    def _note_kill(self) -> None:
+        self.ledger.kills += 1
+        self.steady.note_kill()
+        self.flaky.note_kill()
+
+    async def _send_all(self, number: int) -> None:
+        serial = 0
+        while not self.stopping:
+            with suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                try:
+                    await self._expect(reader)
+                    await self._ask(reader, writer, "EHLO client.sender.example")
+                    while not self.stopping:
+                        serial += 1
+                        await self._send(reader, writer, f"t{number}x{serial}")
+                        await asyncio.sleep(self.chance.random() * 0.02)
+                finally:
+                    writer.transport.abort()
+            await asyncio.sleep(0.05)
+
+    async def _send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str) -> None:
+        rcpts = self.chance.choice(RCPTS)
+        await self._ask(reader, writer, "MAIL FROM:<author@sender.example>")
+        codes = [(await self._ask(reader, writer, f"RCPT TO:<{rcpt}@own.example>"))[0] for rcpt in rcpts]
+        if set(codes) != {250} or (await self._ask(reader, writer, "DATA"))[0] != 354:
+            self.ledger.refused[next(code for code in (*codes, 0) if code != 250)] += 1
+            await self._ask(reader, writer, "RSET")
+            return
+        size = self.chance.choice((100, 5000)) if self.chance.random() < 0.97 else 1_200_000
+        body = "".join(f"{'x' * 70}\r\n" for _ in range(size // 72))
+        self.ledger.unanswered += 1
+        code, text = await self._ask(
+            reader, writer, f"From: author@sender.example\r\nX-Token: {token}\r\n\r\n{body}.", patience=30.0
+        )
+        self.ledger.unanswered -= 1
+        found = re.search(r"\((\w+)\)$", text)
+        if code == 250 and found:
+            self.ledger.acknowledged[token] = (found[1], tuple(f"{rcpt}@own.example" for rcpt in rcpts))
+        else:
+            self.ledger.refused[code] += 1
+
+    async def _ask(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: str, patience: float = 20.0
+    ) -> tuple[int, str]:
+        writer.write(line.encode() + b"\r\n")
+        return await asyncio.wait_for(self._expect(reader), patience)
+
+    async def _expect(self, reader: asyncio.StreamReader) -> tuple[int, str]:
+        while (line := (await reader.readuntil(b"\r\n")).decode())[3:4] == "-":
+            pass
+        if line.startswith("421"):
+            raise ConnectionResetError
+        return int(line[:3]), line[4:].rstrip()
+
+    async def _finish(self) -> None:
+        """Everything is well again: what waits is delivered."""
+        self.offset.write_bytes(struct.pack("q", 0))
+        self.flaky.trouble = 0.0
+        await self._start()
+        end = time.monotonic() + 120
+        while (waiting := await self._count()) and time.monotonic() < end:
+            command = [sys.executable, "-m", "gateway.cli", "queue", "retry", "--all", "--config", str(self.config)]
+            await asyncio.to_thread(subprocess.run, command, cwd=ROOT, capture_output=True)
+            await asyncio.sleep(1)
+        self.report.unfinished = waiting
+
+    async def _count(self) -> int:
+        view = ShardedView(self.spool)
+        try:
+            return sum((await view.counts()).values())
+        finally:
+            await view.close()
+
+    async def _judge(self) -> None:
+        """Compare what was promised with what came of it."""
+        report, ledger = self.report, self.ledger
+        view = ShardedView(self.spool)
+        told = set()
+        try:
+            for token, (id, rcpts) in ledger.acknowledged.items():
+                story = await view.story(id)
+                ended: dict[str, list[str]] = {}
+                for ending in story.endings if story else ():
+                    ended.setdefault(str(ending.rcpt.mailbox), []).append(ending.state.value)
+                for rcpt in rcpts:
+                    states, copies = ended.get(rcpt, []), ledger.copies.get((token, rcpt), [])
+                    good = states == ["delivered"] if copies else states in (["failed"], ["withheld"])
+                    if not good:
+                        report.lost.append(f"{token} {id} {rcpt}: {states}, {len(copies)} copies")
+                    report.failed += states == ["failed"]
+                    if states == ["failed"]:
+                        told.add(token)
+        finally:
+            await view.close()
+        report.lost += [f"{token}: failed, and nobody was told" for token in told if not ledger.notices[token]]
+        report.kills = ledger.kills
+        report.acknowledged = len(ledger.acknowledged)
+        report.recipients = sum(len(rcpts) for _, rcpts in ledger.acknowledged.values())
+        report.refused, report.unanswered = dict(ledger.refused), ledger.unanswered
+        report.delivered = sum(map(len, ledger.copies.values()))
+        report.notices = len(ledger.notices)
+        report.doubled = dict(ledger.doubled())
+
+
+async def run_chaos(directory: Path, kills: int, seed: int, tell: Callable[[str], None] = lambda text: None) -> Report:
+    return await Chaos(directory, seed).run(kills, tell)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.gateway_chaos", description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
+    parser.add_argument("--directory", type=Path)
+    chosen = parser.parse_args()
+    directory = chosen.directory or Path(tempfile.mkdtemp(prefix="waypost-chaos-"))
+    directory.mkdir(parents=True, exist_ok=True)
+
+    def tell(text: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{text}", end="", file=sys.stderr, flush=True)
+
+    report = asyncio.run(run_chaos(directory, chosen.kills, chosen.seed, tell))
+    tree: dict[str, Any] = asdict(report)
+    print(json.dumps(tree, indent=2))
+    good = not (report.lost or report.doubled.get("nothing") or report.unfinished)
+    if good and chosen.directory is None:
+        shutil.rmtree(directory)
+    else:
+        print(f"everything is in {directory}", file=sys.stderr)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
