@@ -1,6 +1,6 @@
 """The composition root: the only package that knows which adapter fills which port. Imported by `cli` and the demo."""
 
-from gateway.app.adapters import make_resolver, make_workshop, open_reader
+from gateway.app.adapters import find_spool, make_resolver, make_workshop, open_reader
 from gateway.app.control import order
 from gateway.app.gateway import Gateway
 from gateway.app.law import make_law, make_sealing, make_trial, read_config
@@ -9,6 +9,7 @@ from gateway.app.serving import serve
 
 __all__ = [
     "Gateway",
+    "find_spool",
     "make_law",
     "make_resolver",
     "make_sealing",

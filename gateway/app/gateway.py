@@ -38,6 +38,7 @@ from gateway.service.desk import Desk, Law
 from gateway.service.directory import Directory
 from gateway.service.flow import Flow
 from gateway.service.front import FrontEnd
+from gateway.service.gate import Gate
 from gateway.service.housekeeper import Housekeeper
 from gateway.service.importer import Importer
 from gateway.service.inquiry import Callout
@@ -79,6 +80,7 @@ class Gateway:
         traffic = make_traffic(law.config, clock, self._emit, self._post.tally)
         self._delivery = Delivery(spool, backends, clock, self._emit, law.config, self._route_dsn, traffic)
         self._keeper = Keeper(spool, lambda: self._law, clock, self._emit, self._wake, self._route_dsn)
+        self._gate = Gate()
         self._front: FrontEnd | None = None
         self._looking: asyncio.Task[None] | None = None
         self._reloader = Reloader(lambda: self._law, self._adopt, self._delivery.backends, self._emit)
@@ -132,12 +134,12 @@ class Gateway:
         stack.push_async_callback(self._reloader.close)
         await self._serve_admin(stack)
         post = self._post
-        roles = {"submission": SendingRole(True, self._ledger), "smarthost": SendingRole(False, self._ledger)}
-        receptions = {role: MxReception(desk, lambda: self._law, does) for role, does in roles.items()}
-        receptions["mx"] = MxReception(desk, lambda: self._law)
+        doing = {"submission": SendingRole(True, self._ledger), "smarthost": SendingRole(False, self._ledger)}
+        roles = {role: MxReception(desk, lambda: self._law, does) for role, does in doing.items()}
+        roles["mx"] = MxReception(desk, lambda: self._law)
         self._front = FrontEnd(
             config,
-            receptions,
+            {role: self._gate.before(reception) for role, reception in roles.items()},
             self._clock,
             self._report,
             self._emit,
@@ -199,11 +201,19 @@ class Gateway:
             self._route_dsn,
             self._wake,
         )
-        return {"reload": partial(self._answer_reload, path), **desk.commands(), **hold_commands(self._keeper)}
+        whole: Commands = {"reload": partial(self._answer_reload, path), "drain": self._answer_drain}
+        return {**whole, **desk.commands(), **hold_commands(self._keeper)}
 
     async def _answer_reload(self, path: Path, arguments: Arguments) -> Json:
         # Who asked may go away: the reading goes on.
         return asdict(await asyncio.shield(self.reload(path)))
+
+    async def _answer_drain(self, arguments: Arguments) -> Json:
+        """No new session gets in any more; what waits is still delivered."""
+        self.ready = False
+        self._gate.close()
+        self._emit(Event("draining-spool", ""))
+        return None
 
     def _adopt(self, law: Law) -> None:
         self._law = law

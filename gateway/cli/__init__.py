@@ -25,6 +25,7 @@ MODULES = (
     ("dkim", "dkim", ""),
     ("policy", "policy", ""),
     ("queue", "queue", ""),
+    ("spool", "spool", ""),
     ("hold", "hold", ""),
     ("senders", "", "senders"),
     ("replay", "", "replay promote"),

@@ -251,3 +251,23 @@ SELECT count(*) FROM trace WHERE received >= ?;
 
 -- name: read_traces
 SELECT received, n, body FROM trace WHERE (received, n) > (?, ?) ORDER BY received, n LIMIT ?;
+
+-- name: inspect_trace
+SELECT n, id, body FROM trace WHERE n > ? ORDER BY n LIMIT ?;
+
+-- name: inspect_message
+SELECT message.n, trace.id, message.size, message.sha256, message.path, message.data,
+       NOT message.held AND message.kept_until IS NULL
+       AND NOT EXISTS (SELECT 1 FROM transfer WHERE transfer.message = message.n)
+FROM message LEFT JOIN trace USING (n) WHERE message.n > ? ORDER BY message.n LIMIT ?;
+
+-- name: inspect_transfer
+SELECT transfer.n, transfer.id, transfer.wake, transfer.rcpts, transfer.body, message.n IS NOT NULL, message.held
+FROM transfer LEFT JOIN message ON message.n = transfer.message
+WHERE transfer.n > ? ORDER BY transfer.n LIMIT ?;
+
+-- name: has_message
+SELECT 1 FROM message WHERE n = ?;
+
+-- name: has_transfer
+SELECT 1 FROM transfer WHERE n = ?;
