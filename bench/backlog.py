@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import time
 from pathlib import Path
@@ -14,6 +15,9 @@ from bench.measure import Bench, Load
 
 WATCH_SECONDS = 10
 DRAIN_SECONDS = 600
+PROBES = 3
+PROBE = Load("4k", 10, 1000, 10)
+"""What is sent, so many times, to see how long the reply to the final dot takes; the backend is dead meanwhile."""
 
 
 def measure_backlog(bench: Bench, peer: str, directory: Path, count: int) -> dict[str, Any]:
@@ -21,6 +25,7 @@ def measure_backlog(bench: Bench, peer: str, directory: Path, count: int) -> dic
     group = peers.start(peer, directory)
     result: dict[str, Any] = {"peer": peer, "backlog": count, "fresh_mb": _megabytes(group)}
     try:
+        result["empty_p99_ms"] = _probe(bench)
         halves = [bench.send(Load("4k", 20, half, 0), sink=False) for half in (count // 2, count - count // 2)]
         result["accepted"] = sum(half["accepted"] for half in halves)
         result["accepted_per_s_halves"] = [half["accepted_per_s"] for half in halves]
@@ -28,6 +33,8 @@ def measure_backlog(bench: Bench, peer: str, directory: Path, count: int) -> dic
         time.sleep(WATCH_SECONDS)
         result["idle_cpu_percent"] = round(group.cpu().since(cpu).total / (time.monotonic() - began) * 100, 1)
         result["idle_mb"] = _megabytes(group)
+        result["full_p99_ms"] = _probe(bench)
+        result["full_mb"] = _megabytes(group)
     finally:
         began = time.monotonic()
         peers.stop(peer, group, directory)
@@ -56,6 +63,11 @@ def _drain(bench: Bench, peer: str, group: Group, directory: Path, count: int) -
         "drain_per_s": round(arrived / max(0.001, span), 1),
         "drain_cpu_ms": round(group.cpu().since(cpu).total / arrived * 1e3, 3),
     }
+
+
+def _probe(bench: Bench) -> float:
+    """The 99th percentile of the reply to the final dot, the median over some rounds."""
+    return statistics.median(float(bench.send(PROBE, sink=False)["dot250_ms"]["p99"]) for _ in range(PROBES))
 
 
 def _megabytes(group: Group) -> float:
