@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import time
 
 from tests.chaos.ledger import Copy, Ledger
 
 _TOKEN = re.compile(rb"^X-Token: (\w+)\r$", re.MULTILINE)
 _LARGEST = 4_194_304
+_SETTLING = 1.0
+"""Seconds that the gateway may take to write an answer down, while the connection has the next message already."""
 _PATH = re.compile(r"<([^>]*)>")
 
 
@@ -26,6 +29,8 @@ class ChaosBackend:
         self._serial = 0
         self.last: dict[int, list[Copy]] = {}
         """By open connection: the copies of its last transaction, while no later command has come."""
+        self._before: dict[int, tuple[float, list[Copy]]] = {}
+        """By open connection: when the transaction before the last one was answered, and its copies."""
         self.unwritten: list[Copy] | None = None
         """While the gateway's disk fails, and until it is killed: all copies whose answers cannot be written down."""
 
@@ -48,6 +53,10 @@ class ChaosBackend:
         """The gateway was killed: what each connection answered last may never have been written down."""
         for copy in self.unwritten or ():
             copy.uncertain = "disk"
+        now = time.monotonic()
+        for answered, copies in self._before.values():
+            for copy in copies if now - answered < _SETTLING else ():
+                copy.uncertain = "settling"
         for copies in self.last.values():
             for copy in copies:
                 copy.uncertain = "kill"
@@ -66,6 +75,7 @@ class ChaosBackend:
         finally:
             # A kill is noted before its connections are seen to end; who ends by itself was answered.
             self.last.pop(number, None)
+            self._before.pop(number, None)
             self._connections.discard(task)
             writer.transport.abort()
 
@@ -74,7 +84,8 @@ class ChaosBackend:
         await self._say(writer, "220 chaos.example ESMTP")
         while line := (await reader.readuntil(b"\r\n")).decode("utf-8", "replace"):
             verb = line.split()[0].upper() if line.strip() else ""
-            self.last.pop(number, None)
+            if number in self.last:
+                self._before[number] = time.monotonic(), self.last.pop(number)
             if verb == "EHLO":
                 await self._say(writer, "250-chaos.example\r\n250-PIPELINING\r\n250 8BITMIME")
             elif verb == "MAIL":

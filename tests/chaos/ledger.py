@@ -15,7 +15,8 @@ class Copy:
     """How many kills there had been."""
     uncertain: str = ""
     """Why the gateway may not have had the answer on stable storage: `hang-up` instead of an answer; `kill` while the
-    message was the last one on its connection; `disk`, which failed until a kill came."""
+    message was the last one on its connection; `settling`: a kill just after its connection had begun with the next
+    one; `disk`, which failed until a kill came."""
 
 
 @dataclass
