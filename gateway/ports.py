@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from gateway.model.address import IPText, Mailbox
@@ -273,35 +272,6 @@ class EventSink(Protocol):
     """Takes events; must not block and must not raise."""
 
     def __call__(self, event: Event) -> None: ...
-
-
-class MapSource(Protocol):
-    """A directory of addresses somewhere else."""
-
-    @property
-    def name(self) -> str: ...
-
-    def fetch(self, into: Path) -> bool:
-        """Write all its addresses as a CSV map; False when nothing has changed since the last time that this wrote
-        one. Blocks, but not beyond the configured time. Raises MapUnavailable."""
-
-    def forget(self) -> None:
-        """What was written last is of no use: the next one is written whether it has changed or not."""
-
-
-class LoginSource(Protocol):
-    """A directory of people who may log in."""
-
-    def check(self, name: str, password: str) -> bool:
-        """It is this person's password. Blocks; raises LoginsUnavailable when nobody can tell."""
-
-
-class LoginsUnavailable(Exception):
-    """The directory did not answer; the text says why."""
-
-
-class MapUnavailable(Exception):
-    """A map could not be fetched; the text says why."""
 
 
 class Courier(Protocol):

@@ -10,6 +10,7 @@ from pathlib import Path
 from gateway.app.law import make_law, read_config
 from gateway.config import load
 from gateway.config.backends import Backend as BackendSettings
+from gateway.config.directories import LoginSource, MapSource
 from gateway.config.maps import DIRECT, map_files
 from gateway.config.model import Config
 from gateway.config.recipients import HttpMap, LdapMap
@@ -20,7 +21,7 @@ from gateway.net.resolver import DnsResolver, ZoneResolver, read_zone
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.net.system import SystemClock
 from gateway.net.webhook import Webhook
-from gateway.ports import Backend, Clock, Courier, EventSink, LoginSource, MapSource, Resolver, Spool, Tally
+from gateway.ports import Backend, Clock, Courier, EventSink, Resolver, Spool, Tally
 from gateway.service.alarms import MailCourier
 from gateway.service.importer import Import
 from gateway.service.traffic import Share, Traffic

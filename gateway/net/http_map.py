@@ -9,14 +9,14 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from gateway.config.directories import MapUnavailable
 from gateway.config.recipients import HttpMap
-from gateway.ports import MapUnavailable
 
 _CHUNK = 65_536
 
 
 class HttpSource:
-    """A `ports.MapSource`: one GET of a CSV file, conditional after the first one."""
+    """A `MapSource`: one GET of a CSV file, conditional after the first one."""
 
     def __init__(self, settings: HttpMap) -> None:
         self._settings = settings

@@ -21,9 +21,9 @@ from ldap3.core.exceptions import (
 )
 from ldap3.utils.dn import escape_rdn
 
+from gateway.config.directories import LoginsUnavailable, MapUnavailable
 from gateway.config.edge import PLACE, LdapLogin
 from gateway.config.recipients import LdapMap
-from gateway.ports import LoginsUnavailable, MapUnavailable
 
 _REFUSED = (
     LDAPInvalidCredentialsResult,
@@ -37,7 +37,7 @@ _PAGE = 500
 
 
 class LdapSource:
-    """A `ports.MapSource`: one search, page by page, over a connection of its own."""
+    """A `MapSource`: one search, page by page, over a connection of its own."""
 
     def __init__(self, settings: LdapMap) -> None:
         self._settings = settings
@@ -94,7 +94,7 @@ class LdapSource:
 
 
 class LdapLogins:
-    """A `ports.LoginSource`: who can bind to the directory as himself may log in (RFC 4513 section 5.1.3)."""
+    """A `LoginSource`: who can bind to the directory as himself may log in (RFC 4513 section 5.1.3)."""
 
     def __init__(self, settings: LdapLogin) -> None:
         self._settings = settings

@@ -13,11 +13,12 @@ from pathlib import Path
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from gateway.config.directories import LoginSource, LoginsUnavailable
 from gateway.config.users import read_users
 from gateway.model.address import IPText
 from gateway.model.event import Event, Level
 from gateway.model.reply import Reply
-from gateway.ports import Clock, EventSink, LoginSource, LoginsUnavailable
+from gateway.ports import Clock, EventSink
 
 _INVALID = Reply(535, "7.8", "Authentication credentials invalid")
 _LATER = Reply(454, "7.0", "Temporary authentication failure")

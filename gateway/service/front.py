@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
+from gateway.config.directories import LoginSource
 from gateway.config.edge import Listener
 from gateway.config.model import Config
 from gateway.model.event import Event, Level
-from gateway.ports import Clock, EventSink, LoginSource, Reception, Tally
+from gateway.ports import Clock, EventSink, Reception, Tally
 from gateway.service.certificates import Certificates
 from gateway.service.credentials import Credentials
 from gateway.service.listener import Census, ListenerSettings, SmtpListener, serve

@@ -14,12 +14,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.config.directories import MapSource, MapUnavailable
 from gateway.config.map_file import read_map
 from gateway.config.maps import our_domains
 from gateway.config.model import Config
 from gateway.mail.path import mailbox
 from gateway.model.event import Event, Level
-from gateway.ports import EventSink, MapSource, MapUnavailable
+from gateway.ports import EventSink
 from gateway.service.desk import Law
 
 _PAUSE = 1.0

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import trustme
 
+from gateway.config.directories import MapUnavailable
 from gateway.config.recipients import LdapMap
-from gateway.ports import MapUnavailable
 from tests.slapd import ADMIN, BASE, GROUP, PASSWORD, Slapd
 
 with warnings.catch_warnings():

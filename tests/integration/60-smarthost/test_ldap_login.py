@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.directories import LoginsUnavailable
 from gateway.config.edge import LdapLogin
-from gateway.ports import LoginsUnavailable
 from tests.gateway_process import send
 from tests.slapd import ADMIN, BASE, PASSWORD, Slapd
 from tests.smarthost import Pair

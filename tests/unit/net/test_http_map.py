@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from gateway.config.directories import MapUnavailable
 from gateway.config.recipients import HttpMap
 from gateway.net.http_map import HttpSource
-from gateway.ports import MapUnavailable
 from tests.webserver import WebServer
 
 ROWS = "bob@own.example,microsoft\n"

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from gateway.app import make_law
+from gateway.config.directories import MapUnavailable
 from gateway.config.load import load
 from gateway.config.maps import map_files
 from gateway.model.event import Event
 from gateway.policy.routing import RoutingTable
-from gateway.ports import MapUnavailable
 from gateway.service.directory import Directory
 from gateway.service.importer import Import, Importer
 from tests.unit.policy.scenes import mailbox
