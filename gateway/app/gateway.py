@@ -77,8 +77,8 @@ class Gateway:
         told = fan_out(observer, self._alarms)
         self._ledger = Ledger(self._post.tally, clock, Suspensions(law.config.server.spool), told)
         self._emit = fan_out(told, Failures(self._ledger, lambda: self._law))
-        traffic = make_traffic(law.config, clock, self._emit, self._post.tally)
-        self._delivery = Delivery(spool, backends, clock, self._emit, law.config, self._route_dsn, traffic)
+        self._traffic = make_traffic(law.config, clock, self._emit, self._post.tally)
+        self._delivery = Delivery(spool, backends, clock, self._emit, law.config, self._route_dsn, self._traffic)
         self._keeper = Keeper(spool, lambda: self._law, clock, self._emit, self._wake, self._route_dsn)
         self._gate = Gate()
         self._front: FrontEnd | None = None
@@ -169,6 +169,11 @@ class Gateway:
     def _wake(self) -> None:
         self._delivery.wake()
 
+    def _hurry(self) -> None:
+        """An admin has decided something: it is tried at once, also where a backend is left alone for a while."""
+        self._traffic.hurry()
+        self._wake()
+
     def _route_dsn(self, return_path: Mailbox) -> str:
         return route_dsn(self._law, return_path)
 
@@ -199,7 +204,7 @@ class Gateway:
             lambda: self._law,
             self._delivery.backends,
             self._route_dsn,
-            self._wake,
+            self._hurry,
         )
         whole: Commands = {"reload": partial(self._answer_reload, path), "drain": self._answer_drain}
         return {**whole, **desk.commands(), **hold_commands(self._keeper)}

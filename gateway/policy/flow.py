@@ -102,6 +102,11 @@ def give_up(flow: Flow) -> Flow:
     return replace(flow, probing=False)
 
 
+def hurry(flow: Flow, now: float) -> Flow:
+    """An admin wants it tried now: a pause that runs is over, and the next attempt is the probe."""
+    return replace(flow, until=min(flow.until, now))
+
+
 def learn(flow: Flow, sign: Sign, busy: int, most: int, now: float) -> Flow:
     """An attempt ended, one of `busy`. The window never grows beyond `most`."""
     if sign is Sign.NOTHING:

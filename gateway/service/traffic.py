@@ -93,6 +93,11 @@ class Traffic:
         self._tell(transfer, before, lane.flow, sign, outcomes)
         return before.troubled and not lane.flow.troubled
 
+    def hurry(self) -> None:
+        """An admin wants it tried now: no pause runs any more."""
+        for lane in self._lanes.values():
+            lane.flow = flow.hurry(lane.flow, self._clock.monotonic())
+
     def next_opening(self) -> float | None:
         """Seconds until a backend takes again that takes nothing now; None when no such time is known."""
         now = self._clock.monotonic()

@@ -6,7 +6,6 @@ import json
 import shutil
 import sqlite3
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -109,7 +108,6 @@ def test_drain_sends_what_waits_and_lets_nobody_in(gateway: Gateway) -> None:
         gateway.smtp()
     gateway.google.start()
     gateway.microsoft.start()
-    time.sleep(6)  # the backends' first pause
     drained = gateway.run("spool", "drain", "--timeout", "30", "--config", str(gateway.config_path))
     assert (drained.returncode, drained.stdout) == (0, "Nothing waits any more.\n"), drained.stderr
     assert (len(gateway.google.received()), len(gateway.microsoft.received())) == (3, 3)

@@ -103,3 +103,13 @@ def test_an_unknown_backend_is_no_error() -> None:
     assert not road.traffic.learn(replace(CLAIM.transfer, backend="gone"), (TAKEN,))
     road.traffic.end("gone")
     assert road.traffic.admits("gone")
+
+
+def test_an_admin_who_wants_it_now_ends_the_pause() -> None:
+    road = Road()
+    road.attempt(SILENT)
+    assert road.traffic.room("corp", 10) == 0
+    road.traffic.hurry()
+    assert road.traffic.room("corp", 10) == 1, "one attempt probes"
+    road.attempt(SILENT)
+    assert road.traffic.room("corp", 10) == 0, "and what it finds counts"
