@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import re
-import time
 
 from tests.chaos.ledger import Copy, Ledger
 
 _TOKEN = re.compile(rb"^X-Token: (\w+)\r$", re.MULTILINE)
 _LARGEST = 4_194_304
-_SETTLING = 1.0
-"""Seconds that the gateway may take to write an answer down, while the connection has the next message already."""
 _PATH = re.compile(r"<([^>]*)>")
 
 
@@ -26,13 +24,7 @@ class ChaosBackend:
         self._chance = random.Random(seed)
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
-        self._serial = 0
-        self.last: dict[int, list[Copy]] = {}
-        """By open connection: the copies of its last transaction, while no later command has come."""
-        self._before: dict[int, tuple[float, list[Copy]]] = {}
-        """By open connection: when the transaction before the last one was answered, and its copies."""
-        self.unwritten: list[Copy] | None = None
-        """While the gateway's disk fails, and until it is killed: all copies whose answers cannot be written down."""
+        self._transactions = itertools.count(seed * 1_000_000)
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=_LARGEST)
@@ -45,56 +37,29 @@ class ChaosBackend:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    def note_fault(self) -> None:
-        """The gateway cannot write from now on, and may be killed before it has caught up."""
-        self.unwritten = [copy for copies in self.last.values() for copy in copies]
-
-    def note_kill(self) -> None:
-        """The gateway was killed: what each connection answered last may never have been written down."""
-        for copy in self.unwritten or ():
-            copy.uncertain = "disk"
-        now = time.monotonic()
-        for answered, copies in self._before.values():
-            for copy in copies if now - answered < _SETTLING else ():
-                copy.uncertain = "settling"
-        for copies in self.last.values():
-            for copy in copies:
-                copy.uncertain = "kill"
-        self.unwritten = None
-
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
-        self._serial += 1
-        number = self._serial
         try:
-            await self._converse(reader, writer, number)
+            await self._converse(reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError, asyncio.LimitOverrunError):
             pass
         finally:
-            # A kill is noted before its connections are seen to end; who ends by itself was answered.
-            self.last.pop(number, None)
-            self._before.pop(number, None)
             self._connections.discard(task)
             writer.transport.abort()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         rcpts: list[str] = []
         await self._say(writer, "220 chaos.example ESMTP")
         while line := (await reader.readuntil(b"\r\n")).decode("utf-8", "replace"):
             verb = line.split()[0].upper() if line.strip() else ""
-            if number in self.last:
-                self._before[number] = time.monotonic(), self.last.pop(number)
             if verb == "EHLO":
                 await self._say(writer, "250-chaos.example\r\n250-PIPELINING\r\n250 8BITMIME")
-            elif verb == "MAIL":
-                rcpts = []
-                await self._say(writer, "250 2.1.0 OK")
             elif verb == "RCPT":
                 await self._answer_rcpt(writer, line, rcpts)
             elif verb == "DATA":
-                await self._take(reader, writer, number, rcpts)
+                await self._take(reader, writer, rcpts)
                 rcpts = []
             elif verb == "QUIT":
                 await self._say(writer, "221 2.0.0 Bye")
@@ -114,9 +79,7 @@ class ChaosBackend:
             rcpts.append(rcpt)
             await self._say(writer, "250 2.1.5 OK")
 
-    async def _take(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int, rcpts: list[str]
-    ) -> None:
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rcpts: list[str]) -> None:
         if not rcpts:
             await self._say(writer, "554 5.5.1 Nobody")
             return
@@ -127,29 +90,22 @@ class ChaosBackend:
         if self._happens():
             await self._say(writer, "451 4.3.0 Not now")
             return
-        copies = self._book(content, rcpts, number)
-        if self._happens():
-            for copy in copies:
-                copy.uncertain = "hang-up"
+        unanswered = self._happens()
+        self._book(content, rcpts, unanswered)
+        if unanswered:
             raise ConnectionResetError  # it has the message, and nobody knows
-        self.last[number] = copies
-        if self.unwritten is not None:
-            self.unwritten += copies
         await asyncio.sleep(self._chance.random() * 0.1)
         await self._say(writer, "250 2.0.0 OK")
 
-    def _book(self, content: bytes, rcpts: list[str], number: int) -> list[Copy]:
+    def _book(self, content: bytes, rcpts: list[str], unanswered: bool) -> None:
         found = _TOKEN.search(content)
         token = found[1].decode() if found else "none"
         if b"multipart/report" in content:
             self._ledger.notices[token] += 1
-            return []
-        copies = []
+            return
+        transaction = next(self._transactions)
         for rcpt in rcpts:
-            copy = Copy(number, self._ledger.kills)
-            self._ledger.copies[token, rcpt].append(copy)
-            copies.append(copy)
-        return copies
+            self._ledger.copies[token, rcpt].append(Copy(transaction, self._ledger.kills, unanswered))
 
     def _happens(self) -> bool:
         return self._chance.random() < self.trouble

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 
 @dataclass
 class Copy:
     """One time that a backend took one message for one recipient."""
 
-    connection: int
-    kill: int
+    transaction: int
+    kills: int
     """How many kills there had been."""
-    uncertain: str = ""
-    """Why the gateway may not have had the answer on stable storage: `hang-up` instead of an answer; `kill` while the
-    message was the last one on its connection; `settling`: a kill just after its connection had begun with the next
-    one; `disk`, which failed until a kill came."""
+    unanswered: bool = False
+    """The backend hung up instead of answering: the gateway has to try again."""
+
+
+@dataclass
+class Doubled:
+    """Copies beyond the first, by what came between them."""
+
+    after_hang_up: int = 0
+    after_kill: int = 0
+    transactions_of_worst_kill: int = 0
+    """Promise P1: at most one for each backend transaction that was open, and those are no more than connections."""
+    after_nothing: int = 0
 
 
 @dataclass
@@ -35,6 +45,17 @@ class Ledger:
     notices: Counter[str] = field(default_factory=Counter)
     """DSNs by the token of the message that they return."""
 
-    def doubled(self) -> Counter[str]:
-        """Copies beyond the first, by what made the one before uncertain; under `nothing` there must be none."""
-        return Counter(copy.uncertain or "nothing" for copies in self.copies.values() for copy in copies[:-1])
+    def doubled(self) -> Doubled:
+        """Count them."""
+        found, killed = Doubled(), defaultdict[int, set[int]](set)
+        for copies in self.copies.values():
+            for before, after in pairwise(copies):
+                if before.unanswered:
+                    found.after_hang_up += 1
+                elif after.kills > before.kills:
+                    found.after_kill += 1
+                    killed[before.kills].add(before.transaction)
+                else:
+                    found.after_nothing += 1
+        found.transactions_of_worst_kill = max(map(len, killed.values()), default=0)
+        return found

@@ -24,9 +24,7 @@ async def test_nothing_is_lost_and_nothing_doubled_without_need(
         pytest.skip("no C compiler for failing_disk.c")
     report = await run_chaos(tmp_path, KILLS, random.SystemRandom().randrange(1 << 30))
     record_property("chaos", report)
-    assert report.lost == [], report
-    assert "nothing" not in report.doubled, report
-    assert report.unfinished == 0, report
+    assert report.good, report
     # It was a run under load, not a quiet one.
     assert report.kills >= KILLS
     assert report.acknowledged > KILLS
