@@ -16,7 +16,8 @@ from gateway.cli.options import fail, group
 
 MODULES = (
     # module, the name of its group ("" when its commands stand for themselves), those commands
-    ("service", "", "version serve reload check init demo send-sample"),
+    ("version", "", "version"),
+    ("service", "", "serve reload check init demo send-sample"),
     ("messages", "", "explain simulate"),
     ("autopsy", "", "autopsy"),
     ("diagnosis", "", "headers bounce"),

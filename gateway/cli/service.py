@@ -1,4 +1,4 @@
-"""`waypost serve` and what stands before it: version, check, init, and the demo."""
+"""`waypost serve` and what stands before it: check, init, and the demo."""
 
 from __future__ import annotations
 
@@ -9,19 +9,13 @@ from typing import Annotated
 
 import typer
 
-from gateway import __version__, app
+from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json
 from gateway.config.first import write_first
 from gateway.demo.run import run_demo
 from gateway.demo.sample import send_samples
 
 commands = group("Running the gateway.")
-
-
-@commands.command()
-def version() -> None:
-    """Print the version."""
-    print(f"waypost {__version__}")
 
 
 @commands.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.mail.received import format_date
+from gateway.mail.dates import format_date
 from gateway.model.address import Mailbox
 from gateway.model.alarm import Alarm
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.mail.received import format_date
+from gateway.mail.dates import format_date
 from gateway.model.address import Mailbox
 from gateway.model.holding import HeldEntry
 

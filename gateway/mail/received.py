@@ -6,10 +6,10 @@ import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
 
+from gateway.mail.dates import format_date
 from gateway.mail.folding import fold
 from gateway.mail.header import Field, fields, unfold
 from gateway.mail.relay_formats import RelayFormat, read_hop
@@ -23,8 +23,6 @@ _LONGEST_NAME = 255
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:-]")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?")
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}")
-DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def compose(ingress: Ingress, hostname: str, id: str, envelope: Envelope, received: float) -> bytes:
@@ -43,12 +41,6 @@ def compose(ingress: Ingress, hostname: str, id: str, envelope: Envelope, receiv
         groups.append([f"for {path}"])
     groups[-1][-1] += ";"
     return fold("Received", [*groups, [format_date(received)]])
-
-
-def format_date(epoch: float) -> str:
-    """A date-time of RFC 5322 section 3.3, in UTC."""
-    at = datetime.fromtimestamp(int(epoch), UTC)
-    return f"{DAYS[at.weekday()]}, {at.day} {MONTHS[at.month - 1]} {at.year:04} {at:%H:%M:%S} +0000"
 
 
 def _literal(client: IPText | None) -> str:

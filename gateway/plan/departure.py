@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from gateway.authentication.signing import SigningKey, find_keys, sign
 from gateway.mail.author import find_author
+from gateway.mail.dates import format_date
 from gateway.mail.header import fields
-from gateway.mail.received import format_date
 from gateway.model.address import IPText, Mailbox
 from gateway.model.departure import Departure
 from gateway.model.ingress import Tls

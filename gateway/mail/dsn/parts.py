@@ -5,11 +5,11 @@ from __future__ import annotations
 import binascii
 import re
 
+from gateway.mail.dates import format_date
 from gateway.mail.dsn.characters import clean
 from gateway.mail.dsn.report import Action, Report
 from gateway.mail.dsn.status import compose_status
 from gateway.mail.dsn.text import compose_text
-from gateway.mail.received import format_date
 from gateway.model.address import Mailbox
 
 _MOST_HEADER = 65536

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from gateway.mail.dates import format_date
 from gateway.mail.dsn.characters import clean, shown, wrap
 from gateway.mail.dsn.report import Action, Notice, Report
-from gateway.mail.received import format_date
 from gateway.mail.refusal import classify
 from gateway.model.address import Mailbox
 

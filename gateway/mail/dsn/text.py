@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from gateway.mail.dates import format_date
 from gateway.mail.dsn.characters import clean, cut, shown, wrap
 from gateway.mail.dsn.report import Action, Notice, Report
-from gateway.mail.received import format_date
 from gateway.mail.refusal import Blame, Cause, Refusal, classify
 
 _MOST_NAMED = 100

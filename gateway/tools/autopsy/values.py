@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from functools import partial
 
+from gateway.mail.dates import DAYS, MONTHS
 from gateway.mail.header import Field
-from gateway.mail.received import DAYS, MONTHS
 from gateway.tools.autopsy.anatomy import Anatomy
 from gateway.tools.autopsy.edits import Edit
 from gateway.tools.autopsy.fields import value_edit

@@ -1,0 +1,14 @@
+"""`waypost version`, in a module of its own: it needs nothing else."""
+
+from __future__ import annotations
+
+from gateway import __version__
+from gateway.cli.options import group
+
+commands = group("The version.")
+
+
+@commands.command()
+def version() -> None:
+    """Print the version."""
+    print(f"waypost {__version__}")
