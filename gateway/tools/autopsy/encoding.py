@@ -27,7 +27,7 @@ _STARTS = (b"", b".", b"F", b".F")
 """Octets that some encoders quote at the start of a line, to keep `.` and `From ` from being stuffed."""
 _AFTER_EQUALS = re.compile(rb"(?<==)--([^\r\n]{1,200})")
 _GLUED = b"=\r\n"
-_LARGEST = 4_000_000
+_LARGEST = 32_000_000
 
 
 def decode_quoted(octets: bytes) -> bytes:

@@ -37,9 +37,9 @@ from gateway.tools.autopsy.proofs import (
 from gateway.tools.autopsy.search import Effort, Solution, Step, search
 from gateway.tools.autopsy.suspicions import Suspicion, suspect_body, suspect_header
 
-LEAST_WORK = 120_000_000
-"""What a search may do, in octets looked at: a second or two."""
-_WORK_PER_OCTET = 100
+LEAST_WORK = 150_000_000
+"""What a search may do, in units of about 10 ns."""
+_WORK_PER_OCTET = 20
 """What it may do more for each octet of the message: some seconds for the largest."""
 _SEEN = 0.4
 """How much likelier an entry is when a program known for it has left its marks."""

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from gateway.mail.header import Field, fields, unfold
+from gateway.mail.header import Field, fields
 from gateway.tools.autopsy.anatomy import Anatomy
 from gateway.tools.autopsy.edits import Edit
 from gateway.tools.autopsy.variants import Choice, Variant
@@ -23,6 +23,8 @@ _TAG = re.compile(
 _HINTS_FROM = ("x-original-from", "original-from", "author", "reply-to", "x-reply-to", "cc")
 _HINTS_ID = ("x-original-message-id", "x-microsoft-original-message-id", "original-message-id")
 _NAMES = {"mime-version": ("MIME-Version", "Mime-Version"), "message-id": ("Message-ID", "Message-Id", "Message-id")}
+_WIDTHS = (72, 78, 76, 75, 74, 70, 68, 66, 80, 79, 77, 73, 71, 69, 67)
+"""Of a signature's lines, the usual ones first."""
 _FOLD = re.compile(rb"\r\n[ \t]+")
 _SPACE = re.compile(rb"[ \t\r\n]+")
 
@@ -153,20 +155,7 @@ def refold_signature(anatomy: Anatomy) -> Iterator[Variant]:
             b";".join(part.replace(b" ", b"\r\n" + pad, 1) if at else part for at, part in enumerate(text.split(b";")))
             for pad in (b"\t", b" ", b"        ")
         ]
-        values += [_fill(field, width, fold) for fold in (b"\r\n ", b"\r\n\t") for width in range(66, 81)]
+        values += [_fill(field, width, fold) for width in _WIDTHS for fold in (b"\r\n ", b"\r\n\t")]
         for number, value in enumerate(dict.fromkeys((*values, text))):
             if value != field.value:
                 yield Variant((value_edit(anatomy, field, value),), Choice.ALL, 0.02 * number)
-
-
-def absent_names(anatomy: Anatomy) -> tuple[str, ...]:
-    """Names that a signature covers though the message has no such field: removed on the way, or signed as absent."""
-    there = {field.lower for field in anatomy.header}
-    named = [name for signature in anatomy.signatures for name in signature.names]
-    return tuple(dict.fromkeys(name for name in named if name not in there))
-
-
-def subject(anatomy: Anatomy) -> str:
-    """The subject on one line; empty without one."""
-    found = fields(anatomy.header, "subject")
-    return unfold(found[0].value) if found else ""

@@ -20,8 +20,8 @@ from gateway.tools.autopsy.anatomy import Anatomy
 from gateway.tools.autopsy.bodies import Wanted
 from gateway.tools.autopsy.edits import Edit, apply_edits
 
-_HEADER_WORK = 5
-"""Work for each octet of a header that is parsed and verified once."""
+_HEADER_WORK = 50
+"""Octets of hashing that take as long as it takes to parse and verify one of a header."""
 
 
 class FailingPart(StrEnum):

@@ -18,14 +18,20 @@ from gateway.tools.autopsy.variants import Variant, choose
 
 _SECOND = 0.5
 """What a second change costs beyond its own cost: one is likelier than two."""
-_TRIAL = 6_000
-"""Work of one trial beside the octets that it hashes: about as many as are hashed in that time."""
-_EDIT = 1_500
-"""Work of each edit of a trial."""
-_SCAN = 20
-"""Work for each octet that is searched for places."""
-_MOST_DERIVED = 32_000_000
+_ANEW = 0.5
+"""What it costs more to look for the second where the first has been undone, for it is seldom needed."""
+_TRIAL, _EDIT = 6_000, 300
+"""Work of one trial, and of each of its edits, beside the octets that it hashes and writes."""
+_SCAN = 2
+"""Work for each octet that is searched for places. A unit of work takes about 10 ns."""
+_HASHED, _WRITTEN = 8, 4
+"""Octets that are hashed, or written by edits, with one unit of work."""
+_MOST_DERIVED = 64_000_000
 """Octets of half-repaired messages that are looked at, for each is kept until it is done with."""
+_FEW = 4
+"""Places of which every subset is as plain as all of them."""
+_MOST_PAIRED = 3_000
+"""Single changes that are tried in pairs."""
 
 
 class Proof(Protocol):
@@ -91,19 +97,32 @@ class _State:
 
 
 @dataclass(frozen=True, slots=True)
+class _Change:
+    """What one entry would undo."""
+
+    cost: float
+    entry: Entry
+    edits: tuple[Edit, ...]
+    plain: bool
+    """At all of its places, or there are few: only such changes go together with any other."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Trial:
-    """Something to try."""
+    """Something to try: one change, or two in different places."""
 
     cost: float
     state: _State
-    entry: Entry
-    edits: tuple[Edit, ...]
+    changes: tuple[_Change, ...]
 
     @property
-    def step(self) -> Step:
-        """The change that it would undo."""
-        places = (_place(self.state, edit) for edit in sorted(self.edits))
-        return Step(self.entry, tuple(dict.fromkeys(places)))
+    def edits(self) -> tuple[Edit, ...]:
+        return tuple(edit for change in self.changes for edit in change.edits)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All that would be undone."""
+        return (*self.state.steps, *(_step(self.state, change) for change in self.changes))
 
     @property
     def rulers(self) -> tuple[Ruler, ...]:
@@ -122,66 +141,95 @@ def search(
     back to the one as it came, where it has been repaired before."""
     numbers = itertools.count()
     heap: list[tuple[float, int, _Trial | None, Iterator[_Trial]]] = []
+    least = min(cost_of(entry) for entry in entries)
+    singles: list[_Change] = []
 
-    def open_trials(state: _State, base: float) -> Iterator[_Trial]:
-        effort.spend(_SCAN * len(state.anatomy.message) + state.proof.work)
-        for cost, entry, edits in _propose(state.anatomy, entries, cost_of):
-            yield _Trial(base + cost, state, entry, edits)
+    def open_state(state: _State, base: float) -> Iterator[_Trial]:
+        effort.spend(_SCAN * len(state.anatomy.message) + state.proof.work // _HASHED)
+        for change in _propose(state.anatomy, entries, cost_of):
+            yield _Trial(base + change.cost, state, (change,))
 
-    def open_second(first: _Trial) -> Iterator[_Trial]:
+    def open_derived(first: _Trial) -> Iterator[_Trial]:
         derived = Anatomy(apply_edits(first.state.anatomy.message, first.edits))
-        state = _State(derived, open_proof(derived), (first.step,), first.rulers)
-        yield from open_trials(state, first.cost + _SECOND)
+        state = _State(derived, open_proof(derived), first.steps, first.rulers)
+        yield from open_state(state, first.cost + _SECOND + _ANEW)
 
-    start = _State(anatomy, open_proof(anatomy), (), rulers)
-    heap.append((0.0, next(numbers), None, open_trials(start, 0.0)))
+    def push(cost: float, trials: Iterator[_Trial]) -> None:
+        heapq.heappush(heap, (cost, next(numbers), None, trials))
+
+    push(0.0, open_state(_State(anatomy, open_proof(anatomy), (), rulers), 0.0))
     derived = 0
     while heap and not effort.exhausted:
         _, _, trial, trials = heapq.heappop(heap)
         if trial is not None:
-            before = trial.state.proof.work
-            effort.trials += 1
-            if trial.state.proof.matches(trial.edits):
-                repaired = apply_edits(trial.state.anatomy.message, trial.edits)
-                return Solution((*trial.state.steps, trial.step), repaired, trial.rulers)
-            effort.spend(_TRIAL + _EDIT * len(trial.edits) + trial.state.proof.work - before)
-            if not trial.state.steps and derived < _MOST_DERIVED:
-                derived += len(trial.state.anatomy.message)
-                heapq.heappush(heap, (trial.cost + _SECOND, next(numbers), None, open_second(trial)))
+            if _succeeds(trial, effort):
+                return Solution(trial.steps, apply_edits(trial.state.anatomy.message, trial.edits), trial.rulers)
+            if not trial.state.steps and len(trial.changes) == 1 and len(singles) < _MOST_PAIRED:
+                push(trial.cost + _SECOND + least, _pair(trial, singles[:]))
+                singles.append(trial.changes[0])
+                if trial.changes[0].plain and derived < _MOST_DERIVED:
+                    derived += len(anatomy.message)
+                    push(trial.cost + _SECOND + _ANEW + least, open_derived(trial))
         following = next(trials, None)
         if following is not None:
             heapq.heappush(heap, (following.cost, next(numbers), following, trials))
     return None
 
 
-def _propose(
-    anatomy: Anatomy, entries: Sequence[Entry], cost_of: Callable[[Entry], float]
-) -> Iterator[tuple[float, Entry, tuple[Edit, ...]]]:
+def _succeeds(trial: _Trial, effort: Effort) -> bool:
+    edits, before = trial.edits, trial.state.proof.work
+    proven = trial.state.proof.matches(edits)
+    effort.trials += 1
+    written = sum(len(edit.octets) for edit in edits) // _WRITTEN
+    effort.spend(_TRIAL + _EDIT * len(edits) + written + (trial.state.proof.work - before) // _HASHED)
+    return proven
+
+
+def _pair(last: _Trial, before: Sequence[_Change]) -> Iterator[_Trial]:
+    """The change with each that was tried before it, where they do not touch each other and one of them is plain."""
+    [change] = last.changes
+    for other in before:
+        if (other.plain or change.plain) and not overlap((*other.edits, *change.edits)):
+            yield _Trial(other.cost + change.cost + _SECOND, last.state, (other, change))
+
+
+def _propose(anatomy: Anatomy, entries: Sequence[Entry], cost_of: Callable[[Entry], float]) -> Iterator[_Change]:
     """Everything that the entries would undo, the likely first. What an entry proposes is made when its turn comes."""
     numbers = itertools.count()
-    # Unopened entries and variants wait at their least cost; a set of edits waits at its own.
-    heap: list[tuple[float, int, Entry, tuple[Edit, ...], Iterator[Variant], Iterator[tuple[float, tuple[Edit, ...]]]]]
+    # Unopened entries and variants wait at their least cost; a change waits at its own.
+    heap: list[tuple[float, int, Entry, _Change | None, Iterator[Variant], Iterator[_Change]]]
     heap = [
-        (cost_of(entry), next(numbers), entry, (), entry.undo(anatomy), iter(()))
+        (cost_of(entry), next(numbers), entry, None, entry.undo(anatomy), iter(()))
         for entry in entries
         if entry.undo is not None
     ]
     heapq.heapify(heap)
     while heap:
-        cost, _, entry, edits, variants, sets = heapq.heappop(heap)
-        if edits:
-            yield cost, entry, edits
+        _, _, entry, change, variants, changes = heapq.heappop(heap)
+        if change is not None:
+            yield change
         else:
             variant = next(variants, None)
             if variant is None:
                 continue
-            least = cost_of(entry) + variant.cost
-            heapq.heappush(heap, (least, next(numbers), entry, (), variants, iter(())))
-            sets = (pair for pair in choose(variant) if not overlap(pair[1]))
-        following = next(sets, None)
+            cost = cost_of(entry)
+            heapq.heappush(heap, (cost + variant.cost, next(numbers), entry, None, variants, iter(())))
+            changes = _changes(entry, cost, variant)
+        following = next(changes, None)
         if following is not None:
-            extra, more = following
-            heapq.heappush(heap, (cost_of(entry) + extra, next(numbers), entry, more, iter(()), sets))
+            heapq.heappush(heap, (following.cost, next(numbers), entry, following, iter(()), changes))
+
+
+def _changes(entry: Entry, cost: float, variant: Variant) -> Iterator[_Change]:
+    for extra, edits in choose(variant):
+        if not overlap(edits):
+            plain = len(edits) == len(variant.edits) or len(variant.edits) <= _FEW
+            yield _Change(cost + extra, entry, edits, plain)
+
+
+def _step(state: _State, change: _Change) -> Step:
+    places = (_place(state, edit) for edit in sorted(change.edits))
+    return Step(change.entry, tuple(dict.fromkeys(places)))
 
 
 def _place(state: _State, edit: Edit) -> tuple[int, int]:

@@ -88,6 +88,7 @@ def delete_footer_part(anatomy: Anatomy) -> Iterator[Variant]:
     seen: set[bytes] = set()
     for upper, lower in itertools.pairwise(anatomy.delimiters):
         is_last = upper.depth == lower.depth and not upper.closes and lower.closes
-        if is_last and upper.boundary in seen and parts[upper.end].type == "text/plain":
+        part = parts.get(upper.end)
+        if is_last and upper.boundary in seen and part and part.type == "text/plain" and part.body < part.end:
             yield Variant((Edit(upper.start, lower.start),), Choice.ALL, 0.1 * upper.depth)
         seen.add(upper.boundary)

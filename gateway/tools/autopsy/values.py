@@ -139,7 +139,7 @@ def rewrite_date(anatomy: Anatomy) -> Iterator[Variant]:
             continue
         for number, value in enumerate(_spellings(moment, field.value)):
             if value != field.value:
-                yield Variant((value_edit(anatomy, field, value),), Choice.ALL, number / 200)
+                yield Variant((value_edit(anatomy, field, value),), Choice.ALL, number / 40)
 
 
 def _read_date(field: Field) -> datetime | None:

@@ -48,7 +48,7 @@ def choose(variant: Variant) -> Iterator[tuple[float, tuple[Edit, ...]]]:
         return
     subsets = itertools.islice(_subsets(edits), _MOST_SUBSETS)
     for number, subset in enumerate(subsets):
-        yield variant.cost + 0.3 + number / 200, subset
+        yield variant.cost + 0.3 + number / 100, subset
 
 
 def _subsets(edits: tuple[Edit, ...]) -> Iterator[tuple[Edit, ...]]:
