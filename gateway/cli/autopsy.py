@@ -26,7 +26,7 @@ from gateway.cli.options import (
     read_file,
 )
 from gateway.model.dnsdata import Answer, Question
-from gateway.net.resolver import DnsResolver, read_zone
+from gateway.offline import make_asker
 from gateway.tools.autopsy.differences import find_differences
 from gateway.tools.autopsy.examination import Autopsy, examine, questions
 from gateway.tools.autopsy.output import autopsy_json
@@ -35,7 +35,6 @@ from gateway.tools.autopsy.rendering import render_autopsy
 from gateway.tools.autopsy.specimen import Specimen, read_specimen
 
 commands = group("One broken message.")
-_QUERY_SECONDS = 5.0
 
 
 @commands.command()
@@ -74,11 +73,10 @@ def autopsy(
 
 
 def _fetch_keys(message: bytes, dns: Path | None) -> dict[Question, Answer]:
+    """What DNS says to every question; a lookup that fails is an answer too."""
     wanted = questions(message)
-    if dns is not None:
-        zone = read_zone(dns.read_text("utf-8"))
-        return {question: zone.find(question) for question in wanted}
-    return asyncio.run(DnsResolver((), _QUERY_SECONDS, time.monotonic).fetch(wanted)) if wanted else {}
+    answers, _ = asyncio.run(make_asker(dns).run(lambda window: window.ask_all(wanted)))
+    return dict(zip(wanted, answers, strict=True))
 
 
 @contextmanager
