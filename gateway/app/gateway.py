@@ -45,6 +45,7 @@ from gateway.service.inquiry import Callout
 from gateway.service.keeper import Keeper
 from gateway.service.ledger import Ledger
 from gateway.service.listener import bind_socket
+from gateway.service.minute import Minute
 from gateway.service.observer import Observer
 from gateway.service.reception import MxReception
 from gateway.service.sending import Failures, SendingRole
@@ -107,7 +108,10 @@ class Gateway:
             gateway._law = with_lists(law, usable)
             callout = Callout(backends, clock, emit, config.limits, post.tally)
             stack.push_async_callback(callout.close)
-            await gateway._start(stack, Desk(clock, spool, authenticator, delivery, emit, callout, Flow(post.tally)))
+            flow = Flow(post.tally)
+            await gateway._start(
+                stack, Desk(clock, spool, authenticator, delivery, emit, callout, flow, minute=Minute(post.tally))
+            )
             for shard in spool.shards:
                 commands = gateway._commands(shard, path)
                 await stack.enter_async_context(serve_control(shard.path, commands, gateway._report))

@@ -22,6 +22,10 @@ class Limits(Section):
     connections_per_address: Count = 50
     connections_per_network: Count = 500
     """From one /24 or /64: the pools of the big providers need hundreds."""
+    connections_per_minute: Count = 60_000
+    """From one IPv4 address, or one /64: more than a sender can need, and less than a flood."""
+    recipients_per_minute: Count = 60_000
+    """The same for recipients, refused ones too. Role addresses are exempt."""
     errors: Count = 20
     """Refused commands in a session before 421."""
     callouts_per_client: Count = 20
@@ -34,6 +38,8 @@ class Limits(Section):
     data_seconds: Seconds = 180.0
     """How long a client may be silent inside DATA."""
     bytes_in_flight: Count = 536_870_912
+    bytes_in_flight_per_client: Count = 134_217_728
+    """Of one IPv4 address, or one /64; one message of `message_size` may always come."""
 
 
 class Certificate(Section):

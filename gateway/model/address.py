@@ -21,6 +21,11 @@ def ip_text(text: str) -> IPText:
     return IPText(str(address))
 
 
+def site_of(client: IPText) -> str:
+    """What one client has: an IPv4 address, or the /64 of an IPv6 one."""
+    return str(ipaddress.ip_network(f"{client}/64", strict=False)) if ":" in client else client
+
+
 @dataclass(frozen=True, slots=True)
 class Mailbox:
     """An RFC 5321 mailbox. `local` and `domain` are kept as received, because they are passed on unchanged."""

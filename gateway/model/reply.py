@@ -121,6 +121,8 @@ REPLIES: dict[str, Reply] = {
     "internal": Reply(451, "3.0", "Internal error, try again later"),
     "no-storage": Reply(452, "3.1", "Cannot store the message now, try again later"),
     "shutting-down": Reply(421, "3.2", "Shutting down, try again later"),
+    "too-fast": Reply(450, "7.1", "Too many recipients from your address in a minute, try again later"),
+    "too-many-a-minute": Reply(421, "7.0", "Too many connections from your address in a minute, try again later"),
     "too-busy": Reply(421, "3.2", "Too many connections, try again later"),
 }
 """Every reply of ours that is not plain protocol syntax, by the name that rules and code use."""

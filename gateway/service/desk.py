@@ -15,6 +15,7 @@ from gateway.ports import Clock, EventSink, IntakeStore
 from gateway.service.authenticator import Authenticator
 from gateway.service.flow import Flow
 from gateway.service.inquiry import Inquiry, NoInquiry
+from gateway.service.minute import Minute
 from gateway.service.outage import Outage
 
 
@@ -56,3 +57,4 @@ class Desk:
     inquiry: Inquiry = field(default_factory=NoInquiry)
     flow: Flow = field(default_factory=Flow)
     outage: Outage = field(default_factory=Outage)
+    minute: Minute = field(default_factory=Minute)

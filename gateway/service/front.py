@@ -52,7 +52,9 @@ class FrontEnd:
     async def open(self) -> None:
         """Listen everywhere. Raises OSError for an address that cannot be had or a file that cannot be read,
         ssl.SSLError and ValueError for certificates that cannot be used; call `close` then, too."""
-        census = Census(self._config.limits, self._tally)
+        ours = [one for relay in self._config.relay for one in relay.addresses]
+        ours += [one for hop in self._config.own_hop for one in hop.addresses]
+        census = Census(self._config.limits, self._tally, ours)
         for one in self._config.listener:
             settings = self._settings(one)
             listener = await serve(settings, self._receptions[one.role], self._report, census, self._emit)

@@ -7,18 +7,17 @@ told is accepted, and delivery decides.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
 from gateway.config.edge import Limits
-from gateway.model.address import IPText, Mailbox
+from gateway.model.address import IPText, Mailbox, site_of
 from gateway.model.event import Event
 from gateway.model.reply import Reply
 from gateway.model.route import Capabilities, Route, Unanswered
 from gateway.plan.callout import denies_mailbox
 from gateway.ports import Backend, Clock, EventSink, Tally
+from gateway.service.minute import Minute
 
 _EXISTS_SECONDS = 21_600.0
 _UNKNOWN_SECONDS = 300.0
@@ -30,7 +29,6 @@ _PAUSE_SECONDS = 60.0
 _PATIENCE = 15.0
 """Seconds that a client waits for what a backend says; the answer is remembered when it comes later."""
 _MOST_REMEMBERED = 50_000
-_MINUTE = 60.0
 
 
 class Inquiry(Protocol):
@@ -197,32 +195,16 @@ class Budget:
     def __init__(self, per_client: int, per_backend: int, tally: Tally) -> None:
         self._per_client = per_client
         self._per_backend = per_backend
-        self._tally = tally
-        self._minute = -1.0
-        self._counted: Counter[str] = Counter()
-        """What this worker has counted in the minute."""
+        self._minute = Minute(tally)
 
     def take(self, client: IPText, backend: str, now: float) -> bool:
-        """True when one more may be asked; `now` is monotonic. An IPv6 client is its /64: it has all of that."""
-        minute = now // _MINUTE
-        if minute != self._minute:
-            for key, count in self._counted.items():
-                self._tally.add(key, -count)
-            self._counted.clear()
-            self._minute = minute
-        # The minute is in the keys: another worker may not have left the last one yet.
-        keys = (f"callouts {minute} client {_site(client)}", f"callouts {minute} backend {backend}")
+        """True when one more may be asked; `now` is monotonic."""
+        keys = (f"callouts of {site_of(client)}", f"callouts to {backend}")
         most = (self._per_client, self._per_backend)
         # Counted first: of two workers that are after the last question, none asks one too many.
-        counts = [self._tally.add(key) for key in keys]
-        if any(count > bound for count, bound in zip(counts, most, strict=True)):
-            for key in keys:
-                self._tally.add(key, -1)
-            return False
-        self._counted.update(keys)
-        return True
-
-
-def _site(client: IPText) -> str:
-    address = ipaddress.ip_address(client)
-    return client if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
+        counts = [self._minute.add(key, now) for key in keys]
+        if all(count <= bound for count, bound in zip(counts, most, strict=True)):
+            return True
+        for key in keys:
+            self._minute.take_back(key)
+        return False

@@ -29,6 +29,7 @@ from gateway.service.desk import Desk, Law
 from gateway.service.faults import find_fault, find_obstacle
 from gateway.service.hearing import Hearing, put_off, report_failure
 from gateway.service.judge import Judge, Judged, again
+from gateway.service.pace import refuse_haste
 from gateway.service.role import Client, EdgeRole, Role
 from gateway.service.route_state import refuse_by_backend
 
@@ -108,12 +109,12 @@ class MxConversation:
         envelope = self._transaction()
         law, routing, clock = self._law, self._role.find_routing(self._law), self._desk.clock
         asking = Asking(envelope, self._size, self._client.connection.client, clock.now(), self._role.sends)
-        takes = self._desk.inquiry.capabilities
-        rules_for = law.bench.rules_for
-        refusal = refuse_recipient(recipient, asking, routing, rules_for, takes, law.config.limits.recipients)
-        refusal = refusal or await refuse_by_backend(
-            recipient.mailbox, asking.client, law.routing, self._admits, self._desk.inquiry
+        mailbox, most, inquiry = recipient.mailbox, law.config.limits.recipients, self._desk.inquiry
+        refusal = refuse_haste(mailbox, self._ingress(None), law, self._desk)
+        refusal = refusal or refuse_recipient(
+            recipient, asking, routing, law.bench.rules_for, inquiry.capabilities, most
         )
+        refusal = refusal or await refuse_by_backend(mailbox, asking.client, law.routing, self._admits, inquiry)
         if refusal is not None:
             return await self._refuse_recipient(recipient, *refusal)
         # Role addresses are always accepted (RFC 5321 section 4.5.1): no rule is asked about them before the message.
@@ -130,7 +131,7 @@ class MxConversation:
 
     async def begin(self) -> Reply:
         limits = self._law.config.limits
-        if self._flow.octets() >= limits.bytes_in_flight:
+        if self._flow.room(self._client.connection.client, limits) <= 0:
             return await self._refuse_for_room()
         self._overflow = False
         digests = {DIGEST} if self._role.sends or self._law.bench.sealing else set()
@@ -140,9 +141,10 @@ class MxConversation:
     async def take(self, chunk: bytes) -> None:
         if self._collector is None:
             return
-        self._flow.add(len(chunk))
+        client = self._client.connection.client
+        self._flow.add(len(chunk), client)
         await self._collector.take(chunk)
-        if self._flow.octets() > self._law.config.limits.bytes_in_flight:
+        if self._flow.room(client, self._law.config.limits) < 0:
             self._let_go(self._collector)
             self._collector, self._overflow = None, True
 
@@ -171,14 +173,14 @@ class MxConversation:
         self.abandon()
 
     async def _refuse_for_room(self) -> Reply:
-        """The spool is full, or too much is on its way in over all sessions (promise P7)."""
+        """The spool is full, or too much is on its way in, of this client or in all (promise P7)."""
         arrival = self._arrival(self._id, self._transaction())
         self._overflow, self._envelope = False, None
         return await self._store_refusal(arrival, "no-storage", REPLIES["no-storage"], Stage.DATA)
 
     def _let_go(self, collector: Collector) -> None:
         collector.discard()
-        self._flow.add(-collector.size)
+        self._flow.add(-collector.size, self._client.connection.client)
 
     def _transaction(self) -> Envelope:
         if self._envelope is None:

@@ -60,6 +60,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "login": {"tls": True, "implicit_tls": True, "users": True},
     "starttls-login": {"tls": True, "users": True},
     "xclient": {"tls": True, "xclient_from": LOOPBACK},
+    "fast": {"limits": {"recipients_per_minute": 2}},
     "full": {"limits": {"bytes_in_flight": 1, "connections_per_address": 1}},
 }
 _GREETED = (("S:", "220 mx.gate.example"), ("C:", "EHLO c.example"), ("S:", "250 mx.gate.example"))

@@ -128,6 +128,8 @@ class Caller:
         self.client = client
         if not self._house.census.admit(client):
             raise SessionOver(REPLIES["too-busy"], "too-many-of-one-client")
+        if self._house.census.is_too_fast(client):
+            raise SessionOver(REPLIES["too-many-a-minute"], "too-many-a-minute")
 
 
 async def _identify(inflow: Inflow, peer: IPText, house: House) -> Connection | None:

@@ -1,12 +1,16 @@
-"""How many connections there are: in all, from an address, from its network."""
+"""How many connections there are: in all, from an address, from its network; and how many come in a minute."""
 
 from __future__ import annotations
 
 import ipaddress
+import time
+from collections.abc import Callable, Collection
+from ipaddress import IPv4Network, IPv6Network
 
 from gateway.config.edge import Limits
-from gateway.model.address import IPText
+from gateway.model.address import IPText, site_of
 from gateway.ports import Tally
+from gateway.service.minute import Minute
 from gateway.service.tally import SharedCounts
 
 _ALL = "connections"
@@ -17,11 +21,22 @@ class Census:
     """Counts open connections, those of all workers. One census may serve several listeners, then its limits hold over
     all of them."""
 
-    def __init__(self, limits: Limits, tally: Tally | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        tally: Tally | None = None,
+        ours: Collection[IPv4Network | IPv6Network] = (),
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`ours` are networks of relays and hops of our own: they may be as fast as they like."""
+        self._ours = ours
+        self._now = now
         self._most = limits.connections
+        self._most_per_minute = limits.connections_per_minute
         self._most_per_address = limits.connections_per_address
         self._most_per_network = limits.connections_per_network
         self._tally = tally or SharedCounts().tally()
+        self._minute = Minute(self._tally)
         self._tally.add(_WORKERS)
         self._open = 0
 
@@ -44,6 +59,13 @@ class Census:
         of_address = self._tally.add(f"connections {client}")
         of_network = self._tally.add(f"connections {_network_of(client)}")
         return of_address <= self._most_per_address and of_network <= self._most_per_network
+
+    def is_too_fast(self, client: IPText) -> bool:
+        """The client's connection that was just admitted is one too many in this minute."""
+        address = ipaddress.ip_address(client)
+        if any(address in network for network in self._ours):
+            return False
+        return self._minute.add(f"connections of {site_of(client)}", self._now()) > self._most_per_minute
 
     def release(self, client: IPText) -> None:
         """A connection of a client that was admitted was closed."""

@@ -49,6 +49,17 @@ async def test_listeners_may_share_their_limits(listen: Listen) -> None:
     await three.close()
 
 
+async def test_connections_of_an_address_in_a_minute_are_limited(listen: Listen) -> None:
+    listener = await listen(RecordedReception(), limits={"connections_per_minute": 2})
+    for _ in range(2):
+        client = await Client.connect(listener.address)
+        await client.close()
+    third = await Client.connect(listener.address, greeted=False)
+    assert (await third.rest()).startswith(b"421 4.7.0 Too many connections from your address in a minute")
+    other = await Client.connect(listener.address, local_addr=("127.0.0.2", 0))
+    await other.close()
+
+
 async def test_refused_commands_are_limited(listen: Listen) -> None:
     reception = RecordedReception(rcpt=lambda _: Reply(450, "2.0", "Later"))
     listener = await listen(reception, limits={"errors": 3})

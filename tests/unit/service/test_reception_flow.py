@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gateway.config.model import Config
 from gateway.config.policies import fact_settings, load_rules
@@ -44,14 +44,17 @@ class Closed:
         pass
 
 
-def make_reception(spool: FakeSpool, events: list[Event]) -> MxReception:
+LIMITS = {"bytes_in_flight": LIMIT, "message_size": LIMIT}
+
+
+def make_reception(spool: FakeSpool, events: list[Event], limits: Mapping[str, int] = LIMITS) -> MxReception:
     config = Config.model_validate(
         {
             "server": {"hostname": "mx.gw.example"},
             "listener": [{"address": "127.0.0.1:25"}],
             "domain": [{"name": "corp.example", "backend": "one"}],
             "backend": {"one": {"hosts": "mx"}},
-            "limits": {"bytes_in_flight": LIMIT},
+            "limits": dict(limits),
         }
     )
     clock = SystemClock()
@@ -61,8 +64,8 @@ def make_reception(spool: FakeSpool, events: list[Event]) -> MxReception:
     return MxReception(Desk(clock, spool, authenticator, Closed(), events.append), lambda: law)
 
 
-async def begin(reception: MxReception) -> Conversation:
-    client = ip_text("192.0.2.1")
+async def begin(reception: MxReception, address: str = "192.0.2.1") -> Conversation:
+    client = ip_text(address)
     conversation = await reception.connect(Connection("mx", client, client, ClientSource.PEER))
     assert not isinstance(conversation, Reply)
     conversation.hello("client.example", True, None)
@@ -108,3 +111,22 @@ async def test_a_full_house_takes_no_more() -> None:
     first.abandon()
     third = await begin(reception)
     assert (await third.begin()).code == 354
+
+
+async def test_one_client_takes_only_its_share() -> None:
+    spool, events = FakeSpool(SystemClock()), list[Event]()
+    limits = {"bytes_in_flight": 3 * LIMIT, "message_size": 10_000, "bytes_in_flight_per_client": LIMIT}
+    reception = make_reception(spool, events, limits)
+    greedy, same, other = await begin(reception), await begin(reception), await begin(reception, "192.0.2.2")
+    for conversation in (greedy, same, other):
+        assert (await conversation.begin()).code == 354
+    await greedy.take(b"x" * (LIMIT - 10))
+    await same.take(b"x" * 1000)
+    assert str(await same.finish()).startswith("452 4.3.1 ")
+    await other.take(plain("a@plain.example"))
+    assert (await other.finish()).code == 250
+    late = await begin(reception)
+    await greedy.take(b"x" * 10)
+    assert str(await late.begin()).startswith("452 4.3.1 ")
+    greedy.abandon()
+    assert (await (await begin(reception)).begin()).code == 354

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_network
 
 from gateway.config.edge import Limits
 from gateway.model.address import IPText
 from gateway.service.flow import Flow
 from gateway.service.inquiry import Budget
 from gateway.service.listener import Census
+from gateway.service.minute import Minute
 from gateway.service.tally import SharedCounts
 
 
@@ -90,9 +92,47 @@ def test_callouts_of_all_workers_are_within_the_budget() -> None:
 def test_octets_in_flight_are_those_of_all_workers() -> None:
     counts = SharedCounts(2)
     one, other = Flow(counts.tally(0)), Flow(counts.tally(1))
-    one.add(5_000_000)
-    other.add(300)
-    assert one.octets() == 5_000_000
-    assert 300 + 4_000_000 < other.octets() <= 300 + 5_000_000
-    one.add(-5_000_000)
-    assert other.octets() == 300
+    client, neighbour, stranger = (IPText(text) for text in ("2001:db8::1", "2001:db8::2", "192.0.2.1"))
+    limits = Limits(bytes_in_flight=100_000_000, bytes_in_flight_per_client=20_000_000, message_size=1_000_000)
+    one.add(5_000_000, client)
+    other.add(300, stranger)
+    assert (one.room(client, limits), one.room(stranger, limits)) == (15_000_000, 20_000_000)
+    assert 15_000_000 - 300 < other.room(neighbour, limits) < 16_000_000, "of one network, in another worker"
+    assert other.room(stranger, limits) == 20_000_000 - 300
+    one.add(20_000_000, client)
+    assert one.room(client, limits) < 0
+    one.add(70_000_000, IPText("192.0.2.2"))
+    assert one.room(stranger, limits) == 5_000_000, "of all together"
+    for octets, who in ((-25_000_000, client), (-70_000_000, IPText("192.0.2.2"))):
+        one.add(octets, who)
+    assert one.room(client, limits) == 20_000_000
+    assert one._clients == {}
+
+
+def test_one_message_may_always_come() -> None:
+    limits = Limits(bytes_in_flight_per_client=10, message_size=1_000_000)
+    assert Flow().room(IPText("192.0.2.1"), limits) == 1_000_000
+
+
+def test_a_minute_is_that_of_all_workers() -> None:
+    counts = SharedCounts(2)
+    one, other = Minute(counts.tally(0)), Minute(counts.tally(1))
+    assert [one.add("x", 61.0), other.add("x", 62.0), one.add("x", 119.0), one.add("y", 119.0)] == [1, 2, 3, 1]
+    assert one.add("x", 120.0) == 1
+    assert other.add("x", 121.0) == 2
+    one.take_back("x")
+    assert other.add("x", 122.0) == 2
+
+
+def test_connections_of_an_address_in_a_minute() -> None:
+    counts = SharedCounts(2)
+    time = [10.0]
+    ours = [ip_network("198.51.100.0/24")]
+    limits = Limits(connections_per_minute=2)
+    one, other = (Census(limits, counts.tally(worker), ours, lambda: time[0]) for worker in range(2))
+    client, relay = IPText("192.0.2.1"), IPText("198.51.100.7")
+    assert [one.is_too_fast(client), other.is_too_fast(client), one.is_too_fast(client)] == [False, False, True]
+    assert not one.is_too_fast(IPText("192.0.2.2"))
+    assert [one.is_too_fast(relay) for _ in range(5)] == [False] * 5
+    time[0] = 61.0
+    assert not one.is_too_fast(client)
