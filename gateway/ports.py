@@ -129,9 +129,8 @@ class IntakeStore(Protocol):
     """What reception needs of a spool."""
 
     async def commit(self, intake: Intake) -> None:
-        """Store a reception: one transaction, on stable storage when this returns. An intake that is not `durable` is
-        only queued: it is written soon, or lost with the process. Raises SpoolFull, and HoldFull for one with `hold`;
-        then nothing of it was kept, and its content is still the caller's."""
+        """Store a reception, on stable storage when this returns; one that is not `durable` is written soon, or lost
+        with the process. Raises SpoolFull, and HoldFull for one with `hold`: its content is still the caller's."""
 
     async def recall(self, domain: str, source: str) -> History:
         """What receptions have taught of an Author Domain and a client's network."""
@@ -183,8 +182,7 @@ class Spool(IntakeStore, HoldStore, Protocol):
 
     async def settle(self, settlement: Settlement) -> bool:
         """Write an attempt's outcome. False when the claim was lost (stale epoch): then nothing was written. After
-        SpoolFull the claim still stands and the same settlement can be tried again; after HoldFull, which one with
-        `hold` may raise, another one."""
+        SpoolFull the same settlement can be tried again; after HoldFull, which one with `hold` may raise, another."""
 
     async def hold(self, claim: Claim, reason: str) -> None:
         """Keep the transfer's message back until an admin decides (altered content)."""
@@ -235,9 +233,8 @@ class Conversation(Protocol):
         """The client has proven who it is (RFC 4954). It holds until the session ends."""
 
     async def refuse(self, reply: Reply, path: Mailbox | None = None) -> Reply:
-        """The listener itself refuses MAIL, or a command or the content of an open transaction: for its parameters, its
-        order or its size. `path` is the address that the command named, as far as it could be read. Returns the reply
-        as it is sent: ending in the id of the trace that is left."""
+        """The listener itself refuses MAIL, or a command or the content of an open transaction. `path` is the address
+        that the command named, where it could be read. Returns the reply with the id of the trace that is left."""
 
     async def mail(self, envelope: Envelope, size: int | None) -> Reply:
         """MAIL: `envelope` has no recipients yet; `size` is the SIZE parameter in octets."""

@@ -255,7 +255,7 @@ def _transfer(
         return_path_verified=_return_path_verified(arrival, judgement.authentication),
         authenticated=_authenticated(arrival, judgement.authentication),
         verdicts=describe_verdicts(judgement.authentication) if isinstance(arrival.ingress, EdgeIngress) else (),
-        role=all(is_role(rcpt.mailbox, bench.facts.own) for rcpt in route.rcpts),
+        role=all(is_role(rcpt.mailbox, bench.facts.own) for rcpt in envelope.rcpts),
     )
 
 

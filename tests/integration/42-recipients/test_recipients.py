@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -220,3 +221,20 @@ async def test_role_mail_that_the_backend_takes_for_spam_is_kept(gateway: Gatewa
     assert (alarm["id"], alarm["level"]) == (id, "alarm")
     listed = await asyncio.to_thread(gateway.run, "queue", "list", "--config", str(gateway.config_path))
     assert "refused role mail for its content" in listed.stdout
+
+
+@pytest.mark.slow
+async def test_greylisting_tells_a_new_sender_to_come_back(gateway: Gateway, sink: Sink) -> None:
+    configure(gateway, sink, more="[greylisting]\nenabled = true\ndelay = 1")
+    await start(gateway)
+    reply = await send(gateway, "user@s.example")
+    assert reply.startswith("451 4.7.1 Greylisted")
+    assert (await send(gateway, "abuse@s.example")).startswith("250 ")
+    id = reply.rpartition("(")[2].removesuffix(")")
+    shown = await asyncio.to_thread(gateway.run, "explain", id, "--config", str(gateway.config_path), "--json")
+    story = json.loads(shown.stdout)
+    assert (story["greylisting"]["key"], story["greylisting"]["wait"]) == ("domain sender.example", True)
+    assert (story["decision"]["action"], story["replayed"]) == ("greylist", "same")
+    await asyncio.sleep(1.1)
+    assert (await send(gateway, "user@s.example")).startswith("250 ")
+    assert (await send(gateway, "other@s.example")).startswith("250 ")

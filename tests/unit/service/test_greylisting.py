@@ -136,3 +136,14 @@ async def test_the_decision_can_be_repeated() -> None:
     assert known is not None
     waiting = replace(house.trace.circumstances, greylisting=replace(known, wait=True))
     assert replay(replace(house.trace, circumstances=waiting), later) is Replayed.DIFFERENT
+
+
+async def test_role_mail_stays_role_mail_where_an_alias_leads_it() -> None:
+    house = House(terms=None)
+    routing = replace(house.law.routing, addresses={"abuse@d.example": "boss@e.example"})
+    house.law = replace(house.law, routing=routing)
+    await house.send(rcpt="abuse@d.example")
+    await house.send(rcpt="boss@e.example")
+    for intake, role in zip(house.spool.kept, (True, False), strict=True):
+        (transfer,) = intake.transfers
+        assert ([str(rcpt.mailbox) for rcpt in transfer.rcpts], transfer.role) == (["boss@e.example"], role)

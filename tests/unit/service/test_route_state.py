@@ -1,0 +1,37 @@
+"""What a backend's own state says of a recipient: a stopped route turns mail away, but not that for role addresses."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.model.address import IPText, Mailbox
+from gateway.policy.routing import RoutingTable
+from gateway.service.inquiry import NoInquiry
+from gateway.service.route_state import refuse_by_backend
+from tests.sending import mailbox
+
+TABLE = RoutingTable({"corp.example": "google"}, {})
+CLIENT = IPText("192.0.2.1")
+
+
+class Denying(NoInquiry):
+    """Every mailbox that is asked about is unknown."""
+
+    async def is_unknown(self, mailbox: Mailbox, backend: str, client: IPText) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("address", "admitted", "callout", "refusal"),
+    [
+        ("bob@corp.example", True, False, None),
+        ("bob@corp.example", False, False, "route-stopped"),
+        ("bob@corp.example", True, True, "callout"),
+        ("abuse@corp.example", False, True, None),
+        ("Postmaster@corp.example", False, True, None),
+    ],
+)
+async def test_who_is_refused(address: str, admitted: bool, callout: bool, refusal: str | None) -> None:
+    table = RoutingTable(TABLE.domains, {}, callout=frozenset({"corp.example"} if callout else ()))
+    found = await refuse_by_backend(mailbox(address), CLIENT, table, lambda backend: admitted, Denying())
+    assert (found[0] if found else None) == refusal
