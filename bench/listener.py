@@ -67,6 +67,9 @@ class Nowhere:
     async def finish(self) -> Reply:
         return _OK
 
+    def answered(self, heard: bool) -> None:
+        pass
+
     def abandon(self) -> None:
         pass
 

@@ -48,6 +48,12 @@ class _NoSpool:
     async def commit(self, intake: object) -> None:
         raise AssertionError("a collector commits nothing")
 
+    def note_answer(self, id: str, heard: bool) -> None:
+        pass
+
+    async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
+        return None
+
     def open_content(self) -> ContentWriter:
         raise AssertionError("10 kB go to no file")
 

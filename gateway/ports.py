@@ -138,6 +138,12 @@ class IntakeStore(Protocol):
     async def acquaintance(self, key: str) -> Acquaintance | None:
         """What receptions have taught the greylist of somebody; it may have expired."""
 
+    def note_answer(self, id: str, heard: bool) -> None:
+        """Whether the client of a stored message was told that it is; written soon."""
+
+    async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
+        """The id of a stored message with this fingerprint whose client was not told, as far as that is remembered."""
+
     def open_content(self) -> ContentWriter:
         """A place for content above the in-memory limit."""
 
@@ -250,6 +256,9 @@ class Conversation(Protocol):
 
     async def finish(self) -> Reply:
         """All content has come: judge, store, answer. Not cancelled when the client goes away."""
+
+    def answered(self, heard: bool) -> None:
+        """The reply of `finish` was sent, and it was heard or not, as far as the connection shows."""
 
     def abandon(self) -> None:
         """The transaction ends without a message: RSET, a new EHLO, oversize content, a lost connection."""

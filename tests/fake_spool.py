@@ -25,6 +25,7 @@ from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History, Sender, Sighting
 from gateway.model.holding import HeldEntry, Hold
 from gateway.model.message import Content, Message
+from gateway.plan.repetition import REMEMBERED
 from gateway.ports import Clock, ContentAltered, ContentWriter, HoldFull
 
 _CHUNK = 1_048_576
@@ -95,6 +96,8 @@ class FakeSpool:
         self.calls: Counter[str] = Counter()
         self.committed: list[Intake] = []
         self.settlements: list[Settlement] = []
+        self._unanswered: dict[bytes, tuple[str, float, bool]] = {}
+        """By fingerprint: id, when it was received, and that its client was not told."""
         self._clock = clock
         self._lease = lease
         self._failed_seconds = failed_seconds
@@ -134,6 +137,8 @@ class FakeSpool:
             row = _Row(transfer, wake, intake.claimed, 1 if intake.claimed else 0)
             record.rows[transfer.id] = row
         self._records[intake.trace.id] = record
+        if intake.fingerprint:
+            self._unanswered[intake.fingerprint] = (intake.trace.id, intake.trace.received, False)
 
     def _check_room(self, hold: Hold, size: int) -> None:
         quota, holding = hold.quota, [one for one in self._records.values() if one.held and one.hold and one.message]
@@ -248,6 +253,18 @@ class FakeSpool:
         self._forget_content(record)
         return True
 
+    def note_answer(self, id: str, heard: bool) -> None:
+        self._called("note_answer")
+        for key, (found, received, _) in list(self._unanswered.items()):
+            if found == id:
+                self._unanswered[key] = (id, received, True)
+                if heard:
+                    del self._unanswered[key]
+
+    async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
+        id, received, unheard = self._unanswered.get(fingerprint, ("", 0.0, False))
+        return id if unheard and received > now - REMEMBERED else None
+
     def open_content(self) -> ContentWriter:
         return _Writer(self)
 
@@ -302,6 +319,8 @@ class FakeSpool:
             self._check_room(settlement.hold, record.message.content.size)
         if settlement.dsn is not None:
             self._put(settlement.dsn)
+        if settlement.told:
+            self._unanswered = {key: row for key, row in self._unanswered.items() if row[0] != settlement.message_id}
         self.settlements.append(settlement)
         record.endings += settlement.endings
         record.attempts.append(settlement.attempt)
@@ -438,7 +457,8 @@ class FakeSpool:
         self._called("close")
 
     def reopen(self) -> None:
-        """What a new process finds: nobody holds a claim."""
+        """What a new process finds: nobody holds a claim, and who was not told yet never will be."""
+        self._unanswered = {key: (id, at, True) for key, (id, at, _) in self._unanswered.items()}
         for record in self._records.values():
             for row in record.rows.values():
                 if row.leased:

@@ -166,6 +166,9 @@ class RecordedConversation:
         self.taken.append(Taken(self.envelope, self.rcpts, b"".join(self.chunks)))
         return reply
 
+    def answered(self, heard: bool) -> None:
+        pass
+
     def abandon(self) -> None:
         self._note("abandon")
 

@@ -133,6 +133,9 @@ class Delivery:
         content.rename(content.with_suffix(".eml"))
         return self._manner.thanks.filled(id=self._id)
 
+    def answered(self, heard: bool) -> None:
+        pass
+
     def abandon(self) -> None:
         if self._file is not None:
             self._file.close()

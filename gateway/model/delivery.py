@@ -210,6 +210,8 @@ class Intake:
     """What the memory of senders learns by it."""
     acquaintance: Acquaintance | None = None
     """What the greylist learns by it."""
+    fingerprint: bytes = b""
+    """By which the same message is known when its client tries again; empty when nobody waits for an answer."""
     durable: bool = True
     """False for refused mail: its trace need not be on stable storage before the reply."""
     events: tuple[Event, ...] = ()
@@ -233,6 +235,8 @@ class Settlement:
     dsn: Intake | None
     """A DSN is an Intake inside the Settlement: same transaction."""
     events: tuple[Event, ...] = ()
+    told: bool = False
+    """The waiting client gets the refusal of all recipients: a retry is a new message."""
     hold: Hold | None = None
     """Set when what remains is kept until an admin decides."""
     reason: str = ""

@@ -29,6 +29,7 @@ from gateway.plan.client import name_client
 from gateway.plan.greylisting import remember
 from gateway.plan.holding import make_hold
 from gateway.plan.judgement import Bench, Judgement
+from gateway.plan.repetition import fingerprint
 from gateway.plan.sighting import sight
 from gateway.plan.waiting import remember_wait
 from gateway.policy.routing import is_role
@@ -164,6 +165,7 @@ def take_in(
         # Mail that waits for DNS is not greylisted as well.
         acquaintance=remember_wait(circumstances.dns_wait, arrival.received)
         or remember(circumstances.greylisting, decision.action, arrival.received, bench.greylist),
+        fingerprint=fingerprint(arrival.envelope, message.content) if message is not None else b"",
         durable=message is not None,
         events=_announce(arrival, results, decision),
     )

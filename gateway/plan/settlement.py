@@ -83,6 +83,7 @@ def settle(claim: Claim, outcomes: tuple[Outcome, ...], terms: Terms, at: Circum
         delay_warned=transfer.delay_warned or any(notice.action is Action.DELAYED for notice in notices),
         dsn=report,
         events=tell(transfer, fates, refusal is not None, due, report, at.started, at.ended),
+        told=refusal is not None,
         hold=make_hold(at.ended, terms.holding) if kept else None,
         reason=f"{transfer.backend} refused role mail for its content" if kept else "",
     )

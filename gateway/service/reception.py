@@ -21,6 +21,7 @@ from gateway.model.route import Route
 from gateway.plan import client
 from gateway.plan.admission import Asking, refuse_recipient
 from gateway.plan.intake import Arrival, refuse, take_in, turn_away
+from gateway.plan.repetition import fingerprint
 from gateway.plan.settlement import find_refusal
 from gateway.policy.rules import RuleFailure
 from gateway.ports import Connection, Conversation, HoldFull, SpoolFull, emit_all
@@ -63,6 +64,8 @@ class MxConversation:
         self._envelope: Envelope | None = None
         self._collector: Collector | None = None
         self._overflow = False
+        self._stored = ""
+        """Id of the message that was stored last, while its client is not known to have been told."""
         self._hearing = Hearing(connection.client)
 
     async def admit(self) -> Reply | None:
@@ -163,6 +166,11 @@ class MxConversation:
             self._let_go(collector)
             self._envelope = None
 
+    def answered(self, heard: bool) -> None:
+        stored, self._stored = self._stored, ""
+        if stored:
+            self._desk.spool.note_answer(stored, heard)
+
     def abandon(self) -> None:
         if self._collector is not None:
             self._let_go(self._collector)
@@ -236,12 +244,18 @@ class MxConversation:
         fault = fault or await find_obstacle(collector, routes, self._desk.inquiry, self._client.connection.client)
         if fault is not None:
             return await self._store_refusal(arrival, fault, REPLIES[fault], Stage.DATA)
+        known = await self._desk.spool.find_unheard(fingerprint(arrival.envelope, message.content), arrival.received)
+        if known is not None:
+            # Its client was not told that it is stored, and sends it again: it is delivered once.
+            self._desk.emit(Event("repeated", known, (("client", self._client.connection.client),)))
+            return REPLIES["accepted"].with_id(known)
         try:
             intake = await self._take_in(arrival, message, routes)
         except RuleFailure as failure:
             return await self._put_off(arrival, failure, Stage.DATA)
         if intake.message is not None:
             collector.keep()
+            self._stored = arrival.id
         emit_all(self._desk.emit, intake.events)
         reply = intake.trace.decision.reply.with_id(self._id)
         if not intake.transfers:

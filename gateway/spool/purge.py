@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from gateway.spool import greylist, senders
+from gateway.spool import greylist, senders, unanswered
 from gateway.spool.queries import QUERIES
 from gateway.spool.rows import Retention
 
@@ -24,7 +24,7 @@ def purge(connection: sqlite3.Connection, retention: Retention, now: float) -> t
     connection.executemany(QUERIES["delete_attempts"], traces)
     connection.executemany(QUERIES["delete_acts"], traces)
     connection.executemany(QUERIES["delete_trace"], traces)
-    forgotten = senders.forget(connection) + greylist.forget(connection, now)
+    forgotten = senders.forget(connection) + greylist.forget(connection, now) + unanswered.forget(connection, now)
     _shrink(connection)
     return len(stale) + len(traces) + forgotten, tuple(path for _, path in stale if path)
 

@@ -271,3 +271,28 @@ SELECT 1 FROM message WHERE n = ?;
 
 -- name: has_transfer
 SELECT 1 FROM transfer WHERE n = ?;
+
+-- name: insert_unanswered
+INSERT INTO unanswered (message, fingerprint, received, unheard) VALUES (?, ?, ?, 0);
+
+-- name: forget_answered
+DELETE FROM unanswered WHERE message = (SELECT n FROM trace WHERE id = ?);
+
+-- name: mark_unheard
+UPDATE unanswered SET unheard = 1 WHERE message = (SELECT n FROM trace WHERE id = ?);
+
+-- name: mark_all_unheard
+UPDATE unanswered SET unheard = 1;
+
+-- name: drop_unanswered
+DELETE FROM unanswered WHERE message = ?;
+
+-- name: find_unheard
+SELECT trace.id FROM unanswered JOIN trace ON trace.n = unanswered.message
+WHERE unanswered.unheard AND unanswered.fingerprint = ? AND unanswered.received > ?;
+
+-- name: any_unheard
+SELECT EXISTS (SELECT 1 FROM unanswered WHERE unheard);
+
+-- name: forget_unanswered
+DELETE FROM unanswered WHERE received <= ?;

@@ -15,7 +15,7 @@ from gateway.model.delivery import QueueEntry, Story, Trace
 from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry, Quota
-from gateway.spool import codec, greylist, holding, senders
+from gateway.spool import codec, greylist, holding, senders, unanswered
 from gateway.spool.content import CHUNK
 from gateway.spool.disk import CONTENT, Disk, SpoolUnmade, SpoolUnusable
 from gateway.spool.queries import QUERIES, STEPS, check_version
@@ -89,6 +89,14 @@ class ReadOnlySpool:
             lambda connection: connection.execute(QUERIES["read_content"], (codec.as_text(id),)).fetchone()
         )
         return None if found is None else _give_out(self._content, *found)
+
+    async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
+        """The stored message of this fingerprint whose client was not told."""
+        return await self._read(lambda connection: unanswered.find(connection, fingerprint, now))
+
+    async def has_unheard(self) -> bool:
+        """Some client was not told."""
+        return await self._read(unanswered.are_there_any)
 
     async def held(self, limit: int) -> Sequence[HeldEntry]:
         """Up to `limit` held messages, the oldest first."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from gateway.model.delivery import Act, Claim, Final, Intake, Settlement, Transfer
 from gateway.model.message import Content, Evidence, Message
-from gateway.spool import codec, greylist, holding, senders
+from gateway.spool import codec, greylist, holding, senders, unanswered
 from gateway.spool.content import ContentStore
 from gateway.spool.queries import QUERIES
 
@@ -70,6 +70,8 @@ class Rows:
         if n is None:
             raise RuntimeError("SQLite gave a row no number")
         self._put_message(connection, n, intake, message, now)
+        if intake.fingerprint:
+            unanswered.put(connection, n, intake.fingerprint, trace.received)
         if hold is not None:
             holding.put_hold(connection, n, hold, message.content.size)
         for transfer in intake.transfers:
@@ -213,6 +215,9 @@ class Rows:
         failed = any(ending.state not in (Final.DELIVERED, Final.RETURNED) for ending in settlement.endings)
         if failed and not found.failed:
             connection.execute(QUERIES["mark_failed"], (found.message,))
+        if settlement.told:
+            # Nothing is kept that a retry would double: its client is to hear the refusal.
+            connection.execute(QUERIES["drop_unanswered"], (found.message,))
         if settlement.dsn is not None:
             self.put(connection, settlement.dsn, now)
         if settlement.remaining:

@@ -131,3 +131,15 @@ END;
 CREATE TRIGGER refused_out AFTER DELETE ON trace WHEN old.refused > 0 BEGIN
     UPDATE refused_total SET octets = octets - old.refused;
 END;
+
+-- version: 6
+
+-- Stored messages whose client was not told yet. The row goes with the answer; after a crash, or when the client was
+-- gone, it stays for a day, because the same message will come again.
+CREATE TABLE unanswered (
+    message     INTEGER PRIMARY KEY,  -- the trace's n
+    fingerprint BLOB NOT NULL,        -- of content and envelope
+    received    REAL NOT NULL,
+    unheard     INTEGER NOT NULL      -- the answer did not arrive
+);
+CREATE INDEX unanswered_unheard ON unanswered (fingerprint) WHERE unheard;

@@ -26,6 +26,7 @@ from gateway.spool.reader import ReadOnlySpool, find_shards
 from gateway.spool.rows import Retention
 from gateway.spool.sqlite import SqliteSpool
 
+_LOOK_EVERY = 1.0
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 MOST_SHARDS = len(_DIGITS)
 _ID = re.compile(rf"[{_DIGITS}]{{9}}([{_DIGITS}])[{_DIGITS}]{{5}}")
@@ -52,6 +53,9 @@ class ShardedSpool:
         self.shards = tuple(shards)
         self._own = shards[0]
         self._all = ShardedView(directory)
+        self._looked = float("-inf")
+        self._foreign = False
+        """Some shard has a message whose client was not told."""
         self._homes: dict[str, SqliteSpool] = {}
         """The shard of each claim under way that is not of our own, by transfer."""
 
@@ -88,6 +92,17 @@ class ShardedSpool:
 
     async def recall(self, domain: str, source: str) -> History:
         return await self._all.recall(domain, source)
+
+    def note_answer(self, id: str, heard: bool) -> None:
+        self._own.note_answer(id, heard)
+
+    async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
+        """Almost always there is none to be found: what other workers have is looked at once a second."""
+        if now - self._looked >= _LOOK_EVERY or now < self._looked:
+            self._looked = now
+            self._foreign = await self._all.has_unheard()
+        found = await self._own.find_unheard(fingerprint, now) if self._own.has_unheard else None
+        return found or (await self._all.find_unheard(fingerprint, now) if self._foreign else None)
 
     async def acquaintance(self, key: str) -> Acquaintance | None:
         return await self._all.acquaintance(key)
@@ -214,6 +229,18 @@ class ShardedView:
         """What is known of an Author Domain and a client's network."""
         found = [await view.recall(domain, source) for view in self._look()]
         return History(sum(one.author_passes for one in found), sum(one.source_passes for one in found))
+
+    async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
+        """The stored message of this fingerprint whose client was not told."""
+        for view in self._look():
+            found = await view.find_unheard(fingerprint, now)
+            if found is not None:
+                return found
+        return None
+
+    async def has_unheard(self) -> bool:
+        """Some client was not told."""
+        return any([await view.has_unheard() for view in self._look()])
 
     async def acquaintance(self, key: str) -> Acquaintance | None:
         """What receptions of any shard have taught the greylist of somebody: a retry comes to any worker."""

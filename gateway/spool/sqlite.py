@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+from collections import deque
 from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry
 from gateway.model.message import Content
 from gateway.ports import Clock, ContentWriter, HoldFull, SpoolFull
-from gateway.spool import holding
+from gateway.spool import holding, unanswered
 from gateway.spool.amendments import Plan, amend
 from gateway.spool.content import ContentStore
 from gateway.spool.disk import CONTENT, Disk, SpoolUnusable, lock_shard, make_shard, sync_directory
@@ -26,6 +27,8 @@ from gateway.spool.reader import DATABASE, SHARD, ReadOnlySpool
 from gateway.spool.rows import Retention, Rows
 from gateway.spool.writer import Writer
 
+_ANSWERS_WAIT = 0.5
+"""Seconds for which answers wait for a commit that takes them along."""
 RESERVE = 33_554_432
 """Octets of disk that receptions leave free, so that outcomes can still be written when the disk is full."""
 
@@ -41,6 +44,11 @@ class SqliteSpool:
         self._writer = writer
         self._reader = reader
         self._closed = False
+        self._answers: deque[tuple[str, bool]] = deque()
+        """Not written yet."""
+        self._posting: set[asyncio.Task[None]] = set()
+        self.has_unheard = False
+        """Some client was not told since the start."""
 
     @classmethod
     async def open(
@@ -114,6 +122,33 @@ class SqliteSpool:
         if self._store.disk.free(self._store.directory) < reserve:
             raise SpoolFull("the disk is almost full")
         self._rows.put(connection, intake, self._clock.now())
+        self._write_answers(connection)
+
+    def note_answer(self, id: str, heard: bool) -> None:
+        """Whether the client of a stored message was told. Written with what is written next."""
+        self._answers.append((id, heard))
+        self.has_unheard = self.has_unheard or not heard
+        if len(self._answers) == 1:
+            asyncio.get_running_loop().call_later(_ANSWERS_WAIT, self._post_answers)
+
+    async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
+        """The stored message of this fingerprint whose client was not told."""
+        return await self._writer.run(partial(self._find_unheard, fingerprint, now), durable=False)
+
+    def _find_unheard(self, fingerprint: bytes, now: float, connection: sqlite3.Connection) -> str | None:
+        self._write_answers(connection)
+        return unanswered.find(connection, fingerprint, now)
+
+    def _post_answers(self) -> None:
+        """No commit has taken the answers along."""
+        if self._answers and not self._closed:
+            task = asyncio.create_task(self._writer.post(self._write_answers))
+            self._posting.add(task)
+            task.add_done_callback(self._posting.discard)
+
+    def _write_answers(self, connection: sqlite3.Connection) -> None:
+        while self._answers:
+            unanswered.note(connection, [self._answers.popleft()])
 
     @property
     def unwritten(self) -> int:
@@ -226,6 +261,7 @@ class SqliteSpool:
         if self._closed:
             return
         self._closed = True
+        await self._writer.post(self._write_answers)
         await self._reader.close()
         await self._writer.close()
         await self._store.close()
@@ -253,6 +289,7 @@ def _open_database(path: Path, now: float, disk: Disk) -> sqlite3.Connection:
         connection.execute("PRAGMA temp_store = MEMORY")
         migrate(connection, str(path.parent))
         connection.execute(QUERIES["recover_leases"], {"now": now})
+        connection.execute(QUERIES["mark_all_unheard"])
         sync_directory(path.parent, disk)
     except BaseException as error:
         connection.close()

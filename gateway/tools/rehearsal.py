@@ -177,6 +177,12 @@ class _Forgetful:
     async def acquaintance(self, key: str) -> Acquaintance | None:
         return None
 
+    def note_answer(self, id: str, heard: bool) -> None:
+        pass
+
+    async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
+        return None
+
     def open_content(self) -> ContentWriter:
         return _Nowhere()
 

@@ -602,3 +602,67 @@ async def test_close_writes_what_waits(bench: Bench) -> None:
     spool = await bench.open()
     for intake in intakes:
         await told(spool, intake)
+
+
+# clients that were not told
+
+
+async def answered(spool: Spool, id: str, heard: bool) -> None:
+    """Note it, and have it written with the next commit."""
+    spool.note_answer(id, heard)
+    await spool.commit(make_intake())
+
+
+def marked(mark: bytes = b"f") -> Intake:
+    return replace(make_intake(), fingerprint=mark)
+
+
+async def test_a_message_whose_client_was_not_told_is_known(spool: Spool) -> None:
+    intake = marked()
+    await spool.commit(intake)
+    assert await spool.find_unheard(b"f", START) is None, "its client still waits"
+    await answered(spool, intake.trace.id, heard=False)
+    assert await spool.find_unheard(b"f", START + 1) == intake.trace.id
+    assert await spool.find_unheard(b"g", START + 1) is None
+    assert await spool.find_unheard(b"f", intake.trace.received + 86_401) is None, "its retry would have come"
+
+
+async def test_a_message_whose_client_was_told_is_not(spool: Spool) -> None:
+    intake = marked()
+    await spool.commit(intake)
+    await answered(spool, intake.trace.id, heard=True)
+    await answered(spool, intake.trace.id, heard=False)
+    assert await spool.find_unheard(b"f", START + 1) is None
+
+
+async def test_one_that_was_delivered_is_still_known(spool: Spool) -> None:
+    intake = marked()
+    await spool.commit(intake)
+    await answered(spool, intake.trace.id, heard=False)
+    claims = await spool.claim((), 10, START, LEASE)
+    for claim in claims:
+        await spool.settle(make_settlement(claim))
+    assert await spool.find_unheard(b"f", START + 1) == intake.trace.id
+
+
+async def test_a_refusal_that_nobody_heard_is_forgotten(spool: Spool) -> None:
+    """The backend refused it while its client waited: a retry is to hear that too."""
+    intake = marked()
+    await spool.commit(intake)
+    (claim,) = await spool.claim((), 10, START, LEASE)
+    await spool.settle(replace(make_settlement(claim), told=True))
+    await answered(spool, intake.trace.id, heard=False)
+    assert await spool.find_unheard(b"f", START + 1) is None
+
+
+async def test_who_was_told_nothing_before_a_crash_never_will_be(bench: Bench) -> None:
+    """The one whose answer was noted is not mistaken for one."""
+    spool = await bench.open()
+    heard, waiting = marked(b"told"), marked(b"waiting")
+    await spool.commit(heard)
+    await spool.commit(waiting)
+    spool.note_answer(heard.trace.id, heard=True)
+    await bench.close()
+    spool = await bench.open()
+    assert await spool.find_unheard(b"waiting", START + 1) == waiting.trace.id
+    assert await spool.find_unheard(b"told", START + 1) is None

@@ -48,6 +48,9 @@ class HealthCheck:
     async def finish(self) -> Reply:
         return REPLIES["internal"]
 
+    def answered(self, heard: bool) -> None:
+        pass
+
     def abandon(self) -> None:
         pass
 

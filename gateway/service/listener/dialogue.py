@@ -152,6 +152,13 @@ class Dialogue:
             self._abandon()
             return self.fail(error)
 
+    def answered(self, heard: bool) -> None:
+        """The reply of `finish` was sent; `heard`, as far as the connection shows."""
+        try:
+            self._conversation.answered(heard)
+        except Exception as error:
+            self._report(error)
+
     def reset(self) -> None:
         """RSET, or anything else that ends a transaction without a message."""
         if self._state is _State.OPEN:

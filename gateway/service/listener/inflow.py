@@ -45,6 +45,11 @@ class Inflow:
     def __len__(self) -> int:
         return len(self._octets)
 
+    @property
+    def ended(self) -> bool:
+        """The client sends nothing more."""
+        return self._ended
+
     def attach(self, transport: asyncio.Transport) -> None:
         """The transport that feeds us; said again when TLS replaces it."""
         self._release()

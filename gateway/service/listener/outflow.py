@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 
 from gateway.model.reply import Reply
@@ -48,6 +49,11 @@ class Outflow:
                 await drain()
         except (TimeoutError, OSError):
             raise SessionOver(None, "does-not-read") from None
+
+    def is_broken(self) -> bool:
+        """What was written was answered by a reset, which nobody reads any more."""
+        connection: socket.socket | None = self.pipe.get_extra_info("socket")
+        return connection is not None and connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
     def close(self) -> None:
         """Close the connection when what was written has left; a TLS client's goodbye is not waited for long."""

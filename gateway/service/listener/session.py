@@ -29,6 +29,7 @@ from gateway.service.listener.inflow import Inflow, SessionOver
 from gateway.service.listener.login import RESPONSE_OCTETS, Login
 from gateway.service.listener.outflow import Outflow
 from gateway.service.listener.parameters import read_recipient, read_sender
+from gateway.service.listener.receipt import Receipt
 from gateway.service.listener.upgrade import start_tls
 
 _TURN = 32
@@ -53,13 +54,13 @@ class SmtpSession(SMTP):
         self._outflow = Outflow(silent=house.settings.implicit_tls)
         self._caller = Caller(house)
         self._login = Login(house, self._challenge)
+        self._receipt = Receipt(lambda heard: self._dialogue.answered(heard), self._outflow.is_broken)
         self._resting = False
         self._greeted = False
         self._extensions = house.settings.extensions + (("AUTH",) if house.settings.credentials else ())
         self._secured = False
         self._tls: Tls | None = None
-        self._commands = 0
-        self._errors = 0
+        self._commands = self._errors = 0
         self._dialogue = Dialogue(HealthCheck(), house.settings.limits.message_size, house.report)
         super().__init__(None, hostname=house.settings.hostname, loop=loop)
 
@@ -99,6 +100,7 @@ class SmtpSession(SMTP):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone. The session finds out when it next reads or writes: a commit is not cancelled."""
+        self._receipt.lost(error)
         self._inflow.end()
         self._caller.leave()
         self._house.disconnect(self)
@@ -122,6 +124,7 @@ class SmtpSession(SMTP):
         except Exception as error:  # of `connect`, or of ours: how far the client's octets were read is not known
             self._outflow.write(Reply(421, "3.0", f"Internal error, try again later ({self._house.report(error)})"))
         finally:
+            await self._receipt.close()
             self._leave()
 
     async def _greet(self) -> None:
@@ -148,6 +151,7 @@ class SmtpSession(SMTP):
         self._resting = self._dialogue.idle
         line = await self._inflow.read_line(COMMAND_OCTETS, self._due(self._settings.limits.command_seconds))
         self._resting = False
+        self._receipt.spoke()
         if self._house.draining and self._dialogue.idle:
             raise SessionOver(REPLIES["shutting-down"])
         self._commands += 1
@@ -168,7 +172,7 @@ class SmtpSession(SMTP):
         method = self._smtp_methods.get(command)
         if method is None:
             return answers.UNKNOWN
-        if self._must_secure and command not in BEFORE_TLS:
+        if self._settings.require_tls and self._tls is None and command not in BEFORE_TLS:
             return answers.TLS_FIRST
         reply: Reply | None = await method(argument)
         return reply
@@ -216,7 +220,7 @@ class SmtpSession(SMTP):
         if "CHUNKING" not in self._settings.extensions:
             raise SessionOver(NOT_HERE)
         size, last = read_chunk(argument)
-        start = answers.TLS_FIRST if self._must_secure else await self._dialogue.begin(chunked=True)
+        start = answers.TLS_FIRST if self._settings.require_tls and not self._tls else await self._dialogue.begin(True)
         await read_chunk_of(size, self._inflow, self._dialogue, self._data_due)
         if start.code != 354:
             return start
@@ -260,10 +264,6 @@ class SmtpSession(SMTP):
         self._greeted, self._login.name = False, ""
         return self._greeting()
 
-    @property
-    def _must_secure(self) -> bool:
-        return self._settings.require_tls and self._tls is None
-
     async def _secure(self) -> None:
         context = self._settings.tls
         assert context is not None
@@ -302,6 +302,7 @@ class SmtpSession(SMTP):
 
     async def _finish(self) -> Reply:
         reply = await self._dialogue.finish()
+        self._receipt.sent(gone=self._outflow.pipe.is_closing(), left=self._inflow.ended)
         if reply.positive:  # the limits are for sessions that bring no mail
             self._commands = self._errors = 0
         return reply

@@ -39,6 +39,12 @@ class Files:
     def __init__(self) -> None:
         self.files: list[File] = []
 
+    def note_answer(self, id: str, heard: bool) -> None:
+        pass
+
+    async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
+        return None
+
     def open_content(self) -> ContentWriter:
         self.files.append(File())
         return self.files[-1]
