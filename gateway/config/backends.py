@@ -7,7 +7,17 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from gateway.config.section import Section
-from gateway.config.values import CertificateNames, Count, File, Hosts, Networks, Seconds, SecondsOrNone, wrong
+from gateway.config.values import (
+    Addresses,
+    CertificateNames,
+    Count,
+    File,
+    Hosts,
+    Networks,
+    Seconds,
+    SecondsOrNone,
+    wrong,
+)
 
 PRESETS: dict[str, dict[str, object]] = {
     # Google takes one recipient domain per transaction: 451 4.3.0 "Multiple destination domains per transaction".
@@ -38,6 +48,15 @@ class Backend(Section):
     """Age at which a connection is closed, so that load moves to hosts that came back."""
     connection_messages: Count = 100
     """Messages after which a connection is closed."""
+    message_size: int = Field(default=0, ge=0)
+    """Octets of the largest message that it is given; 0: what its hosts say they take."""
+    source_addresses: Addresses = ()
+    """Addresses of this machine that connections come from, one for IPv4, one for IPv6, or one of them: then only hosts
+    of that family are connected to. The system chooses when empty."""
+    certificate: File | None = None
+    """PEM file shown to its hosts: some know a sender by its certificate. Read again when it changes."""
+    key: File | None = None
+    """PEM file, not encrypted; not needed when the key is in the certificate's file."""
     ehlo_name: str = ""
     command_seconds: Seconds = 60.0
     final_seconds: Seconds = 600.0
@@ -61,6 +80,17 @@ class Backend(Section):
             raise wrong("login and password go together", "set both, or neither")
         if self.login and self.tls != "required":
             raise wrong("a login would be told to whoever answers", 'set tls = "required"')
+        return self
+
+    @model_validator(mode="after")
+    def _check_sources(self) -> Self:
+        versions = [address.version for address in self.source_addresses]
+        if len(set(versions)) < len(versions):
+            raise wrong("two source addresses of one family", "write one for IPv4 and one for IPv6, at most")
+        wanted = {"ipv4": 4, "ipv6": 6}.get(self.address_family)
+        if versions and wanted not in (None, *versions):
+            said = f"no source address is {self.address_family}, the only family that is connected to"
+            raise wrong(said, "add such an address, or change address_family")
         return self
 
     @model_validator(mode="before")

@@ -185,7 +185,7 @@ def _check_files(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
             named.append((("routing", kind, number, "ca_file"), source.get("ca_file")))
     for name, backend in find_table(tree, "backend").items():
         if isinstance(backend, dict):
-            named.append((("backend", name, "ca_file"), backend.get("ca_file")))
+            named += [(("backend", name, key), backend.get(key)) for key in ("ca_file", "certificate", "key")]
     for path, file in named:
         if isinstance(file, str) and not (directory / file).is_file():
             yield Problem(path, f"no file {directory / file}", "create it or mend its path")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -43,7 +43,7 @@ def _port(text: str) -> int:
 
 
 def _one_or_many(value: object) -> object:
-    return (value,) if isinstance(value, str | IPv4Network | IPv6Network) else value
+    return (value,) if isinstance(value, str | IPv4Network | IPv6Network | IPv4Address | IPv6Address) else value
 
 
 def _check_network(value: object) -> object:
@@ -146,6 +146,7 @@ Networks = Annotated[
     tuple[Annotated[Network, BeforeValidator(_check_network)], ...],
     BeforeValidator(_one_or_many),
 ]
+Addresses = Annotated[tuple[IPv4Address | IPv6Address, ...], BeforeValidator(_one_or_many)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
 DomainName = Annotated[str, AfterValidator(_check_domain)]
 DomainNames = Annotated[tuple[DomainName, ...], BeforeValidator(_one_or_many)]

@@ -10,12 +10,13 @@ from typing import Protocol
 
 from gateway.config.backends import Backend as BackendSettings
 from gateway.model.address import IPText, Mailbox
-from gateway.model.delivery import Claim, Outcome
+from gateway.model.delivery import Claim, Outcome, Scope
 from gateway.model.envelope import Recipient
 from gateway.model.reply import Reply
 from gateway.model.route import Capabilities, Unanswered
 from gateway.net.callout import ask_about
 from gateway.net.commands import read_capabilities
+from gateway.net.health import Health
 from gateway.net.mx import Host, HostFinder, NoHost
 from gateway.net.outcomes import (
     NoReply,
@@ -32,6 +33,7 @@ from gateway.net.outcomes import (
 from gateway.net.pool import Pool, PoolLimits, Reusable
 from gateway.net.transaction import Session, StaleSession, Transaction
 from gateway.net.window import Window
+from gateway.net.wire import wire_size
 from gateway.ports import Tally
 
 _ATTEMPT_SECONDS = 1800.0
@@ -73,12 +75,14 @@ class HostBackend:
         self._name = name
         self._hosts = hosts
         self._dialer = dialer
+        self._size_limit = settings.message_size
         self._by_domain = hosts.uses_mx or settings.one_domain_per_transaction
         self._window = Window(name, settings.connections, tally)
         self._asking = 0
         """How many of the places in use are for questions."""
         limits = PoolLimits(settings.idle_seconds, settings.connection_seconds, settings.connection_messages)
         self._pool: Pool[HostSession] = Pool(limits, self._window.keep)
+        self._health = Health()
         self._said: dict[Host, tuple[float, Capabilities]] = {}
         """When each configured host was last greeted, in the loop's time, and what it said."""
 
@@ -95,6 +99,9 @@ class HostBackend:
     async def deliver(self, claim: Claim, content: Read) -> tuple[Outcome, ...]:
         rcpts = claim.transfer.rcpts
         results: dict[int, Result] = {}
+        refusal = self._refuse_size(claim)
+        if refusal is not None:
+            return tuple(decided_here(rcpt, Scope.MESSAGE, refusal).outcome for rcpt in rcpts)
         async with self._window.place():
             deadline = asyncio.get_running_loop().time() + _ATTEMPT_SECONDS
             for domain, places in self._transactions(rcpts).items():
@@ -108,7 +115,9 @@ class HostBackend:
         known = [said for greeted, said in self._said.values() if greeted > since]
         if not known:
             return None
-        size = 0 if any(not said.size for said in known) else max(said.size for said in known)
+        sizes = [said.size for said in known]
+        size = max(sizes) if all(sizes) else 0
+        size = min(size or self._size_limit, self._size_limit or size)
         # Of size and SMTPUTF8 the most that any host takes, as nothing is refused that one of them may take; CHUNKING
         # only if all of them do, as what needs it is accepted on that word.
         return Capabilities(size, any(said.smtputf8 for said in known), all(said.chunking for said in known))
@@ -128,6 +137,13 @@ class HostBackend:
     async def close(self) -> None:
         self._pool.close()
 
+    def _refuse_size(self, claim: Claim) -> Reply | None:
+        """The admin's own limit; a host's is judged when it says it."""
+        size = wire_size(claim.transfer.prefix, claim.message)
+        if not self._size_limit or size <= self._size_limit:
+            return None
+        return Reply(552, "3.4", f"The message has {size} octets, this backend is given at most {self._size_limit}")
+
     def _transactions(self, rcpts: Sequence[Recipient]) -> dict[str, list[int]]:
         """Which recipients share a transaction, by recipient domain where that matters."""
         groups: dict[str, list[int]] = {}
@@ -142,7 +158,7 @@ class HostBackend:
         results: dict[int, Result] = {}
         waiting = list(range(len(rcpts)))
         try:
-            async with aclosing(self._hosts.candidates(domain)) as candidates:
+            async with aclosing(self._health.order(self._hosts.candidates(domain))) as candidates:
                 async for host, address in candidates:
                     found = await self._at_host(host, address, claim, [rcpts[at] for at in waiting], content, deadline)
                     for at, result in zip(waiting, found, strict=True):
@@ -177,7 +193,12 @@ class HostBackend:
 
     async def _open(self, host: Host, address: IPText, deadline: float) -> HostSession:
         self._pool.shrink(self._window.spare())
-        session = await self._dialer.open(host, address, deadline)
+        try:
+            session = await self._dialer.open(host, address, deadline)
+        except (NoReply, Refused):
+            self._health.fail((host, address))
+            raise
+        self._health.recover((host, address))
         self._remember(host, session)
         return session
 

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import cast
 
 import aiosmtplib
@@ -23,7 +24,14 @@ from gateway.net.mx import Host, HostFinder
 from gateway.net.outcomes import Peer, Phase, Refused, read_reply, tls_failed
 from gateway.net.replies import ReplyStream
 from gateway.net.smtp_session import SmtpSession, silence
-from gateway.net.tls import ClientTls, TlsTrouble, certificate_trouble, client_tls, describe_session, explain_failure
+from gateway.net.tls import (
+    ClientContexts,
+    ClientTls,
+    TlsTrouble,
+    certificate_trouble,
+    describe_session,
+    explain_failure,
+)
 from gateway.ports import Clock, Resolver, Tally
 
 _EHLO_UNKNOWN = (500, 502, 504)
@@ -36,7 +44,8 @@ class SmtpDialer:
         """`hostname` is our name in EHLO unless the settings have one. Raises OSError: authorities not readable."""
         self._name = settings.ehlo_name or hostname
         self._seconds = (settings.command_seconds, settings.final_seconds)
-        self._tls: ClientTls = client_tls(settings)
+        self._contexts = ClientContexts(settings)
+        self._sources = {address.version: str(address) for address in settings.source_addresses}
         self._login, self._password = settings.login, settings.password
 
     async def open(self, host: Host, address: IPText, deadline: float) -> SmtpSession:
@@ -45,29 +54,44 @@ class SmtpDialer:
         Opportunistic TLS goes down one step at a time, each on a connection of its own: a certificate that proves
         nothing is better than none, and plain text is better than no delivery (RFC 7435).
         """
-        if self._tls.mode == "off":
-            return await self._dial(host, address, deadline, None, "")
+        tls = self._contexts.current()
+        if tls.mode == "off":
+            return await self._dial(host, address, deadline, tls, None, "")
         try:
-            return await self._dial(host, address, deadline, self._tls.verifying, "")
+            return await self._dial(host, address, deadline, tls, tls.verifying, "")
         except TlsTrouble as trouble:
-            if self._tls.mode == "required":
+            if tls.mode == "required":
                 raise tls_failed(Peer(host.name, address), trouble.why, trouble.certificate) from trouble
             why = trouble.why
             unproven = trouble.certificate
         if unproven:
             try:
-                return await self._dial(host, address, deadline, self._tls.trusting, f"unverified ({why})")
+                return await self._dial(host, address, deadline, tls, tls.trusting, f"unverified ({why})")
             except TlsTrouble as trouble:
                 why = trouble.why
-        return await self._dial(host, address, deadline, None, f"unverified (TLS failed: {why}; sent in plain text)")
+        return await self._dial(
+            host, address, deadline, tls, None, f"unverified (TLS failed: {why}; sent in plain text)"
+        )
 
     async def _dial(
-        self, host: Host, address: IPText, deadline: float, context: ssl.SSLContext | None, certificate: str
+        self,
+        host: Host,
+        address: IPText,
+        deadline: float,
+        tls: ClientTls,
+        context: ssl.SSLContext | None,
+        certificate: str,
     ) -> SmtpSession:
-        """One connection; under TLS with `context`. Raises NoReply, Refused and TlsTrouble."""
+        """One connection; under TLS with `context`, one of those of `tls`. Raises NoReply, Refused and TlsTrouble."""
         seconds = max(min(self._seconds[0], deadline - _time()), 0.1)
+        source = self._sources.get(ip_address(address).version)
         smtp = aiosmtplib.SMTP(
-            hostname=address, port=host.port, local_hostname=self._name, start_tls=False, timeout=seconds
+            hostname=address,
+            port=host.port,
+            local_hostname=self._name,
+            start_tls=False,
+            timeout=seconds,
+            source_address=(source, 0) if source else None,
         )
         peer = Peer(host.name, address, certificate=certificate)
         with _as_silence(Phase.GREETING, peer):
@@ -75,8 +99,8 @@ class SmtpDialer:
         try:
             await _greet(smtp, peer)
             offered = smtp.supports_extension("starttls")
-            if context is not None and (offered or self._tls.mode == "required"):
-                peer = await self._secure(smtp, peer, context)
+            if context is not None and (offered or tls.mode == "required"):
+                peer = await self._secure(smtp, peer, tls, context)
                 await _greet(smtp, peer)
             if self._login:
                 await self._log_in(smtp, peer)
@@ -101,7 +125,7 @@ class SmtpDialer:
                 text = f"{peer.host} [{peer.address}]: offers neither AUTH PLAIN nor LOGIN, and we are to log in"
                 raise Refused(Phase.AUTH, Reply(530, "7.0", text))
 
-    async def _secure(self, smtp: aiosmtplib.SMTP, peer: Peer, context: ssl.SSLContext) -> Peer:
+    async def _secure(self, smtp: aiosmtplib.SMTP, peer: Peer, tls: ClientTls, context: ssl.SSLContext) -> Peer:
         try:
             await smtp.starttls(server_hostname=peer.host, tls_context=context)
             session: ssl.SSLObject = smtp.get_transport_info("ssl_object")
@@ -109,20 +133,23 @@ class SmtpDialer:
             raise TlsTrouble(f"STARTTLS answered {error.code} {error.message}") from error
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             raise TlsTrouble(explain_failure(error), isinstance(error, ssl.SSLCertVerificationError)) from error
-        tls = describe_session(session)
-        if context is self._tls.trusting:
-            return replace(peer, tls=tls)
-        why = certificate_trouble(session.getpeercert() or {}, self._tls.expected(peer.host))
-        if why and self._tls.mode == "required":
+        secured = replace(peer, tls=describe_session(session))
+        if context is tls.trusting:
+            return secured
+        why = certificate_trouble(session.getpeercert() or {}, tls.expected(peer.host))
+        if why and tls.mode == "required":
             raise TlsTrouble(why, certificate=True)
-        return replace(peer, tls=tls, certificate=f"unverified ({why})" if why else "verified")
+        return replace(secured, certificate=f"unverified ({why})" if why else "verified")
 
 
 def make_smtp_backend(
     name: str, settings: BackendSettings, resolver: Resolver, clock: Clock, hostname: str, tally: Tally
 ) -> HostBackend:
     """A backend of the configuration. Reads its authorities from disk. Raises OSError and ValueError (hosts)."""
-    hosts = HostFinder(settings.hosts, settings.address_family, resolver, hostname, clock.jitter)
+    family = settings.address_family
+    if family == "any" and len(settings.source_addresses) == 1:
+        family = "ipv4" if settings.source_addresses[0].version == 4 else "ipv6"
+    hosts = HostFinder(settings.hosts, family, resolver, hostname, clock.jitter)
     return HostBackend(name, settings, hosts, SmtpDialer(settings, hostname), tally)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,13 +35,39 @@ class ClientTls:
 
 
 def client_tls(settings: Backend) -> ClientTls:
-    """The contexts of a backend. Reads the authorities from disk. Raises OSError when that fails."""
+    """The contexts of a backend. Reads authorities and our certificate from disk. Raises OSError when that fails."""
     verifying = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
     verifying.check_hostname = False
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname = False
     trusting.verify_mode = ssl.CERT_NONE
+    if settings.certificate is not None:
+        for context in (verifying, trusting):
+            context.load_cert_chain(settings.certificate, settings.key)
     return ClientTls(settings.tls, settings.tls_names, verifying, trusting)
+
+
+class ClientContexts:
+    """A backend's contexts; made anew when the certificate that is shown to it has changed on disk."""
+
+    def __init__(self, settings: Backend) -> None:
+        """Raises OSError: a file cannot be read."""
+        self._settings = settings
+        self._stamp = self._look()
+        self._current = client_tls(settings)
+
+    def current(self) -> ClientTls:
+        """What new connections use: the last that could be read."""
+        with suppress(OSError):
+            stamp = self._look()
+            if stamp != self._stamp:
+                self._current, self._stamp = client_tls(self._settings), stamp
+        return self._current
+
+    def _look(self) -> tuple[tuple[int, int], ...]:
+        files = (self._settings.certificate, self._settings.key)
+        found = [file.stat() for file in files if file is not None]
+        return tuple((one.st_mtime_ns, one.st_ino) for one in found)
 
 
 class TlsTrouble(Exception):
