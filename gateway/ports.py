@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.model.address import IPText, Mailbox
-from gateway.model.alarm import Alarm
 from gateway.model.delivery import Act, Claim, Intake, Outcome, QueueEntry, Settlement, Story, Transfer
 from gateway.model.dnsdata import Answer, Question
 from gateway.model.envelope import Envelope, Recipient
@@ -278,26 +277,6 @@ class EventSink(Protocol):
     """Takes events; must not block and must not raise."""
 
     def __call__(self, event: Event) -> None: ...
-
-
-class Courier(Protocol):
-    """Brings alarms to people."""
-
-    @property
-    def name(self) -> str: ...
-
-    async def tell(self, alarms: Sequence[Alarm]) -> None:
-        """Bring these, at least one. Raises when they did not arrive."""
-
-
-def fan_out(*sinks: EventSink) -> EventSink:
-    """One sink for several: each gets every event, in this order."""
-
-    def emit(event: Event) -> None:
-        for sink in sinks:
-            sink(event)
-
-    return emit
 
 
 def emit_all(sink: EventSink, events: Iterable[Event]) -> None:

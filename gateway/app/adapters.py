@@ -21,8 +21,8 @@ from gateway.net.resolver import DnsResolver, ZoneResolver, read_zone
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.net.system import SystemClock
 from gateway.net.webhook import Webhook
-from gateway.ports import Backend, Clock, Courier, EventSink, Resolver, Spool, Tally
-from gateway.service.alarms import MailCourier
+from gateway.ports import Backend, Clock, EventSink, Resolver, Spool, Tally
+from gateway.service.alarms import Courier, MailCourier
 from gateway.service.importer import Import
 from gateway.service.traffic import Share, Traffic
 from gateway.spool.rows import Retention

@@ -29,8 +29,8 @@ from gateway.model.address import Mailbox
 from gateway.model.event import Event, Level
 from gateway.net.system import SystemClock
 from gateway.policy.routing import RoutingTable
-from gateway.ports import Backend, Clock, Spool, fan_out
-from gateway.service.alarms import Alarms
+from gateway.ports import Backend, Clock, Spool
+from gateway.service.alarms import Alarms, fan_out
 from gateway.service.authenticator import Authenticator
 from gateway.service.blocklists import keep_usable
 from gateway.service.delivery import LEASE, Delivery

@@ -14,7 +14,7 @@ _SECONDS = 10.0
 
 
 class Webhook:
-    """A `ports.Courier`."""
+    """A `service.alarms.Courier`."""
 
     name = "webhook"
 

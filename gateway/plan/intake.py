@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from gateway.authentication.lookup import Window
 from gateway.mail import authres, received, verdict
-from gateway.mail.domain import is_subdomain
 from gateway.mail.findings import describe_verdicts
 from gateway.mail.header import Field
 from gateway.model.address import Mailbox
@@ -21,7 +20,7 @@ from gateway.model.event import Event
 from gateway.model.ingress import EdgeIngress, Ingress, InternalIngress
 from gateway.model.message import Message, Span
 from gateway.model.reply import Reply
-from gateway.model.result import Authentication, DkimResult, DkimVerdict, DmarcVerdict, SpfIdentity, SpfVerdict
+from gateway.model.result import Authentication, DkimResult, DmarcVerdict
 from gateway.model.route import Route
 from gateway.plan import sealing
 from gateway.plan.announcement import announce
@@ -30,6 +29,7 @@ from gateway.plan.greylisting import remember
 from gateway.plan.holding import make_hold
 from gateway.plan.judgement import Bench, Judgement
 from gateway.plan.repetition import fingerprint
+from gateway.plan.return_path import is_proven
 from gateway.plan.sighting import sight
 from gateway.plan.waiting import remember_wait
 from gateway.policy.routing import is_role
@@ -277,13 +277,7 @@ def _return_path_verified(arrival: Arrival, results: Authentication) -> bool:
     message is a sender's of ours."""
     if arrival.departure is not None:
         return arrival.departure.mail_from is not None
-    if arrival.envelope.mail_from is None:
-        return False
-    if results.spf.result is SpfVerdict.PASS and results.spf.identity is SpfIdentity.MAILFROM:
-        return True
-    domain = arrival.envelope.mail_from.ascii_domain
-    signers = (one.domain for one in results.dkim if one.result is DkimVerdict.PASS)
-    return any(domain == signer or is_subdomain(domain, signer) for signer in signers)
+    return is_proven(arrival.envelope.mail_from, results)
 
 
 def _trace(

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from gateway.mail.alarm import compose
 from gateway.model.address import Mailbox
 from gateway.model.alarm import ABOUT, Alarm
 from gateway.model.event import Event, Level
 from gateway.plan.own_mail import post
-from gateway.ports import Clock, Courier, EventSink, IntakeStore, Tally
+from gateway.ports import Clock, EventSink, IntakeStore, Tally
 
 _GATHER = 3.0
 """Seconds for which more alarms are awaited, so that what happens together is told together."""
@@ -23,6 +24,26 @@ _MOST_WAITING = 1000
 _MOST_REMEMBERED = 10_000
 _PAUSES = (5.0, 30.0, 120.0)
 """Seconds before a courier that failed is asked again."""
+
+
+class Courier(Protocol):
+    """Brings alarms to people."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def tell(self, alarms: Sequence[Alarm]) -> None:
+        """Bring these, at least one. Raises when they did not arrive."""
+
+
+def fan_out(*sinks: EventSink) -> EventSink:
+    """One sink for several: each gets every event, in this order."""
+
+    def emit(event: Event) -> None:
+        for sink in sinks:
+            sink(event)
+
+    return emit
 
 
 @dataclass(slots=True)
@@ -120,7 +141,7 @@ class Alarms:
 
 
 class MailCourier:
-    """Sends alarms through the gateway's own spool. A `ports.Courier`."""
+    """Sends alarms through the gateway's own spool. A `Courier`."""
 
     name = "mail"
 

@@ -22,8 +22,7 @@ from gateway.service.job import Job, Outcomes
 from gateway.service.traffic import Traffic
 
 LEASE = 7200.0
-"""Seconds for which a transfer is claimed; longer than an attempt can take, from the first connection to the reply to
-the final dot."""
+"""Seconds for which a transfer is claimed; longer than an attempt can take."""
 _MOST_CLAIMS = 50
 """Claims taken from the spool at once."""
 _LONGEST_SLEEP = 60.0
@@ -31,9 +30,8 @@ _SHORTEST_SLEEP = 0.2
 _PAUSE_AFTER_ERROR = 5.0
 _RETRY_AFTER_ERROR = 300.0
 """Seconds after which a transfer is tried again whose attempt failed by a fault of ours."""
-_DRAIN_STEP = 0.1
-_DRAIN_ROUNDS = 100
-"""How often, and every how many seconds, what was cancelled is looked after."""
+_DRAIN_STEP, _DRAIN_ROUNDS = 0.1, 100
+"""Every how many seconds, and how often, what was cancelled is looked after."""
 _SETTLE_PAUSES = (0.2, 1.0, 5.0, 15.0, 60.0, 60.0, 60.0, 60.0)
 """Seconds between tries to write a settlement: what was delivered and not written down is delivered twice."""
 
@@ -89,9 +87,8 @@ class Delivery:
     async def attempt(self, claim: Claim, deadline: float) -> Outcomes | None:
         """One attempt of a claimed transfer whose client waits until `deadline` (monotonic).
 
-        The outcomes, once they are settled on stable storage: if they refuse every recipient for good, the client is
-        to be told so, and no DSN is made. None when that is not so in time, or no connection is free: then the client
-        is to be told 250, and delivery goes on by itself.
+        The outcomes, once they are settled on stable storage: `find_refusal` says what of them the client is told.
+        None when that is not so in time, or no connection is free: it is told 250, and delivery goes on by itself.
         """
         if not self.has_room(claim.transfer.backend):
             await self._give_back(claim, claim.transfer.due)
@@ -100,8 +97,7 @@ class Delivery:
         try:
             await asyncio.wait({job.answer}, timeout=max(deadline - self._clock.monotonic(), 0))
         finally:
-            # No await between the timeout and this line: the task cannot decide in between.
-            job.client_waits = False
+            job.client_waits = False  # no await since the timeout: the task cannot decide in between
         if job.decided or job.answer.done():
             return await asyncio.shield(job.answer)
         return None

@@ -12,8 +12,8 @@ from gateway.model.address import Mailbox
 from gateway.model.alarm import Alarm
 from gateway.model.event import Event, Level
 from gateway.net.webhook import Webhook
-from gateway.ports import Courier, SpoolFull, fan_out
-from gateway.service.alarms import Alarms, MailCourier
+from gateway.ports import SpoolFull
+from gateway.service.alarms import Alarms, Courier, MailCourier, fan_out
 from gateway.service.tally import SharedCounts
 from tests.fake_spool import FakeSpool
 from tests.spooling import HandClock
