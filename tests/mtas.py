@@ -104,6 +104,7 @@ smtp_tls_wrappermode = {wrapped}
 smtputf8_enable = yes
 maillog_file = {root}/log
 maillog_file_prefixes = {root}
+{more}
 """
 POSTFIX_MASTER = """
 127.0.0.1:{port} inet n - n - - smtpd
@@ -132,9 +133,10 @@ def run_postfix(
     tls: str = "none",
     wrapped: bool = False,
     source: str = "127.0.0.1",
+    more: str = "",
 ) -> Iterator[Mta]:
     """`routes`: domains that are sent on, each with its port on 127.0.0.1, from the address `source`. `tls`: none, may
-    or encrypt; `wrapped`: implicit TLS."""
+    or encrypt; `wrapped`: implicit TLS. `more`: further settings."""
     with _directory() as root:
         for part in ("etc", "queue", "data", "box"):
             (root / part).mkdir()
@@ -153,6 +155,7 @@ def run_postfix(
             "source": source,
             "tls": tls,
             "wrapped": "yes" if wrapped else "no",
+            "more": more,
         }
         (root / "etc" / "main.cf").write_text(POSTFIX_MAIN.format(**values))
         (root / "etc" / "master.cf").write_text(POSTFIX_MASTER.format(**values))
@@ -194,10 +197,11 @@ accept_8bitmime = true
 deliver_drop_privilege = true
 never_users =
 acl_smtp_helo = accept
-acl_smtp_rcpt = accept
+acl_smtp_rcpt = {rcpt}
 acl_smtp_data = accept
 acl_smtp_dkim = accept
 
+{more}
 begin routers
 here:
   driver = accept
@@ -241,8 +245,9 @@ def run_exim(
     tls: str = "none",
     wrapped: bool = False,
     source: str = "127.0.0.1",
+    acl: str = "",
 ) -> Iterator[Mta]:
-    """The same as `run_postfix`, for x.example."""
+    """The same as `run_postfix`, for x.example. `acl`: what is said to each recipient; all are taken when empty."""
     with _directory() as root:
         owner = pwd.getpwnam("Debian-exim")
         for part in ("spool", "box"):
@@ -258,6 +263,8 @@ def run_exim(
                 f"{name} 127.0.0.1::{port} byname" for name, port in (routes or {"none.example": 9}).items()
             ),
             source=source,
+            rcpt="rcpt" if acl else "accept",
+            more=f"begin acl\nrcpt:\n{acl}" if acl else "",
             protocol="smtps" if wrapped else "smtp",
             avoid="*" if tls == "none" else "",
             require="*" if tls == "encrypt" and not wrapped else "",

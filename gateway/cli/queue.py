@@ -14,7 +14,9 @@ from rich.progress import track
 
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text
-from gateway.model.delivery import QueueEntry
+from gateway.model.delivery import Final, QueueEntry
+from gateway.model.failure import Failure
+from gateway.tools.failures import failures_json, render_failures
 from gateway.tools.queue import (
     Filter,
     merge_answers,
@@ -88,6 +90,29 @@ def queue_show(
             await spool.close()
 
     asyncio.run(read())
+
+
+@commands.command("failed")
+def queue_failed(
+    config: ConfigOption = DEFAULT_CONFIG,
+    most: Annotated[int, typer.Option(help="How many at most.")] = 100,
+    withheld: Annotated[bool, typer.Option("--withheld", help="Only those whose sender was not told.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List who did not get a message lately, and whether its sender was told: a DSN goes only to a proven address."""
+
+    async def read() -> Sequence[Failure]:
+        spool = app.open_reader(app.read_config(config))
+        try:
+            return await spool.failed(_ALL if withheld else most)
+        finally:
+            await spool.close()
+
+    found = [one for one in asyncio.run(read()) if not withheld or one.state is Final.WITHHELD][:most]
+    if as_json:
+        print_json(failures_json(found))
+    else:
+        print_text(render_failures(found))
 
 
 @commands.command("hold")

@@ -296,3 +296,8 @@ SELECT EXISTS (SELECT 1 FROM unanswered WHERE unheard);
 
 -- name: forget_unanswered
 DELETE FROM unanswered WHERE received <= ?;
+
+-- name: list_failed
+SELECT trace.body, attempt.body
+FROM message JOIN trace ON trace.n = message.n JOIN attempt ON attempt.message = message.n
+WHERE message.failed ORDER BY message.n DESC LIMIT ?;

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.model.delivery import QueueEntry, Story, Trace
+from gateway.model.failure import Failure
 from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry, Quota
-from gateway.spool import codec, greylist, holding, senders, unanswered
+from gateway.spool import codec, failures, greylist, holding, senders, unanswered
 from gateway.spool.content import CHUNK
 from gateway.spool.disk import CONTENT, Disk, SpoolUnmade, SpoolUnusable
 from gateway.spool.queries import QUERIES, STEPS, check_version
@@ -97,6 +98,10 @@ class ReadOnlySpool:
     async def has_unheard(self) -> bool:
         """Some client was not told."""
         return await self._read(unanswered.are_there_any)
+
+    async def failed(self, limit: int) -> Sequence[Failure]:
+        """Recipients who did not get their message, in up to `limit` attempts."""
+        return await self._read(lambda connection: failures.list_failed(connection, limit))
 
     async def held(self, limit: int) -> Sequence[HeldEntry]:
         """Up to `limit` held messages, the oldest first."""

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gateway.model.delivery import Act, Claim, Intake, QueueEntry, Settlement, Story, Trace, Transfer
+from gateway.model.failure import Failure
 from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry, Hold, Quota
@@ -279,6 +280,11 @@ class ShardedView:
             sum(one.messages for one in found),
             sum(one.octets for one in found),
         )
+
+    async def failed(self, limit: int) -> Sequence[Failure]:
+        """Recipients who did not get their message, the last ones first."""
+        found = [one for view in self._look() for one in await view.failed(limit)]
+        return sorted(found, key=lambda one: -one.at)[:limit]
 
     async def counts(self) -> dict[str, int]:
         """How many transfers wait or are being sent, by backend; held ones are not counted."""
