@@ -92,8 +92,7 @@ def read_bounce(message: Part) -> Bounce | None:
     if not failed and not (robot and (_PROSE.search(prose) or _PROSE.search(subject))):
         return None
     host = re.search(r"@([A-Za-z0-9.-]+)", message.value("from"))
-    found = tuple(_read_prose(prose, failed, _relayed(message, host[1] if host else "")))
-    return Bounce("text", host[1].lower() if host else "", found)
+    return Bounce("text", host[1].lower() if host else "", tuple(_read_prose(prose, failed)))
 
 
 def _prose(message: Part) -> str:
@@ -116,14 +115,17 @@ def _read_report(report: Part, message: Part, prose: str) -> Bounce:
         parse_header(group + b"\r\n") for group in re.split(rb"\r\n(?:[ \t]*\r\n)+", report.octets()) if group.strip()
     ]
     reporter = _typed(groups[0], "reporting-mta") if groups else ""
-    relayed = _relayed(message, reporter)
+    handed = _was_handed_on(message, reporter)
     rows = [group for group in groups if fields(group, "final-recipient") or fields(group, "original-recipient")]
     rows = rows[:_MOST_RECIPIENTS]
     alone = len(rows) == 1
-    return Bounce("dsn", reporter, tuple(_read_row(row, prose if alone else "", reporter, relayed) for row in rows))
+    return Bounce("dsn", reporter, tuple(_read_row(row, prose if alone else "", reporter, handed) for row in rows))
 
 
-def _read_row(group: tuple[Field, ...], prose: str, reporter: str, relayed: bool) -> Bounced:
+def _read_row(group: tuple[Field, ...], prose: str, reporter: str, handed: bool) -> Bounced:
+    recipient = _typed(group, "final-recipient") or _typed(group, "original-recipient")
+    # Only a server of the recipient's is known to be a relay of others' mail: another may send for its own people.
+    relayed = handed and organisation(reporter) == organisation(recipient.rpartition("@")[2])
     diagnostic = _typed(group, "diagnostic-code")
     status = _STATUS.search(_value(group, "status"))
     remote = _typed(group, "remote-mta").split(" ")[0].lower()
@@ -132,7 +134,7 @@ def _read_row(group: tuple[Field, ...], prose: str, reporter: str, relayed: bool
     if action in ("failed", "delayed"):
         refusal = _find_refusal(diagnostic, status, prose, _Talk(remote, reporter, relayed))
     return Bounced(
-        recipient=_typed(group, "final-recipient") or _typed(group, "original-recipient"),
+        recipient=recipient,
         action=action,
         status=status[0] if status else "",
         diagnostic=diagnostic,
@@ -153,17 +155,17 @@ class _Talk:
         return classify_text(words, self.remote, self.relayed, self.reporter)
 
 
-def _find_refusal(diagnostic: str, status: re.Match[str] | None, prose: str, place: _Talk) -> Refusal:
+def _find_refusal(diagnostic: str, status: re.Match[str] | None, prose: str, talk: _Talk) -> Refusal:
     """The most telling of what the field, the prose and the status say: the field, unless the prose quotes a reply
     that was passed on and the field does not."""
-    given, told = place.read(diagnostic), place.read(prose)
+    given, told = talk.read(diagnostic), talk.read(prose)
     found = [refusal for refusal in (given, told) if refusal is not None]
     if told is not None and given is not None and "->" in prose and len(told.layers) > len(given.layers):
         found.reverse()
     known = [refusal for refusal in found if refusal.cause is not Cause.UNKNOWN]
     if known:
         return known[0]
-    last = classify(_by_status(diagnostic or prose, status), place.remote, place.relayed)
+    last = classify(_by_status(diagnostic or prose, status), talk.remote, talk.relayed)
     return last if last.cause is not Cause.UNKNOWN or not found else found[0]
 
 
@@ -174,14 +176,14 @@ def _by_status(text: str, status: re.Match[str] | None) -> Reply:
     return Reply(450 if digit == "4" else 550, "" if detail == "0.0" else detail, " ".join(text[:2000].split()))
 
 
-def _read_prose(prose: str, failed: str, relayed: bool) -> Iterator[Bounced]:
+def _read_prose(prose: str, failed: str) -> Iterator[Bounced]:
     """A paragraph for each recipient, each beginning with the address."""
     starts = list(_NAMED.finditer(prose))[:_MOST_RECIPIENTS]
     wanted = {found[0].lower() for found in _ANYWHERE.finditer(failed[:4000])}
     starts = [start for start in starts if not wanted or start["mailbox"].lower() in wanted] or starts
     if not starts:
         recipient = next(iter(wanted), "") or next((found[0] for found in _ANYWHERE.finditer(prose)), "")
-        yield _told(recipient, prose, relayed)
+        yield _told(recipient, prose)
         return
     seen: set[str] = set()
     for at, start in enumerate(starts):
@@ -189,23 +191,23 @@ def _read_prose(prose: str, failed: str, relayed: bool) -> Iterator[Bounced]:
         if start["mailbox"].lower() not in seen:
             seen.add(start["mailbox"].lower())
             words = prose[start.start() : end]
-            yield _told(start["mailbox"], words if _says_why(words) else prose, relayed)
+            yield _told(start["mailbox"], words if _says_why(words) else prose)
 
 
 def _says_why(words: str) -> bool:
     return bool(unwrap(words)) or len(words.split()) > 3
 
 
-def _told(recipient: str, words: str, relayed: bool) -> Bounced:
-    refusal = classify_text(words, relayed=relayed)
+def _told(recipient: str, words: str) -> Bounced:
+    refusal = classify_text(words)
     if refusal is None or refusal.cause is Cause.UNKNOWN:
-        bare = classify(_by_status(words.replace(recipient, "<>", 1) if recipient else words, None), backend=relayed)
+        bare = classify(_by_status(words.replace(recipient, "<>", 1) if recipient else words, None))
         refusal = bare if refusal is None or bare.cause is not Cause.UNKNOWN else refusal
     action = "delayed" if refusal.reply.transient and re.search(r"delay|still be|will be retried", words) else "failed"
     return Bounced(recipient, action, "", " ".join(words[:2000].split()), "", refusal)
 
 
-def _relayed(message: Part, reporter: str) -> bool:
+def _was_handed_on(message: Part, reporter: str) -> bool:
     """The returned header shows that the reporter had the message from a server of another name, and not from someone
     who logged in."""
     returned = message.find("message/rfc822", "text/rfc822-headers", "message/rfc822-headers", "message/global-headers")

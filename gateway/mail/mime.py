@@ -68,10 +68,11 @@ class Part:
 
 def read_mime(octets: bytes) -> Part:
     """A message as parts; lines end in CRLF."""
-    return _read(octets, _MOST_DEPTH, [_MOST_PARTS])
+    return _read(octets, _MOST_DEPTH, iter(range(_MOST_PARTS)))
 
 
-def _read(octets: bytes, depth: int, left: list[int]) -> Part:
+def _read(octets: bytes, depth: int, left: Iterator[int]) -> Part:
+    """One part and those in it; `left` ends when the message has had its share of parts."""
     block, at = split_message(octets)
     header = parse_header(block)
     type, parameters = _content_type(header)
@@ -83,15 +84,14 @@ def _read(octets: bytes, depth: int, left: list[int]) -> Part:
     return Part(header, type, parameters, body, children)
 
 
-def _split(body: bytes, boundary: str, left: list[int]) -> Iterator[bytes]:
+def _split(body: bytes, boundary: str, left: Iterator[int]) -> Iterator[bytes]:
     """The octets between delimiter lines (RFC 2046 section 5.1.1); a part that is not closed reaches to the end."""
     mark = re.escape(boundary.encode("utf-8", "surrogateescape"))
     start = None
     for found in re.finditer(rb"(?:\A|\r\n)--" + mark + rb"(--)?[ \t]*(?=\r\n|\Z)", body):
         if start is not None:
             yield body[start : found.start()]
-        left[0] -= 1
-        if found[1] or left[0] < 0:
+        if found[1] or next(left, None) is None:
             return
         start = found.end() + 2
     if start is not None:

@@ -1,4 +1,4 @@
-"""Whose server speaks: known by marks in its text, or by its name."""
+"""Whose server speaks: known by its name, or by marks in its text."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ _MARKS = (
         r"|\(AS\d+\)|sender\.office\.com|office365|\b(?:RESOLVER|ROUTING|STOREDRV|SMTPSEND|TRANSPORT)\.[A-Z]"
         r"|mail\.live\.com|aka\.ms/",
     ),
-    (Provider.YAHOO, r"yahoo(?:inc|dns)?\.(?:com|net)|\[(?:TSS?|BL|IPTS)\d+\]"),
-    (Provider.APPLE, r"icloud\.com|apple\.com|\[(?:CS|HM|HV)\d\d\]"),
+    (Provider.YAHOO, r"postmaster\.yahoo(?:inc)?\.com|yahoo\.com account|\[(?:TSS?|BL|IPTS)\d+\]"),
+    (Provider.APPLE, r"support\.apple\.com|\[(?:CS|HM|HV)\d\d\]"),
     (Provider.MIMECAST, r"mimecast"),
     (Provider.PROOFPOINT, r"proofpoint|ppe?-?hosted\.com"),
-    (Provider.GMX, r"postmaster\.(?:gmx|web)\.|\bNemesis ESMTP|\bgmx\.(?:net|de|com)\b|kundenserver\.de"),
+    (Provider.GMX, r"postmaster\.(?:gmx|web)\.|\bNemesis ESMTP|\bmxgmx\d"),
 )
 _HOSTS = (
     (Provider.GOOGLE, r"(?:google|gmail|googlemail)\.com|psmtp\.com"),
@@ -63,11 +63,11 @@ _HOST = tuple((provider, re.compile(rf"(?:.*\.)?(?:{names})", re.IGNORECASE)) fo
 
 
 def recognise(text: str, host: str = "") -> Provider:
-    """By the text's marks, then by the host's name."""
-    for provider, marks in _TEXT:
-        if marks.search(text):
-            return provider
-    return recognise_host(host)
+    """By the host's name, then by the text's marks: a text names other domains than its writer's, too."""
+    named = recognise_host(host)
+    if named is not Provider.OTHER:
+        return named
+    return next((provider for provider, marks in _TEXT if marks.search(text)), Provider.OTHER)
 
 
 def recognise_host(host: str) -> Provider:

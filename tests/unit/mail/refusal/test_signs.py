@@ -339,3 +339,20 @@ def test_a_backend_that_blames_us_is_our_own_fault() -> None:
 )
 def test_scopes_that_are_not_ours(code: int, text: str, scope: Scope) -> None:
     assert classify(Reply.received(code, text), "mx.corp.example", backend=True).scope is scope
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "provider"),
+    [
+        ("5.1.1 <bob@yahoo.com>: Recipient address rejected", "", Provider.OTHER),
+        ("5.1.1 <bob@gmx.de>: no such user", "mx.corp.example", Provider.OTHER),
+        (
+            "5.7.509 Access denied, sending domain yahoo.com does not pass DMARC",
+            "x.mail.protection.outlook.com",
+            Provider.MICROSOFT,
+        ),
+        ("5.7.1 see https://support.apple.com/x - gsmtp", "mx.google.com.", Provider.GOOGLE),
+    ],
+)
+def test_a_domain_in_the_text_is_not_the_writer(text: str, host: str, provider: Provider) -> None:
+    assert classify(Reply.received(550, text), host).provider is provider
