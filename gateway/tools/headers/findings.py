@@ -18,6 +18,7 @@ _SLOW = 60.0
 _SKEWED = -5.0
 _OVERRIDES = frozenset({"oreject", "o.reject"})
 _SPAM = 5
+_RELAYED = " It came through a relay, where SPF has no data about the author, so failing is no proof of forgery."
 
 
 class Weight(StrEnum):
@@ -107,8 +108,9 @@ def _override(verdicts: Verdicts, relayed: Relayed | None, reading: Reading) -> 
         f"{domain} asks receivers to refuse mail that fails DMARC. This message failed, and the receiver overrode the "
         f"policy (action={verdicts.action}) and delivered it."
     )
-    if relayed and (relayed.recipients or relayed.receivers) and verdicts.result("spf") != "pass":
-        text += " Here that was right: the failure comes from a check behind the edge."
+    if relayed and verdicts.result("spf") != "pass":
+        inner = relayed.recipients or relayed.receivers
+        text += " Here that was right: the failure comes from a check behind the edge." if inner else _RELAYED
         yield Finding("policy-overridden", Weight.NOTE, text)
         return
     if verdicts.result("dkim") in ("", "none"):

@@ -112,3 +112,13 @@ def test_results_in_several_fields_of_one_server() -> None:
 
 def test_the_line_above_a_message_in_a_mailbox_file() -> None:
     assert len(read_headers(b"From ann@a.example Sat Nov 21 10:00:00 2026\r\n" + DIRECT.encode()).hops) == 1
+
+
+def test_an_override_behind_a_relay_is_no_forgery() -> None:
+    forwarded = DIRECT.replace("mx.corp.example", "mail.f.example")
+    hop = "Received: from mail.f.example ([203.0.113.9]) by mx.corp.example with ESMTPS id 2; x\r\n"
+    said = "spf=fail smtp.mailfrom=a.example; dkim=fail header.d=a.example; dmarc=fail action=oreject"
+    block = results(said, hop + forwarded)
+    [found] = [finding for finding in find_all(read_headers(block.encode())) if finding.kind == "policy-overridden"]
+    assert (found.weight, found.remedies) == ("note", ())
+    assert "no proof of forgery" in found.text
