@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from bench.backlog import measure_backlog
 from bench.corpus import SIZES, make_corpus
 from bench.group import Group
 from bench.measure import Bench, Load
+from bench.plots import draw_all
 
 HERE = Path(__file__).resolve().parent
 BUILT = HERE / "build"
@@ -29,12 +30,13 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument(
         "--peers",
-        default="postfix-milters,waypost",
-        help=f"commas between: {', '.join(peers.PEERS)}, run:COMMAND (listens on 127.0.0.1:2525, forwards to :9025)",
+        default="",
+        help=f"commas between: {', '.join(peers.PEERS)}, run:COMMAND (listens on 127.0.0.1:2525, forwards to :9025); "
+        "all that are installed when empty",
     )
-    parser.add_argument("--full", action="store_true", help="all peers, sizes and concurrencies: about half an hour")
-    parser.add_argument("--sizes", default="4k", help=f"of {', '.join(SIZES)}")
-    parser.add_argument("--concurrency", default="20")
+    parser.add_argument("--sizes", default="4k,50k,1m", help=f"of {', '.join(SIZES)}")
+    parser.add_argument("--concurrency", default="1,20,100")
+    parser.add_argument("--plots", type=Path, help="a directory for charts of the results (SVG)")
     parser.add_argument("--rounds", type=int, default=3, help="the whole list of peers, this many times, interleaved")
     parser.add_argument("--seconds", type=float, default=3, help="how long to send in each cell")
     parser.add_argument("--count", type=int, default=20_000, help="at most so many messages in each cell")
@@ -46,10 +48,18 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dump", type=Path, help="keep the first messages that the backend got, a directory per peer")
     parser.add_argument("--out", type=Path, default=RESULTS, help="a JSON line for each cell")
     options = parser.parse_args()
-    if options.full:
-        options.peers = ",".join(peers.PEERS)
-        options.sizes, options.concurrency = ",".join(SIZES), "1,20,100"
+    options.peers = options.peers or ",".join(installed(peers.FULL))
     return options
+
+
+def installed(chosen: Sequence[str]) -> list[str]:
+    """Those that can run here; the others are named."""
+    there = [peer for peer in chosen if not peers.missing_programs([peer])]
+    for peer in chosen:
+        if peer not in there:
+            lacks = ", ".join(peers.missing_programs([peer]))
+            print(f"{peer} is left out: {lacks} not installed (`make bench-setup`)", file=sys.stderr)
+    return there
 
 
 def build() -> None:
@@ -124,6 +134,9 @@ def run_inside(options: argparse.Namespace) -> int:
         dns.stop()
     if not options.backlog:
         print(report.table(rows, options.base))
+        if options.plots:
+            options.plots.mkdir(parents=True, exist_ok=True)
+            draw_all(rows, options.plots)
     return 1 if any("error" in row for row in rows) else 0
 
 

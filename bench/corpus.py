@@ -37,6 +37,12 @@ def make_corpus(directory: Path) -> None:
         (directory / name).mkdir(exist_ok=True)
         for number in range(count):
             (directory / name / f"{number:03d}.eml").write_bytes(make_message(name, number, size, private))
+    another = rsa.generate_private_key(65537, 2048)
+    (directory / "arc.pem").write_bytes(
+        another.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
     (directory / "zones.conf").write_text(make_zones(base64.b64encode(public).decode()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import socket
@@ -17,6 +18,11 @@ WAYPOST = HERE.parent / ".venv" / "bin" / "waypost"
 LISTEN = ("127.0.0.1", 2525)
 SINK = ("127.0.0.1", 9025)
 MILTERS = ("opendkim", "opendmarc")
+BUILT = HERE / "build"
+KEY = BUILT / "corpus" / "arc.pem"
+"""For ARC seals."""
+HARAKA = BUILT / "node" / "node_modules" / "Haraka"
+CORES = os.cpu_count() or 1
 
 Start = Callable[[Group, Path], None]
 """Starts a peer's processes; the directory is fresh and the peer's own."""
@@ -59,7 +65,9 @@ def answers(address: tuple[str, int]) -> bool:
         return False
 
 
-def start_waypost(group: Group, directory: Path, in_session: bool = True) -> None:
+def start_waypost(
+    group: Group, directory: Path, in_session: bool = True, workers: int = CORES, seal: bool = False
+) -> None:
     fill(
         "gateway.toml",
         directory / "gateway.toml",
@@ -67,6 +75,9 @@ def start_waypost(group: Group, directory: Path, in_session: bool = True) -> Non
         PORT=LISTEN[1],
         BACKEND=f"{SINK[0]}:{SINK[1]}",
         IN_SESSION=str(in_session).lower(),
+        WORKERS=workers,
+        SEAL=str(seal).lower(),
+        KEY=KEY,
     )
     group.start([WAYPOST, "serve", "--config", directory / "gateway.toml"])
 
@@ -104,13 +115,54 @@ def start_postfix_milters(group: Group, directory: Path, self_spf: bool = False)
     start_postfix(group, directory, tuple(f"unix:{path}" for path in paths), policy=not self_spf)
 
 
+def start_postfix_rspamd(group: Group, directory: Path) -> None:
+    """All checks and an ARC seal by rspamd, one process of it for each core."""
+    home, cache = directory / "rspamd", Path("/var/tmp/waypost-bench-rspamd")
+    for made in (home, cache):
+        made.mkdir(exist_ok=True)
+    shutil.copy(KEY, home / "arc.pem")
+    fill("rspamd.conf", home / "rspamd.conf", DIR=home, CACHE=cache, CORES=CORES, KEY=home / "arc.pem")
+    for path in (cache, home, *home.iterdir()):
+        shutil.chown(path, "_rspamd", "_rspamd")
+    group.start(["rspamd", "-f", "-c", home / "rspamd.conf", "-u", "_rspamd", "-g", "_rspamd"])
+    socket_path = home / "milter.sock"
+    # At its first start it compiles its patterns, and keeps them in the cache.
+    wait_until(socket_path.exists, str(socket_path), group, 180)
+    start_postfix(group, directory, (f"unix:{socket_path}",))
+
+
+def start_haraka(group: Group, directory: Path) -> None:
+    """Haraka with all checks by mailauth, one process for each core; its queue is on disk too."""
+    home = directory / "haraka"
+    shutil.copytree(HERE / "conf" / "haraka", home)
+    (home / "queue").mkdir()
+    (home / "node_modules").symlink_to(HARAKA.parent)
+    fill("haraka/config/smtp.ini", home / "config" / "smtp.ini", PORT=LISTEN[1], CORES=CORES)
+    fill("haraka/config/backend_port", home / "config" / "backend_port", BACKEND_PORT=SINK[1])
+    command: list[str | Path] = [
+        "env",
+        f"HARAKA_OUTBOUND={HARAKA / 'outbound'}",
+        "node",
+        HARAKA / "bin" / "haraka",
+        "-c",
+        home,
+    ]
+    group.start(["env", f"HARAKA_OUTBOUND={HARAKA / 'outbound'}", *command])
+
+
 PEERS: Mapping[str, Start] = {
     "waypost": start_waypost,
     "waypost-queued": lambda group, directory: start_waypost(group, directory, in_session=False),
+    "waypost-one": lambda group, directory: start_waypost(group, directory, in_session=False, workers=1),
     "postfix-milters": start_postfix_milters,
     "postfix-milters-c": lambda group, directory: start_postfix_milters(group, directory, self_spf=True),
     "postfix": start_postfix,
+    "waypost-arc": lambda group, directory: start_waypost(group, directory, in_session=False, seal=True),
+    "postfix-rspamd": start_postfix_rspamd,
+    "haraka-mailauth": start_haraka,
 }
+FULL = tuple(name for name in PEERS if name != "waypost-one")
+"""Those of a whole comparison."""
 
 
 def start(peer: str, directory: Path) -> Group:
@@ -152,4 +204,11 @@ def missing_programs(peers: list[str]) -> list[str]:
         wanted.add("postfix")
     if any(peer.startswith("postfix-milters") for peer in peers):
         wanted |= {*MILTERS, "policyd-spf"}
-    return sorted(name for name in wanted if shutil.which(name) is None)
+    if "postfix-rspamd" in peers:
+        wanted.add("rspamd")
+    if "haraka-mailauth" in peers:
+        wanted.add("node")
+    missing = sorted(name for name in wanted if shutil.which(name) is None)
+    if "haraka-mailauth" in peers and not HARAKA.exists():
+        missing.append("Haraka")
+    return missing

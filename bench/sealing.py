@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from bench.checks import CLIENT, DOMAIN, NOW, cost, make_message
 from gateway import app
 from gateway.authentication.composition import DIGEST
-from gateway.authentication.lookup import Window
+from gateway.authentication.lookup import Memory, Window
 from gateway.config.model import Config
 from gateway.mail.path import mailbox
 from gateway.model.address import ip_text
@@ -64,6 +64,14 @@ class _NoSpool:
         raise AssertionError("a collector recalls nothing")
 
 
+def make_key(directory: Path) -> Path:
+    """A new key for seals."""
+    private = generate_private_key(65537, 2048)
+    key = directory / "arc.pem"
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()))
+    return key
+
+
 def make_law(key: Path, seal: bool) -> Law:
     tree: dict[str, Any] = {"server": {"hostname": "mx.dst.example"}, "listener": [{"address": "127.0.0.1:25"}]}
     tree |= {"domain": [{"name": "dst.example", "backend": "in"}], "backend": {"in": {"hosts": "mx", "seal": seal}}}
@@ -71,21 +79,22 @@ def make_law(key: Path, seal: bool) -> Law:
     return app.make_law(Config.model_validate(tree))
 
 
-def make_run(law: Law, message: bytes, known: Callable[..., Any]) -> Callable[[], bytes]:
+def make_run(law: Law, message: bytes, known: Callable[..., Any], recipients: int = 1) -> Callable[[], bytes]:
     """Everything between the first octet and the writes; returns what stands above the message."""
     client = ip_text(CLIENT)
     ingress = EdgeIngress(client, ClientSource.PEER, f"mail.{DOMAIN}", "mx", client)
-    sender, recipient = mailbox(f"ann@{DOMAIN}"), mailbox("bob@dst.example")
+    sender = mailbox(f"ann@{DOMAIN}")
     assert sender is not None
-    assert recipient is not None
-    envelope = Envelope(sender, (Recipient(recipient),))
+    found = (mailbox(f"bob{number}@dst.example") for number in range(recipients))
+    envelope = Envelope(sender, tuple(Recipient(one) for one in found if one is not None))
     spool: IntakeStore = _NoSpool()
+    memory = Memory()
 
     def run() -> bytes:
         collector = Collector(spool, 100_000, {DIGEST} if law.bench.sealing else ())
         _finish(collector.take(message))
         received = _finish(collector.finish())
-        window = Window(known)
+        window = Window(known, memory)
         judgement = judge(ingress, envelope, received.evidence, window, NOW, law.bench, collector.header)
         arrival = Arrival("id", NOW, ingress, envelope, received, collector.header)
         intake = take_in(arrival, judgement, window, law.routing.group(envelope.rcpts), law.bench, claimed=False)
@@ -106,11 +115,9 @@ def _finish(steps: Coroutine[Any, Any, Any]) -> Any:
 def main() -> int:
     message, zone = make_message()
     known = ZoneResolver(build_zone({name: {"TXT": records} for name, records in zone.items()})).known
-    private = generate_private_key(65537, 2048)
-    pem = private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     with tempfile.TemporaryDirectory() as directory:
-        key = Path(directory, "arc.pem")
-        key.write_bytes(pem)
+        key = make_key(Path(directory))
+        pem = key.read_bytes()
         laws, signer = (make_law(key, False), make_law(key, True)), load_signer(key)
     plain, sealed = (make_run(law, message, known) for law in laws)
     assert b"ARC-Seal: " in sealed()

@@ -37,17 +37,15 @@ class Clock(Protocol):
 
 
 class Tally(Protocol):
-    """Counts by key that hold over all workers of the gateway."""
+    """Counts by key over all `workers` of the gateway; what a worker has counted goes with it."""
 
     workers: int
-    """How many there are, at the most."""
 
     def add(self, key: str, number: int = 1) -> int:
-        """Count so many more, or fewer; returns how many there are now over all workers. What a worker has counted goes
-        with it."""
+        """Count so many more; returns how many there are now. A negative number takes back, and returns 0."""
 
     def total(self, key: str) -> int:
-        """How many there are over all workers."""
+        """How many there are."""
 
 
 class Signer(Protocol):
@@ -74,11 +72,8 @@ class Backend(Protocol):
     @property
     def name(self) -> str: ...
 
-    def has_room(self) -> bool:
-        """A window slot is free: a delivery started now need not wait."""
-
     def room(self) -> int:
-        """How many window slots are free."""
+        """How many window slots are free: so many deliveries started now need not wait."""
 
     async def deliver(self, claim: Claim, content: Callable[[], AsyncIterator[bytes]]) -> tuple[Outcome, ...]:
         """Send prefix and content in one mail transaction, byte-exact. `content` opens the octets anew for each host

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,8 +45,14 @@ class Closed:
     def admits(self, backend: str) -> bool:
         return True
 
-    def has_room(self, backend: str) -> bool:
+    def reserve(self, backends: Sequence[str]) -> bool:
         return False
+
+    def forgo(self, backends: Sequence[str]) -> None:
+        pass
+
+    async def send(self, claim: Claim) -> None:
+        raise AssertionError("nothing was reserved")
 
     async def attempt(self, claim: Claim, deadline: float) -> list[Outcome] | None:
         return None

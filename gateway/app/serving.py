@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -38,7 +39,14 @@ def serve(path: Path) -> int:
         return runner.run(_run(path, law, post))
 
 
+_GARBAGE = 20_000
+"""Objects made after which the collector looks at the young ones: a message makes and drops some thousands, and next to
+none of them in a cycle."""
+
+
 async def _run(path: Path, law: Law, post: Post) -> int:
+    gc.freeze()
+    gc.set_threshold(_GARBAGE, 20, 20)
     observer = Observer(make_lines(law.config, post.number if post.workers > 1 else None))
     try:
         async with Gateway.open(law, observer, path, post) as gateway:

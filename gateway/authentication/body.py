@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 
-from gateway.authentication.signature import MAX_FIELD, read_signature
+from gateway.authentication.signature import read_body_terms
 from gateway.mail.header import Field
 from gateway.model.message import BodyDigest
 
@@ -29,9 +29,9 @@ def wanted_digests(header: Sequence[Field]) -> frozenset[tuple[str, int | None]]
     """What the signatures of a header need: pairs of body canonicalisation and l= (None: the whole body)."""
     signatures = [field for field in header if field.lower == "dkim-signature"][:MAX_SIGNATURES]
     seals = [field for field in header if field.lower == "arc-message-signature"][:MAX_SETS]
-    read = [read_signature(field, "", "simple/simple") for field in signatures if len(field.value) <= MAX_FIELD]
-    read += [read_signature(field, "", AMS_FORMS) for field in seals if len(field.value) <= MAX_FIELD]
-    return frozenset((signature.body_form, signature.length) for signature in read if signature.body_form)
+    terms = [read_body_terms(field, "simple/simple") for field in signatures]
+    terms += [read_body_terms(field, AMS_FORMS) for field in seals]
+    return frozenset((form, length) for form, length in terms if form)
 
 
 class BodyHasher:

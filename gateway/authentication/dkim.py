@@ -119,7 +119,8 @@ def _signatures(header: Sequence[Field]) -> list[Field]:
 
 def _read(field: Field) -> Signature:
     signature = read_signature(field, _REQUIRED, _FORMS)
-    return signature if signature.problem else replace(signature, problem=_find_problem(signature))
+    problem = "" if signature.problem else _find_problem(signature)
+    return replace(signature, problem=problem) if problem else signature
 
 
 def _find_problem(signature: Signature) -> str:

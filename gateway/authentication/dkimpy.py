@@ -28,11 +28,14 @@ MIN_BITS, MAX_BITS = 1024, 8192
 """RSA keys below are never valid (RFC 8301 section 3.2); above, only an attacker has use for them."""
 _MAX_EXPONENT_BITS = 32
 _MAX_RECORD = 8192
+_USUAL_FIELD = 1024
+"""Octets of a field whose canonical form is kept for the next who asks."""
 _MAX_DER = MAX_BITS // 8 + 256
 """Octets of an 8192-bit key with room to spare: more is not parsed."""
 _B_TAG = re.compile(rb"[ \t\r\n]*b[ \t\r\n]*=")
 
 
+@functools.lru_cache(maxsize=64)
 def read_forms(c: str) -> tuple[str, str] | None:
     """Header and body canonicalisation of a c= tag (RFC 6376 section 3.5); None if there is no such pair."""
     try:
@@ -90,6 +93,16 @@ class SignedHeader:
 
 
 def _canonicalise(raw: bytes, form: str) -> bytes:
+    return _canonicalise_usual(raw, form) if len(raw) <= _USUAL_FIELD else _canonicalise_any(raw, form)
+
+
+@functools.lru_cache(maxsize=256)
+def _canonicalise_usual(raw: bytes, form: str) -> bytes:
+    """Verified first and sealed then, or the same in one message after another: such a field is canonicalised once."""
+    return _canonicalise_any(raw, form)
+
+
+def _canonicalise_any(raw: bytes, form: str) -> bytes:
     # A bare LF is no folding (RFC 5322 section 2.3), but dkimpy unfolds it: such a field is left as it is, so that no
     # relaxed signature covers it and nobody can slip one into a signed field.
     if raw.count(b"\n") != raw.count(b"\r\n"):

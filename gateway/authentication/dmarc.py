@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from gateway.authentication.dmarc_record import DmarcRecord, list_walk, select_records
 from gateway.authentication.lookup import Window
@@ -123,8 +124,9 @@ def questions(author: Author) -> tuple[Question, ...]:
     return tuple(dict.fromkeys(question for domain in author.domains for question in _list_questions(domain)))
 
 
-def _list_questions(domain: str) -> list[Question]:
-    return [Question(f"_dmarc.{name}", "TXT") for name in list_walk(domain)]
+@lru_cache(maxsize=4096)
+def _list_questions(domain: str) -> tuple[Question, ...]:
+    return tuple(Question(f"_dmarc.{name}", "TXT") for name in list_walk(domain))
 
 
 def _rank(result: DmarcResult) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.mail.domain import parent
 from gateway.model.result import DmarcPolicy, DmarcVerdict
@@ -64,6 +65,7 @@ def list_walk(domain: str) -> list[str]:
     return names
 
 
+@lru_cache(maxsize=1024)
 def _parse(text: str) -> DmarcRecord:
     tags = _read_tags(text)
     policy = _read_policy(tags.get("p"))

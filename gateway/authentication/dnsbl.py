@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from gateway.authentication.lookup import Window
-from gateway.model.address import IPText
+from gateway.model.address import IPText, parse_ip
 from gateway.model.dnsdata import Answer, Question
 from gateway.model.result import DnsblResult
 
@@ -32,7 +31,9 @@ class BlockList:
 
 def questions(client: IPText, lists: Sequence[BlockList]) -> tuple[Question, ...]:
     """What is asked about the client, one question for each list."""
-    address = ipaddress.ip_address(client)
+    if not lists:
+        return ()
+    address = parse_ip(client)
     reverse = address.reverse_pointer.removesuffix(".in-addr.arpa").removesuffix(".ip6.arpa")
     return tuple(Question(f"{reverse}.{one.zone}", "A") for one in lists)
 

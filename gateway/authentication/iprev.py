@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from gateway.authentication.lookup import Window
 from gateway.mail.domain import a_label
-from gateway.model.address import IPText, ip_text
+from gateway.model.address import IPText, ip_text, parse_ip
 from gateway.model.dnsdata import Question
 from gateway.model.result import IprevResult, IprevVerdict
 
@@ -16,7 +14,7 @@ _MOST_NAMES = 10
 
 def questions(client: IPText) -> tuple[Question, ...]:
     """What `evaluate` asks first."""
-    return (Question(ipaddress.ip_address(client).reverse_pointer, "PTR"),)
+    return (Question(parse_ip(client).reverse_pointer, "PTR"),)
 
 
 def evaluate(client: IPText, window: Window) -> IprevResult:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.authentication.dkimpy import Key, read_forms, read_key
 from gateway.mail.domain import a_label
@@ -68,12 +69,10 @@ class Signature:
 
 def read_signature(field: Field, more: str, forms: str) -> Signature:
     """Read a field that must have a=, b=, d=, s= and the tags of `more` (parted by blanks); `forms` is c= if absent."""
-    tags = parse_tags(unfold(field.value)) if len(field.value) <= MAX_FIELD else None
+    tags = _read_tags(field.value) if len(field.value) <= MAX_FIELD else None
     if tags is None:
         return Signature(field, {}, "signature syntax error")
-    pair = read_forms(tags.get("c", forms))
-    header_form, body_form = pair or ("", "")
-    length = min(int(tags["l"].lstrip("0")[:19] or "0"), _MAX_LENGTH) if _DIGITS.fullmatch(tags.get("l", "")) else None
+    header_form, body_form = read_forms(tags.get("c", forms)) or ("", "")
     return Signature(
         field,
         tags,
@@ -82,12 +81,31 @@ def read_signature(field: Field, more: str, forms: str) -> Signature:
         a_label(tags.get("s", "")) or "",
         header_form,
         body_form,
-        length,
+        _read_length(tags),
         tuple(name for item in tags.get("h", "").split(":") if (name := item.strip().lower())),
         decode_base64(tags.get("b", "")),
         decode_base64(tags.get("bh", "")),
         _time(tags["x"]) if "x" in tags else None,
     )
+
+
+def read_body_terms(field: Field, forms: str) -> tuple[str, int | None]:
+    """What a signature asks of the body: its canonicalisation, empty when that cannot be read, and its l=."""
+    tags = _read_tags(field.value) if len(field.value) <= MAX_FIELD else None
+    pair = read_forms(tags.get("c", forms)) if tags else None
+    return (pair[1], _read_length(tags or {})) if pair else ("", None)
+
+
+@lru_cache(maxsize=32)
+def _read_tags(value: bytes) -> dict[str, str] | None:
+    """A field is read when its body is about to come, and again when it is verified."""
+    return parse_tags(unfold(value))
+
+
+def _read_length(tags: dict[str, str]) -> int | None:
+    if not _DIGITS.fullmatch(tags.get("l", "")):
+        return None
+    return min(int(tags["l"].lstrip("0")[:19] or "0"), _MAX_LENGTH)
 
 
 def _find_problem(tags: dict[str, str], required: list[str]) -> str:

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import Any, cast
 
 from gateway.authentication.lookup import NeedAnswers, Window
 from gateway.mail.domain import a_label
@@ -47,6 +47,7 @@ class _Run:
     query: Any = None
     read: list[tuple[Question, tuple[str, ...]]] = field(default_factory=list)
     """Records seen so far; what they point to is asked for with whatever lacks."""
+    asked: list[Question] = field(default_factory=list)
     octets: int = 0
     lacks: bool = False
     """An answer was missing: this check, not another that shares the window, needs a further round."""
@@ -92,6 +93,12 @@ def _check(
     ingress: EdgeIngress, sender: Mailbox | None, domain: str, window: Window, receiver: str
 ) -> tuple[SpfVerdict, str, str]:
     """Result, reason and deciding mechanism. Raises NeedAnswers."""
+    # Without macros a record says the same of whoever writes from this address (RFC 7208 section 7.3): neither the
+    # local part nor HELO nor our own name can change it.
+    key = ("spf", ingress.client, domain)
+    known = window.recall(key)
+    if known is not None:
+        return cast("tuple[SpfVerdict, str, str]", known)
     run = _Run(window)
     outcome = None
     token = _RUN.set(run)
@@ -111,6 +118,8 @@ def _check(
         _prefetch(run)
     if outcome is None or window.pending:
         raise NeedAnswers
+    if not any("%" in record for question, records in run.read if question.type == "TXT" for record in records):
+        window.keep(key, outcome, dict.fromkeys(run.asked))
     return outcome
 
 
@@ -200,6 +209,7 @@ def _look_up(name: str, qtype: str, _strict: object, _timeout: object) -> list[t
     if question is None:
         return []
     answer = run.window.peek(question)
+    run.asked.append(question)
     if answer is None:
         run.lacks = True
         raise NeedAnswers

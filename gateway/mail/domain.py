@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import idna
 
@@ -13,6 +14,7 @@ _NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _DOTS = str.maketrans("。．｡", "...")  # noqa: RUF001 the dots that IDNA takes for a full stop (RFC 3490 section 3.1)
 
 
+@lru_cache(maxsize=8192)
 def a_label(domain: str) -> str | None:
     """The name in lower-case A-labels (RFC 5890 section 2.3.2.1), one final dot removed.
 

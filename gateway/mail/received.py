@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from gateway.mail.dates import format_date
 from gateway.mail.folding import fold
 from gateway.mail.header import Field, fields, unfold
 from gateway.mail.relay_formats import RelayFormat, read_hop
-from gateway.model.address import IPText
+from gateway.model.address import IPText, parse_ip
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import Ingress, InternalIngress
 
@@ -107,7 +106,7 @@ class Walked:
 
 def find_relay(address: IPText, relays: Iterable[Relay]) -> Relay | None:
     """The listed relay that has this address."""
-    parsed = ipaddress.ip_address(address)
+    parsed = parse_ip(address)
     for relay in relays:
         if any(parsed in network for network in relay.addresses):
             return relay

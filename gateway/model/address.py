@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
 from typing import NewType
 
 _ESCAPED = re.compile(r"\\(.)")
@@ -13,10 +15,16 @@ IPText = NewType("IPText", str)
 """Canonical text of an IPv4 or IPv6 address: lower case, compressed, without zone, IPv4-mapped unwrapped."""
 
 
+@lru_cache(maxsize=4096)
+def parse_ip(text: str) -> IPv4Address | IPv6Address:
+    """The address as a number: a session asks for its client's again and again. Raises ValueError."""
+    return ipaddress.ip_address(text)
+
+
 def ip_text(text: str) -> IPText:
     """The canonical form of an address. Raises ValueError for anything that is not one."""
-    address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+    address = parse_ip(text.partition("%")[0])
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     return IPText(str(address))
 

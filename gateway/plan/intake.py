@@ -132,7 +132,9 @@ def take_in(
 ) -> Intake:
     """The writes for a judged message: its trace; when it is delivered, content and transfers; when it is held, the
     content alone."""
-    arrival = replace(arrival, ingress=name_client(arrival.ingress, judgement.authentication.iprev))
+    ingress = name_client(arrival.ingress, judgement.authentication.iprev)
+    if ingress is not arrival.ingress:
+        arrival = replace(arrival, ingress=ingress)
     decision, results = judgement.decision, judgement.authentication
     delivers = arrival.message is not None and decision.action.delivers
     held = arrival.message is not None and decision.action is Action.HOLD
@@ -182,12 +184,15 @@ def plan_delivery(
     omitted = find_omitted(arrival, judgement, message.dropped, bool(sealed))
     arc_set = _seal(arrival, judgement, message, bench, omitted) if sealed else ()
     sealed = sealed if arc_set else ()
+    envelopes = [replace(arrival.envelope, rcpts=route.rcpts) for route in routes]
+    fields = [compose_fields(arrival, judgement, theirs, bench, omitted, action) for theirs in envelopes]
     transfers = tuple(
-        _transfer(arrival, judgement, route, bench, omitted, arc_set if route.backend in sealed else (), action)
-        for route in routes
+        _transfer(arrival, judgement, route, bench, (*(arc_set if route.backend in sealed else ()), *ours))
+        for route, ours in zip(routes, fields, strict=True)
     )
-    added = (*arc_set, *compose_fields(arrival, judgement, arrival.envelope, bench, omitted, action))
-    return Delivery(message, transfers, added, omitted, sealed)
+    if len(routes) != 1:
+        fields = [compose_fields(arrival, judgement, arrival.envelope, bench, omitted, action)]
+    return Delivery(message, transfers, (*arc_set, *fields[0]), omitted, sealed)
 
 
 def refuse(arrival: Arrival, rule: str, reply: Reply, stage: Stage) -> Intake:
@@ -228,16 +233,9 @@ def _seal(
 
 
 def _transfer(
-    arrival: Arrival,
-    judgement: Judgement,
-    route: Route,
-    bench: Bench,
-    omitted: Mapping[str, str],
-    arc_set: tuple[bytes, ...],
-    action: str,
+    arrival: Arrival, judgement: Judgement, route: Route, bench: Bench, prefix: tuple[bytes, ...]
 ) -> Transfer:
     envelope = arrival.envelope
-    theirs = replace(envelope, rcpts=route.rcpts)
     mail_from = arrival.departure.mail_from if arrival.departure else envelope.mail_from
     return Transfer(
         id=f"{arrival.id}-{route.key}",
@@ -247,7 +245,7 @@ def _transfer(
         sender=arrival.departure.sender if arrival.departure else "",
         rewritten=_rewrite(mail_from, route, arrival.received, bench),
         rcpts=route.rcpts,
-        prefix=b"".join((*arc_set, *compose_fields(arrival, judgement, theirs, bench, omitted, action))),
+        prefix=b"".join(prefix),
         body=envelope.body,
         smtputf8=envelope.smtputf8,
         ret=envelope.ret,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_network
 
 from gateway.mail.domain import is_subdomain
@@ -40,6 +41,7 @@ def sight(ingress: Ingress, results: Authentication, settings: FactSettings) -> 
     )
 
 
+@lru_cache(maxsize=4096)
 def find_network(client: IPText) -> str:
     """The /24 of an IPv4 address, the /64 of an IPv6 one: what one sender has, more or less."""
     return str(ip_network(f"{client}/{64 if ':' in client else 24}", strict=False))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 
 from gateway.mail.path import mailbox as read_mailbox
 from gateway.mail.srs import Srs
 from gateway.mail.xtext import encode_xtext
-from gateway.model.address import IPText, Mailbox
+from gateway.model.address import IPText, Mailbox, parse_ip
 from gateway.model.envelope import Recipient
 from gateway.model.route import Route, Target
 
@@ -109,7 +109,7 @@ class RoutingTable:
         networks = self.origins.get(backend)
         if not networks:
             return False
-        address = ip_address(client)
+        address = parse_ip(client)
         return any(address in network for network in networks)
 
     def backends(self) -> frozenset[str]:

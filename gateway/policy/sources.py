@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from typing import TypeAlias
 
 from gateway.mail.domain import is_subdomain
-from gateway.model.address import IPText
+from gateway.model.address import IPText, parse_ip
 
 Networks: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
 
@@ -51,5 +51,5 @@ def find_networks(networks: Mapping[str, Networks], client: IPText | None) -> li
 
 def contains(networks: Networks, client: IPText) -> bool:
     """An address of one family is in no network of the other."""
-    address = ip_address(client)
+    address = parse_ip(client)
     return any(address in network for network in networks)

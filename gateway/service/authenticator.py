@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
-from gateway.authentication.lookup import NeedAnswers, Window
+from gateway.authentication.lookup import Memory, NeedAnswers, Window
 from gateway.model.dnsdata import Answer, Question, Status
 from gateway.ports import Clock, Resolver
 
@@ -25,11 +25,12 @@ class Authenticator:
         self._resolver = resolver
         self._clock = clock
         self._budget = budget
+        self._memory = Memory()
         self._prefetching: set[asyncio.Task[object]] = set()
 
     async def run(self, check: Callable[[Window], T]) -> tuple[T, Window]:
         """The check's result and the window that holds every answer it rests on."""
-        window = Window(self._resolver.known)
+        window = Window(self._resolver.known, self._memory)
         deadline = self._clock.monotonic() + self._budget
         asked = 0
         for _ in range(_MOST_ROUNDS):

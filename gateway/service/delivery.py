@@ -7,7 +7,7 @@ time of a client that waits for its answer is over, the task goes on without it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 
 from gateway.config.model import Config
@@ -18,6 +18,7 @@ from gateway.model.event import Event, Level
 from gateway.model.reply import REPLIES, Reply
 from gateway.plan.settlement import Circumstances, settle
 from gateway.ports import Backend, Clock, ContentAltered, EventSink, HoldFull, Spool, emit_all
+from gateway.service.aside import Aside
 from gateway.service.job import Job, Outcomes
 from gateway.service.traffic import Traffic
 
@@ -57,6 +58,7 @@ class Delivery:
         self._terms = retry_terms(config)
         self._route_dsn = route_dsn
         self._traffic = traffic
+        self._aside = Aside(self._room)
         self._jobs: dict[asyncio.Task[None], Job] = {}
         self._woken = asyncio.Event()
         self._backlog = False
@@ -74,7 +76,15 @@ class Delivery:
 
     def has_room(self, backend: str) -> bool:
         """An attempt started now would not wait for a connection."""
-        return self._room(backend) > 0
+        return self._aside.room(backend) > 0
+
+    def reserve(self, backends: Sequence[str]) -> bool:
+        """Set a connection to each of these aside, for a message about to be stored; False when one has none for it."""
+        return self._aside.reserve(backends)
+
+    def forgo(self, backends: Sequence[str]) -> None:
+        """What was reserved is not needed."""
+        self._aside.release(backends)
 
     def admits(self, backend: str) -> bool:
         """Mail for it is let in: the backend does not refuse all for a fault of ours."""
@@ -90,10 +100,10 @@ class Delivery:
         The outcomes, once they are settled on stable storage: `find_refusal` says what of them the client is told.
         None when that is not so in time, or no connection is free: it is told 250, and delivery goes on by itself.
         """
-        if not self.has_room(claim.transfer.backend):
+        if not self._may_start(claim.transfer.backend):
             await self._give_back(claim, claim.transfer.due)
             return None
-        job = self._start(claim, client_waits=True)
+        job = self._start(claim, True, self._aside.is_promised(claim.transfer.backend))
         try:
             await asyncio.wait({job.answer}, timeout=max(deadline - self._clock.monotonic(), 0))
         finally:
@@ -101,6 +111,13 @@ class Delivery:
         if job.decided or job.answer.done():
             return await asyncio.shield(job.answer)
         return None
+
+    async def send(self, claim: Claim) -> None:
+        """One attempt of a transfer that was just stored as claimed, from memory; returns before it is done."""
+        if self._may_start(claim.transfer.backend):
+            self._start(claim, False, self._aside.is_promised(claim.transfer.backend))
+        else:
+            await self._give_back(claim, claim.transfer.due)
 
     async def drain(self, seconds: float) -> None:
         """Start nothing more; give what is under way this long, then give its claims back."""
@@ -134,7 +151,11 @@ class Delivery:
                 seconds = _PAUSE_AFTER_ERROR
             await self._sleep(seconds)
 
+    def _may_start(self, backend: str) -> bool:
+        return not self._stopping and (self._aside.is_promised(backend) or self.has_room(backend))
+
     def _room(self, backend: str) -> int:
+        """How many attempts may start, whatever is promised."""
         known = self._backends.get(backend)
         if self._stopping or known is None:
             return 0
@@ -149,7 +170,7 @@ class Delivery:
     async def _time_to_sleep(self) -> float:
         """Until something is due that an open backend takes, or a pause ends that something waits for."""
         now = self._clock.now()
-        closed = [name for name in self._backends if not self._room(name)]
+        closed = [name for name in self._backends if not self._aside.room(name)]
         due = await self._spool.next_due(closed)
         waiting = await self._spool.next_due() if closed else None
         self._backlog = waiting is not None
@@ -157,7 +178,7 @@ class Delivery:
         opening = self._traffic.next_opening()
         if waiting is not None and opening is not None:
             seconds = min(seconds, max(opening, waiting - now))
-        if waiting is not None and not all(backend.has_room() for backend in self._backends.values()):
+        if waiting is not None and not all(backend.room() for backend in self._backends.values()):
             # Another worker may have the places, and no event tells when it gives them back.
             seconds = min(seconds, max(_SHORTEST_SLEEP, waiting - now))
         return max(seconds, _SHORTEST_SLEEP)
@@ -166,12 +187,13 @@ class Delivery:
         """Take and start what is due and has a free connection; how many."""
         taken = 0
         for name in self._backends:
-            room = min(self._room(name), _MOST_CLAIMS)
+            room = min(self._aside.room(name), _MOST_CLAIMS)
             if not room:
                 continue
             others = self._backends.keys() - {name}
             claims = await self._spool.claim(others, room, self._clock.now(), LEASE)
             taken += len(claims)
+            self._aside.note_queue(name, more=len(claims) == room)
             under_way = {job.claim.transfer.id: job for job in self._jobs.values()}
             for claim in claims:
                 job = under_way.get(claim.transfer.id)
@@ -186,9 +208,10 @@ class Delivery:
             await asyncio.sleep(0)  # the tasks take their slots before the room is asked again
         return taken
 
-    def _start(self, claim: Claim, client_waits: bool = False) -> Job:
+    def _start(self, claim: Claim, client_waits: bool = False, promised: bool = False) -> Job:
         job = Job(claim)
         job.client_waits = client_waits
+        job.promised = promised
         self._traffic.start(claim.transfer.backend)
         task = asyncio.create_task(self._work(job))
         self._jobs[task] = job
@@ -199,6 +222,8 @@ class Delivery:
         """The whole life of a claim."""
         claim = job.claim
         started = self._clock.now()
+        if job.promised:  # no await from here until the backend has given it the place
+            self._aside.release((claim.transfer.backend,))
         try:
             outcomes = await self._send(claim)
             if outcomes is not None:

@@ -22,14 +22,21 @@ from gateway.service.outage import Outage
 class Deliverer(Protocol):
     """What reception needs of delivery."""
 
-    def has_room(self, backend: str) -> bool:
-        """An attempt started now would not wait for a connection."""
+    def reserve(self, backends: Sequence[str]) -> bool:
+        """Set a connection to each of these aside for a message that is about to be stored; False when one has none
+        free, or older mail is waiting for it."""
+
+    def forgo(self, backends: Sequence[str]) -> None:
+        """What was reserved is not needed."""
 
     def admits(self, backend: str) -> bool:
         """Mail for it is let in."""
 
     async def attempt(self, claim: Claim, deadline: float) -> Sequence[Outcome] | None:
         """One attempt of a claimed transfer; None when it is not settled by `deadline` (monotonic) and goes on."""
+
+    async def send(self, claim: Claim) -> None:
+        """One attempt of a transfer that was just stored as claimed, from memory; returns before it is done."""
 
     def wake(self) -> None:
         """Something new is due."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from gateway.config.model import Config
 from gateway.mail.header import Field
 from gateway.mail.received import find_relay, walk
-from gateway.model.address import IPText
+from gateway.model.address import IPText, parse_ip
 from gateway.model.ingress import ClientSource, EdgeIngress, Ingress, InternalIngress, Tls
 from gateway.ports import Connection
 
@@ -54,7 +52,7 @@ def find_ingress(
 
 def _own_hop_name(address: IPText, config: Config) -> str:
     """Which own hop has this address; empty when none."""
-    parsed = ipaddress.ip_address(address)
+    parsed = parse_ip(address)
     for hop in config.own_hop:
         if any(parsed in network for network in hop.addresses):
             return hop.name

@@ -15,6 +15,8 @@ class Job:
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.client_waits = False
+        self.promised = False
+        """A connection was set aside for it."""
         self.decided = False
         """The settlement being written says that the client is told: now it has to wait for that write."""
         self.writing = False

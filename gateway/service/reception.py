@@ -260,9 +260,15 @@ class MxConversation:
         reply = intake.trace.decision.reply.with_id(self._id)
         if not intake.transfers:
             return reply
-        if intake.claimed:
-            return await self._deliver_now(intake, deadline, reply)
-        self._desk.deliverer.wake()
+        if not intake.claimed or intake.message is None:
+            self._desk.deliverer.wake()
+            return reply
+        # Committed as claimed, so these are the claims: nothing is read back.
+        claims = [Claim(transfer, intake.message, epoch=1) for transfer in intake.transfers]
+        if self._law.config.delivery.in_session and not self._role.sends and len(claims) == 1:
+            return await self._deliver_now(claims[0], deadline, reply)
+        for claim in claims:
+            await self._desk.deliverer.send(claim)
         return reply
 
     async def _take_in(self, arrival: Arrival, message: Message, routes: Sequence[Route]) -> Intake:
@@ -286,29 +292,24 @@ class MxConversation:
         return await self._commit(arrival, again(judged, arrival, message, bench, full), routes)
 
     async def _commit(self, arrival: Arrival, judged: Judged, routes: Sequence[Route]) -> Intake:
-        action = judged.judgement.decision.action
-        in_session = action.delivers and self._goes_in_session([route.backend for route in routes])
+        """Store it, claimed already when each of its backends has a connection free: then it is sent from memory."""
+        backends = [route.backend for route in routes]
+        claimed = judged.judgement.decision.action.delivers and self._desk.deliverer.reserve(backends)
         judgement = replace(judged.judgement, decision=self._hearing.complete(judged.judgement.decision))
-        intake = take_in(arrival, judgement, judged.window, routes, self._law.bench, in_session, judged.circumstances)
-        await self._desk.spool.commit(intake)
+        intake = take_in(arrival, judgement, judged.window, routes, self._law.bench, claimed, judged.circumstances)
+        try:
+            await self._desk.spool.commit(intake)
+        except BaseException:
+            if claimed:
+                self._desk.deliverer.forgo(backends)
+            raise
         if intake.message is not None:
             self._role.note_taken(arrival, self._law)
         return intake
 
-    def _goes_in_session(self, backends: Sequence[str]) -> bool:
-        """In-session delivery: one route takes the whole message, and a connection to it is free (SPEC section 7)."""
-        return (
-            self._law.config.delivery.in_session
-            and not self._role.sends
-            and len(backends) == 1
-            and self._desk.deliverer.has_room(backends[0])
-        )
-
-    async def _deliver_now(self, intake: Intake, deadline: float, accepted: Reply) -> Reply:
-        """The backend's own permanent refusal is the client's answer; anything else is 250: the message is stored."""
-        if intake.message is None:
-            raise RuntimeError("a claimed intake has a message")
-        claim = Claim(intake.transfers[0], intake.message, epoch=1)
+    async def _deliver_now(self, claim: Claim, deadline: float, accepted: Reply) -> Reply:
+        """In-session delivery (SPEC section 7): the backend's own permanent refusal is the client's answer; anything
+        else is 250, for the message is stored."""
         outcomes = await self._desk.deliverer.attempt(claim, deadline)
         refusal = find_refusal(outcomes or ())
         return refusal.with_id(self._id) if refusal is not None else accepted

@@ -54,13 +54,19 @@ class WorkerTally:
 
     def add(self, key: str, number: int = 1) -> int:
         counts, own = self._counts, self._own
-        for place in self._places(key):
-            counts[own + place] += number
-        return self.total(key)
+        one, other = self._places(key)
+        counts[own + one] += number
+        counts[own + other] += number
+        return self.total(key) if number >= 0 else 0
 
     def total(self, key: str) -> int:
-        counts, tables = self._counts, self._tables
-        return min(sum(counts[table + place] for table in tables) for place in self._places(key))
+        counts = self._counts
+        one, other = self._places(key)
+        first = second = 0
+        for table in self._tables:
+            first += counts[table + one]
+            second += counts[table + other]
+        return first if first < second else second
 
     def _find(self, key: str) -> tuple[int, int]:
         digest = blake2b(key.encode("utf-8", "surrogateescape"), digest_size=4, key=self._secret).digest()

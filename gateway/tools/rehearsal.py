@@ -209,8 +209,14 @@ class _NoDelivery:
     def admits(self, backend: str) -> bool:
         return True
 
-    def has_room(self, backend: str) -> bool:
+    def reserve(self, backends: Sequence[str]) -> bool:
         return False
+
+    def forgo(self, backends: Sequence[str]) -> None:
+        pass
+
+    async def send(self, claim: Claim) -> None:
+        raise AssertionError("nothing was reserved")
 
     async def attempt(self, claim: Claim, deadline: float) -> Sequence[Outcome] | None:
         return None

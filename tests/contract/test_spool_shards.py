@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,6 +137,20 @@ async def test_view_sees_all_shards_also_those_made_later(tmp_path: Path) -> Non
     await view.close()
     for spool in spools:
         await spool.close()
+
+
+async def test_a_shard_that_is_being_made_is_looked_at_when_it_is_whole(tmp_path: Path) -> None:
+    spool = await open_worker(tmp_path, 0, 2)
+    (tmp_path / "1").mkdir()
+    sqlite3.connect(tmp_path / "1" / "spool.db").close()
+    (tmp_path / "1" / "spool.db").touch()
+    view = ShardedView(tmp_path)
+    assert await view.queue(9) == []
+    other = await open_worker(tmp_path, 1, 2)
+    await other.commit(make_intake(id="late"))
+    assert [entry.message_id for entry in await view.queue(9)] == ["late"]
+    for opened in (view, other, spool):
+        await opened.close()
 
 
 async def test_message_is_found_in_a_shard_that_its_id_does_not_name(tmp_path: Path) -> None:

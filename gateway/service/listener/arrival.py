@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 
-from gateway.model.address import IPText, Mailbox
+from gateway.model.address import IPText, Mailbox, parse_ip
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.ingress import ClientSource, Tls
 from gateway.model.reply import REPLIES, Reply
@@ -95,7 +94,7 @@ class Caller:
         connection = self._connection
         if connection is None or connection.source is ClientSource.PROXY:
             return False
-        return any(ipaddress.ip_address(connection.peer) in network for network in self._house.settings.xclient_from)
+        return any(parse_ip(connection.peer) in network for network in self._house.settings.xclient_from)
 
     def introduce(self, argument: str) -> Reply | None:
         """XCLIENT: from now on it is another's connection; or the reply that refuses it."""
@@ -142,7 +141,7 @@ async def _identify(inflow: Inflow, peer: IPText, house: House) -> Connection | 
     from the client, and is reported, because it is a mistake in the balancer's configuration or in ours.
     """
     settings = house.settings
-    address = ipaddress.ip_address(peer)
+    address = parse_ip(peer)
     if not any(address in network for network in settings.proxy_from):
         return Connection(settings.name, peer, peer, ClientSource.PEER, carry=settings.carry)
     try:

@@ -598,3 +598,41 @@ async def test_drain_lets_a_write_finish(house: House, sink: Sink, monkeypatch: 
     assert outcomes is not None
     assert find_refusal(outcomes) is not None
     assert await house.states() == [Final.FAILED]
+
+
+# fresh messages, from memory
+
+
+async def test_fresh_message_is_sent_without_reading_it_back(house: House, sink: Sink) -> None:
+    house.delivery.start()
+    assert house.delivery.reserve(["corp"])
+    await house.delivery.send(await house.commit(make_claim(), True))
+    await until(lambda: bool(house.named("delivered")))
+    assert len(sink.mails) == 1
+    assert await house.states() == [Final.DELIVERED]
+
+
+async def test_what_is_promised_is_nobody_elses(house: House, sink: Sink) -> None:
+    """Three connections: all promised, so what waits in the spool is left there until they are used."""
+    sink.gate.clear()
+    assert all(house.delivery.reserve(["corp"]) for _ in range(3))
+    assert not house.delivery.reserve(["corp"])
+    await house.commit(make_claim(id="old"))
+    house.delivery.start()
+    await asyncio.sleep(0.05)
+    assert sink.dots == 0
+    for number in range(3):
+        await house.delivery.send(await house.commit(make_claim(id=f"m{number}"), True))
+    await until(lambda: sink.dots == 3)
+    sink.gate.set()
+    await until(lambda: len(house.named("delivered")) == 4)
+
+
+async def test_fresh_message_of_a_drain_is_given_back(house: House, sink: Sink) -> None:
+    assert house.delivery.reserve(["corp"])
+    await house.delivery.drain(0)
+    assert not house.delivery.reserve(["corp"])
+    await house.delivery.send(await house.commit(make_claim(), True))
+    (entry,) = await house.spool.queue(9)
+    assert not entry.claimed
+    assert sink.dots == 0

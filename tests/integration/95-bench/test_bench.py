@@ -25,7 +25,7 @@ def test_side_by_side(tmp_path: Path) -> None:
         pytest.skip(f"not installed: {', '.join(missing)}")
     out = tmp_path / "rows.jsonl"
     options = ["--rounds", "1", "--seconds", "2", "--count", "400", "--peers", ",".join(PEERS)]
-    options += ["--out", str(out), "--dump", str(tmp_path)]
+    options += ["--sizes", "4k", "--concurrency", "20", "--out", str(out), "--dump", str(tmp_path)]
     run = subprocess.run(
         [sys.executable, "-m", "bench", *options], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
