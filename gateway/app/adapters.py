@@ -26,7 +26,7 @@ from gateway.service.alarms import Courier, MailCourier
 from gateway.service.importer import Import
 from gateway.service.traffic import Share, Traffic
 from gateway.spool.rows import Retention
-from gateway.spool.shards import ShardedView
+from gateway.spool.view import ShardedView
 from gateway.tools.simulate import Workshop
 
 

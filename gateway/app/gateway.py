@@ -50,8 +50,9 @@ from gateway.service.observer import Observer
 from gateway.service.reception import MxReception
 from gateway.service.sending import Failures, SendingRole
 from gateway.service.suspension import Suspensions
-from gateway.spool.shards import ShardedSpool, ShardedView
+from gateway.spool.shards import ShardedSpool
 from gateway.spool.sqlite import SqliteSpool
+from gateway.spool.view import ShardedView
 from gateway.tools.results import Json
 
 

@@ -18,7 +18,7 @@ from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, 
 from gateway.spool.backup import back_up_shard
 from gateway.spool.inspection import Inspection, inspect_shard
 from gateway.spool.reader import find_shards
-from gateway.spool.shards import ShardedView
+from gateway.spool.view import ShardedView
 
 commands = group("The spool as a whole.")
 

@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway.spool.shards import ShardedView
+from gateway.spool.view import ShardedView
 from tests.chaos.flaky_backend import ChaosBackend
 from tests.chaos.ledger import Doubled, Ledger
 from tests.gateway_process import free_port

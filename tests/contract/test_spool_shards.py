@@ -15,8 +15,9 @@ from gateway.model.message import Evidence, Message
 from gateway.net.system import SystemClock
 from gateway.ports import HoldFull
 from gateway.spool.disk import SpoolUnusable
-from gateway.spool.shards import ShardedSpool, ShardedView, find_adopted, shard_name
+from gateway.spool.shards import ShardedSpool, find_adopted, shard_name
 from gateway.spool.sqlite import SqliteSpool
+from gateway.spool.view import ShardedView
 from tests.spooling import START, HandClock, content_of, make_intake, make_settlement
 
 LEASE = 600.0

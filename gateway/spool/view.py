@@ -1,0 +1,171 @@
+"""All shards of a spool to look at, whoever owns them."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import os
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from gateway.model.delivery import QueueEntry, Story, Trace
+from gateway.model.failure import Failure
+from gateway.model.greylisting import Acquaintance
+from gateway.model.history import History, Sender
+from gateway.model.holding import HeldEntry, Quota
+from gateway.spool.disk import SpoolUnmade, SpoolUnusable
+from gateway.spool.reader import ReadOnlySpool, find_shards
+
+DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+"""Names of shards, and the tenth characters of ids."""
+_ID = re.compile(rf"[{DIGITS}]{{9}}([{DIGITS}])[{DIGITS}]{{5}}")
+
+
+class ShardedView:
+    """All shards of a spool to look at, whoever owns them. Raises SpoolUnusable when there is nothing to look at."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._views: dict[str, ReadOnlySpool] = {}
+        unmade = None
+        for path in find_shards(directory):
+            try:
+                self._views[path.name] = ReadOnlySpool(directory, shard=path.name)
+            except SpoolUnmade as error:
+                # Another worker may be at it just now, as at the first start of a new version.
+                unmade = error
+        if unmade is not None and not self._views:
+            raise unmade
+
+    async def story(self, id: str) -> Story | None:
+        """All that is stored of one message; None when nothing is."""
+        for view in self._begin_with(id):
+            story = await view.story(id)
+            if story is not None:
+                return story
+        return None
+
+    async def content(self, id: str) -> AsyncIterator[bytes] | None:
+        """The octets kept of a message, in chunks; None when none are."""
+        for view in self._begin_with(id):
+            content = await view.content(id)
+            if content is not None:
+                return content
+        return None
+
+    async def count_traces(self, since: float) -> int:
+        """How many messages were received since then."""
+        return sum([await view.count_traces(since) for view in self._look()])
+
+    async def traces(self, since: float) -> AsyncIterator[Sequence[Trace]]:
+        """The traces of messages received since then, shard by shard, some at a time."""
+        for view in self._look():
+            async for traces in view.traces(since):
+                yield traces
+
+    async def recall(self, domain: str, source: str) -> History:
+        """What is known of an Author Domain and a client's network."""
+        found = [await view.recall(domain, source) for view in self._look()]
+        return History(sum(one.author_passes for one in found), sum(one.source_passes for one in found))
+
+    async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
+        """The stored message of this fingerprint whose client was not told."""
+        for view in self._look():
+            found = await view.find_unheard(fingerprint, now)
+            if found is not None:
+                return found
+        return None
+
+    async def has_unheard(self) -> bool:
+        """Some client was not told."""
+        return any([await view.has_unheard() for view in self._look()])
+
+    async def acquaintance(self, key: str) -> Acquaintance | None:
+        """What receptions of any shard have taught the greylist of somebody: a retry comes to any worker."""
+        found = [await view.acquaintance(key) for view in self._look()]
+        # Who was let in is remembered longest.
+        return max((one for one in found if one), key=lambda one: one.expires, default=None)
+
+    async def senders(self, domains: Collection[str], limit: int) -> Sequence[Sender]:
+        """Sources of mail of these domains and of those below them, the last seen first."""
+        found: dict[tuple[str, str, str], Sender] = {}
+        for view in self._look():
+            for one in await view.senders(domains, limit):
+                key = (one.domain, one.source, one.signer)
+                found[key] = _join(one, found[key]) if key in found else one
+        return heapq.nsmallest(limit, found.values(), key=lambda one: -one.last)
+
+    async def queue(self, limit: int) -> Sequence[QueueEntry]:
+        """Up to `limit` transfers, held ones too, in order of when they are due."""
+        return merge([await view.queue(limit) for view in self._look()], limit)
+
+    async def held(self, limit: int) -> Sequence[HeldEntry]:
+        """Up to `limit` held messages, the oldest first."""
+        return merge_held([await view.held(limit) for view in self._look()], limit)
+
+    async def given_up(self, since: float, limit: int) -> Sequence[HeldEntry]:
+        """Up to `limit` messages whose time to be held has ended since then."""
+        return merge_held([await view.given_up(since, limit) for view in self._look()], limit)
+
+    async def measure_held(self, domain: str, but: str) -> Quota:
+        """How much is held in all shards but this one, of a domain and in all."""
+        self._look()
+        found = [await view.measure_held(domain) for name, view in self._views.items() if name != but]
+        return Quota(
+            sum(one.domain_messages for one in found),
+            sum(one.domain_octets for one in found),
+            sum(one.messages for one in found),
+            sum(one.octets for one in found),
+        )
+
+    async def failed(self, limit: int) -> Sequence[Failure]:
+        """Recipients who did not get their message, the last ones first."""
+        found = [one for view in self._look() for one in await view.failed(limit)]
+        return sorted(found, key=lambda one: -one.at)[:limit]
+
+    async def counts(self) -> dict[str, int]:
+        """How many transfers wait or are being sent, by backend; held ones are not counted."""
+        return add_up([await view.counts() for view in self._look()])
+
+    async def close(self) -> None:
+        await asyncio.gather(*(view.close() for view in self._views.values()))
+
+    def _look(self) -> list[ReadOnlySpool]:
+        """Shards that were made since are looked at too, once they are whole."""
+        for name in os.listdir(self._directory):
+            if name not in self._views and name in DIGITS:
+                with suppress(SpoolUnusable):
+                    self._views[name] = ReadOnlySpool(self._directory, shard=name)
+        return list(self._views.values())
+
+    def _begin_with(self, id: str) -> list[ReadOnlySpool]:
+        """The shard that the id names first. A DSN that was made in an adopted shard is named after another."""
+        named = _ID.fullmatch(id)
+        first = self._views.get(named[1]) if named else None
+        return sorted(self._look(), key=lambda view: view is not first)
+
+
+def _join(one: Sender, other: Sender) -> Sender:
+    """The same source, as two workers saw it."""
+    passed, failed = one.passed + other.passed, one.failed + other.failed
+    later = max(one, other, key=lambda sender: sender.last)
+    return replace(later, passed=passed, failed=failed, first=min(one.first, other.first))
+
+
+def merge_held(entries: Sequence[Sequence[HeldEntry]], limit: int) -> list[HeldEntry]:
+    return heapq.nsmallest(limit, (entry for part in entries for entry in part), key=lambda entry: entry.received)
+
+
+def merge(entries: Sequence[Sequence[QueueEntry]], limit: int) -> list[QueueEntry]:
+    return heapq.nsmallest(limit, (entry for part in entries for entry in part), key=lambda entry: entry.due)
+
+
+def add_up(counts: Sequence[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for part in counts:
+        total.update(part)
+    return dict(total)
