@@ -14,12 +14,13 @@ from rich.console import Group
 from rich.text import Text
 
 from gateway.authentication.lookup import NeedAnswers, Window
-from gateway.model.delivery import TRACE_VERSION, Act, Attempt, Outcome, Story, Trace
+from gateway.model.delivery import TRACE_VERSION, Act, Story, Trace
 from gateway.model.envelope import Envelope
-from gateway.model.ingress import InternalIngress, Tls
+from gateway.model.ingress import InternalIngress
 from gateway.model.result import Authentication
 from gateway.plan.client import recorded_checks
 from gateway.plan.judgement import Bench, judge
+from gateway.tools.attempts import attempt_json, attempt_lines, tls_json
 from gateway.tools.narrative import clean, narrate, tell_proof
 from gateway.tools.results import Json, decision_json, lookup_json, results_json, routes_json, safe_json, spf_json
 from gateway.tools.text import render_section, show_time
@@ -116,7 +117,7 @@ def story_json(story: Story, checked: Checked) -> dict[str, Json]:
         "sealed": list(trace.sealed),
         "removed": [{"start": span.start, "end": span.end} for span in trace.dropped],
         "acts": [{"at": act.at, "what": act.what, "by": act.by or None} for act in story.acts],
-        "attempts": [_attempt_json(attempt) for attempt in story.attempts],
+        "attempts": [attempt_json(attempt) for attempt in story.attempts],
         "recipients": [{"rcpt": rcpt, "state": state, "reply": reply} for rcpt, state, reply in _states(story)],
         "held": story.held,
         "content": checked.content.value,
@@ -145,7 +146,7 @@ def _ingress_json(trace: Trace) -> dict[str, Json]:
         "rdns": ingress.rdns or None,
         "listener": ingress.listener,
         "esmtp": ingress.esmtp,
-        "tls": _tls_json(ingress.tls),
+        "tls": tls_json(ingress.tls),
     }
 
 
@@ -154,10 +155,6 @@ def _client_json(authentication: Authentication | None) -> dict[str, Json]:
     if authentication is None:
         return {"iprev": None, "dnsbl": None}
     return {"iprev": asdict(authentication.iprev), "dnsbl": asdict(authentication.dnsbl)}
-
-
-def _tls_json(tls: Tls | None) -> Json:
-    return asdict(tls) if tls else None
 
 
 def _envelope_json(envelope: Envelope) -> dict[str, Json]:
@@ -193,30 +190,6 @@ def _evidence_json(trace: Trace) -> Json:
     }
 
 
-def _attempt_json(attempt: Attempt) -> dict[str, Json]:
-    return {
-        "transfer": attempt.transfer_id,
-        "backend": attempt.backend,
-        "started": attempt.started,
-        "ended": attempt.ended,
-        "outcomes": [_outcome_json(outcome) for outcome in attempt.outcomes],
-    }
-
-
-def _outcome_json(outcome: Outcome) -> dict[str, Json]:
-    return {
-        "rcpt": str(outcome.rcpt.mailbox),
-        "kind": outcome.kind.value,
-        "host": outcome.remote_mta or None,
-        "address": outcome.remote_address or None,
-        "tls": _tls_json(outcome.tls),
-        "certificate": outcome.certificate or None,
-        "reply": str(outcome.reply),
-        "scope": outcome.scope.value,
-        "ambiguous": outcome.ambiguous,
-    }
-
-
 def _states(story: Story) -> Iterator[tuple[str, str, str | None]]:
     """Each recipient, its state and the reply that put it there; in the end exactly one final state (promise P1)."""
     ended = {str(ending.rcpt.mailbox): (ending.state.value, str(ending.reply)) for ending in story.endings}
@@ -245,7 +218,7 @@ def render_story(story: Story, checked: Checked) -> Group:
     )
     parts += render_section("Routes", (f"{rcpt} -> {backend}" for rcpt, backend in trace.routes))
     parts += render_section("Done with it", (_tell_act(act) for act in story.acts))
-    parts += render_section("Attempts", _attempt_lines(story))
+    parts += render_section("Attempts", attempt_lines(story))
     parts += render_evidence(trace)
     parts += render_section("Checked now", _checked_lines(trace, checked))
     return Group(*parts)
@@ -283,19 +256,6 @@ def _reply_note(reply: str | None) -> str:
 
 def _tell_act(act: Act) -> str:
     return f"{show_time(act.at)}: {act.what}" + (f" by {act.by}" if act.by else "")
-
-
-def _attempt_lines(story: Story) -> Iterator[str]:
-    for attempt in story.attempts:
-        seconds = attempt.ended - attempt.started
-        yield f"{show_time(attempt.started)} to {attempt.backend}, {seconds:.3f} s"
-        for outcome in attempt.outcomes:
-            host = f"{outcome.remote_mta or 'no host'} [{outcome.remote_address or '?'}]"
-            tls = f"{outcome.tls.version}, certificate {outcome.certificate or 'unknown'}" if outcome.tls else "no TLS"
-            yield f"  {outcome.rcpt.mailbox}: {outcome.kind} by {host}, {tls}: {outcome.reply}"
-    for transfer in story.waiting:
-        rcpts = ", ".join(str(rcpt.mailbox) for rcpt in transfer.rcpts)
-        yield f"next: {show_time(transfer.due)} to {transfer.backend} for {rcpts}"
 
 
 _CONTENT_SAYS = {

@@ -151,6 +151,7 @@ async def test_the_story_as_json(accepted: Trace) -> None:
         "reply": "250 2.0.0 OK",
         "scope": "recipient",
         "ambiguous": False,
+        "refusal": None,
     }
     assert tree["recipients"] == [
         {"rcpt": "alice@corp.example", "state": "delivered", "reply": "250 2.0.0 OK"},

@@ -1,0 +1,34 @@
+"""Attempts as `explain` tells them: what was answered, and what it means."""
+
+from __future__ import annotations
+
+from gateway.model.delivery import Attempt, Kind, Outcome, Scope, Story
+from gateway.model.reply import Reply
+from gateway.tools.attempts import attempt_json, attempt_lines
+from tests.sending import make_claim
+from tests.spooling import make_trace
+
+NESTED = Reply.received(
+    550,
+    "5.7.23 The message was rejected because of Sender Policy Framework violation -> 550 5.7.1 Unauthenticated email "
+    "from sender.example is not accepted due to domain's DMARC policy. - gsmtp",
+)
+CLAIM = make_claim()
+ATTEMPT = Attempt(
+    "m1-corp",
+    "corp",
+    0.0,
+    1.0,
+    (Outcome(CLAIM.transfer.rcpts[0], Kind.DEFERRED, NESTED, Scope.OURS, "corp.mail.protection.outlook.com"),),
+)
+
+
+def test_incident_1_is_told_as_what_it_is() -> None:
+    story = Story(make_trace("m1", None, ()), (), (), (ATTEMPT,), False, False)
+    lines = list(attempt_lines(story))
+    assert "    cause: dmarc at Google, behind Microsoft" in lines
+    assert any(line.startswith("    to do: Find what changed the message") for line in lines)
+    assert any("Do not change your SPF record" in line for line in lines)
+    outcome = attempt_json(ATTEMPT)["outcomes"][0]  # type: ignore[index, call-overload]
+    assert outcome["refusal"]["cause"] == "dmarc"
+    assert (outcome["refusal"]["provider"], outcome["refusal"]["relayed_by"]) == ("Google", "Microsoft")
