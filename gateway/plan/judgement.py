@@ -61,7 +61,15 @@ class Bench:
         return self.domain_rules.get(mailbox.ascii_domain, self.rules)
 
     def rules_of(self, envelope: Envelope) -> RuleSet:
-        return self.rules_for(envelope.rcpts[0].mailbox) if envelope.rcpts else self.rules
+        """The set that judges a transaction; the general one where our own senders mix recipients under several."""
+        if not self.domain_rules or not envelope.rcpts:
+            return self.rules
+        first, *others = (self.rules_for(rcpt.mailbox) for rcpt in envelope.rcpts)
+        return first if all(one is first for one in others) else self.rules
+
+    def asks(self, stage: Stage, envelope: Envelope) -> bool:
+        """There is a rule at this stage, be it only of a set that decides nothing."""
+        return bool(self.rules_of(envelope).rules[stage] or (self.shadow and self.shadow.rules[stage]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +81,10 @@ class Judgement:
     decision: Decision
 
 
-def ask_early(stage: Stage, ingress: Ingress, address: IPText, envelope: Envelope, bench: Bench) -> Decision | None:
-    """What the rules of a stage before the end of data say; None when there are none. `address` is the client's as far
-    as the transport proves it; at RCPT `envelope` has the one recipient that is asked about. Raises RuleFailure."""
+def ask_early(stage: Stage, ingress: Ingress, address: IPText, envelope: Envelope, bench: Bench) -> Decision:
+    """What the rules of a stage before the end of data say. `address` is the client's as far as the transport proves
+    it; at RCPT `envelope` has the one recipient that is asked about. Raises RuleFailure."""
     rules, shadow = bench.rules_of(envelope), bench.shadow
-    if not rules.rules[stage] and not (shadow and shadow.rules[stage]):
-        return None
     if stage is Stage.CONNECT:
         facts = connect_facts(ingress, address, bench.facts)
     else:

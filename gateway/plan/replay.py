@@ -46,14 +46,19 @@ def _refuse_early(trace: Trace, ingress: Ingress, bench: Bench) -> Iterator[Deci
     """What the rules before the end of data refuse. A message whose recipients are not all refused goes on."""
     client = ingress.client if isinstance(ingress, EdgeIngress) else None
     address = client or ingress.peer
+    nobody = replace(trace.envelope, rcpts=())
     for stage in (Stage.CONNECT, Stage.MAIL):
-        decision = ask_early(stage, ingress, address, trace.envelope, bench)
-        if decision is not None and decision.action is not Action.ACCEPT:
-            yield decision
+        if bench.asks(stage, nobody):
+            decision = ask_early(stage, ingress, address, nobody, bench)
+            if decision.action is not Action.ACCEPT:
+                yield decision
     refused = []
     for rcpt in trace.envelope.rcpts:
-        decision = ask_early(Stage.RCPT, ingress, address, replace(trace.envelope, rcpts=(rcpt,)), bench)
-        if decision is None or decision.action is Action.ACCEPT:
+        named = replace(trace.envelope, rcpts=(rcpt,))
+        if not bench.asks(Stage.RCPT, named):
+            return
+        decision = ask_early(Stage.RCPT, ingress, address, named, bench)
+        if decision.action is Action.ACCEPT:
             return
         refused.append(decision)
     yield from refused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from gateway.model.address import IPText
@@ -22,13 +23,15 @@ class Hearing:
         self._session: tuple[Decision, ...] = ()
         self._transaction: tuple[Decision, ...] = ()
 
-    def ask(self, stage: Stage, ingress: Ingress, envelope: Envelope, bench: Bench) -> Decision | None:
+    def ask(
+        self, stage: Stage, find_ingress: Callable[[], Ingress], envelope: Envelope, bench: Bench
+    ) -> Decision | None:
         """The decision when it is not to let the client go on. Raises RuleFailure."""
         if stage is Stage.MAIL:
             self._transaction = ()
-        decision = ask_early(stage, ingress, self._address, envelope, bench)
-        if decision is None:
+        if not bench.asks(stage, envelope):
             return None
+        decision = ask_early(stage, find_ingress(), self._address, envelope, bench)
         if decision.action is not Action.ACCEPT:
             return self.complete(decision)
         if stage is Stage.CONNECT:
@@ -55,12 +58,12 @@ def _once(hits: list[RuleHit]) -> tuple[RuleHit, ...]:
     return tuple(dict.fromkeys(hits))
 
 
-def put_off(failure: RuleFailure, stage: Stage, bench: Bench) -> Decision:
+def put_off(failure: RuleFailure, stage: Stage, rule_set: str) -> Decision:
     """What becomes of mail when a rule cannot be asked: it waits, for the fault is ours (promise P5)."""
     reply = REPLIES["internal"]
     if stage is Stage.CONNECT:
         reply = replace(reply, code=421)
-    return Decision(Action.DEFER, failure.rule or "facts", bench.rules.name, reply)
+    return Decision(Action.DEFER, failure.rule or "facts", rule_set, reply)
 
 
 def report_failure(failure: RuleFailure, id: str, stage: Stage) -> Event:

@@ -208,14 +208,15 @@ class MxConversation:
     async def _hear(self, stage: Stage, envelope: Envelope, id: str) -> Reply | None:
         """Ask the rules of a stage before the end of data: their reply, unless the client may go on."""
         try:
-            decision = self._hearing.ask(stage, self._ingress(None), envelope, self._law.bench)
+            decision = self._hearing.ask(stage, lambda: self._ingress(None), envelope, self._law.bench)
         except RuleFailure as failure:
             return await self._put_off(self._arrival(id, envelope), failure, stage)
         return None if decision is None else await self._store(turn_away(self._arrival(id, envelope), decision))
 
     async def _put_off(self, arrival: Arrival, failure: RuleFailure, stage: Stage) -> Reply:
         self._desk.emit(report_failure(failure, arrival.id, stage))
-        return await self._store(turn_away(arrival, put_off(failure, stage, self._law.bench)))
+        rules = self._law.bench.rules_of(arrival.envelope)
+        return await self._store(turn_away(arrival, put_off(failure, stage, rules.name)))
 
     def _arrival(self, id: str, envelope: Envelope) -> Arrival:
         """Without content; what has no id yet gets one."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.model.decision import Action, RuleHit, Stage
 from gateway.policy.evaluate import decide, judge
 from gateway.policy.load import load
 from gateway.policy.rules import RuleFailure, RuleSet
-from tests.unit.policy.scenes import Scene
+from gateway.policy.vocabulary import FACTS, Fact, Kind
+from tests.unit.policy.scenes import Scene, shipped
 
 
 def rules(*conditions: str, more: str = "") -> RuleSet:
@@ -100,3 +103,25 @@ def test_stages_are_asked_apart() -> None:
     assert verdict.rule is not None
     assert verdict.rule.id == "tls"
     assert decide(early, Stage.DATA, facts).rule is None
+
+
+def value_of(fact: Fact) -> st.SearchStrategy[object]:
+    if fact.values:
+        return st.sampled_from(fact.values)
+    names = st.sampled_from(["", "own.example", "stranger.example"])
+    if fact.kind is Kind.INT:
+        return st.integers(0, 3)
+    return st.lists(names, max_size=2) if fact.kind is Kind.STRINGS else names
+
+
+@given(
+    st.fixed_dictionaries({fact.name: value_of(fact) for fact in FACTS}),
+    st.sampled_from([shipped(name) for name in ("learn", "enforce", "strict")]),
+)
+def test_asked_together_the_shipped_rules_say_what_each_says_alone(facts: dict[str, object], rules: RuleSet) -> None:
+    known = rules.language.bind(facts, Stage.DATA)
+    alone = next((rule.id for rule in rules.rules[Stage.DATA] if rule.condition.holds(known)), None)
+    verdict = decide(rules, Stage.DATA, facts)
+    assert (verdict.rule.id if verdict.rule else None) == alone
+    asked = [rule.id for rule in rules.rules[Stage.DATA]]
+    assert [one.rule for one in verdict.considered] == (asked[: asked.index(alone) + 1] if alone else asked)

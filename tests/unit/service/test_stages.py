@@ -162,6 +162,14 @@ async def test_recipients_under_different_rules_share_no_transaction(tmp_path: P
     assert (await house.trace(refused)).decision.rule_set == "severe"
 
 
+async def test_a_failing_rule_of_a_domains_own_set_is_told_as_that_sets(tmp_path: Path) -> None:
+    house = make_house(tmp_path, LENIENT, severe=rule("broken", "data", FAILS, "accept"))
+    conversation = await house.begin()
+    assert (await name(conversation, "bob@severe.example")).code == 250
+    trace = await house.trace(await finish(conversation))
+    assert (trace.decision.rule_set, trace.decision.rule, trace.decision.reply.code) == ("severe", "broken", 451)
+
+
 async def test_the_rules_at_rcpt_are_those_of_the_recipient(tmp_path: Path) -> None:
     closed = rule("closed", "rcpt", "true", "reject", "unacceptable")
     house = make_house(tmp_path, LENIENT, closed=closed)
