@@ -109,3 +109,24 @@ def test_a_domain_is_decided_on_as_a_whole(gateway: Gateway) -> None:
     assert hold(gateway, "delete", "--domain", "sender.example").stdout == "Nothing is held of sender.example.\n"
     assert hold(gateway, "delete").stderr == "give ids, or --domain\n"
     assert hold(gateway, "show", "nothing").returncode == 1
+
+
+def test_with_two_workers_each_shard_is_listed_and_decided_on(gateway: Gateway) -> None:
+    gateway.workers = 2
+    gateway.settings += "[hold]\ndomain_messages = 40\n"
+    gateway.start()
+    ids: dict[str, str] = {}
+    for _ in range(30):
+        id = send_signed(gateway)
+        ids[id[9]] = id
+        if len(ids) == 2:
+            break
+    assert ids.keys() == {"0", "1"}, "both workers took some"
+    listed = {str(entry["id"]) for entry in held(gateway)}
+    assert set(ids.values()) <= listed
+    for id in ids.values():
+        assert hold(gateway, "release", id).stdout == f"{id} released\n"
+    assert len(gateway.google.wait(2)) == 2
+    for id in ids.values():
+        assert [act["what"] for act in explained(gateway, id)["acts"]] == ["released"]  # type: ignore[attr-defined]
+    assert {str(entry["id"]) for entry in held(gateway)} == listed - set(ids.values())
