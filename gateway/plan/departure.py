@@ -93,6 +93,11 @@ def depart(
     identity = permit.identity
     authors = find_authors(arrival.header)
     owned = authors is not None and all(identity.may_use(author) for author in authors)
+    if owned and fields(arrival.header, "sender"):
+        # Mail programs show it beside From: "on behalf of" (RFC 5322 section 3.6.2).
+        agents = find_authors(arrival.header, "sender")
+        if agents is None or not all(identity.may_use(agent) for agent in agents):
+            return _refuse_author(agents)
     above = _compose_missing(arrival, fix_up) if fix_up else ()
     dropped: tuple[Span, ...] = ()
     if not owned:

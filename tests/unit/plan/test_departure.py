@@ -90,6 +90,8 @@ def test_the_owner_writes_and_is_signed() -> None:
         ("From: ceo@own.example <alice@own.example>\r\n", "no-author"),
         ("From: team: alice@own.example;\r\n", "no-author"),
         ("Sender: alice@own.example\r\n", "no-author"),
+        ("From: alice@own.example\r\nSender: ceo@own.example\r\n", "author-not-owned"),
+        ("From: alice@own.example\r\nSender: a@b, c\r\n", "no-author"),
     ],
 )
 def test_nobody_writes_as_another(header: str, said: str) -> None:
