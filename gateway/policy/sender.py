@@ -122,8 +122,8 @@ def secret_spans(tenants: Collection[Tenant], header: Sequence[Field]) -> tuple[
 
 
 def find_authors(header: Sequence[Field], name: str = "from") -> tuple[Mailbox, ...] | None:
-    """The addresses of From, or of the field `name`, when there is one such field and nobody can read it otherwise; else
-    None."""
+    """The addresses of From, or of the field `name`, when there is one such field and nobody can read it otherwise;
+    else None."""
     found = fields(header, name)
     return read_mailboxes(found[0].value) if len(found) == 1 else None
 

@@ -18,6 +18,10 @@ from tests.gateway_process import Gateway, free_port, send
 from tests.samples import plain, sign, signing_key
 
 SETTINGS = """
+[[sender]]
+name = "ceo"
+login = "ceo"
+owns = ["ceo@corp.example"]
 [submission]
 users = "{users}"
 [[listener]]
