@@ -24,6 +24,10 @@ login = "ceo"
 owns = ["ceo@corp.example"]
 [submission]
 users = "{users}"
+[[sender]]
+name = "ceo"
+login = "ceo"
+owns = ["ceo@corp.example"]
 [[listener]]
 name = "submission"
 role = "submission"
