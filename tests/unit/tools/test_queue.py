@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from gateway.model.delivery import QueueEntry
-from gateway.tools.queue import queue_json, render_queue, show_span
+from gateway.tools.queue import Filter, merge_answers, queue_json, render_answers, render_queue, show_span
 
 LONG = "a-rather-long-mailbox-name-that-would-not-fit-a-column@corp.example"
 WAITING = QueueEntry(
@@ -62,3 +62,34 @@ def test_as_json() -> None:
 )
 def test_spans(seconds: float, text: str) -> None:
     assert show_span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("chosen", "taken"),
+    [
+        (Filter(), [WAITING, SENDING, HELD]),
+        (Filter(backend="google"), [WAITING]),
+        (Filter(sender="<>"), [WAITING]),
+        (Filter(sender="A@sender.EXAMPLE"), [SENDING, HELD]),
+        (Filter(sender="@sender.example"), [SENDING, HELD]),
+        (Filter(rcpt="b@corp.example"), [WAITING]),
+        (Filter(rcpt="@corp.example", held=True), [HELD]),
+        (Filter(rcpt="corp.example"), []),
+    ],
+)
+def test_a_filter_takes_what_it_names(chosen: Filter, taken: list[QueueEntry]) -> None:
+    assert [entry for entry in (WAITING, SENDING, HELD) if chosen.takes(entry)] == taken
+
+
+def test_each_id_has_one_answer_whatever_the_shards() -> None:
+    here = [{"id": "a", "done": ["a-x"], "refused": []}, {"id": "b", "done": [], "refused": []}]
+    there = [{"id": "a", "done": [], "refused": []}, {"id": "b", "done": [], "refused": ["b-x: it is held already"]}]
+    merged = merge_answers([here, there])
+    assert merged == [here[0], there[1]]
+    page = io.StringIO()
+    Console(width=200, file=page).print(render_answers("hold", [*merged, {"id": "c\x1b", "done": [], "refused": []}]))
+    assert page.getvalue().splitlines() == [
+        "hold: 1 transfer: a-x",
+        "not b-x: it is held already",
+        "not c\\x1b: nothing of it waits here",
+    ]
