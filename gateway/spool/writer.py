@@ -7,6 +7,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ T = TypeVar("T")
 _MOST_WAITING = 512
 """Writes that may wait; whoever brings more waits outside (promise P7)."""
 _MOST_IN_BATCH = 128
+_GATHER_SECONDS = 0.002
+"""How long the first write of a batch waits for company, unless the last one had none."""
 _MOST_OCTETS_IN_BATCH = 8_388_608
 """What one transaction may hold in memory before it is written."""
 _LONG_LOG = 16_777_216
@@ -51,6 +54,8 @@ class Writer:
         self._suspect = False
         self._durable = True
         self._logged = 0
+        self._company = False
+        """The last batch had several writes: the next probably has more than its first."""
         self.unwritten = 0
         """Writes that nobody waited for and that failed."""
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
@@ -94,6 +99,7 @@ class Writer:
     def _run(self) -> None:
         while not self._ended:
             batch = self._take()
+            self._company = len(batch) > 1
             try:
                 self._write(batch)
             except Exception as error:
@@ -113,6 +119,9 @@ class Writer:
         batch: list[_Job] = []
         octets = 0
         job = self._jobs.get()
+        if self._company:
+            # Others are at work too: who comes within this time shares the sync, the statements and the wake-up.
+            time.sleep(_GATHER_SECONDS)
         while job is not None:
             batch.append(job)
             octets += job.octets

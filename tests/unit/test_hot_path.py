@@ -28,7 +28,7 @@ JUDGED = 2000
 """Calls from the first octet to the planned writes of a signed message of 10 kB to one recipient."""
 SEALED = 660
 """Calls more for an ARC seal."""
-RECIPIENT = 44
+RECIPIENT = 50
 """Calls more for one more recipient of the same domain."""
 STATEMENTS = 9
 """SQL statements that store a message which is sent at once, and settle it; BEGIN and COMMIT are shared by a batch."""
