@@ -21,6 +21,7 @@ GOOGLE = (
     (452, "4.2.2 The recipient's inbox is out of storage space and inactive.", Cause.MAILBOX_FULL),
     (451, "4.3.0 Mail server temporarily rejected message.", Cause.SERVER_TROUBLE),
     (451, "4.3.0 Multiple destination domains per transaction is unsupported. Please try again.", Cause.MANY_DOMAINS),
+    (550, "5.7.1 The user or domain that you are sending to has a policy that prohibited this mail. gcdp", Cause.RULE),
     (421, "4.7.0 IP not in whitelist for RCPT domain, closing connection.", Cause.NOT_A_GATEWAY),
     (421, "4.7.0 TLS required for RCPT domain, closing connection.", Cause.TLS),
     (421, "4.7.0 [203.0.113.9] Our system has detected an unusual rate of unsolicited mail", Cause.RATE),
