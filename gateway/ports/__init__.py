@@ -1,0 +1,31 @@
+"""The ports: what the services need of the world. `net` and `spool` fill them; only `app` knows which.
+
+`Reception` and `Conversation` are filled by the services and asked by the listener. Everything here is imported as
+`from gateway.ports import Clock`, by whoever stands above this floor.
+"""
+
+from gateway.ports.backend import Backend
+from gateway.ports.conversation import Connection, Conversation, Reception
+from gateway.ports.resolver import Resolver
+from gateway.ports.spool import ContentAltered, ContentWriter, HoldFull, HoldStore, IntakeStore, Spool, SpoolFull
+from gateway.ports.system import Clock, EventSink, Signer, Tally, emit_all
+
+__all__ = [
+    "Backend",
+    "Clock",
+    "Connection",
+    "ContentAltered",
+    "ContentWriter",
+    "Conversation",
+    "EventSink",
+    "HoldFull",
+    "HoldStore",
+    "IntakeStore",
+    "Reception",
+    "Resolver",
+    "Signer",
+    "Spool",
+    "SpoolFull",
+    "Tally",
+    "emit_all",
+]

@@ -1,0 +1,77 @@
+"""What a listener asks: it speaks the protocol, and the other side of this port judges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.model.address import IPText, Mailbox
+from gateway.model.envelope import Envelope, Recipient
+from gateway.model.ingress import ClientSource, Tls
+from gateway.model.reply import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An SMTP connection as the listener sees it, with the client's address as far as the transport proves it."""
+
+    listener: str
+    peer: IPText
+    client: IPText
+    source: ClientSource
+    """PEER, PROXY or XCLIENT; RECEIVED is found later."""
+    unknown: str = ""
+    """Why the client's address is not known, when a listed XCLIENT peer says so; then `client` is that peer's."""
+    helo: str = ""
+    """What the client called itself, by a listed XCLIENT peer; it stands before what the peer says in EHLO."""
+    carry: bool = False
+    """Bare newlines in a body are carried, not refused, where that is safe: the listener's `bare_newline`."""
+
+
+class Conversation(Protocol):
+    """One SMTP session's judge, free of transport: the listener speaks the protocol, this decides.
+
+    The listener guards the order of commands, parses paths and parameters, frames and unstuffs content, and
+    enforces the size limit; every Reply given here is sent as it is. Any exception becomes 451 4.3.0.
+    """
+
+    def hello(self, name: str, esmtp: bool, tls: Tls | None) -> None:
+        """HELO or EHLO was accepted; said again after STARTTLS. Ends any open transaction."""
+
+    def login(self, name: str) -> None:
+        """The client has proven who it is (RFC 4954). It holds until the session ends."""
+
+    async def refuse(self, reply: Reply, path: Mailbox | None = None) -> Reply:
+        """The listener itself refuses MAIL, or a command or the content of an open transaction. `path` is the address
+        that the command named, where it could be read. Returns the reply with the id of the trace that is left."""
+
+    async def mail(self, envelope: Envelope, size: int | None) -> Reply:
+        """MAIL: `envelope` has no recipients yet; `size` is the SIZE parameter in octets."""
+
+    async def rcpt(self, recipient: Recipient) -> Reply:
+        """RCPT: a positive reply adds the recipient."""
+
+    async def begin(self) -> Reply:
+        """DATA or the first BDAT after at least one accepted recipient: 354, or a refusal."""
+
+    async def take(self, chunk: bytes) -> None:
+        """The next octets of the content, unstuffed. Waits while they cannot be put away."""
+
+    async def finish(self) -> Reply:
+        """All content has come: judge, store, answer. Not cancelled when the client goes away."""
+
+    def answered(self, heard: bool) -> None:
+        """The reply of `finish` was sent, and it was heard or not, as far as the connection shows."""
+
+    def abandon(self) -> None:
+        """The transaction ends without a message: RSET, a new EHLO, oversize content, a lost connection."""
+
+    def close(self) -> None:
+        """The session is over."""
+
+
+class Reception(Protocol):
+    """What a listener serves."""
+
+    async def connect(self, connection: Connection) -> Conversation | Reply:
+        """A new session, or the reply that refuses it."""

@@ -1,0 +1,123 @@
+"""Durable state: what reception, decisions on held mail, and delivery each need of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import Protocol
+
+from gateway.model.delivery import Act, Claim, Intake, QueueEntry, Settlement, Story, Transfer
+from gateway.model.greylisting import Acquaintance
+from gateway.model.history import History
+from gateway.model.holding import HeldEntry
+from gateway.model.message import Content
+
+
+class ContentAltered(Exception):
+    """The octets about to be sent do not hash to what was received (promise P2). Nothing was sent."""
+
+
+class SpoolFull(Exception):
+    """The spool could not put the write on stable storage; nothing of it was kept."""
+
+
+class HoldFull(Exception):
+    """As much is held of the Author Domain, or in all, as may be; nothing was written."""
+
+
+class ContentWriter(Protocol):
+    """Takes content too large for memory, while it arrives."""
+
+    def write(self, chunk: bytes) -> None:
+        """The next octets. Does not wait for the disk and never raises: `finish` tells what went wrong."""
+
+    async def drain(self) -> None:
+        """Wait while the disk is far behind. Called between writes, it keeps memory bounded and the loop free."""
+
+    async def finish(self) -> str:
+        """Make file and directory entry durable; returns the path for `Content.path`. Raises SpoolFull."""
+
+    def discard(self) -> None:
+        """Remove what was written. Does nothing once a commit has been asked to store it."""
+
+
+class IntakeStore(Protocol):
+    """What reception needs of a spool."""
+
+    async def commit(self, intake: Intake) -> None:
+        """Store a reception, on stable storage when this returns; one that is not `durable` is written soon, or lost
+        with the process. Raises SpoolFull, and HoldFull for one with `hold`: its content is still the caller's."""
+
+    async def recall(self, domain: str, source: str) -> History:
+        """What receptions have taught of an Author Domain and a client's network."""
+
+    async def acquaintance(self, key: str) -> Acquaintance | None:
+        """What receptions have taught the greylist of somebody; it may have expired."""
+
+    def note_answer(self, id: str, heard: bool) -> None:
+        """Whether the client of a stored message was told that it is; written soon."""
+
+    async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
+        """The id of a stored message with this fingerprint whose client was not told, as far as that is remembered."""
+
+    def open_content(self) -> ContentWriter:
+        """A place for content above the in-memory limit."""
+
+
+class HoldStore(Protocol):
+    """What deciding on messages with a Hold needs of a spool."""
+
+    async def held(self, limit: int) -> Sequence[HeldEntry]:
+        """Up to `limit` held messages of all shards, the oldest first."""
+
+    async def story(self, id: str) -> Story | None:
+        """All that is stored of one message; None when nothing is."""
+
+    async def let_go(self, id: str, transfers: Sequence[Transfer], act: Act) -> bool:
+        """A held message is sent: by the transfers that it has, and by these. False, and nothing is written, when it
+        is not held, or is for another reason than a Hold."""
+
+    async def discard(self, id: str, act: Act) -> bool:
+        """A held message ends: its content and transfers go, the act says how. False when it is not held, or is for
+        another reason than a Hold, or is being sent just now."""
+
+    async def given_up(self, since: float, limit: int) -> Sequence[HeldEntry]:
+        """Up to `limit` messages whose time to be held has ended since then, at `expires`."""
+
+    async def overdue(self, now: float, limit: int) -> Sequence[str]:
+        """Ids of up to `limit` messages whose time to be held is over."""
+
+
+class Spool(IntakeStore, HoldStore, Protocol):
+    """Durable state. Every method that writes is one transaction; it returns when that is on stable storage, but for
+    `claim` and `release`: what they write need only outlive the process. Any of them may raise SpoolFull."""
+
+    def read_content(self, content: Content) -> AsyncIterator[bytes]:
+        """The octets in chunks of at most 1 MB. Raises ContentAltered when they are gone."""
+
+    async def claim(self, skip: Collection[str], limit: int, now: float, lease: float) -> Sequence[Claim]:
+        """Take up to `limit` due transfers whose backend is not in `skip`, for `lease` seconds: the oldest of each
+        backend, then the second of each, and so on, so that no backend's heap delays another's mail."""
+
+    async def release(self, claim: Claim, due: float) -> None:
+        """Give a claim back unused. A stale one is ignored."""
+
+    async def settle(self, settlement: Settlement) -> bool:
+        """Write an attempt's outcome. False when the claim was lost (stale epoch): then nothing was written. After
+        SpoolFull the same settlement can be tried again; after HoldFull, which one with `hold` may raise, another."""
+
+    async def hold(self, claim: Claim, reason: str) -> None:
+        """Keep the transfer's message back until an admin decides (altered content)."""
+
+    async def next_due(self, skip: Collection[str] = ()) -> float | None:
+        """When the earliest transfer to a backend not in `skip` is due, or its lease runs out; None when none waits."""
+
+    async def queue(self, limit: int) -> Sequence[QueueEntry]:
+        """Up to `limit` transfers that have no final outcome yet, earliest due first; held ones too."""
+
+    async def counts(self) -> dict[str, int]:
+        """How many transfers wait or are under way, by backend; held ones are not counted."""
+
+    async def purge(self, now: float) -> int:
+        """Remove what retention no longer asks for, a bounded number at a time; returns how many rows went."""
+
+    async def close(self) -> None: ...
