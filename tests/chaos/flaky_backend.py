@@ -83,6 +83,8 @@ class ChaosBackend:
         if not rcpts:
             await self._say(writer, "554 5.5.1 Nobody")
             return
+        # The dot comes after this: a kill that is counted later came later, whenever its octets are read.
+        kills = self._ledger.kills
         await self._say(writer, "354 Go")
         if self._happens():
             raise ConnectionResetError  # before the dot
@@ -91,13 +93,13 @@ class ChaosBackend:
             await self._say(writer, "451 4.3.0 Not now")
             return
         unanswered = self._happens()
-        self._book(content, rcpts, unanswered)
+        self._book(content, rcpts, kills, unanswered)
         if unanswered:
             raise ConnectionResetError  # it has the message, and nobody knows
         await asyncio.sleep(self._chance.random() * 0.1)
         await self._say(writer, "250 2.0.0 OK")
 
-    def _book(self, content: bytes, rcpts: list[str], unanswered: bool) -> None:
+    def _book(self, content: bytes, rcpts: list[str], kills: int, unanswered: bool) -> None:
         found = _TOKEN.search(content)
         token = found[1].decode() if found else "none"
         if b"multipart/report" in content:
@@ -105,7 +107,7 @@ class ChaosBackend:
             return
         transaction = next(self._transactions)
         for rcpt in rcpts:
-            self._ledger.copies[token, rcpt].append(Copy(transaction, self._ledger.kills, unanswered))
+            self._ledger.copies[token, rcpt].append(Copy(transaction, kills, unanswered))
 
     def _happens(self) -> bool:
         return self._chance.random() < self.trouble

@@ -35,13 +35,17 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 RCPTS = (("alice",), ("bob",), ("alice", "bob"), ("alice", "gone-bob"), ("alice", "carol", "bob", "dave"))
 CLIENTS = 4
 CONNECTIONS = 8
-"""To each backend, over all workers."""
+"""To each backend."""
+WORKERS = 2
+MOST_OPEN = 2 * WORKERS * CONNECTIONS
+"""Attempts under way, to both backends: while an answer is written down, its connection may have the next message."""
 HOUR = 3600
 
 CONFIG = """\
 [server]
 hostname = "mx.own.example"
 spool = "{spool}"
+workers = {workers}
 [[listener]]
 address = "127.0.0.1:{port}"
 [[domain]]
@@ -100,7 +104,7 @@ class Report:
     @property
     def good(self) -> bool:
         """What promise P1 says, held."""
-        too_many = self.doubled.after_nothing or self.doubled.transactions_of_worst_kill > 2 * CONNECTIONS
+        too_many = self.doubled.after_nothing or self.doubled.transactions_of_worst_kill > MOST_OPEN
         return not (self.lost or self.unfinished or too_many)
 
 
@@ -155,6 +159,7 @@ class Chaos:
             "flaky": self.flaky.port,
             "admin": self.admin,
             "connections": CONNECTIONS,
+            "workers": WORKERS,
         }
         self.config.write_text(CONFIG.format(spool=self.spool, zone=zone, **ports))
         self.offset.write_bytes(struct.pack("q", 0))

@@ -13,7 +13,7 @@ class Copy:
 
     transaction: int
     kills: int
-    """How many kills there had been."""
+    """How many kills there had been when it began."""
     unanswered: bool = False
     """The backend hung up instead of answering: the gateway has to try again."""
 
@@ -25,7 +25,7 @@ class Doubled:
     after_hang_up: int = 0
     after_kill: int = 0
     transactions_of_worst_kill: int = 0
-    """Promise P1: at most one for each backend transaction that was open, and those are no more than connections."""
+    """Promise P1: at most one for each backend transaction that was open, which it is until its answer is written."""
     after_nothing: int = 0
 
 
