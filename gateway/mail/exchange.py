@@ -71,10 +71,6 @@ class Marks:
     skipped: str
     """The address that enhanced filtering found behind listed relays."""
 
-    @property
-    def present(self) -> bool:
-        return self != Marks(None, None, None, "", "", "", "")
-
 
 def read_marks(header: Sequence[Field]) -> Marks:
     """The marks of the newest fields of each kind."""

@@ -37,11 +37,6 @@ class ParsedPath:
     """By upper-case keyword; the value as received, empty when there is none."""
 
     @property
-    def bare(self) -> bool:
-        """It is `<postmaster>` without a domain (RFC 5321 section 4.5.1)."""
-        return self.mailbox is not None and not self.mailbox.domain
-
-    @property
     def wide(self) -> bool:
         """It has characters beyond ASCII, which need the SMTPUTF8 parameter (RFC 6531 section 3.5)."""
         return self.mailbox is not None and not str(self.mailbox).isascii()

@@ -12,7 +12,7 @@ from gateway.mail.refusal import classify
 from gateway.model.delivery import Outcome, Scope, Transfer
 from gateway.model.event import Event, Level
 from gateway.policy import flow, pace
-from gateway.policy.flow import Flow, Sign, read_sign
+from gateway.policy.flow import Flow, read_sign
 from gateway.policy.pace import Pace
 from gateway.ports import Clock, EventSink
 
@@ -90,7 +90,7 @@ class Traffic:
             return False
         before, sign = lane.flow, read_sign(outcomes, transfer.authenticated)
         lane.flow = flow.learn(before, sign, lane.busy, lane.share.connections, self._clock.monotonic())
-        self._tell(transfer, before, lane.flow, sign, outcomes)
+        self._tell(transfer, before, lane.flow, outcomes)
         return before.troubled and not lane.flow.troubled
 
     def hurry(self) -> None:
@@ -109,7 +109,7 @@ class Traffic:
                 waits.append(pace.next_in(lane.pace, lane.share.messages_per_minute, now))
         return min((seconds for seconds in waits), default=None)
 
-    def _tell(self, transfer: Transfer, before: Flow, after: Flow, sign: Sign, outcomes: Sequence[Outcome]) -> None:
+    def _tell(self, transfer: Transfer, before: Flow, after: Flow, outcomes: Sequence[Outcome]) -> None:
         backend = transfer.backend
         if after.stopped and not before.stopped:
             self._emit(Event("route-stopped", transfer.message_id, _explain(backend, outcomes), Level.ALARM))

@@ -24,7 +24,6 @@ from gateway.spool.sqlite import SqliteSpool
 from gateway.spool.view import DIGITS, ShardedView, add_up, merge
 
 _LOOK_EVERY = 1.0
-MOST_SHARDS = len(DIGITS)
 
 
 def shard_name(worker: int) -> str:

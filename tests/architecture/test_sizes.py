@@ -8,9 +8,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FILE_LINES = 330
-FUNCTION_LINES = 60
+FUNCTION_LINES = 50
 LARGE_FILE_LINES = 300
-LARGE_FILES = 6
+LARGE_FILES = 5
 """How many files may stand between 300 lines and the limit."""
 
 

@@ -43,7 +43,7 @@ def check(keyword: str, argument: str) -> None:
     assert written.isascii() is not parsed.wide
     assert not any(ord(character) < 32 or ord(character) == 127 for character in written)
     written.encode()  # no lone surrogates: it can be sent on
-    if parsed.bare:
+    if not parsed.mailbox.domain:  # `<postmaster>`, RFC 5321 section 4.5.1
         assert keyword == "TO"
         assert written.lower() == "postmaster"
     else:

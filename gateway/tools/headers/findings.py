@@ -118,10 +118,10 @@ def _override(verdicts: Verdicts, relayed: Relayed | None, reading: Reading) -> 
         passed = f"SPF passed only for {other}, which anyone may own; " if verdicts.result("spf") == "pass" else ""
         text += f" {passed}{'n' if passed else 'N'}othing ties it to {domain}, not even a broken signature: take it for"
         text += " forged."
-    yield Finding("policy-overridden", Weight.PROBLEM, text, tuple(_honour_remedies(verdicts, reading)))
+    yield Finding("policy-overridden", Weight.PROBLEM, text, tuple(_honour_remedies(verdicts)))
 
 
-def _honour_remedies(verdicts: Verdicts, reading: Reading) -> Iterator[str]:
+def _honour_remedies(verdicts: Verdicts) -> Iterator[str]:
     if verdicts.action in _OVERRIDES:
         yield (
             'Honour the policy: `Set-AntiPhishPolicy -Identity "Office365 AntiPhish Default" -HonorDmarcPolicy $true '

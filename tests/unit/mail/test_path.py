@@ -113,17 +113,17 @@ def test_the_keyword_must_be_the_one_asked_for() -> None:
     assert parse_path("FROM:<a@b.example>", "TO") is None
 
 
-def test_bare_and_wide() -> None:
-    bare = parse_path("TO:<postmaster>", "TO")
-    assert bare is not None
-    assert (bare.bare, bare.wide) == (True, False)
+def test_wide() -> None:
+    postmaster = parse_path("TO:<postmaster>", "TO")
+    assert postmaster is not None
+    assert not postmaster.wide
     null = parse_path("FROM:<>", "FROM")
     assert null is not None
-    assert (null.bare, null.wide) == (False, False)
+    assert not null.wide
     for argument in ("FROM:<ü@b.example>", "FROM:<a@bücher.example>"):
         wide = parse_path(argument, "FROM")
         assert wide is not None
-        assert (wide.bare, wide.wide) == (False, True)
+        assert wide.wide
 
 
 PARAMETERS = {
