@@ -1,4 +1,5 @@
-"""What an admin's machines ask over HTTP: metrics and health.
+"""What an admin asks of the running gateway: metrics and health over HTTP, commands through the control socket.
 
-In: the observer's registry and two questions about the gateway. Out: HTTP. Importable by `app` only.
+In: the observer's registry, two questions about the gateway, one request a line. Out: HTTP, one answer a line. The same
+commands are done without the socket when no gateway runs. Importable by `app` and `cli`.
 """

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from gateway import app
+from gateway.cli import MODULES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -25,6 +26,39 @@ def test_its_links_lead_somewhere() -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_it_lists_every_page() -> None:
+    pages = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} - {"docs/soak.md"}
+    assert pages
+    assert sorted(page for page in pages if f"({page})" not in README) == []
+
+
+def test_every_link_of_the_pages_leads_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "bench" / "README.md"]
+    links = [
+        (page.name, link)
+        for page in pages
+        for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+        if "://" not in link and not (page.parent / link).exists()
+    ]
+    assert links == []
+
+
+def test_decisions_are_numbered_and_listed_without_gaps() -> None:
+    folder = ROOT / "docs" / "adr"
+    records = sorted(path.name for path in folder.glob("0*.md"))
+    listed = re.findall(r"^(\d+)\. \[.*\]\((.*)\)$", (folder / "README.md").read_text(), re.MULTILINE)
+    assert [int(name[:4]) for name in records] == list(range(1, len(records) + 1))
+    assert [(int(number), name) for number, name in listed] == list(enumerate(records, 1))
+
+
+def test_the_commands_that_pages_name_exist() -> None:
+    commands = {word for _, name, words in MODULES for word in (name or words).split()}
+    text = "\n".join(page.read_text() for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+    named = set(re.findall(r"(?:`|^ {4}|bin/)waypost ([a-z][a-z-]*)", text, re.MULTILINE))
+    assert named
+    assert named - commands == set()
 
 
 def test_its_make_targets_exist() -> None:
