@@ -53,7 +53,7 @@ class Policy(Section):
     """Who passes that firewall."""
     forwarder: tuple[Forwarder, ...] = ()
     listed: Literal["ignore", "quarantine", "reject"] = "ignore"
-    """What happens to unauthenticated mail of a client that a [[dnsbl]] lists."""
+    """What happens to mail of a client that a [[dnsbl]] lists."""
     networks: dict[str, Networks] = Field(default_factory=dict)
     """Networks with names, for the admin's own rules: the fact `ingress.networks`."""
     fcrdns: bool = False
