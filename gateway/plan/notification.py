@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.mail import dsn
 from gateway.model.delivery import Claim, Intake, Transfer
 from gateway.model.envelope import Notify, Recipient
+from gateway.model.message import Message
 from gateway.plan.own_mail import post
 
 
@@ -46,8 +47,17 @@ def make_dsn(
         arrived=transfer.created,
         composed=now,
         retried_until=transfer.created + expire,
-        header=claim.message.evidence.header,
+        header=_sent_header(claim.message),
         notices=notices,
         verdicts=transfer.verdicts,
     )
     return post(dsn.compose(report), transfer.mail_from, "dsn", hostname, now, id, backend)
+
+
+def _sent_header(message: Message) -> bytes:
+    """What is left out of a message that is sent, a tenant's secret above all, is told to nobody in a DSN either."""
+    header, kept, at = message.evidence.header, [], 0
+    for span in sorted(message.dropped, key=lambda span: span.start):
+        kept.append(header[at : span.start])
+        at = span.end
+    return b"".join((*kept, header[at:]))

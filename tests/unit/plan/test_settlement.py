@@ -11,9 +11,10 @@ from gateway.model.delivery import Claim, Final, Kind, Outcome, Scope, Settlemen
 from gateway.model.envelope import Notify, Recipient
 from gateway.model.event import Level
 from gateway.model.ingress import Tls
+from gateway.model.message import Span
 from gateway.model.reply import Reply
 from gateway.plan.settlement import Circumstances, Terms, find_refusal, settle
-from tests.sending import NOW, changed, mailbox, make_claim
+from tests.sending import NOW, changed, mailbox, make_claim, make_message
 
 HOUR, DAY = 3600.0, 86400.0
 TERMS = Terms("gw.example", (60.0, 600.0, 6 * HOUR), 5 * DAY, 4 * HOUR)
@@ -94,6 +95,17 @@ def test_failed_is_told_by_a_dsn() -> None:
     assert octets.startswith(dsn.message.evidence.header + b"\r\n")
     assert b"550 5.1.1 No such mailbox" in octets
     assert b"Subject: x\r\n" in octets
+
+
+def test_what_was_left_out_of_the_message_is_left_out_of_the_dsn() -> None:
+    octets = b"Subject: x\r\nX-Corp-Relay: a-secret\r\nTo: y\r\n\r\nbody\r\n"
+    claim = replace(claim_of(), message=make_message(octets, (Span(12, 36),)))
+    done = settle_one(claim, Kind.FAILED, NO, at())
+    assert done.dsn is not None
+    assert done.dsn.message is not None
+    told = done.dsn.message.content.data or b""
+    assert b"secret" not in told
+    assert b"Subject: x\r\nTo: y\r\n" in told
 
 
 def test_mixture_settles_each_recipient_on_its_own() -> None:
