@@ -48,6 +48,12 @@ class Permit:
         """Whom limits count; empty as long as it is not proven."""
         return self.identity.name if self.identity else ""
 
+    def return_path(self, mail_from: Mailbox | None) -> Mailbox | None:
+        """MAIL FROM as it leaves: the forced sender in place of one that is not its own."""
+        if mail_from is None or self.identity is None or self.identity.may_use(mail_from):
+            return mail_from
+        return self.identity.forced
+
 
 def find_permit(senders: Senders, login: str, client: IPText, tls: Tls | None) -> Permit | None:
     """Who a client may be; None when it is nobody of ours. A login counts for itself alone."""
@@ -92,23 +98,18 @@ def depart(
         return _depart_from_tenant(arrival, message, permit.tenants, authentication, outgoing, routes)
     identity = permit.identity
     authors = find_authors(arrival.header)
-    owned = authors is not None and all(identity.may_use(author) for author in authors)
-    if owned and fields(arrival.header, "sender"):
-        # Mail programs show it beside From: "on behalf of" (RFC 5322 section 3.6.2).
-        agents = find_authors(arrival.header, "sender")
-        if agents is None or not all(identity.may_use(agent) for agent in agents):
-            return _refuse_author(agents)
+    # Mail programs show Sender beside From: "on behalf of" (RFC 5322 section 3.6.2).
+    agents = find_authors(arrival.header, "sender") if fields(arrival.header, "sender") else ()
+    written = {"from": authors, "sender": agents}
+    foreign = [name for name, found in written.items() if found is None or not all(map(identity.may_use, found))]
+    if foreign and identity.forced is None:
+        return _refuse_author(written[foreign[0]])
+    dropped = tuple(Span(field.start, field.end) for field in arrival.header if field.lower in foreign)
     above = _compose_missing(arrival, fix_up) if fix_up else ()
-    dropped: tuple[Span, ...] = ()
-    if not owned:
-        if identity.forced is None:
-            return _refuse_author(authors)
+    if "from" in foreign and identity.forced is not None:
         authors = (identity.forced,)
-        dropped = tuple(Span(field.start, field.end) for field in fields(arrival.header, "from"))
         above = (f"From: <{identity.forced}>\r\n".encode(), *above)
-    mail_from = arrival.envelope.mail_from
-    if mail_from is not None and not identity.may_use(mail_from):
-        mail_from = identity.forced
+    mail_from = permit.return_path(arrival.envelope.mail_from)
     above = _sign(arrival, message, dropped, above, authors or (), outgoing.keys)
     return Departure(identity.name, f"sender {identity.name}", mail_from, above, dropped)
 

@@ -60,7 +60,7 @@ class SendingRole:
         refusal = refuse_sender(permit, mail_from, client.login)
         if refusal is not None or permit is None:
             return refusal
-        for account in _accounts(permit.name, mail_from):
+        for account in _accounts(permit.name, permit.return_path(mail_from)):
             if self._ledger.is_suspended(account):
                 return "suspended", REPLIES["suspended"].filled(name=account.partition(" ")[2])
         return None
@@ -96,7 +96,7 @@ class SendingRole:
     def note_refused(self, client: Client, law: Law, envelope: Envelope) -> None:
         permit = self._find_permit(client, law)
         if permit is not None and permit.name:
-            for account in _accounts(permit.name, envelope.mail_from):
+            for account in _accounts(permit.name, permit.return_path(envelope.mail_from)):
                 for rcpt in envelope.rcpts:
                     self._ledger.fail(account, find_rates(account, law), rcpt.mailbox.key)
 

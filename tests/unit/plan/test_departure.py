@@ -122,6 +122,15 @@ def test_a_device_gets_its_forced_sender(header: str) -> None:
     assert sum(span.end - span.start for span in found.dropped) == len(header)
 
 
+@pytest.mark.parametrize("author", ["From: x@device.local\r\n", "From: scan@own.example\r\n"])
+@pytest.mark.parametrize("agent", ["Sender: ceo@own.example\r\n", "Sender: a@b\r\nSender: c@d\r\n"])
+def test_a_device_has_no_foreign_sender_field(author: str, agent: str) -> None:
+    found = Case(Permit(SCANNER), author + agent + "Subject: scan\r\n").depart()
+    assert isinstance(found, Departure)
+    assert sum(span.end - span.start for span in found.dropped) == len(agent) + len(author) * ("device" in author)
+    assert b"sender" not in b"".join(found.above)
+
+
 def test_a_device_that_names_itself_rightly_is_left_alone() -> None:
     found = Case(Permit(SCANNER), "From: Scan <scan@own.example>\r\n", mail_from="scan@own.example").depart()
     assert isinstance(found, Departure)
