@@ -6,9 +6,11 @@ import csv
 import math
 import ssl
 import time
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stringprep import in_table_b1
 from typing import Any
 
 import ldap3
@@ -32,6 +34,8 @@ _REFUSED = (
     LDAPNoSuchObjectResult,
 )
 """What a directory says to who is not who he says he is."""
+_UNSEEN = ("Cc", "Cf")
+"""Unicode's categories of controls and formats."""
 _PAGE = 500
 """Entries asked for at once (RFC 2696): directories refuse more than some 1,000."""
 
@@ -101,8 +105,7 @@ class LdapLogins:
 
     def check(self, name: str, password: str) -> bool:
         # RFC 4513 section 5.1.2: a bind with a name and no password succeeds, and proves nothing.
-        # RFC 4518 section 2.6.1: to a directory white space more or less is the same name, to everybody else another.
-        if not password or not name or name != " ".join(name.split()):
+        if not password or not name or not _is_plain(name):
             return False
         dn = self._settings.dn.replace(PLACE, escape_rdn(name))
         try:
@@ -112,6 +115,13 @@ class LdapLogins:
             return False
         except (LDAPException, OSError, ssl.SSLError) as error:
             raise LoginsUnavailable(str(error) or type(error).__name__) from None
+
+
+def _is_plain(name: str) -> bool:
+    """Spelled as a directory compares names, but for letter case (RFC 4518 section 2): white space more or less, other
+    widths, and letters that nobody sees are the same name to it, and another one to our limits."""
+    plain = " ".join(unicodedata.normalize("NFKC", name).split())
+    return name == plain and not any(in_table_b1(letter) or unicodedata.category(letter) in _UNSEEN for letter in name)
 
 
 @contextmanager

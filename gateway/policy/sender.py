@@ -75,12 +75,14 @@ class Senders:
     """Our domains."""
 
     def by_login(self, login: str) -> Identity | None:
-        """Whose login it is. One that is an address of ours, and is not listed, is that address's owner."""
-        listed = next((one for one in self.identities if one.login == login and login), None)
+        """Whose login it is, in upper or lower case: a directory takes both, and they must not be two senders. One that
+        is an address of ours, and is not listed, is that address's owner."""
+        wanted = login.lower()
+        listed = next((one for one in self.identities if one.login.lower() == wanted and wanted), None)
         address = parse_mailbox(login)
         if listed is not None or address is None or address.ascii_domain not in self.own:
             return listed
-        return Identity(login, frozenset({address.key}), login=login)
+        return Identity(address.key, frozenset({address.key}), login=address.key)
 
     def by_address(self, client: IPText) -> Identity | None:
         """Whose machine it is."""

@@ -37,6 +37,8 @@ _MOST_FAILURES_OF_NAME = 50
 _LOCKED_SECONDS = 900.0
 _MOST_ACCOUNTS = 100_000
 """Names that are remembered: a directory does not say which of them exist."""
+_MOST_OF_A_NAME = 255
+"""Characters of a name that a directory is asked about."""
 
 
 def hash_password(password: str) -> str:
@@ -75,7 +77,7 @@ class Credentials:
         self._stamp: tuple[int, int, int] | None = None
         self._users: Mapping[str, str] = {}
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
-        self._accounts: dict[str, _Account] = {}
+        self._accounts: OrderedDict[str, _Account] = OrderedDict()
 
     async def check(self, name: str, password: str, client: IPText) -> Reply | None:
         """None when the password is this user's, else what the client is told.
@@ -103,7 +105,7 @@ class Credentials:
             failures.count -= 1
             self._account(name).networks.add(network)
             return None
-        if name in self._users or (self._directory is not None and len(self._accounts) < _MOST_ACCOUNTS):
+        if name in self._users or (self._directory is not None and len(name) <= _MOST_OF_A_NAME):
             self._note_failure(name)
         await asyncio.sleep(delay)
         return _INVALID
@@ -118,7 +120,7 @@ class Credentials:
         users = self._users
         known = users.get(name)
         if known is None and self._directory is not None and len(password.encode()) <= _PASSWORD_OCTETS:
-            return self._directory.check(name, password)
+            return len(name) <= _MOST_OF_A_NAME and self._directory.check(name, password)
         hash = known or next(iter(users.values()), None)
         if hash is None or len(password.encode()) > _PASSWORD_OCTETS:
             return False
@@ -150,8 +152,12 @@ class Credentials:
             self._users = users
 
     def _account(self, name: str) -> _Account:
-        """To a directory upper and lower case are one name."""
-        return self._accounts.setdefault(name.lower(), _Account(_Failures(0, self._clock.monotonic())))
+        """To a directory upper and lower case are one name. Who fills the memory with names pushes out the oldest."""
+        account = self._accounts.setdefault(name.lower(), _Account(_Failures(0, self._clock.monotonic())))
+        self._accounts.move_to_end(name.lower())
+        while len(self._accounts) > _MOST_ACCOUNTS:
+            self._accounts.popitem(last=False)
+        return account
 
     def _is_locked(self, account: _Account | None, network: str) -> bool:
         """The owner goes on from where he has been: a guesser elsewhere must not lock him out."""

@@ -46,9 +46,11 @@ def test_who_can_bind_may_log_in(slapd: Slapd) -> None:
 
 
 NAMES = ["", "admin,dc=own", "admin+cn=x", "a\0b", "*", "admin)(cn=*", '"admin"', " admin", "#admin"]
+SPELLINGS = ["\uff41dmin", "ad\u00admin", "ad\u200bmin", "admin\ufe0f", "ad\x07min"]
+"""Names that are `admin` to a directory, and to our limits, locks and suspensions somebody else each time."""
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES + SPELLINGS)
 def test_a_name_cannot_be_another_entry(slapd: Slapd, name: str) -> None:
     assert not LdapLogins(LdapLogin(url=slapd.url, dn=DN)).check(name, PASSWORD)
 

@@ -71,6 +71,18 @@ def test_a_login_that_is_an_address_of_ours_owns_it() -> None:
     assert senders.by_login("bob") is None
 
 
+def test_a_login_in_other_letters_is_the_same_sender() -> None:
+    """Directories ignore letter case: who could be another by it would have limits of his own, and no suspension."""
+    listed = Identity("zoe", frozenset({"zoe@own.example"}), login="zoe@own.example")
+    senders = Senders((ALICE, listed), own=frozenset({"own.example"}))
+    assert senders.by_login("Alice") is ALICE
+    assert senders.by_login("ZOE@Own.Example") is listed
+    first, second = senders.by_login("bob@own.example"), senders.by_login("Bob@OWN.example")
+    assert first == second
+    assert first is not None
+    assert first.name == "bob@own.example"
+
+
 def test_the_providers_network_or_certificate_makes_a_candidate_and_nothing_more() -> None:
     certified = Tenant(
         "c", frozenset({"own.example"}), (), ("mail.protection.outlook.com", "*.google.example"), dkim=True

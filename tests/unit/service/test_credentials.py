@@ -151,3 +151,31 @@ async def test_names_that_do_not_exist_are_not_remembered(door: Door) -> None:
         await door.try_(f"nobody{number}", "x", f"203.0.{number}.1")
     assert door.credentials._accounts == {}
     assert door.events == []
+
+
+class Directory:
+    """`LoginSource` that knows nobody."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def check(self, name: str, password: str) -> bool:
+        self.asked.append(name)
+        return False
+
+
+async def test_names_that_only_a_directory_may_know_take_bounded_memory(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "_MOST_ACCOUNTS", 5)
+    directory = Directory()
+    door.credentials = Credentials(None, door.clock, door.events.append, directory)
+    for number in range(30):
+        assert await door.try_(f"nobody{number}", "x", f"203.0.{number}.1") == "535 5.7.8"
+    assert await door.try_("n" * 256, "x", THERE) == "535 5.7.8"
+    assert list(door.credentials._accounts) == [f"nobody{number}" for number in range(25, 30)], "the last ones count"
+    assert len(directory.asked) == 30, "what is too long is no name"
+    for number in range(50):
+        await door.try_("ann", "wrong", f"198.18.{number}.1")
+    assert [event.name for event in door.events] == ["login-locked"], "filling the memory switches no lock off"
+    door.credentials.close()
