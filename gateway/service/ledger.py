@@ -46,7 +46,14 @@ class Ledger:
             self._suspend(account, f"more than {rates.failures} recipients were refused in an hour")
 
     def _suspend(self, account: str, reason: str) -> None:
-        if self._suspensions.add(Suspension(account, self._clock.now(), reason)):
+        try:
+            suspended = self._suspensions.add(Suspension(account, self._clock.now(), reason))
+        except OSError as error:
+            # The message is stored already: the client must not be told otherwise, and send it again.
+            failed = (("account", account), ("reason", reason), ("error", str(error)))
+            self._emit(Event("suspension-failed", "", failed, Level.ALARM))
+            return
+        if suspended:
             fix = f"find out who sends, change the password, then: waypost outbound resume {account.partition(' ')[2]}"
             fields = (("account", account), ("reason", reason), ("fix", fix))
             self._emit(Event("sender-suspended", "", fields, Level.ALARM))

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 DIRECTORY = "suspended"
 """Below the spool's."""
@@ -61,7 +62,7 @@ class Suspensions:
         """Another number after each time that it was resumed: what was counted before counts no more."""
         try:
             return (self._resumed / self._file(account).name).stat().st_mtime_ns
-        except FileNotFoundError:
+        except OSError:
             return 0
 
     def all(self) -> tuple[Suspension, ...]:
@@ -72,13 +73,14 @@ class Suspensions:
         return tuple(sorted(found, key=lambda one: one.since))
 
     def _file(self, account: str) -> Path:
-        # Names have no slash (config.outbound), and the word before them keeps `.` and `..` away.
-        return self._directory / account.replace(" ", "=")
+        # A login may be an address, which may have a slash; the word before it keeps `.` and `..` away.
+        kind, _, name = account.partition(" ")
+        return self._directory / f"{kind}={quote(name, safe='@+=')}"
 
     @staticmethod
     def _read(file: Path) -> Suspension:
         """A file that was cut short by a crash still suspends."""
-        account = file.name.replace("=", " ", 1)
+        account = unquote(file.name.replace("=", " ", 1))
         try:
             tree = json.loads(file.read_text("utf-8"))
             return Suspension(account, float(tree["since"]), str(tree["reason"]))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from gateway.config.outbound import Rates
-from gateway.model.event import Event
+from gateway.model.event import Event, Level
 from gateway.service.ledger import Ledger
 from gateway.service.suspension import Suspension, Suspensions
 
@@ -133,3 +135,23 @@ def test_a_name_of_dots_stays_in_the_directory(tmp_path: Path) -> None:
     suspensions = Suspensions(tmp_path)
     suspensions.add(Suspension("sender ..", 5.0, "why"))
     assert [file.name for file in (tmp_path / "suspended").iterdir()] == ["sender=.."]
+
+
+def test_a_suspension_that_cannot_be_written_is_an_alarm_and_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "suspended").write_text("a file where the directory should be")
+    books = Books(tmp_path)
+    for _ in range(5):
+        books.one.count("sender alice", RATES, 1)
+    assert {(event.name, event.level) for event in books.events} == {("suspension-failed", Level.ALARM)}
+
+
+@pytest.mark.parametrize("account", ["sender a/b@own.example", "sender ../a@own.example", 'sender "a b"@own.example'])
+def test_any_login_can_be_suspended(tmp_path: Path, account: str) -> None:
+    suspensions = Suspensions(tmp_path)
+    assert not suspensions.has(account)
+    assert suspensions.add(Suspension(account, 5.0, "why"))
+    assert suspensions.has(account)
+    assert [one.account for one in suspensions.all()] == [account]
+    assert len(list((tmp_path / "suspended").iterdir())) == 1
+    assert suspensions.remove(account)
+    assert suspensions.generation(account)
