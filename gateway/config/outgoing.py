@@ -11,7 +11,7 @@ from typing import Any
 from gateway.config.keyring import KeyringUnusable, KeyState, read_key, read_keyring
 from gateway.config.keys import KeyUnusable
 from gateway.config.mistakes import Problem
-from gateway.config.providers import find_shared
+from gateway.config.providers import find_shared, find_strangers
 from gateway.config.tree import find_table, find_tables
 from gateway.mail.domain import a_label
 from gateway.model.place import KeyPath
@@ -24,6 +24,7 @@ def check_outgoing(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
     """Everything wrong that a single setting does not show."""
     yield from _check_names(tree)
     yield from _check_networks(tree)
+    yield from _check_tenant_networks(tree)
     yield from _check_domains(tree)
     yield from _check_routes(tree)
     yield from _check_roles(tree)
@@ -60,6 +61,21 @@ def _check_networks(tree: dict[str, Any]) -> Iterator[Problem]:
                     "for every one of them"
                 )
                 yield Problem(("sender", number, "networks", at), said, "write a [[tenant]] with a proof instead")
+
+
+def _check_tenant_networks(tree: dict[str, Any]) -> Iterator[Problem]:
+    """What a provider stamps proves a tenant only where nobody but this provider sends from."""
+    for number, tenant in find_tables(tree, "tenant"):
+        networks, provider = tenant.get("networks"), str(tenant.get("provider"))
+        for at, text in enumerate(networks if isinstance(networks, list) else [networks]):
+            try:
+                why = find_strangers(ip_network(text), provider) if isinstance(text, str) else ""
+            except ValueError:
+                continue
+            if why:
+                said = f"{text} {why}: others there could write what proves the tenant"
+                fix = "list the networks of the provider alone, or leave it out: those that are known count then"
+                yield Problem(("tenant", number, "networks", at), said, fix)
 
 
 def _check_domains(tree: dict[str, Any]) -> Iterator[Problem]:

@@ -44,10 +44,24 @@ _NETWORKS = tuple(
 )
 
 
+_BY_PRESET = {"microsoft-365": "Microsoft 365", "google-workspace": "Google"}
+
+
 def provider_networks(preset: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """Where the mail of a provider's tenants comes from, by the name of its preset."""
-    provider = {"microsoft-365": "Microsoft 365", "google-workspace": "Google"}[preset]
-    return tuple(network for name, network in _NETWORKS if name == provider)
+    return tuple(network for name, network in _NETWORKS if name == _BY_PRESET[preset])
+
+
+def find_strangers(network: IPv4Network | IPv6Network, preset: str) -> str:
+    """Why this network is more than the provider's of that preset; empty when nothing speaks against it."""
+    for provider, shared in _NETWORKS:
+        if network.version != shared.version or not network.overlaps(shared):
+            continue
+        if provider != _BY_PRESET.get(preset, provider):
+            return f"reaches into {shared}, which is {provider}'s"
+        if network.prefixlen < shared.prefixlen:
+            return f"is wider than {shared}, which is all that {provider} has there"
+    return ""
 
 
 def find_shared(network: IPv4Network | IPv6Network) -> tuple[str, IPv4Network | IPv6Network] | None:
