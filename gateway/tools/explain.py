@@ -14,6 +14,7 @@ from rich.console import Group
 from rich.text import Text
 
 from gateway.authentication.lookup import NeedAnswers, Window
+from gateway.mail.header import parse_header
 from gateway.model.delivery import TRACE_VERSION, Act, Story, Trace
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import InternalIngress
@@ -269,8 +270,10 @@ def _checked_lines(trace: Trace, checked: Checked) -> Iterator[str]:
     yield f"content: {_CONTENT_SAYS[checked.content]}"
     if trace.content is not None:
         yield f"received: {trace.content.size} octets, SHA-256 {trace.content.sha256.hex()}"
-    if trace.dropped:
-        yield f"removed: {len(trace.dropped)} forged Authentication-Results of our own name"
+    if trace.dropped and trace.evidence is not None:
+        starts = {span.start for span in trace.dropped}
+        names = [field.name for field in parse_header(trace.evidence.header) if field.start in starts]
+        yield f"removed before sending: {', '.join(names)}"
     says = "the same decision" if checked.replayed is Replayed.SAME else "a different decision: rules or code changed"
     if trace.version == TRACE_VERSION:
         yield f"replayed: {checked.replayed}, judging the stored evidence again gives {says}"

@@ -167,7 +167,7 @@ async def test_the_story_as_json(accepted: Trace) -> None:
         "next: 1970-01-01 00:01:00 UTC to ms for bob@corp.example",
         "content: ALTERED",
         "replayed: different",
-        "removed: 1 forged",
+        "removed before sending: DKIM-Signature",
     ):
         assert words in text, f"{words} is missing in\n{text}"
 
