@@ -232,7 +232,8 @@ def _read_queue(config: Path, most: int) -> Sequence[QueueEntry]:
 def _order(config: Path, command: str, ids: list[str], as_json: bool, **arguments: str) -> None:
     """Have it done, some ids at a time, and say what came of it. Exit status 1 when something was not done."""
     answers: list[dict[str, Any]] = []
-    starts: Sequence[int] = range(0, len(ids), _AT_ONCE)
+    # With nothing chosen it is asked all the same: a wrong argument is told.
+    starts: Sequence[int] = range(0, max(len(ids), 1), _AT_ONCE)
     steps = track(starts, f"queue {command}") if len(starts) > 1 and sys.stderr.isatty() else starts
     for start in steps:
         some = ids[start : start + _AT_ONCE]

@@ -27,5 +27,5 @@ class Alarm:
         return f"{self.name} ({about})" if about else self.name
 
 
-ABOUT = ("backend", "rule", "cause", "where", "zone", "map", "domain", "user")
+ABOUT = ("backend", "rule", "cause", "where", "zone", "map", "file", "listener", "account")
 """Fields that tell one alarm from another of the same name: those with few values, never anything a client chooses."""

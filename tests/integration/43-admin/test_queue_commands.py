@@ -94,6 +94,8 @@ def test_every_command_running_and_down(gateway: Gateway, running: bool) -> None
     assert "nothing of it waits here" in admin.text("release", "nothing")
     assert "Say which" in admin.text("bounce")
     assert "no backend 'gogle'; there are: direct, google, microsoft" in admin.text("reroute", "--to", "gogle", two)
+    nobody = ("--sender", "nobody@nowhere.example")
+    assert "no backend 'gogle'" in admin.text("reroute", "--to", "gogle", *nobody), "also when nothing is chosen"
     assert "one line of at most 400" in admin.text("bounce", two, "--reason", "a\nb")
 
     admin("reroute", "--to", "microsoft", "--backend", "google", "--rcpt", "@corp.example")

@@ -78,6 +78,18 @@ async def test_told_once() -> None:
     assert [(alarm.title, alarm.repeated) for alarm in carrier.told[1]] == [("route-closed (backend google)", 2)]
 
 
+@pytest.mark.parametrize("about", ["account", "file", "listener"])
+async def test_what_it_is_about_tells_alarms_apart(about: str) -> None:
+    """A second sender that is suspended within the hour is news."""
+    carrier = Carrier()
+    bench = Bench(carrier)
+    for one in ("a", "b", "a"):
+        bench.happen(**{about: one}, reason="more than 500 messages in an hour")
+    await bench.settle()
+    (together,) = carrier.told
+    assert [alarm.title for alarm in together] == [f"route-closed ({about} a)", f"route-closed ({about} b)"]
+
+
 async def test_several_workers_tell_it_once() -> None:
     carrier, other = Carrier(), Carrier()
     bench = Bench(carrier)
