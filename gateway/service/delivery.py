@@ -18,8 +18,8 @@ from gateway.model.event import Event, Level
 from gateway.model.reply import REPLIES, Reply
 from gateway.plan.settlement import Circumstances, settle
 from gateway.ports import Backend, Clock, ContentAltered, EventSink, HoldFull, Spool, emit_all
-from gateway.service.aside import Aside
 from gateway.service.job import Job, Outcomes
+from gateway.service.reservation import Reservations
 from gateway.service.traffic import Traffic
 
 LEASE = 7200.0
@@ -58,7 +58,7 @@ class Delivery:
         self._terms = retry_terms(config)
         self._route_dsn = route_dsn
         self._traffic = traffic
-        self._aside = Aside(self._room)
+        self._reservations = Reservations(self._room)
         self._jobs: dict[asyncio.Task[None], Job] = {}
         self._woken = asyncio.Event()
         self._backlog = False
@@ -76,15 +76,15 @@ class Delivery:
 
     def has_room(self, backend: str) -> bool:
         """An attempt started now would not wait for a connection."""
-        return self._aside.room(backend) > 0
+        return self._reservations.room(backend) > 0
 
     def reserve(self, backends: Sequence[str]) -> bool:
         """Set a connection to each of these aside, for a message about to be stored; False when one has none for it."""
-        return self._aside.reserve(backends)
+        return self._reservations.reserve(backends)
 
     def forgo(self, backends: Sequence[str]) -> None:
         """What was reserved is not needed."""
-        self._aside.release(backends)
+        self._reservations.release(backends)
 
     def admits(self, backend: str) -> bool:
         """Mail for it is let in: the backend does not refuse all for a fault of ours."""
@@ -103,7 +103,7 @@ class Delivery:
         if not self._may_start(claim.transfer.backend):
             await self._give_back(claim, claim.transfer.due)
             return None
-        job = self._start(claim, True, self._aside.is_promised(claim.transfer.backend))
+        job = self._start(claim, True, self._reservations.is_promised(claim.transfer.backend))
         try:
             await asyncio.wait({job.answer}, timeout=max(deadline - self._clock.monotonic(), 0))
         finally:
@@ -115,7 +115,7 @@ class Delivery:
     async def send(self, claim: Claim) -> None:
         """One attempt of a transfer that was just stored as claimed, from memory; returns before it is done."""
         if self._may_start(claim.transfer.backend):
-            self._start(claim, False, self._aside.is_promised(claim.transfer.backend))
+            self._start(claim, False, self._reservations.is_promised(claim.transfer.backend))
         else:
             await self._give_back(claim, claim.transfer.due)
 
@@ -152,7 +152,7 @@ class Delivery:
             await self._sleep(seconds)
 
     def _may_start(self, backend: str) -> bool:
-        return not self._stopping and (self._aside.is_promised(backend) or self.has_room(backend))
+        return not self._stopping and (self._reservations.is_promised(backend) or self.has_room(backend))
 
     def _room(self, backend: str) -> int:
         """How many attempts may start, whatever is promised."""
@@ -170,7 +170,7 @@ class Delivery:
     async def _time_to_sleep(self) -> float:
         """Until something is due that an open backend takes, or a pause ends that something waits for."""
         now = self._clock.now()
-        closed = [name for name in self._backends if not self._aside.room(name)]
+        closed = [name for name in self._backends if not self._reservations.room(name)]
         due = await self._spool.next_due(closed)
         waiting = await self._spool.next_due() if closed else None
         self._backlog = waiting is not None
@@ -187,13 +187,13 @@ class Delivery:
         """Take and start what is due and has a free connection; how many."""
         taken = 0
         for name in self._backends:
-            room = min(self._aside.room(name), _MOST_CLAIMS)
+            room = min(self._reservations.room(name), _MOST_CLAIMS)
             if not room:
                 continue
             others = self._backends.keys() - {name}
             claims = await self._spool.claim(others, room, self._clock.now(), LEASE)
             taken += len(claims)
-            self._aside.note_queue(name, more=len(claims) == room)
+            self._reservations.note_queue(name, more=len(claims) == room)
             under_way = {job.claim.transfer.id: job for job in self._jobs.values()}
             for claim in claims:
                 job = under_way.get(claim.transfer.id)
@@ -223,7 +223,7 @@ class Delivery:
         claim = job.claim
         started = self._clock.now()
         if job.promised:  # no await from here until the backend has given it the place
-            self._aside.release((claim.transfer.backend,))
+            self._reservations.release((claim.transfer.backend,))
         try:
             outcomes = await self._send(claim)
             if outcomes is not None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 
-class Aside:
+class Reservations:
     """How many connections to each backend are promised and not yet taken."""
 
     def __init__(self, room: Callable[[str], int]) -> None:
