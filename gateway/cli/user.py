@@ -13,7 +13,7 @@ import typer
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json
 from gateway.config.load import find_users
 from gateway.config.users import read_users
-from gateway.tools.users import add_user, check_name, remove_user
+from gateway.tools.users import add_user, check_name, find_twin, remove_user
 
 commands = group("Who may log in at submission listeners.")
 
@@ -33,6 +33,9 @@ def add(
     problem = check_name(name)
     if problem:
         fail(problem)
+    twin = find_twin(file, name)
+    if twin:
+        fail(f"{twin} is there already: upper and lower case are one login")
     password = sys.stdin.readline().rstrip("\n") if stdin else _ask(name)
     if len(password) < _LEAST_PASSWORD:
         fail(f"a password has at least {_LEAST_PASSWORD} characters")

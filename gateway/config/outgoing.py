@@ -32,7 +32,7 @@ def check_outgoing(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
 
 
 def _check_names(tree: dict[str, Any]) -> Iterator[Problem]:
-    """No name, and no login, is two senders."""
+    """No name, and no login in any letter case, is two senders."""
     for setting, sections in (("name", ("sender", "tenant")), ("login", ("sender",))):
         seen: dict[str, str] = {}
         for section in sections:
@@ -41,9 +41,10 @@ def _check_names(tree: dict[str, Any]) -> Iterator[Problem]:
                 if not isinstance(value, str) or not value:
                     continue
                 here = f"{section}[{number}]"
-                if value in seen:
-                    yield Problem((section, number, setting), f'"{value}" is already {seen[value]}', "write another")
-                seen.setdefault(value, here)
+                key = value.lower() if setting == "login" else value
+                if key in seen:
+                    yield Problem((section, number, setting), f'"{value}" is already {seen[key]}', "write another")
+                seen.setdefault(key, here)
 
 
 def _check_networks(tree: dict[str, Any]) -> Iterator[Problem]:

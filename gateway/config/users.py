@@ -19,6 +19,7 @@ _MOST_TIME = 100
 def read_users(path: Path) -> tuple[dict[str, str], list[Problem]]:
     """Hash by name, and what is wrong with the file. No hash stands in a problem's text. Raises OSError."""
     users: dict[str, str] = {}
+    taken: set[str] = set()
     problems = []
     for number, line in enumerate(path.read_bytes().decode("utf-8", "replace").splitlines(), 1):
         line = line.strip()
@@ -26,13 +27,14 @@ def read_users(path: Path) -> tuple[dict[str, str], list[Problem]]:
             continue
         name, colon, hash = line.partition(":")
         said = _find_fault(name, hash) if colon else "is no `name:hash` line"
-        if not said and name in users:
+        if not said and name.lower() in taken:  # in any letter case it is one sender
             said = f'names "{name}" again'
         if said:
             fix = "waypost user add NAME writes such a line"
             problems.append(Problem(("submission", "users"), f"line {number} of {path} {said}", fix))
         else:
             users[name] = hash
+            taken.add(name.lower())
     return users, problems
 
 

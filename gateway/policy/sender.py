@@ -85,9 +85,10 @@ class Senders:
         return Identity(address.key, frozenset({address.key}), login=address.key)
 
     def by_address(self, client: IPText) -> Identity | None:
-        """Whose machine it is."""
+        """Whose machine it is: of several networks that it is in, the narrowest tells."""
         address = ip_address(client)
-        return next((one for one in self.identities if any(address in network for network in one.networks)), None)
+        found = [(net.prefixlen, one) for one in self.identities for net in one.networks if address in net]
+        return max(found, key=lambda pair: pair[0])[1] if found else None
 
     def tenants_at(self, client: IPText, tls: Tls | None) -> tuple[Tenant, ...]:
         """The tenants that a message from this client may be of; which of them, if any, it must still prove."""

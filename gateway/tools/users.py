@@ -20,6 +20,12 @@ def check_name(name: str) -> str:
     return ""
 
 
+def find_twin(file: Path, name: str) -> str:
+    """The login that differs from this name by letter case alone; empty when there is none. Raises OSError."""
+    names = (_name(line) for line in _lines(file))
+    return next((known for known in names if known != name and known.lower() == name.lower()), "")
+
+
 def add_user(file: Path, name: str, password: str) -> bool:
     """Give the name this password. True when it had one before. Raises OSError."""
     lines = _lines(file)

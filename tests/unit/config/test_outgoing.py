@@ -63,6 +63,11 @@ def said(tmp_path: Path, more: str) -> str:
         (SMARTHOST + MACHINE.replace('"own.example"', '"@own"'), ["is neither an address nor a domain"]),
         (SMARTHOST + MACHINE + 'forced = "nobody"\n', ["is no mail address"]),
         (SMARTHOST + MACHINE + 'forced = "x@far.example"\n', ["far.example is no domain of ours"]),
+        (
+            MACHINE.replace('networks = ["192.0.2.7"]', 'login = "Ann"')
+            + MACHINE.replace('networks = ["192.0.2.7"]', 'login = "ann"').replace('"shop"', '"other"'),
+            ['"ann" is already sender[0]'],
+        ),
         (SMARTHOST + MACHINE + 'login = "shop"\n', ["neither or both of login and networks"]),
         (SMARTHOST + '[[sender]]\nname = "x"\nowns = []\n', ["neither or both of login and networks"]),
         (SMARTHOST, ["is smarthost, and nobody may send through it"]),

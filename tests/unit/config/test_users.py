@@ -21,6 +21,11 @@ def test_lines_comments_and_blanks(tmp_path: Path) -> None:
     assert read(tmp_path, text) == ({"ann@corp.example": HASH, "böb": HASH}, [])
 
 
+def test_letter_case_alone_makes_no_second_login(tmp_path: Path) -> None:
+    users, problems = read(tmp_path, f"ann:{HASH}\nAnn:{HASH}\n")
+    assert (list(users), problems) == (["ann"], ['line 2 of FILE names "Ann" again'])
+
+
 def test_every_mistake_is_told_and_no_hash_with_it(tmp_path: Path) -> None:
     text = f"ann\n:{HASH}\nbob:secret\nann:{HASH}\nann:{HASH}\ncy:{HASH.replace('m=8', 'm=4194304')}\n"
     users, problems = read(tmp_path, text)

@@ -71,6 +71,14 @@ def test_a_login_that_is_an_address_of_ours_owns_it() -> None:
     assert senders.by_login("bob") is None
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_narrowest_network_names_the_machine(turned: bool) -> None:
+    office = Identity("office", frozenset({"own.example"}), networks=(ip_network("192.0.2.0/24"),))
+    senders = Senders((SCANNER, office) if turned else (office, SCANNER))
+    assert senders.by_address(IPText("192.0.2.7")) is SCANNER
+    assert senders.by_address(IPText("192.0.2.9")) is office
+
+
 def test_a_login_in_other_letters_is_the_same_sender() -> None:
     """Directories ignore letter case: who could be another by it would have limits of his own, and no suspension."""
     listed = Identity("zoe", frozenset({"zoe@own.example"}), login="zoe@own.example")
