@@ -75,6 +75,8 @@ def _describe(transfer: Transfer, outcome: Outcome, started: float, ended: float
             fields.append(("fix", refusal.advice.admin))
     if transfer.sender:
         fields.append(("sender", transfer.sender))
+        if transfer.mail_from is not None:
+            fields.append(("domain", transfer.mail_from.ascii_domain))
     if outcome.ambiguous:
         fields.append(("ambiguous", True))
     return fields

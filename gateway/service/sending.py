@@ -111,7 +111,7 @@ class SendingRole:
 
 
 class Failures:
-    """A sink: recipients of our senders' mail that a next hop refused for good count for the sender."""
+    """A sink: recipients of our senders' mail that a next hop refused for good count for the sender and its domain."""
 
     def __init__(self, ledger: Ledger, law: Callable[[], Law]) -> None:
         self._ledger = ledger
@@ -119,10 +119,12 @@ class Failures:
 
     def __call__(self, event: Event) -> None:
         fields = dict(event.fields) if event.name == "failed" else {}
-        sender = fields.get("sender")
-        if sender and not fields.get("expired"):
-            account = f"sender {sender}"
-            self._ledger.fail(account, find_rates(account, self._law()), str(fields.get("rcpt", "")))
+        if fields.get("expired"):
+            return
+        for kind in ("sender", "domain"):
+            if kind in fields:
+                account = f"{kind} {fields[kind]}"
+                self._ledger.fail(account, find_rates(account, self._law()), str(fields.get("rcpt", "")))
 
 
 def find_rates(account: str, law: Law) -> Rates:

@@ -108,6 +108,14 @@ def test_what_was_left_out_of_the_message_is_left_out_of_the_dsn() -> None:
     assert b"Subject: x\r\nTo: y\r\n" in told
 
 
+def test_a_failure_says_whose_mail_it_was() -> None:
+    (event,) = (
+        one for one in settle_one(claim_of(sender="alice"), Kind.FAILED, NO, at()).events if one.name == "failed"
+    )
+    fields = dict(event.fields)
+    assert (fields["sender"], fields["domain"]) == ("alice", "sender.example")
+
+
 def test_mixture_settles_each_recipient_on_its_own() -> None:
     claim = claim_of("a@corp.example", "b@corp.example", "c@corp.example")
     outcomes = (

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from gateway.config.outbound import Rates
 from gateway.model.event import Event, Level
+from gateway.service.desk import Law
 from gateway.service.ledger import Ledger
+from gateway.service.sending import Failures
 from gateway.service.suspension import Suspension, Suspensions
 
 RATES = Rates(messages=3, recipients=10, failures=2)
@@ -155,3 +159,17 @@ def test_any_login_can_be_suspended(tmp_path: Path, account: str) -> None:
     assert len(list((tmp_path / "suspended").iterdir())) == 1
     assert suspensions.remove(account)
     assert suspensions.generation(account)
+
+
+def test_what_a_next_hop_refuses_counts_for_the_sender_and_its_domain(tmp_path: Path) -> None:
+    books = Books(tmp_path)
+    outbound = SimpleNamespace(domain_rates=Rates(failures=3))
+    config = SimpleNamespace(outbound=outbound, sender=[SimpleNamespace(name="alice", rates=RATES)], tenant=[])
+    failures = Failures(books.one, lambda: cast("Law", SimpleNamespace(config=config)))
+    for number in range(4):
+        fields = (("rcpt", f"{number}@far.example"), ("sender", "alice"), ("domain", "own.example"))
+        failures(Event("failed", "x", fields, Level.WARNING))
+        assert books.one.is_suspended("sender alice") is (number >= 2)
+        assert books.one.is_suspended("domain own.example") is (number >= 3)
+    failures(Event("failed", "x", (("rcpt", "a@b.example"),), Level.WARNING))
+    failures(Event("delivered", "x", fields, Level.INFO))
