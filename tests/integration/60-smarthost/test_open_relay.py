@@ -114,6 +114,19 @@ WAYS: dict[str, Way] = {
     "login with another in brackets": Way(login("ann"), header='From: "ann@corp.example" <bob@corp.example>\r\n'),
     "login with a group": Way(login("ann"), header="From: us: ann@corp.example;\r\n"),
     "login with no From": Way(login("ann"), header="Sender: ann@corp.example\r\n"),
+    "login with another's Sender": Way(login("ann"), header="From: ann@corp.example\r\nSender: bob@corp.example\r\n"),
+    "login with white space before a colon": Way(
+        login("ann"), header="From : bob@corp.example\r\nFrom: ann@corp.example\r\n"
+    ),
+    "login with a folded From": Way(login("ann"), header="From:\r\n bob@corp.example\r\n"),
+    "login with a continued From": Way(login("ann"), header="From: ann@corp.example,\r\n\tbob@corp.example\r\n"),
+    "login with a route in From": Way(login("ann"), header="From: <@bank.example:ann@corp.example>\r\n"),
+    "login with an unclosed comment": Way(login("ann"), header="From: (x <bob@corp.example> <ann@corp.example>\r\n"),
+    "login with a From beyond ASCII": Way(login("ann"), header="From: \u00e5nn@corp.example\r\n"),
+    "login with a foreign U-label": Way(login("ann"), header="From: ann@c\u00f6rp.example\r\n"),
+    "login with its A-label": Way(login("ann"), "ann@xn--crp-sna.example"),
+    "login with a header that starts folded": Way(login("ann"), header=" x\r\nFrom: ann@corp.example\r\n"),
+    "login with a line that is no field": Way(login("ann"), header="From bob@corp.example\r\n"),
     "login with a subdomain": Way(login("ann"), "ann@sub.corp.example"),
     "login that is an address, as another": Way(login("zoe@corp.example"), header="From: ann@corp.example\r\n"),
     # the smarthost port
@@ -137,6 +150,12 @@ WAYS: dict[str, Way] = {
     "Microsoft, another tenant's stamp": Way(provider(MICROSOFT), header=OTHER + "From: ann@corp.example\r\n"),
     "Microsoft, our stamp above theirs": Way(provider(MICROSOFT), header=STAMP + OTHER + "From: ann@corp.example\r\n"),
     "Microsoft, our stamp below theirs": Way(provider(MICROSOFT), header=OTHER + STAMP + "From: ann@corp.example\r\n"),
+    "Microsoft, our stamp with white space before its colon": Way(
+        provider(MICROSOFT), header=STAMP.replace(":", " :") + OTHER + "From: ann@corp.example\r\n"
+    ),
+    "Microsoft, our stamp folded": Way(
+        provider(MICROSOFT), header=OTHER.replace(": ", ":\r\n ") + STAMP + "From: ann@corp.example\r\n"
+    ),
     "Microsoft, our stamp twice": Way(provider(MICROSOFT), header=STAMP + STAMP + "From: ann@corp.example\r\n"),
     "Microsoft, our stamp in a list": Way(
         provider(MICROSOFT), header=f"X-MS-Exchange-CrossTenant-Id: {THEIRS}, {OURS}\r\nFrom: ann@corp.example\r\n"

@@ -227,3 +227,20 @@ def test_adding_a_field_breaks_the_signature(pair: Pair) -> None:
     assert code == 250, text
     story = explain(pair.b, id_of(text))
     assert {one["result"] for one in story["results"]["dkim"]} == {"fail"}
+
+
+def test_a_reload_counts_for_sessions_that_are_open(pair: Pair) -> None:
+    """From their next message on."""
+    octets = b"From: ann@corp.example\r\n\r\nText.\r\n"
+    settings = pair.a.settings
+    with pair.login() as client:
+        assert send(client, "ann@corp.example", ["carl@far.example"], octets)[0] == 250
+        pair.a.settings = settings.replace('owns = ["ann@corp.example"]', 'owns = ["other@corp.example"]')
+        pair.a.write_config()
+        assert pair.a.run("reload", "--config", str(pair.a.config_path)).returncode == 0
+        code, text = send(client, "ann@corp.example", ["carl@far.example"], octets)
+        assert (code, "5.7.1" in text) == (550, True), text
+        pair.a.settings = settings
+        pair.a.write_config()
+        assert pair.a.run("reload", "--config", str(pair.a.config_path)).returncode == 0
+        assert send(client, "ann@corp.example", ["carl@far.example"], octets)[0] == 250
