@@ -68,4 +68,6 @@ def _describe_mistake(error: Exception) -> str | None:
 
     if isinstance(error, ConfigErrors | RuleErrors):
         return error.format()
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     return str(error) if isinstance(error, Refused | SpoolUnusable | OSError | ValueError) else None

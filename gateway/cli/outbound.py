@@ -15,7 +15,7 @@ from gateway.tools.text import show_time
 
 commands = group("Who may not send through us for now.")
 
-NameArgument = Annotated[str, typer.Argument(help="The name of a [[sender]] or [[tenant]], a login, or a domain.")]
+NameArgument = Annotated[str, typer.Argument(help="The name of a [\\[sender]] or [\\[tenant]], a login, or a domain.")]
 
 
 @commands.command()

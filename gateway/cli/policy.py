@@ -52,7 +52,7 @@ def policy_show(config: _Config = None, policy: _Policy = "", as_json: JsonOptio
 
 @commands.command("test")
 def policy_test(
-    files: Annotated[list[Path] | None, typer.Argument(help="TOML files with [[example]] tables of your own.")] = None,
+    files: Annotated[list[Path] | None, typer.Argument(help="TOML files with [\\[example]] tables.")] = None,
     config: _Config = None,
     policy: _Policy = "",
     as_json: JsonOption = False,

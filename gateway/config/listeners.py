@@ -114,4 +114,5 @@ def _check_submission(tree: dict[str, Any], directory: Path) -> Iterator[Problem
     try:
         yield from read_users(directory / users)[1]
     except OSError as error:
-        yield Problem(("submission", "users"), f"cannot read {directory / users}: {error.strerror}", "mend it")
+        fix = "write it with `waypost user add NAME`" if isinstance(error, FileNotFoundError) else "mend it"
+        yield Problem(("submission", "users"), f"cannot read {directory / users}: {error.strerror}", fix)

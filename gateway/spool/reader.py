@@ -29,6 +29,7 @@ _TRACES_AT_ONCE = 500
 SHARD = "0"
 """The first shard: the directory below the spool's in which everything of one worker stands."""
 DATABASE = "spool.db"
+_NONE = "there is no spool in {}; `waypost serve` makes it, [server] spool says where"
 
 
 def find_shards(directory: Path) -> tuple[Path, ...]:
@@ -40,7 +41,7 @@ def find_shards(directory: Path) -> tuple[Path, ...]:
     except OSError as error:
         raise SpoolUnusable(f"spool {directory}: {error.strerror}") from error
     if not shards:
-        raise SpoolUnusable(f"there is no spool in {directory}")
+        raise SpoolUnusable(_NONE.format(directory))
     return tuple(shards)
 
 
@@ -54,7 +55,7 @@ class ReadOnlySpool:
     def __init__(self, directory: Path, disk: Disk | None = None, shard: str = SHARD) -> None:
         path = directory / shard / DATABASE
         if not path.is_file():
-            raise SpoolUnusable(f"there is no spool in {directory}")
+            raise SpoolUnusable(_NONE.format(directory))
         try:
             self._connection = (disk or Disk()).connect(path, True)
             version = check_version(self._connection, str(directory))

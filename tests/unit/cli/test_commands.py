@@ -5,11 +5,16 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 import typer
+from rich.text import Text
+from typer.main import get_command
 
-from gateway.cli import MODULES, load_commands
+from gateway.cli import MODULES, load_commands, main
 
 
 @pytest.mark.parametrize(("module", "name", "listed"), MODULES)
@@ -19,6 +24,26 @@ def test_the_list_is_what_the_modules_have(module: str, name: str, listed: str) 
     has = {command.name or command.callback.__name__ for command in commands.registered_commands if command.callback}
     has |= {group.name for group in commands.registered_groups if group.name}
     assert listed.split() == [] if name else has == set(listed.split())
+
+
+def help_texts(command: Any) -> Iterator[str]:
+    """Of a command, its parameters, and the commands below it."""
+    yield from (text for text in (command.help, *(getattr(one, "help", None) for one in command.params)) if text)
+    for below in getattr(command, "commands", {}).values():
+        yield from help_texts(below)
+
+
+def test_help_shows_brackets() -> None:
+    """Help is markup: a section's name in brackets has to be escaped, or only `[]` is left of it."""
+    shown = [Text.from_markup(text).plain for text in help_texts(get_command(load_commands([])))]
+    assert any("[[sender]]" in text for text in shown)
+    assert [text for text in shown if "[]" in text] == []
+
+
+def test_a_file_that_is_not_there_is_named_first(capsys: pytest.CaptureFixture[str]) -> None:
+    with patch("sys.argv", ["waypost", "headers", "/nowhere.eml"]), pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, capsys.readouterr().err) == (2, "/nowhere.eml: No such file or directory\n")
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["no-such-command"]])
