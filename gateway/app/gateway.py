@@ -128,6 +128,8 @@ class Gateway:
         stack.callback(housekeeping.cancel)
         keeping = asyncio.create_task(self._keeper.run(lists=self._post.number == 0))
         stack.callback(keeping.cancel)
+        counting = asyncio.create_task(self._ledger.run())
+        stack.callback(counting.cancel)
         directory = Directory(lambda: self._law, self._reroute, self._clock, self._emit, self._delivery.backends)
         watching = asyncio.create_task(directory.run())
         stack.callback(watching.cancel)

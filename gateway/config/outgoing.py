@@ -28,6 +28,7 @@ def check_outgoing(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
     yield from _check_domains(tree)
     yield from _check_routes(tree)
     yield from _check_roles(tree)
+    yield from _check_certificates(tree)
     yield from _check_keyring(tree, directory)
 
 
@@ -131,6 +132,17 @@ def _check_roles(tree: dict[str, Any]) -> Iterator[Problem]:
     if find_tables(tree, "tenant") and "smarthost" not in roles:
         said = "no listener has role smarthost, so it cannot send"
         yield Problem(("tenant", 0), said, 'add a [[listener]] with role = "smarthost"')
+
+
+def _check_certificates(tree: dict[str, Any]) -> Iterator[Problem]:
+    """A tenant that nobody could ever be by its certificate."""
+    smarthosts = [table for _, table in find_tables(tree, "listener") if table.get("role") == "smarthost"]
+    if any(table.get("client_ca") for table in smarthosts):
+        return
+    for number, tenant in find_tables(tree, "tenant"):
+        if tenant.get("certificates"):
+            said = "no listener of role smarthost asks for certificates"
+            yield Problem(("tenant", number, "certificates"), said, "set client_ca there, or remove it here")
 
 
 def _check_keyring(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
 
 from gateway.config.outbound import Rates
@@ -45,6 +46,19 @@ class Ledger:
         if self._add(f"failures {counted}", 1) > rates.failures:
             self._suspend(account, f"more than {rates.failures} recipients were refused in an hour")
 
+    def expire(self) -> None:
+        """Take back what is older than an hour."""
+        now = self._clock.monotonic()
+        while self._buckets and self._buckets[0][0] <= now - _WINDOW:
+            for old, counted in self._buckets.popleft()[1].items():
+                self._tally.add(old, -counted)
+
+    async def run(self) -> None:
+        """Each minute, until cancelled: a worker that counts nothing more must not count against the others."""
+        while True:
+            self.expire()
+            await asyncio.sleep(_BUCKET)
+
     def _suspend(self, account: str, reason: str) -> None:
         try:
             suspended = self._suspensions.add(Suspension(account, self._clock.now(), reason))
@@ -59,11 +73,9 @@ class Ledger:
             self._emit(Event("sender-suspended", "", fields, Level.ALARM))
 
     def _add(self, key: str, number: int) -> int:
-        """Count in this minute, and take back what is older than an hour."""
+        """Count in this minute."""
+        self.expire()
         now = self._clock.monotonic()
-        while self._buckets and self._buckets[0][0] <= now - _WINDOW:
-            for old, counted in self._buckets.popleft()[1].items():
-                self._tally.add(old, -counted)
         if not self._buckets or self._buckets[-1][0] <= now - _BUCKET:
             self._buckets.append((now, Counter()))
         self._buckets[-1][1][key] += number

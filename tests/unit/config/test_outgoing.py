@@ -42,6 +42,10 @@ def said(tmp_path: Path, more: str) -> str:
     [
         (SMARTHOST + TENANT, ["nothing proves this tenant", "relay for all of them", "set tenant_id"]),
         (SMARTHOST + TENANT + 'certificates = ["mail.protection.outlook.com"]\n', ["nothing proves this tenant"]),
+        (
+            SMARTHOST + TENANT + ID + 'certificates = ["mail.protection.outlook.com"]\n',
+            ["no listener of role smarthost asks for certificates", "client_ca"],
+        ),
         (SMARTHOST + TENANT + 'networks = ["40.107.0.0/16"]\n', ["nothing proves this tenant"]),
         (SMARTHOST + GOOGLE + ID, ["tenant_id is Microsoft's", "dkim = true"]),
         (SMARTHOST + GOOGLE + 'secret_header = "X-A"\n', ["secret_header and secret go together"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -99,6 +100,27 @@ def test_an_hour_later_it_is_forgotten(tmp_path: Path) -> None:
     books.clock.time += 4000.0
     books.one.count("sender bob", RATES, 1)
     assert books.counts.counts["messages sender alice 0"] == 0, "what is old is taken back"
+
+
+def test_a_worker_that_is_idle_counts_nothing_against_the_others(tmp_path: Path) -> None:
+    """A newsletter in the morning by one worker, the next one in the afternoon by another."""
+    books = Books(tmp_path)
+    for _ in range(3):
+        books.one.count("sender alice", RATES, 1)
+    books.clock.time += 5 * 3600.0
+    books.one.expire()
+    books.two.count("sender alice", RATES, 1)
+    assert not books.two.is_suspended("sender alice")
+
+
+async def test_it_takes_back_by_itself(tmp_path: Path) -> None:
+    books = Books(tmp_path)
+    books.one.count("sender alice", RATES, 1)
+    books.clock.time += 3601.0
+    running = asyncio.create_task(books.one.run())
+    await asyncio.sleep(0)
+    running.cancel()
+    assert set(books.counts.counts.values()) == {0}
 
 
 def test_who_is_resumed_begins_anew(tmp_path: Path) -> None:
