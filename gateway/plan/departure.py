@@ -104,7 +104,8 @@ def depart(
     foreign = [name for name, found in written.items() if found is None or not all(map(identity.may_use, found))]
     if foreign and identity.forced is None:
         return _refuse_author(written[foreign[0]])
-    dropped = tuple(Span(field.start, field.end) for field in arrival.header if field.lower in foreign)
+    left = tuple(Span(field.start, field.end) for field in arrival.header if field.lower in foreign)
+    dropped = (*left, *secret_spans(outgoing.senders.tenants, arrival.header))
     above = _compose_missing(arrival, fix_up) if fix_up else ()
     if "from" in foreign and identity.forced is not None:
         authors = (identity.forced,)
@@ -135,7 +136,7 @@ def _depart_from_tenant(
     authors = find_authors(arrival.header)
     if authors is None and not proof.foreign:
         return _refuse_author(None)
-    dropped = secret_spans(tenants, arrival.header)
+    dropped = secret_spans(outgoing.senders.tenants, arrival.header)
     # What has no sender is made by a machine about mail of strangers, whose words it repeats: we vouch for none of it.
     vouched = not proof.foreign and mail_from is not None
     above = _sign(arrival, message, dropped, (), authors or (), outgoing.keys) if vouched else ()

@@ -48,6 +48,7 @@ class Case:
     results: Authentication = field(default_factory=authenticated)
     fix_up: str = ""
     backend: str = "direct"
+    senders: Senders = SENDERS
 
     def depart(self) -> Departure | str:
         octets = self.header.encode() + b"\r\nbody\r\n"
@@ -62,7 +63,7 @@ class Case:
         arrival = Arrival("id1", NOW, ingress, envelope, message, parse_header(block))
         routes = (Route(self.backend, (rcpt,)),)
         found = depart(
-            arrival, message, self.permit, self.results, Outgoing(SENDERS, KEYS, "direct"), routes, self.fix_up
+            arrival, message, self.permit, self.results, Outgoing(self.senders, KEYS, "direct"), routes, self.fix_up
         )
         return found if isinstance(found, Departure) else found[0]
 
@@ -140,6 +141,7 @@ def test_a_device_that_names_itself_rightly_is_left_alone() -> None:
 def test_a_proven_tenant_is_signed_for_and_its_secret_stays() -> None:
     tenant = replace(M365, tenant_id="", secret_header="X-Own", secret="s3cret-s3cret-s3cret")
     case = Case(Permit(tenants=(tenant,)), "X-Own: s3cret-s3cret-s3cret\r\nFrom: bob@own.example\r\n")
+    case.senders = Senders(tenants=(tenant,))
     found = case.depart()
     assert isinstance(found, Departure)
     assert found.by == "tenant m365, secret in X-Own"
@@ -147,6 +149,16 @@ def test_a_proven_tenant_is_signed_for_and_its_secret_stays() -> None:
     assert names(found) == ["DKIM-Signature"]
     case.header = "From: bob@own.example\r\n"
     assert case.depart() == "tenant-not-proven"
+
+
+@pytest.mark.parametrize("permit", [Permit(ALICE), Permit(tenants=(M365,))])
+def test_no_tenants_secret_leaves_whoever_passes_it_on(permit: Permit) -> None:
+    google = Tenant("google", frozenset({"own.example"}), (), secret_header="X-Own", secret="s3cret-s3cret-s3cret")
+    case = Case(permit, "X-Own: s3cret-s3cret-s3cret\r\n" + STAMP + "From: alice@own.example\r\n")
+    case.senders = Senders((ALICE,), (M365, google))
+    found = case.depart()
+    assert isinstance(found, Departure)
+    assert [(span.start, span.end) for span in found.dropped] == [(0, 29)]
 
 
 def test_what_a_tenant_passes_on_is_not_signed_by_us() -> None:
