@@ -34,7 +34,9 @@ class Identity:
 
     def may_use(self, mailbox: Mailbox) -> bool:
         """It owns the address, also with a sub-address (RFC 5233), or all of its domain."""
-        base = mailbox.name.partition("+")[0]
+        base, _, detail = mailbox.name.partition("+")
+        if "@" in detail:  # in quotes: hasty readers would take it for another address
+            base = ""
         keys = {mailbox.key, f"{base}@{mailbox.ascii_domain}" if base else mailbox.key, mailbox.ascii_domain}
         return not self.owns.isdisjoint(keys)
 

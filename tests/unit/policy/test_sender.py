@@ -45,6 +45,7 @@ def prove(
         ("alice@sub.own.example", False),
         ("x@sub.sales.example", False),
         ("+alice@own.example", False),
+        ('"alice+ceo@bank.example> "@own.example', False),
         ("alice@own.example.evil.example", False),
     ],
 )
