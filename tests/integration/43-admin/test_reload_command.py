@@ -29,7 +29,9 @@ def test_the_outcome_comes_back_as_the_answer(gateway: Gateway) -> None:
     assert (broken.returncode, broken.stdout) == (2, "")
     assert "no TOML" in broken.stderr
 
-    gateway.config_path.write_text(good.replace('backend = "google"', 'backend = "gogle"').replace("5", "-5", 1))
+    gateway.config_path.write_text(
+        good.replace('backend = "google"', 'backend = "gogle"').replace("drain_timeout = 5", "drain_timeout = -5")
+    )
     refused = gateway.run("reload", "--json", *config)
     assert refused.returncode == 1
     (answer,) = json.loads(refused.stdout)

@@ -24,10 +24,6 @@ login = "ceo"
 owns = ["ceo@corp.example"]
 [submission]
 users = "{users}"
-[[sender]]
-name = "ceo"
-login = "ceo"
-owns = ["ceo@corp.example"]
 [[listener]]
 name = "submission"
 role = "submission"
