@@ -10,7 +10,7 @@ from typing import Protocol
 
 from gateway.config.backends import Backend as BackendSettings
 from gateway.model.address import IPText, Mailbox
-from gateway.model.delivery import Claim, Outcome, Scope
+from gateway.model.delivery import Claim, Kind, Outcome, Scope
 from gateway.model.envelope import Recipient
 from gateway.model.reply import Reply
 from gateway.model.route import Capabilities, Unanswered
@@ -39,6 +39,7 @@ from gateway.ports import Tally
 _ATTEMPT_SECONDS = 1800.0
 """What all hosts of one attempt together may take before the final dot."""
 
+_INTERRUPTED = Reply(451, "3.0", "The attempt was broken off before this recipient's turn was over")
 _REMEMBERED = 3600.0
 """Seconds for which it counts what a host said in EHLO."""
 _VERIFY_SECONDS = 10.0
@@ -102,11 +103,17 @@ class HostBackend:
         refusal = self._refuse_size(claim)
         if refusal is not None:
             return tuple(decided_here(rcpt, Scope.MESSAGE, refusal).outcome for rcpt in rcpts)
-        async with self._window.place():
-            deadline = asyncio.get_running_loop().time() + _ATTEMPT_SECONDS
-            for domain, places in self._transactions(rcpts).items():
-                found = await self._try_hosts(claim, domain, [rcpts[at] for at in places], content, deadline)
-                results.update(zip(places, found, strict=True))
+        try:
+            async with self._window.place():
+                deadline = asyncio.get_running_loop().time() + _ATTEMPT_SECONDS
+                for domain, places in self._transactions(rcpts).items():
+                    await self._try_hosts(claim, domain, places, results, content, deadline)
+        except (asyncio.CancelledError, Exception):
+            # Who has the message must not get it again, whatever stopped the rest; for them it shows at the next turn.
+            if not any(result.outcome.kind is Kind.DELIVERED for result in results.values()):
+                raise
+            for at in range(len(rcpts)):
+                results.setdefault(at, decided_here(rcpts[at], Scope.SESSION, _INTERRUPTED))
         ordered = (results[at].outcome for at in range(len(rcpts)))
         return tuple(map(at_another_site if self._hosts.uses_mx else at_backend, ordered))
 
@@ -152,11 +159,17 @@ class HostBackend:
         return groups
 
     async def _try_hosts(
-        self, claim: Claim, domain: str, rcpts: Sequence[Recipient], content: Read, deadline: float
-    ) -> list[Result]:
-        """Host after host, as long as there are recipients that the next one may take."""
-        results: dict[int, Result] = {}
-        waiting = list(range(len(rcpts)))
+        self,
+        claim: Claim,
+        domain: str,
+        places: Sequence[int],
+        results: dict[int, Result],
+        content: Read,
+        deadline: float,
+    ) -> None:
+        """Host after host, as long as there are recipients that the next one may take. `places`: which they are;
+        `results` has at any time what is known of each."""
+        rcpts, waiting = claim.transfer.rcpts, list(places)
         try:
             async with aclosing(self._health.order(self._hosts.candidates(domain))) as candidates:
                 async for host, address in candidates:
@@ -168,8 +181,7 @@ class HostBackend:
                     if not waiting or asyncio.get_running_loop().time() > deadline:
                         break
         except NoHost as error:
-            return [decided_here(rcpt, error.scope, error.reply) for rcpt in rcpts]
-        return [results[at] for at in range(len(rcpts))]
+            results.update((at, decided_here(rcpts[at], error.scope, error.reply)) for at in places)
 
     async def _at_host(
         self, host: Host, address: IPText, claim: Claim, rcpts: Sequence[Recipient], content: Read, deadline: float

@@ -219,31 +219,32 @@ class Delivery:
         return job
 
     async def _work(self, job: Job) -> None:
-        """The whole life of a claim."""
-        claim = job.claim
+        """The whole life of a claim, which may be renewed meanwhile."""
+        transfer = job.claim.transfer
         started = self._clock.now()
         if job.promised:  # no await from here until the backend has given it the place
-            self._reservations.release((claim.transfer.backend,))
+            self._reservations.release((transfer.backend,))
         try:
-            outcomes = await self._send(claim)
+            outcomes = await self._send(job)
             if outcomes is not None:
-                if self._traffic.learn(claim.transfer, outcomes):
+                if self._traffic.learn(transfer, outcomes):
                     self.wake()
                 await self._settle(job, outcomes, started, self._clock.now())
         except asyncio.CancelledError:
-            await self._give_back(claim, self._clock.now())
+            await self._give_back(job.claim, self._clock.now())
             raise
         except Exception as error:
-            self._report_error("delivery", claim.transfer.message_id, error)
-            await self._give_back(claim, self._clock.now() + _RETRY_AFTER_ERROR)
+            self._report_error("delivery", transfer.message_id, error)
+            await self._give_back(job.claim, self._clock.now() + _RETRY_AFTER_ERROR)
         finally:
             job.conclude(None)
-            self._traffic.end(claim.transfer.backend)
+            self._traffic.end(transfer.backend)
             if self._backlog:
                 self.wake()
 
-    async def _send(self, claim: Claim) -> Outcomes | None:
+    async def _send(self, job: Job) -> Outcomes | None:
         """The attempt's outcomes; None when the message is held instead."""
+        claim = job.claim
         backend = self._backends.get(claim.transfer.backend)
         if backend is None:
             return _defer_all(claim, Reply(451, "3.5", f"No backend is called {claim.transfer.backend}"))
@@ -253,7 +254,7 @@ class Delivery:
             # Promise P2: what changed in the spool is never sent.
             fields = (("transfer", claim.transfer.id), ("backend", claim.transfer.backend))
             self._emit(Event("content-altered", claim.transfer.message_id, fields, Level.ALARM))
-            await self._spool.hold(claim, "the stored content is not what was received")
+            await self._spool.hold(job.claim, "the stored content is not what was received")
             return None
         except Exception as error:
             self._report_error("backend", claim.transfer.message_id, error)
@@ -282,6 +283,8 @@ class Delivery:
                 self._report_error("settle", job.claim.transfer.message_id, error)
                 await asyncio.sleep(pause)
             else:
+                if not written and job.claim.epoch != settlement.epoch:
+                    continue  # the claim was renewed before the write
                 self._close(job, outcomes, settlement, written)
                 return
 

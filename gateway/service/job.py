@@ -26,8 +26,8 @@ class Job:
         self.answer: asyncio.Future[Outcomes | None] = asyncio.get_running_loop().create_future()
 
     def decide(self) -> bool:
-        """True when the client waits; from then on it waits until `conclude`."""
-        self.decided = self.client_waits
+        """True when the client waits; from then on it waits until `conclude`, however often this is asked."""
+        self.decided = self.decided or self.client_waits
         return self.decided
 
     def conclude(self, outcomes: Outcomes | None) -> None:

@@ -14,7 +14,7 @@ from gateway.config.backends import Delivery as DeliverySettings
 from gateway.config.model import Config, Server
 from gateway.model.address import IPText
 from gateway.model.decision import Action, Decision
-from gateway.model.delivery import Claim, Final, Intake, Kind, Outcome, Story, Trace
+from gateway.model.delivery import Claim, Final, Intake, Kind, Outcome, Settlement, Story, Trace
 from gateway.model.envelope import Envelope
 from gateway.model.event import Event, Level
 from gateway.model.ingress import ClientSource, EdgeIngress
@@ -22,13 +22,13 @@ from gateway.model.reply import REPLIES, Reply
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.plan.holding import USUAL_TERMS
 from gateway.plan.settlement import find_refusal
-from gateway.ports import Backend, SpoolFull
+from gateway.ports import Backend, HoldFull, SpoolFull
 from gateway.service.delivery import Delivery
 from gateway.service.tally import SharedCounts
 from gateway.service.traffic import Share, Traffic
 from tests.fake_spool import FakeSpool
 from tests.sending import PREFIX, TEXT, FixedResolver, changed, make_claim, make_message
-from tests.smtp_sink import HANG_UP, Sink
+from tests.smtp_sink import HANG_UP, SILENCE, Sink
 
 DSN_BACKEND = "direct"
 
@@ -191,6 +191,43 @@ async def test_a_clock_that_jumps_past_the_lease_doubles_nothing(house: House, s
     assert not house.named("claim-lost")
 
 
+async def test_a_claim_renewed_while_it_is_written_down_is_settled_all_the_same(
+    house: House, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing, go_on = asyncio.Event(), asyncio.Event()
+    settle = house.spool.settle
+
+    async def slow_settle(settlement: object) -> bool:
+        writing.set()
+        await go_on.wait()
+        return await settle(settlement)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(house.spool, "settle", slow_settle)
+    await house.commit(make_claim())
+    house.delivery.start()
+    await writing.wait()
+    house.clock.offset += 100_000.0
+    house.delivery.wake()
+    await asyncio.sleep(0.3)
+    go_on.set()
+    await until(lambda: bool(house.named("delivered")))
+    assert await house.states() == [Final.DELIVERED]
+    assert (len(sink.mails), await house.spool.queue(9)) == (1, [])
+
+
+async def test_a_claim_renewed_under_way_is_given_back_as_it_is_now(house: House, sink: Sink) -> None:
+    """What is given back under the old claim would stay with the new one until its lease ends."""
+    sink.gate.clear()
+    await house.commit(make_claim())
+    house.delivery.start()
+    await until(lambda: sink.dots == 1)
+    house.clock.offset += 100_000.0
+    house.delivery.wake()
+    await asyncio.sleep(0.3)
+    await house.delivery.drain(0)
+    assert [entry.claimed for entry in await house.spool.queue(9)] == [False]
+
+
 async def test_many_transfers_share_the_window(house: House, sink: Sink) -> None:
     sink.delay = 0.02
     for number in range(40):
@@ -292,6 +329,27 @@ async def test_role_mail_beyond_the_quota_is_refused_as_any_other(house: House, 
     assert outcomes is not None
     assert str(find_refusal(outcomes)) == "550 5.7.1 likely unsolicited mail"
     assert [event.level for event in house.named("hold-full")] == [Level.ALARM]
+
+
+async def test_hold_that_fills_up_while_the_budget_runs_out_is_told_once(
+    house: House, sink: Sink, direct: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client that waits for the first write is told by the second one too, and no DSN tells it again."""
+    sink.answers("DOT", b"550 5.7.1 likely unsolicited mail\r\n")
+    settle = house.spool.settle
+
+    async def slow_settle(settlement: Settlement) -> bool:
+        if settlement.hold is not None:
+            await asyncio.sleep(0.4)
+            raise HoldFull("corp")
+        return await settle(settlement)
+
+    monkeypatch.setattr(house.spool, "settle", slow_settle)
+    claim = changed(make_claim(rcpts=("abuse@corp.example",)), role=True)
+    outcomes = await house.attempt(claim, budget=0.2)
+    assert outcomes is not None
+    assert find_refusal(outcomes) is not None
+    assert (house.named("dsn"), await house.states()) == ([], [Final.FAILED])
 
 
 async def test_answer_that_comes_too_late_is_settled_by_itself(house: House, sink: Sink) -> None:
@@ -579,6 +637,24 @@ async def test_drain_gives_back_what_takes_too_long(house: House, sink: Sink) ->
     entries = await house.spool.queue(9)
     assert ([entry.claimed for entry in entries], len(entries)) == ([False] * 4, 4)
     assert await waiting is None
+
+
+async def test_drain_writes_down_whom_the_backend_has_taken_already() -> None:
+    """One transaction is over, the next one is stopped: given back whole, the message would go to the first twice."""
+    async with Sink() as sink:
+        sink.answers("DOT", b"250 2.0.0 Queued\r\n", SILENCE)
+        house = House({"corp": backend_of(sink, one_domain_per_transaction=True)}, OffsetClock())
+        await house.commit(make_claim(rcpts=("a@one.example", "b@two.example")))
+        house.delivery.start()
+        await until(lambda: sink.dots == 2)
+        await house.delivery.drain(0)
+        await house.backends["corp"].close()
+    assert [(str(one.rcpt.mailbox), one.state) for one in (await house.story()).endings] == [
+        ("a@one.example", Final.DELIVERED)
+    ]
+    (waiting,) = (await house.story()).waiting
+    assert [str(rcpt.mailbox) for rcpt in waiting.rcpts] == ["b@two.example"]
+    assert [entry.claimed for entry in await house.spool.queue(9)] == [False]
 
 
 async def test_drain_lets_a_write_finish(house: House, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
