@@ -113,7 +113,7 @@ def test_a_domain_is_decided_on_as_a_whole(gateway: Gateway) -> None:
 
 def test_with_two_workers_each_shard_is_listed_and_decided_on(gateway: Gateway) -> None:
     gateway.workers = 2
-    gateway.settings += "[hold]\ndomain_messages = 40\n"
+    gateway.settings += "[hold]\ndomain_messages = 40\ndigest = false\n"
     gateway.start()
     ids: dict[str, str] = {}
     for _ in range(30):
