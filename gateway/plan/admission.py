@@ -64,6 +64,8 @@ def refuse_recipient(
             return refusal
     if len(accepted) >= most:
         return "too-many-recipients", REPLIES["too-many-recipients"]
+    if accepted and routing.srs is not None and routing.srs.claims(accepted[0].mailbox):
+        return "mixed-recipients", REPLIES["mixed-recipients"]
     if accepted and not asking.sends and not _judged_alike(mailbox, accepted[0].mailbox, routing, rules_for):
         return "mixed-recipients", REPLIES["mixed-recipients"]
     return None

@@ -9,10 +9,11 @@ from gateway.mail.author import find_author
 from gateway.mail.header import parse_header
 from gateway.model.decision import Action, Decision, Stage
 from gateway.model.delivery import Trace
-from gateway.model.ingress import EdgeIngress, Ingress
+from gateway.model.ingress import ClientSource, EdgeIngress, Ingress
 from gateway.model.reply import REPLIES
 from gateway.plan.client import name_client
 from gateway.plan.judgement import Bench, ask_early, conclude
+from gateway.policy.routing import is_role
 from gateway.policy.rules import DEFAULT, RuleFailure
 
 INVARIANT = "invariant"
@@ -44,8 +45,9 @@ def judge_again(trace: Trace, bench: Bench) -> Decision | None:
 
 def _refuse_early(trace: Trace, ingress: Ingress, bench: Bench) -> Iterator[Decision]:
     """What the rules before the end of data refuse. A message whose recipients are not all refused goes on."""
-    client = ingress.client if isinstance(ingress, EdgeIngress) else None
-    address = client or ingress.peer
+    # What a relay of ours wrote of its client was not known before the message.
+    behind_relay = isinstance(ingress, EdgeIngress) and ingress.source is ClientSource.RECEIVED
+    address = ingress.peer if behind_relay or ingress.client is None else ingress.client
     nobody = replace(trace.envelope, rcpts=())
     for stage in (Stage.CONNECT, Stage.MAIL):
         if bench.asks(stage, nobody):
@@ -55,7 +57,8 @@ def _refuse_early(trace: Trace, ingress: Ingress, bench: Bench) -> Iterator[Deci
     refused = []
     for rcpt in trace.envelope.rcpts:
         named = replace(trace.envelope, rcpts=(rcpt,))
-        if not bench.asks(Stage.RCPT, named):
+        # No rule is asked about a role address before the message.
+        if is_role(rcpt.mailbox, bench.facts.own) or not bench.asks(Stage.RCPT, named):
             return
         decision = ask_early(Stage.RCPT, ingress, address, named, bench)
         if decision.action is Action.ACCEPT:

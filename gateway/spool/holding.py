@@ -11,6 +11,9 @@ from gateway.ports import HoldFull
 from gateway.spool import codec
 from gateway.spool.queries import QUERIES
 
+_MOST_SUBJECT = 1000
+"""Octets that are read of it: thousands of messages are listed at once."""
+
 
 def check_room(connection: sqlite3.Connection, hold: Hold, size: int) -> None:
     """Raises HoldFull when the message fits neither its domain's quota nor the whole."""
@@ -99,4 +102,4 @@ def _read_entry(body: bytes, expires: float, domain: str, reason: str) -> HeldEn
 
 def _find_subject(trace: Trace) -> str:
     header = parse_header(trace.evidence.header) if trace.evidence else ()
-    return next((unfold(field.value).strip() for field in fields(header, "subject")), "")
+    return next((unfold(field.value[:_MOST_SUBJECT]).strip() for field in fields(header, "subject")), "")

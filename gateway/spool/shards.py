@@ -76,13 +76,13 @@ class ShardedSpool:
 
     async def commit(self, intake: Intake) -> None:
         if intake.hold is not None:
-            intake = replace(intake, hold=await self._leave_room(intake.hold))
+            intake = replace(intake, hold=await self._leave_room(intake.hold, self._own))
         await self._own.commit(intake)
 
-    async def _leave_room(self, hold: Hold) -> Hold:
+    async def _leave_room(self, hold: Hold, shard: SqliteSpool) -> Hold:
         """What is held in other shards counts too. Two workers that ask at the same moment may both get the last room:
         beyond the quota goes one message of each worker at most."""
-        return replace(hold, quota=hold.quota.less(await self._all.measure_held(hold.domain, self._own.path.name)))
+        return replace(hold, quota=hold.quota.less(await self._all.measure_held(hold.domain, shard.path.name)))
 
     async def recall(self, domain: str, source: str) -> History:
         return await self._all.recall(domain, source)
@@ -123,7 +123,10 @@ class ShardedSpool:
         self._homes.pop(claim.transfer.id, None)
 
     async def settle(self, settlement: Settlement) -> bool:
-        done = await self._home(settlement.transfer_id).settle(settlement)
+        shard = self._home(settlement.transfer_id)
+        if settlement.hold is not None:
+            settlement = replace(settlement, hold=await self._leave_room(settlement.hold, shard))
+        done = await shard.settle(settlement)
         self._homes.pop(settlement.transfer_id, None)
         return done
 

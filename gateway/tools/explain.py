@@ -21,6 +21,8 @@ from gateway.model.ingress import InternalIngress
 from gateway.model.result import Authentication
 from gateway.plan.client import recorded_checks
 from gateway.plan.judgement import Bench, judge
+from gateway.plan.replay import differ, judge_again
+from gateway.policy.rules import RuleFailure
 from gateway.tools.attempts import attempt_json, attempt_lines, tls_json
 from gateway.tools.narrative import clean, narrate, tell_proof
 from gateway.tools.results import Json, decision_json, lookup_json, results_json, routes_json, safe_json, spf_json
@@ -66,13 +68,16 @@ async def check_content(trace: Trace, octets: AsyncIterable[bytes] | None) -> Co
 def replay(trace: Trace, bench: Bench) -> Replayed:
     """Judge the stored evidence again, with the DNS answers of then and the rules of now (promise P4).
 
-    What an invariant refused, such as an unknown recipient, rests on no verdict that could come out otherwise.
+    What an invariant refused, such as an unknown recipient, rests on no verdict that could come out otherwise. Of what
+    the rules of an earlier stage refused, they alone are asked.
     """
     if trace.version != TRACE_VERSION:
         return Replayed.DIFFERENT
     ingress = trace.edge or trace.internal
     if trace.authentication is None or trace.evidence is None or ingress is None:
-        return Replayed.SAME
+        asked = judge_again(trace, bench)
+        same = asked is None or (asked.rule == trace.decision.rule and not differ(trace.decision, asked))
+        return Replayed.SAME if same else Replayed.DIFFERENT
     bench = replace(bench, client=recorded_checks(trace.authentication, bench.client))
     known = {lookup.question: lookup.answer for lookup in trace.lookups}
     window = Window(known.get)
@@ -80,7 +85,7 @@ def replay(trace: Trace, bench: Bench) -> Replayed:
         judgement = judge(
             ingress, trace.envelope, trace.evidence, window, trace.received, bench, circumstances=trace.circumstances
         )
-    except NeedAnswers:
+    except (NeedAnswers, RuleFailure):
         return Replayed.DIFFERENT
     then, now = trace.decision, judgement.decision
     same = (

@@ -191,6 +191,32 @@ async def test_what_is_held_counts_in_all_shards(tmp_path: Path) -> None:
     await second.close()
 
 
+async def test_a_list_of_what_is_held_is_small_whatever_senders_wrote(tmp_path: Path) -> None:
+    spool = await open_worker(tmp_path)
+    for subject in (b"hello", b"x" * 400_000):
+        evidence = Evidence(b"Subject: " + subject + b"\r\n", (), 2)
+        intake = make_intake(
+            message=Message(content_of(b"\r\n"), evidence), hold=Hold("sender.example", START, Quota())
+        )
+        await spool.commit(intake)
+    assert [len(one.subject) for one in await spool.held(10)] == [5, 999]
+    await spool.close()
+
+
+async def test_role_mail_that_is_kept_counts_in_all_shards(tmp_path: Path) -> None:
+    first, second = await open_worker(tmp_path, 0, 2), await open_worker(tmp_path, 1, 2)
+    hold = Hold("role mail", START + 600, Quota(1, 10_000, 5, 10_000))
+    await first.commit(make_intake(hold=hold))
+    await second.commit(make_intake())
+    (claim,) = await second.claim((), 1, START, LEASE)
+    kept = replace(make_settlement(claim, remaining=claim.transfer.rcpts), hold=hold, reason="refused role mail")
+    with pytest.raises(HoldFull):
+        await second.settle(kept)
+    assert await second.settle(make_settlement(claim)), "the claim still stands"
+    await first.close()
+    await second.close()
+
+
 async def test_the_greylist_of_one_worker_is_known_to_all(tmp_path: Path) -> None:
     workers = [await open_worker(tmp_path, number, 2) for number in range(2)]
     stranger = Acquaintance("domain new.example", START, passed=False, expires=START + 100)

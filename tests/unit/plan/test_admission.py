@@ -163,6 +163,7 @@ PATH = str(SRS.rewrite(mailbox("author@first.example"), 1_800_000_000.0))
         (None, (), 1, PATH.replace("author", "victim"), "unknown-return-path 550 5.1.1"),
         ("a@sender.example", (), 1, PATH, "no-bounce 550 5.7.1"),
         (None, ("alice@own.example",), 1, PATH, "mixed-recipients 452 4.5.3"),
+        (None, (PATH,), 1, "alice@own.example", "mixed-recipients 452 4.5.3"),
     ],
 )
 def test_a_return_path_of_ours_takes_bounces_and_nothing_else(

@@ -8,9 +8,11 @@ import pytest
 
 from gateway.app.law import make_law
 from gateway.mail.path import mailbox
-from gateway.model.address import ip_text
+from gateway.model.address import IPText, ip_text
 from gateway.model.decision import Action, Decision
 from gateway.model.delivery import Trace
+from gateway.model.envelope import Recipient
+from gateway.model.ingress import ClientSource, EdgeIngress, Ingress, InternalIngress
 from gateway.model.reply import Reply
 from gateway.model.result import DmarcPolicy
 from gateway.net.resolver import ZoneResolver
@@ -120,6 +122,37 @@ async def test_rules_before_the_end_of_data_are_asked_too(stage: str, when: str)
     refused = judge_again(accepted, bench(rules))
     assert refused is not None
     assert (refused.action, refused.rule) == (Action.REJECT, "early")
+
+
+async def test_role_addresses_are_exempt_from_rules_about_recipients() -> None:
+    abuse = mailbox("abuse@corp.example")
+    assert abuse is not None
+    accepted = await stored("no policy")
+    to_abuse = replace(accepted, envelope=replace(accepted.envelope, rcpts=(Recipient(abuse),)))
+    now = judge_again(to_abuse, bench(early("rcpt", '"corp.example" in rcpt.domains')))
+    assert now is not None
+    assert now.action is Action.ACCEPT
+
+
+PROXY, RELAY, CLIENT = ip_text("192.0.2.1"), ip_text("192.0.2.2"), ip_text("203.0.113.7")
+LOGIN = InternalIngress(CLIENT, "pc.example", "submission", PROXY, "login", login="alice")
+RELAYED = EdgeIngress(CLIENT, ClientSource.RECEIVED, "h.other.example", "mx", RELAY)
+
+
+@pytest.mark.parametrize(
+    ("ingress", "address"),
+    [(LOGIN, CLIENT), (RELAYED, RELAY), (replace(RELAYED, source=ClientSource.PROXY, peer=PROXY), CLIENT)],
+)
+async def test_the_client_is_refused_by_the_address_that_the_transport_proved(
+    ingress: Ingress, address: IPText
+) -> None:
+    edge = ingress if isinstance(ingress, EdgeIngress) else None
+    internal = ingress if isinstance(ingress, InternalIngress) else None
+    trace = replace(await stored("no policy"), edge=edge, internal=internal)
+    for asked in (PROXY, RELAY, CLIENT):
+        now = judge_again(trace, bench(early("connect", f'ingress.address == "{asked}"')))
+        assert now is not None
+        assert (now.rule == "early") == (asked == address)
 
 
 async def test_what_no_rule_decided_is_passed_over() -> None:

@@ -26,6 +26,7 @@ from gateway.model.reply import Reply
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
 from gateway.plan.client import ClientChecks
+from gateway.policy.load import load
 from gateway.service.desk import Law
 from gateway.spool.codec import TRACE
 from gateway.tools.explain import Checked, ContentState, Replayed, check_content, render_story, replay, story_json
@@ -194,6 +195,31 @@ async def test_replay(law: Law, accepted: Trace, spoof: Trace) -> None:
     other = replace(spoof, decision=replace(spoof.decision, action=Action.QUARANTINE))
     assert replay(other, law.bench) is Replayed.DIFFERENT
     assert replay(replace(spoof, authentication=None), law.bench) is Replayed.SAME
+
+
+EARLY = """set = "early"
+[[rule]]
+id = "early"
+stage = "STAGE"
+when = 'ingress.address == "203.0.113.7"'
+then = "reject"
+reply = "unacceptable"
+"""
+
+
+@pytest.mark.parametrize("stage", ["connect", "mail", "rcpt"])
+async def test_what_was_refused_before_the_message_is_asked_again_too(law: Law, stage: str) -> None:
+    rules = load("early", {"early.toml": EARLY.replace("STAGE", stage)})
+    then = replace(law, bench=replace(law.bench, rules=rules))
+    trace = replace(await judged(then, SIGNED), authentication=None)
+    assert (trace.decision.rule, trace.evidence) == ("early", None)
+    assert replay(trace, then.bench) is Replayed.SAME
+    assert replay(trace, law.bench) is Replayed.DIFFERENT
+
+
+async def test_rules_that_cannot_be_asked_now_do_not_hide_the_story(law: Law, accepted: Trace) -> None:
+    text = EARLY.replace("STAGE", "data").replace("ingress.address ==", "author.domains[5] ==")
+    assert replay(accepted, replace(law.bench, rules=load("early", {"early.toml": text}))) is Replayed.DIFFERENT
 
 
 async def test_replay_with_the_block_list_codes_of_then(law: Law) -> None:
