@@ -9,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import Event, Lock
@@ -238,7 +239,10 @@ class ContentFile:
             self._drop()
 
     def _drop(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-        self._path.unlink(missing_ok=True)
+        """What a broken disk does not let go of is swept at the next start."""
+        descriptor, self._descriptor = self._descriptor, -1
+        with suppress(OSError):
+            if descriptor >= 0:
+                os.close(descriptor)
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)

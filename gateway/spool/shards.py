@@ -127,7 +127,8 @@ class ShardedSpool:
         if settlement.hold is not None:
             settlement = replace(settlement, hold=await self._leave_room(settlement.hold, shard))
         done = await shard.settle(settlement)
-        self._homes.pop(settlement.transfer_id, None)
+        if done:  # else the claim may have been renewed
+            self._homes.pop(settlement.transfer_id, None)
         return done
 
     async def hold(self, claim: Claim, reason: str) -> None:

@@ -91,6 +91,15 @@ async def test_adopted_claim_can_be_given_back_and_held(spool: ShardedSpool) -> 
     await spool.close()
 
 
+async def test_adopted_claim_that_was_renewed_is_settled_as_it_is_now(spool: ShardedSpool) -> None:
+    late = START + 2 * LEASE
+    old = {claim.transfer.message_id: claim for claim in await spool.claim((), 10, START + 9, LEASE)}
+    new = {claim.transfer.message_id: claim for claim in await spool.claim((), 10, late, LEASE)}
+    assert not await spool.settle(make_settlement(old["orphan"]))
+    assert await spool.settle(make_settlement(new["orphan"]))
+    await spool.close()
+
+
 async def test_at_most_as_many_are_claimed_as_asked_for(spool: ShardedSpool) -> None:
     assert len(await spool.claim((), 1, START + 9, LEASE)) == 1
     assert len(await spool.claim((), 1, START + 9, LEASE)) == 1

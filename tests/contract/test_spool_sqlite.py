@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import sqlite3
@@ -177,6 +178,28 @@ async def test_discarded_content_goes_while_running(tmp_path: Path, finished: bo
     writer.discard()
     await spool.close()
     assert content_files(tmp_path) == set()
+
+
+async def test_disk_that_became_read_only_is_told_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file can neither be brought to the disk nor be removed from it."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    spool = await open_spool(tmp_path)
+    writer = spool.open_content()
+    writer.write(bytes(1_500_000))
+    monkeypatch.setattr("gateway.spool.content.sync_directory", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(SpoolFull, match="content file"):
+        await asyncio.wait_for(writer.finish(), 5)
+    monkeypatch.undo()
+    await spool.close()
+    spool = await open_spool(tmp_path)
+    assert content_files(tmp_path) == set()
+    await spool.close()
 
 
 async def test_spool_can_be_moved(tmp_path: Path) -> None:
