@@ -315,7 +315,7 @@ class FakeSpool:
         if found is None:
             return False
         record, row = found
-        if settlement.hold is not None and record.message is not None:
+        if settlement.hold is not None and record.message is not None and not (record.held and record.hold):
             self._check_room(settlement.hold, record.message.content.size)
         if settlement.dsn is not None:
             self._put(settlement.dsn)

@@ -24,6 +24,11 @@ def check_room(connection: sqlite3.Connection, hold: Hold, size: int) -> None:
         raise HoldFull(f"{held.messages} messages of {held.octets} octets are held in all")
 
 
+def is_held(connection: sqlite3.Connection, n: int) -> bool:
+    """The message has its room already."""
+    return connection.execute(QUERIES["is_held"], (n,)).fetchone() is not None
+
+
 def put_hold(connection: sqlite3.Connection, n: int, hold: Hold, size: int) -> None:
     """The terms of a message that was just stored."""
     connection.execute(QUERIES["insert_hold"], (n, hold.domain, size, hold.expires))

@@ -158,6 +158,9 @@ SELECT count(*), total(size) FROM hold WHERE domain = ?;
 -- name: held_in_all
 SELECT count(*), total(size) FROM hold;
 
+-- name: is_held
+SELECT 1 FROM hold WHERE message = ?;
+
 -- name: insert_hold
 INSERT INTO hold (message, domain, size, expires) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING;
 

@@ -207,7 +207,7 @@ class Rows:
     def _settle(
         self, connection: sqlite3.Connection, found: _Claimed, settlement: Settlement, now: float
     ) -> tuple[str, ...]:
-        if settlement.hold is not None:
+        if settlement.hold is not None and not holding.is_held(connection, found.message):
             holding.check_room(connection, settlement.hold, found.size)
         body = codec.ATTEMPT.pack((settlement.attempt, settlement.endings))
         row = (found.message, settlement.transfer_id, settlement.epoch, body)

@@ -285,6 +285,15 @@ async def test_an_attempt_of_each_transfer_can(spool: Spool) -> None:
     assert len(await spool.claim((), 5, START + 5, LEASE)) == 2
 
 
+async def test_what_is_held_already_needs_no_more_room(spool: Spool) -> None:
+    intake = make_intake(backends=("google", "microsoft"), claimed=True)
+    await spool.commit(intake)
+    last = replace(HOLD, quota=replace(QUOTA, domain_messages=1))
+    for transfer in intake.transfers:
+        assert await spool.settle(kept(intake, claim_of(replace(intake, transfers=(transfer,))), last))
+    assert len(await spool.held(10)) == 1
+
+
 async def test_an_attempt_whose_message_finds_no_room_is_not_written(spool: Spool) -> None:
     for _ in range(QUOTA.domain_messages):
         await spool.commit(make_intake(hold=HOLD))

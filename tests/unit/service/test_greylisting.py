@@ -4,6 +4,7 @@ repeated from it."""
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Network
 
 import pytest
 
@@ -19,6 +20,7 @@ from gateway.net.resolver import ZoneResolver
 from gateway.net.system import SystemClock
 from gateway.net.zone import build_zone
 from gateway.plan.greylisting import GreylistTerms
+from gateway.policy.sources import Source
 from gateway.ports import Connection
 from gateway.service.authenticator import Authenticator
 from gateway.service.desk import Desk, Law
@@ -110,6 +112,15 @@ async def test_role_addresses_are_exempt(rcpt: str) -> None:
     house = House()
     assert (await house.send(rcpt=rcpt)).startswith("250 ")
     assert house.trace.circumstances.greylisting is None
+
+
+async def test_whom_the_admin_named_does_not_wait() -> None:
+    house = House()
+    bench = house.law.bench
+    named = Source("alumni", networks=(IPv4Network("192.0.2.0/24"),))
+    house.law = replace(house.law, bench=replace(bench, facts=replace(bench.facts, forwarders=(named,))))
+    assert (await house.send("x@unheard.example", client="192.0.2.1")).startswith("250 ")
+    assert (await house.send("x@unheard.example", client="198.51.100.1")).startswith(WAIT)
 
 
 async def test_what_is_refused_anyhow_is_refused_at_once() -> None:
