@@ -296,9 +296,9 @@ class MxConversation:
         """Store it, claimed already when each of its backends has a connection free: then it is sent from memory."""
         backends = [route.backend for route in routes]
         claimed = judged.judgement.decision.action.delivers and self._desk.deliverer.reserve(backends)
-        judgement = replace(judged.judgement, decision=self._hearing.complete(judged.judgement.decision))
-        intake = take_in(arrival, judgement, judged.window, routes, self._law.bench, claimed, judged.circumstances)
         try:
+            judgement = replace(judged.judgement, decision=self._hearing.complete(judged.judgement.decision))
+            intake = take_in(arrival, judgement, judged.window, routes, self._law.bench, claimed, judged.circumstances)
             await self._desk.spool.commit(intake)
         except BaseException:
             if claimed:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pytest
+
 from gateway.config.model import Config
 from gateway.config.policies import fact_settings, load_rules
 from gateway.mail.path import mailbox
@@ -20,7 +22,7 @@ from gateway.plan.judgement import Bench
 from gateway.policy.routing import RoutingTable
 from gateway.ports import Connection, Conversation
 from gateway.service.authenticator import Authenticator
-from gateway.service.desk import Desk, Law
+from gateway.service.desk import Deliverer, Desk, Law
 from gateway.service.reception import MxReception
 from tests.fake_spool import FakeSpool
 from tests.samples import plain
@@ -50,10 +52,26 @@ class Closed:
         pass
 
 
+class Open(Closed):
+    """A backend that counts what is promised of it."""
+
+    def __init__(self) -> None:
+        self.promised = 0
+
+    def reserve(self, backends: Sequence[str]) -> bool:
+        self.promised += len(backends)
+        return True
+
+    def forgo(self, backends: Sequence[str]) -> None:
+        self.promised -= len(backends)
+
+
 LIMITS = {"bytes_in_flight": LIMIT, "message_size": LIMIT}
 
 
-def make_reception(spool: FakeSpool, events: list[Event], limits: Mapping[str, int] = LIMITS) -> MxReception:
+def make_reception(
+    spool: FakeSpool, events: list[Event], limits: Mapping[str, int] = LIMITS, deliverer: Deliverer | None = None
+) -> MxReception:
     config = Config.model_validate(
         {
             "server": {"hostname": "mx.gw.example"},
@@ -67,7 +85,7 @@ def make_reception(spool: FakeSpool, events: list[Event], limits: Mapping[str, i
     bench = Bench("mx.gw.example", "mx.gw.example", load_rules(config), fact_settings(config))
     law = Law(config, bench, RoutingTable({"corp.example": "one"}, {}))
     authenticator = Authenticator(ZoneResolver(build_zone({})), clock, 5.0)
-    return MxReception(Desk(clock, spool, authenticator, Closed(), events.append), lambda: law)
+    return MxReception(Desk(clock, spool, authenticator, deliverer or Closed(), events.append), lambda: law)
 
 
 async def begin(reception: MxReception, address: str = "192.0.2.1") -> Conversation:
@@ -105,6 +123,20 @@ async def test_more_than_fits_is_told_to_come_back_and_kept_nowhere() -> None:
     assert story is not None
     assert story.trace.decision.rule == "no-storage"
     assert [event.name for event in events] == ["deferred-client", "accepted"]
+
+
+async def test_a_bug_before_the_commit_keeps_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("gateway.service.reception.take_in", fail)
+    deliverer = Open()
+    conversation = await begin(make_reception(FakeSpool(SystemClock()), [], deliverer=deliverer))
+    assert (await conversation.begin()).code == 354
+    await conversation.take(plain("a@plain.example"))
+    with pytest.raises(ZeroDivisionError):
+        await conversation.finish()
+    assert deliverer.promised == 0
 
 
 async def test_a_full_house_takes_no_more() -> None:
