@@ -13,12 +13,12 @@ from functools import partial
 from gateway.config.model import Config
 from gateway.config.policies import retry_terms
 from gateway.model.address import Mailbox
-from gateway.model.delivery import Claim, Kind, Outcome, Scope, Settlement
+from gateway.model.delivery import Claim, Settlement
 from gateway.model.event import Event, Level
 from gateway.model.reply import REPLIES, Reply
 from gateway.plan.settlement import Circumstances, settle
 from gateway.ports import Backend, Clock, ContentAltered, EventSink, HoldFull, Spool, emit_all
-from gateway.service.job import Job, Outcomes
+from gateway.service.job import Job, Outcomes, defer_all
 from gateway.service.reservation import Reservations
 from gateway.service.traffic import Traffic
 
@@ -61,6 +61,7 @@ class Delivery:
         self._reservations = Reservations(self._room)
         self._jobs: dict[asyncio.Task[None], Job] = {}
         self._woken = asyncio.Event()
+        self._claiming = asyncio.Lock()  # until each claim has its job
         self._backlog = False
         self._stopping = False
         self._loop: asyncio.Task[None] | None = None
@@ -187,26 +188,27 @@ class Delivery:
         """Take and start what is due and has a free connection; how many."""
         taken = 0
         for name in self._backends:
-            room = min(self._reservations.room(name), _MOST_CLAIMS)
-            if not room:
-                continue
-            others = self._backends.keys() - {name}
-            claims = await self._spool.claim(others, room, self._clock.now(), LEASE)
-            taken += len(claims)
-            self._reservations.note_queue(name, more=len(claims) == room)
-            under_way = {job.claim.transfer.id: job for job in self._jobs.values()}
-            for claim in claims:
-                job = under_way.get(claim.transfer.id)
-                if job is not None:
-                    # The wall clock has jumped past the lease. The attempt goes on under the new claim: a second one
-                    # would double the message.
-                    job.claim = claim
-                elif self._stopping:
-                    await self._give_back(claim, claim.transfer.due)
-                else:
-                    self._start(claim)
-            await asyncio.sleep(0)  # the tasks take their slots before the room is asked again
+            if room := min(self._reservations.room(name), _MOST_CLAIMS):
+                async with self._claiming:
+                    taken += await self._claim(name, room)
+                await asyncio.sleep(0)  # the tasks take their slots before the room is asked again
         return taken
+
+    async def _claim(self, name: str, room: int) -> int:
+        claims = await self._spool.claim(self._backends.keys() - {name}, room, self._clock.now(), LEASE)
+        self._reservations.note_queue(name, more=len(claims) == room)
+        under_way = {job.claim.transfer.id: job for job in self._jobs.values()}
+        for claim in claims:
+            job = under_way.get(claim.transfer.id)
+            if job is not None:
+                # The wall clock has jumped past the lease. The attempt goes on under the new claim: a second one would
+                # double the message.
+                job.claim = claim
+            elif self._stopping:
+                await self._give_back(claim, claim.transfer.due)
+            else:
+                self._start(claim)
+        return len(claims)
 
     def _start(self, claim: Claim, client_waits: bool = False, promised: bool = False) -> Job:
         job = Job(claim)
@@ -247,7 +249,7 @@ class Delivery:
         claim = job.claim
         backend = self._backends.get(claim.transfer.backend)
         if backend is None:
-            return _defer_all(claim, Reply(451, "3.5", f"No backend is called {claim.transfer.backend}"))
+            return defer_all(claim, Reply(451, "3.5", f"No backend is called {claim.transfer.backend}"))
         try:
             return await backend.deliver(claim, partial(self._read, claim))
         except ContentAltered:
@@ -258,7 +260,7 @@ class Delivery:
             return None
         except Exception as error:
             self._report_error("backend", claim.transfer.message_id, error)
-            return _defer_all(claim, REPLIES["internal"])
+            return defer_all(claim, REPLIES["internal"])
 
     def _read(self, claim: Claim) -> AsyncIterator[bytes]:
         return self._spool.read_content(claim.message.content)
@@ -283,8 +285,11 @@ class Delivery:
                 self._report_error("settle", job.claim.transfer.message_id, error)
                 await asyncio.sleep(pause)
             else:
-                if not written and job.claim.epoch != settlement.epoch:
-                    continue  # the claim was renewed before the write
+                if not written:
+                    async with self._claiming:  # what is being taken may be this very claim, renewed
+                        renewed = job.claim.epoch != settlement.epoch
+                    if renewed:
+                        continue
                 self._close(job, outcomes, settlement, written)
                 return
 
@@ -322,7 +327,3 @@ class Delivery:
 
     def _report_error(self, where: str, id: str, error: BaseException) -> None:
         self._emit(Event("error", id, (("where", where), ("error", repr(error))), Level.ALARM))
-
-
-def _defer_all(claim: Claim, reply: Reply) -> Outcomes:
-    return tuple(Outcome(rcpt, Kind.DEFERRED, reply, Scope.OURS, "") for rcpt in claim.transfer.rcpts)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.model.delivery import Claim, Outcome
+from gateway.model.delivery import Claim, Kind, Outcome, Scope
+from gateway.model.reply import Reply
 
 Outcomes = tuple[Outcome, ...]
 
@@ -35,3 +36,8 @@ class Job:
         self.client_waits = self.decided = False
         if not self.answer.done():
             self.answer.set_result(outcomes)
+
+
+def defer_all(claim: Claim, reply: Reply) -> Outcomes:
+    """Everybody waits, for a reason of ours."""
+    return tuple(Outcome(rcpt, Kind.DEFERRED, reply, Scope.OURS, "") for rcpt in claim.transfer.rcpts)

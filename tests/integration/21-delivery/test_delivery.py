@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -211,6 +211,38 @@ async def test_a_claim_renewed_while_it_is_written_down_is_settled_all_the_same(
     await asyncio.sleep(0.3)
     go_on.set()
     await until(lambda: bool(house.named("delivered")))
+    assert await house.states() == [Final.DELIVERED]
+    assert (len(sink.mails), await house.spool.queue(9)) == (1, [])
+
+
+async def test_a_renewal_that_comes_back_after_the_write_was_refused(
+    house: House, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The spool has renewed the claim, and delivery does not know it yet: the outcome must not be given up."""
+    writing, go_on = asyncio.Event(), asyncio.Event()
+    settle, claim = house.spool.settle, house.spool.claim
+
+    async def late_settle(settlement: object) -> bool:
+        writing.set()
+        await go_on.wait()
+        return await settle(settlement)  # type: ignore[arg-type]
+
+    async def slow_claim(skip: Collection[str], limit: int, now: float, lease: float) -> Sequence[Claim]:
+        claims = await claim(skip, limit, now, lease)
+        if writing.is_set() and claims:
+            go_on.set()
+            await asyncio.sleep(0.3)
+        return claims
+
+    monkeypatch.setattr(house.spool, "settle", late_settle)
+    monkeypatch.setattr(house.spool, "claim", slow_claim)
+    await house.commit(make_claim())
+    house.delivery.start()
+    await writing.wait()
+    house.clock.offset += 100_000.0
+    house.delivery.wake()
+    await until(lambda: bool(house.named("delivered")))
+    assert not house.named("claim-lost")
     assert await house.states() == [Final.DELIVERED]
     assert (len(sink.mails), await house.spool.queue(9)) == (1, [])
 
