@@ -13,12 +13,12 @@ from functools import partial
 from gateway.config.model import Config
 from gateway.config.policies import retry_terms
 from gateway.model.address import Mailbox
-from gateway.model.delivery import Claim, Settlement
+from gateway.model.delivery import Claim, Settlement, Transfer
 from gateway.model.event import Event, Level
 from gateway.model.reply import REPLIES, Reply
 from gateway.plan.settlement import Circumstances, settle
 from gateway.ports import Backend, Clock, ContentAltered, EventSink, HoldFull, Spool, emit_all
-from gateway.service.job import Job, Outcomes, defer_all
+from gateway.service.job import Begun, Job, Outcomes, defer_all
 from gateway.service.reservation import Reservations
 from gateway.service.traffic import Traffic
 
@@ -26,8 +26,7 @@ LEASE = 7200.0
 """Seconds for which a transfer is claimed; longer than an attempt can take."""
 _MOST_CLAIMS = 50
 """Claims taken from the spool at once."""
-_LONGEST_SLEEP = 60.0
-_SHORTEST_SLEEP = 0.2
+_SHORTEST_SLEEP, _LONGEST_SLEEP = 0.2, 60.0
 _PAUSE_AFTER_ERROR = 5.0
 _RETRY_AFTER_ERROR = 300.0
 """Seconds after which a transfer is tried again whose attempt failed by a fault of ours."""
@@ -61,7 +60,7 @@ class Delivery:
         self._reservations = Reservations(self._room)
         self._jobs: dict[asyncio.Task[None], Job] = {}
         self._woken = asyncio.Event()
-        self._claiming = asyncio.Lock()  # until each claim has its job
+        self._claiming, self._begun = asyncio.Lock(), Begun()
         self._backlog = False
         self._stopping = False
         self._loop: asyncio.Task[None] | None = None
@@ -101,7 +100,7 @@ class Delivery:
         The outcomes, once they are settled on stable storage: `find_refusal` says what of them the client is told.
         None when that is not so in time, or no connection is free: it is told 250, and delivery goes on by itself.
         """
-        if not self._may_start(claim.transfer.backend):
+        if not self._may_start(claim.transfer):
             await self._give_back(claim, claim.transfer.due)
             return None
         job = self._start(claim, True, self._reservations.is_promised(claim.transfer.backend))
@@ -115,7 +114,7 @@ class Delivery:
 
     async def send(self, claim: Claim) -> None:
         """One attempt of a transfer that was just stored as claimed, from memory; returns before it is done."""
-        if self._may_start(claim.transfer.backend):
+        if self._may_start(claim.transfer):
             self._start(claim, False, self._reservations.is_promised(claim.transfer.backend))
         else:
             await self._give_back(claim, claim.transfer.due)
@@ -152,8 +151,9 @@ class Delivery:
                 seconds = _PAUSE_AFTER_ERROR
             await self._sleep(seconds)
 
-    def _may_start(self, backend: str) -> bool:
-        return not self._stopping and (self._reservations.is_promised(backend) or self.has_room(backend))
+    def _may_start(self, fresh: Transfer) -> bool:
+        room = self._reservations.is_promised(fresh.backend) or self.has_room(fresh.backend)
+        return room and not self._stopping and fresh.id not in self._begun
 
     def _room(self, backend: str) -> int:
         """How many attempts may start, whatever is promised."""
@@ -189,7 +189,7 @@ class Delivery:
         taken = 0
         for name in self._backends:
             if room := min(self._reservations.room(name), _MOST_CLAIMS):
-                async with self._claiming:
+                async with self._claiming:  # until each claim has its job
                     taken += await self._claim(name, room)
                 await asyncio.sleep(0)  # the tasks take their slots before the room is asked again
         return taken
@@ -214,6 +214,7 @@ class Delivery:
         job = Job(claim)
         job.client_waits = client_waits
         job.promised = promised
+        self._begun.add(claim.transfer.id)
         self._traffic.start(claim.transfer.backend)
         task = asyncio.create_task(self._work(job))
         self._jobs[task] = job

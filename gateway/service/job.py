@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 
 from gateway.model.delivery import Claim, Kind, Outcome, Scope
 from gateway.model.reply import Reply
 
 Outcomes = tuple[Outcome, ...]
+_REMEMBERED = 10_000
 
 
 class Job:
@@ -36,6 +38,22 @@ class Job:
         self.client_waits = self.decided = False
         if not self.answer.done():
             self.answer.set_result(outcomes)
+
+
+class Begun:
+    """The transfers that were begun last. What reception hands over may have been claimed from the spool just before,
+    when the wall clock has jumped past the lease: it must not be sent twice."""
+
+    def __init__(self) -> None:
+        self._ids: OrderedDict[str, None] = OrderedDict()
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._ids
+
+    def add(self, id: str) -> None:
+        self._ids[id] = None
+        if len(self._ids) > _REMEMBERED:
+            self._ids.popitem(last=False)
 
 
 def defer_all(claim: Claim, reply: Reply) -> Outcomes:

@@ -247,6 +247,24 @@ async def test_a_renewal_that_comes_back_after_the_write_was_refused(
     assert (len(sink.mails), await house.spool.queue(9)) == (1, [])
 
 
+@pytest.mark.parametrize("client_waits", [True, False])
+async def test_what_was_claimed_from_the_spool_before_it_was_handed_over_is_sent_once(
+    house: House, sink: Sink, client_waits: bool
+) -> None:
+    """The wall clock jumps between the commit and the hand-over: the lease of the fresh claim is over."""
+    fresh = make_claim()
+    await house.commit(fresh)
+    house.delivery.start()
+    await until(lambda: bool(house.named("delivered")))
+    if client_waits:
+        assert await house.delivery.attempt(fresh, house.clock.monotonic() + 5) is None
+    else:
+        await house.delivery.send(fresh)
+    await asyncio.sleep(0.3)
+    assert len(sink.mails) == 1
+    assert await house.states() == [Final.DELIVERED]
+
+
 async def test_a_claim_renewed_under_way_is_given_back_as_it_is_now(house: House, sink: Sink) -> None:
     """What is given back under the old claim would stay with the new one until its lease ends."""
     sink.gate.clear()
