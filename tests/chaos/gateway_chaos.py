@@ -99,13 +99,15 @@ class Report:
     lost: list[str] = field(default_factory=list)
     doubled: Doubled = field(default_factory=Doubled)
     unfinished: int = 0
+    died: list[str] = field(default_factory=list)
+    """Workers that ended though nobody had killed them."""
     faults: dict[str, int] = field(default_factory=dict)
 
     @property
     def good(self) -> bool:
         """What promise P1 says, held."""
         too_many = self.doubled.after_nothing or self.doubled.transactions_of_worst_kill > MOST_OPEN
-        return not (self.lost or self.unfinished or too_many)
+        return not (self.lost or self.unfinished or self.died or too_many)
 
 
 class Chaos:
@@ -208,12 +210,17 @@ class Chaos:
         if fault in ("full", "eio"):
             self._flag(fault).touch()
         elif fault == "clock":
-            self.offset.write_bytes(struct.pack("q", self.chance.randint(-3 * HOUR, 3 * HOUR)))
+            self._set_clock(self.chance.randint(-3 * HOUR, 3 * HOUR))
         elif fault == "worker":
             self._kill_one()
 
     def _end(self, fault: str) -> None:
         self._flag(fault).unlink(missing_ok=True)
+
+    def _set_clock(self, seconds: int) -> None:
+        """In place: to the processes that have the file mapped a moment without content is the end (SIGBUS)."""
+        with self.offset.open("r+b") as file:
+            file.write(struct.pack("q", seconds))
 
     def _flag(self, fault: str) -> Path:
         return Path(f"{self.spool}.{fault}")
@@ -287,7 +294,7 @@ class Chaos:
 
     async def _finish(self) -> None:
         """Everything is well again: what waits is delivered."""
-        self.offset.write_bytes(struct.pack("q", 0))
+        self._set_clock(0)
         self.flaky.trouble = 0.0
         await self._start()
         end = time.monotonic() + 120
@@ -326,6 +333,8 @@ class Chaos:
         finally:
             await view.close()
         report.lost += [f"{token}: failed, and nobody was told" for token in told if not ledger.notices[token]]
+        ends = (line for line in (self.directory / "gateway.log").read_text().splitlines() if '"worker-died"' in line)
+        report.died = [line for line in ends if '"status": -9' not in line]
         report.kills = ledger.kills
         report.acknowledged = len(ledger.acknowledged)
         report.recipients = sum(len(rcpts) for _, rcpts in ledger.acknowledged.values())
