@@ -279,10 +279,10 @@ SELECT 1 FROM transfer WHERE n = ?;
 INSERT INTO unanswered (message, fingerprint, received, unheard) VALUES (?, ?, ?, 0);
 
 -- name: forget_answered
-DELETE FROM unanswered WHERE message = (SELECT n FROM trace WHERE id = ?);
+DELETE FROM unanswered WHERE message IN (SELECT n FROM trace WHERE id IN (SELECT value FROM json_each(?)));
 
 -- name: mark_unheard
-UPDATE unanswered SET unheard = 1 WHERE message = (SELECT n FROM trace WHERE id = ?);
+UPDATE unanswered SET unheard = 1 WHERE message IN (SELECT n FROM trace WHERE id IN (SELECT value FROM json_each(?)));
 
 -- name: mark_all_unheard
 UPDATE unanswered SET unheard = 1;

@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from gateway.spool.rows import Retention, Rows
 from gateway.spool.writer import Writer
 
 _ANSWERS_WAIT = 0.5
-"""Seconds for which answers wait for a commit that takes them along."""
+"""Seconds for which answers are collected."""
 RESERVE = 33_554_432
 """Octets of disk that receptions leave free, so that outcomes can still be written when the disk is full."""
 
@@ -46,7 +47,7 @@ class SqliteSpool:
         self._closed = False
         self._answers: deque[tuple[str, bool]] = deque()
         """Not written yet."""
-        self._posting: set[asyncio.Task[None]] = set()
+        self._answering: asyncio.Task[None] | None = None
         self.has_unheard = False
         """Some client was not told since the start."""
 
@@ -98,7 +99,7 @@ class SqliteSpool:
         to discard.
         """
         if not intake.durable:
-            await self._writer.post(partial(self._put, intake))
+            await self._writer.post(partial(self._put, intake), quick=intake.hold is None)
             return
         content = intake.message.content if intake.message else None
         name = self._store.name_of(content) if content else None
@@ -106,7 +107,7 @@ class SqliteSpool:
             self._store.unowned.discard(name)
         octets = len(content.data) if content and content.data else 0
         try:
-            await self._writer.run(partial(self._put, intake), octets=octets)
+            await self._writer.run(partial(self._put, intake), octets=octets, quick=intake.hold is None)
         except HoldFull:
             if name is not None:
                 self._store.unowned.add(name)
@@ -122,14 +123,13 @@ class SqliteSpool:
         if self._store.disk.free(self._store.directory) < reserve:
             raise SpoolFull("the disk is almost full")
         self._rows.put(connection, intake, self._clock.now())
-        self._write_answers(connection)
 
     def note_answer(self, id: str, heard: bool) -> None:
-        """Whether the client of a stored message was told. Written with what is written next."""
+        """Whether the client of a stored message was told. Written soon, with others."""
         self._answers.append((id, heard))
         self.has_unheard = self.has_unheard or not heard
-        if len(self._answers) == 1:
-            asyncio.get_running_loop().call_later(_ANSWERS_WAIT, self._post_answers)
+        if self._answering is None or self._answering.done():
+            self._answering = asyncio.create_task(self._see_to_answers())
 
     async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
         """The stored message of this fingerprint whose client was not told."""
@@ -139,16 +139,22 @@ class SqliteSpool:
         self._write_answers(connection)
         return unanswered.find(connection, fingerprint, now)
 
-    def _post_answers(self) -> None:
-        """No commit has taken the answers along."""
-        if self._answers and not self._closed:
-            task = asyncio.create_task(self._writer.post(self._write_answers))
-            self._posting.add(task)
-            task.add_done_callback(self._posting.discard)
-
-    def _write_answers(self, connection: sqlite3.Connection) -> None:
+    async def _see_to_answers(self) -> None:
         while self._answers:
-            unanswered.note(connection, [self._answers.popleft()])
+            await asyncio.sleep(_ANSWERS_WAIT)
+            # What could not be written is still there, for the next time.
+            with suppress(Exception):
+                await self._writer.run(self._write_answers, durable=False, settled=self._drop_answers)
+
+    def _write_answers(self, connection: sqlite3.Connection) -> int:
+        """How many were written: they stay in the queue until that is committed."""
+        answers = tuple(self._answers)
+        unanswered.note(connection, answers)
+        return len(answers)
+
+    def _drop_answers(self, written: int) -> None:
+        for _ in range(written):
+            self._answers.popleft()
 
     @property
     def unwritten(self) -> int:
@@ -172,13 +178,14 @@ class SqliteSpool:
 
     async def release(self, claim: Claim, due: float) -> None:
         """Give a claim back unused. A stale one is ignored."""
-        await self._writer.run(lambda connection: self._rows.release(connection, claim, due), durable=False)
+        await self._writer.run(lambda connection: self._rows.release(connection, claim, due), durable=False, quick=True)
 
     async def settle(self, settlement: Settlement) -> bool:
         """Write an attempt's outcome. False when the claim was lost. Raises SpoolFull; then it can be tried again."""
         now = self._clock.now()
         done, _ = await self._writer.run(
             lambda connection: self._rows.settle(connection, settlement, now),
+            quick=settlement.hold is None,
             settled=lambda result: self._store.remove(result[1]),
         )
         return done
@@ -261,6 +268,8 @@ class SqliteSpool:
         if self._closed:
             return
         self._closed = True
+        if self._answering is not None:
+            self._answering.cancel()
         await self._writer.post(self._write_answers)
         await self._reader.close()
         await self._writer.close()
@@ -285,7 +294,7 @@ def _open_database(path: Path, now: float, disk: Disk) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA journal_size_limit = 67108864")
-        connection.execute("PRAGMA cache_size = -32768")
+        connection.execute("PRAGMA cache_size = -8192")
         connection.execute("PRAGMA temp_store = MEMORY")
         migrate(connection, str(path.parent))
         connection.execute(QUERIES["recover_leases"], {"now": now})

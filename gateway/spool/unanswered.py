@@ -3,8 +3,9 @@ clients that never will be. Every function runs inside a transaction that its ca
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from gateway.plan.repetition import REMEMBERED
 from gateway.spool import codec
@@ -16,10 +17,12 @@ def put(connection: sqlite3.Connection, n: int, fingerprint: bytes, received: fl
     connection.execute(QUERIES["insert_unanswered"], (n, fingerprint, received))
 
 
-def note(connection: sqlite3.Connection, answers: Iterable[tuple[str, bool]]) -> None:
+def note(connection: sqlite3.Connection, answers: Collection[tuple[str, bool]]) -> None:
     """Ids of messages, each with whether its client was told."""
-    for id, heard in answers:
-        connection.execute(QUERIES["forget_answered" if heard else "mark_unheard"], (codec.as_text(id),))
+    for query, told in (("forget_answered", True), ("mark_unheard", False)):
+        ids = [codec.as_text(id) for id, heard in answers if heard is told]
+        if ids:
+            connection.execute(QUERIES[query], (json.dumps(ids),))
 
 
 def find(connection: sqlite3.Connection, fingerprint: bytes, now: float) -> str | None:

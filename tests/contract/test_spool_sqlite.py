@@ -150,7 +150,9 @@ def test_every_statement_fits_the_tables(name: str) -> None:
     bounded |= {"mark_all_unheard", "forget_unanswered", "any_unheard"}
     bounded |= {"count_acquaintances", "forget_surplus", "refused_octets", "oldest_refused"}
     if name not in ("recover_leases", "content_paths", "count_backends", *bounded):
-        assert not [row for row in plan if str(row[3]).startswith("SCAN") and row[3] != "SCAN one"], plan
+        assert not [
+            row for row in plan if str(row[3]).startswith("SCAN") and row[3].split()[1] not in ("one", "json_each")
+        ], plan
     connection.close()
 
 
