@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from gateway.model.amendment import Amendment, Pending
 from gateway.model.delivery import (
@@ -25,6 +25,7 @@ from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History, Sender, Sighting
 from gateway.model.holding import HeldEntry, Hold
 from gateway.model.message import Content, Message
+from gateway.model.value import replace
 from gateway.plan.repetition import REMEMBERED
 from gateway.ports import Clock, ContentAltered, ContentWriter, HoldFull
 

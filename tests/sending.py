@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Callable, Collection
-from dataclasses import replace
 
 from gateway.mail.domain import a_label
 from gateway.model.address import Mailbox
@@ -12,6 +11,7 @@ from gateway.model.delivery import Claim, Transfer
 from gateway.model.dnsdata import Answer, Question, Status
 from gateway.model.envelope import Body, Recipient
 from gateway.model.message import Content, Evidence, Message, Span
+from gateway.model.value import replace
 
 NOW = 1_800_000_000.0
 PREFIX = b"Received: from x by gw.example; now\r\n"

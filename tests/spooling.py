@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from dataclasses import replace
 from pathlib import Path
 
 from gateway.model.address import IPText, Mailbox
@@ -42,6 +41,7 @@ from gateway.model.result import (
     SpfResult,
     SpfVerdict,
 )
+from gateway.model.value import replace
 
 START = 1_800_000_000.0
 OK = Reply(250, "0.0", "Queued")

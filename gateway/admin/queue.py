@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gateway.admin.control import Arguments, Commands, Refused
@@ -19,6 +18,7 @@ from gateway.model.amendment import Amendment, Change, Pending
 from gateway.model.delivery import Settlement, Story
 from gateway.model.event import Event
 from gateway.model.reply import REPLIES, Reply
+from gateway.model.value import Value, replace
 from gateway.plan import amendment
 from gateway.plan.settlement import Circumstances
 from gateway.policy.routing import RoutingTable
@@ -43,8 +43,7 @@ class QueueStore(Protocol):
         transaction, in which no attempt can begin or end. What `plan` said; what it raises is raised here."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueueDesk:
+class QueueDesk(Value):
     """What the commands need."""
 
     spool: QueueStore

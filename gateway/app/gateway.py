@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from gateway.app.post import Post
 from gateway.app.reload import Reloaded, Reloader
 from gateway.model.address import Mailbox
 from gateway.model.event import Event, Level
+from gateway.model.value import asdict, replace
 from gateway.net.system import SystemClock
 from gateway.policy.routing import RoutingTable
 from gateway.ports import Backend, Clock, Spool

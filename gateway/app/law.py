@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from gateway.authentication.dnsbl import BlockList
@@ -26,6 +25,7 @@ from gateway.config.policies import (
 )
 from gateway.config.senders import read_senders
 from gateway.model.address import Mailbox
+from gateway.model.value import replace
 from gateway.net.signer import load_signer, make_signer
 from gateway.plan.departure import Outgoing
 from gateway.plan.judgement import Bench

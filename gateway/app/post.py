@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
+from gateway.model.value import Value, field
 from gateway.ports import Tally
 from gateway.service.tally import SharedCounts
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
+class Post(Value):
     """By default that of the only worker, which shares nothing and binds its sockets itself."""
 
     number: int = 0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.app.law import read_law, with_lists
 from gateway.config.mistakes import ConfigErrors
 from gateway.config.model import Config
 from gateway.model.event import Event, Level
+from gateway.model.value import Value, replace
 from gateway.plan.judgement import Bench
 from gateway.policy.rules import RuleErrors
 from gateway.ports import EventSink
@@ -23,8 +23,7 @@ _FIXED = frozenset(
 """Sections that count from the next start on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reloaded:
+class Reloaded(Value):
     """What came of a reload."""
 
     problem: str = ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gateway.authentication.body import AMS_FORMS, MAX_SETS
 from gateway.authentication.dkim import judge
@@ -16,6 +15,7 @@ from gateway.mail.header import Field
 from gateway.model.dnsdata import Answer, Question
 from gateway.model.message import Evidence
 from gateway.model.result import ArcResult, ArcVerdict, DkimVerdict
+from gateway.model.value import Value
 
 _AAR, _AMS, _AS = "arc-authentication-results", "arc-message-signature", "arc-seal"
 _AMS_REQUIRED = "i bh h"
@@ -27,8 +27,7 @@ _AAR_START = re.compile(rb"(?:[ \t\r\n]++|\([^()\\]*+\))*+i[ \t\r\n]*+=[ \t\r\n]
 """Possessive throughout: no white space makes it back-track."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Set:
+class _Set(Value):
     """One ARC set (RFC 8617 section 4.2)."""
 
     results: Field

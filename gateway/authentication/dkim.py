@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 from gateway.authentication.body import MAX_SIGNATURES
 from gateway.authentication.dkimpy import SignedHeader
@@ -24,6 +23,7 @@ from gateway.mail.header import Field
 from gateway.model.dnsdata import Answer, Question
 from gateway.model.message import BodyDigest, Evidence
 from gateway.model.result import DkimResult, DkimVerdict
+from gateway.model.value import replace
 
 _REQUIRED = "v bh h"
 _FORMS = "simple/simple"

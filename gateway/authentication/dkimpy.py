@@ -10,7 +10,6 @@ import functools
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -23,6 +22,7 @@ from dkim.canonicalization import CanonicalizationPolicy, InvalidCanonicalizatio
 
 from gateway.mail.header import Field
 from gateway.mail.tags import decode_base64, parse_tags
+from gateway.model.value import Value
 
 MIN_BITS, MAX_BITS = 1024, 8192
 """RSA keys below are never valid (RFC 8301 section 3.2); above, only an attacker has use for them."""
@@ -125,8 +125,7 @@ def _without_b(raw: bytes) -> bytes:
     return raw
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Value):
     """A key record, parsed."""
 
     type: str

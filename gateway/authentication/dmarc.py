@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from gateway.authentication.dmarc_record import DmarcRecord, list_walk, select_records
@@ -20,6 +19,7 @@ from gateway.model.result import (
     SpfResult,
     SpfVerdict,
 )
+from gateway.model.value import Value, replace
 
 _SEVERITY = {
     (DmarcVerdict.FAIL, DmarcPolicy.REJECT): 6,
@@ -32,8 +32,7 @@ _SEVERITY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Walk:
+class _Walk(Value):
     """One DNS Tree Walk (RFC 9989 section 4.10)."""
 
     domain: str

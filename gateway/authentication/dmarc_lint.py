@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from gateway.authentication.typography import find_odd, repair
+from gateway.model.value import Value
 
 _URI = re.compile(r"mailto:[^@\s,!]+@[^@\s,!]+(?:![0-9]+[kmgt]?)?", re.IGNORECASE)
 _PERCENT = re.compile(r"\d{1,3}")
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(Value):
     """One tag of the record, or one that it leaves out."""
 
     name: str
@@ -27,8 +26,7 @@ class Tag:
     meaning: str
 
 
-@dataclass(frozen=True, slots=True)
-class Lint:
+class Lint(Value):
     """Something to mend."""
 
     weight: str

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 
 from gateway.mail.domain import parent
 from gateway.model.result import DmarcPolicy, DmarcVerdict
+from gateway.model.value import Value
 
 _VERSION = re.compile(r"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|$)")
 """RFC 9989 section 4.8: the first tag, its value case-sensitive."""
@@ -22,8 +22,7 @@ _LOWER = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class DmarcRecord:
+class DmarcRecord(Value):
     """One record, its defaults filled in."""
 
     text: str

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from gateway.authentication.lookup import Window
 from gateway.model.address import IPText, parse_ip
 from gateway.model.dnsdata import Answer, Question
 from gateway.model.result import DnsblResult
+from gateway.model.value import Value
 
 _CODES = IPv4Network("127.0.0.0/8")
 """RFC 5782 section 2.1. An answer from elsewhere is a name server that invents answers, or a list that is gone."""
@@ -19,8 +19,7 @@ _LISTED, _NOT_LISTED = IPText("127.0.0.2"), IPText("127.0.0.1")
 """RFC 5782 section 5: every list names the one and never the other."""
 
 
-@dataclass(frozen=True, slots=True)
-class BlockList:
+class BlockList(Value):
     """One list."""
 
     zone: str

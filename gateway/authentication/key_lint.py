@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from gateway.authentication.dkimpy import Key, read_key
 from gateway.authentication.typography import find_odd, read_text, repair
 from gateway.mail.tags import parse_tags
+from gateway.model.value import Value
 
 _WELL = 2048
 
 
-@dataclass(frozen=True, slots=True)
-class KeyReport:
+class KeyReport(Value):
     """One key record."""
 
     record: str

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from gateway.authentication.arc import chain_fields
 from gateway.authentication.composition import body_hash, compose_signature, stand_in
 from gateway.mail.header import Field
 from gateway.model.message import Evidence
 from gateway.model.result import ArcVerdict
+from gateway.model.value import Value
 
 _SIGNED = (
     # RFC 6376 section 5.4.1, and the signatures that are there (RFC 8617 section 4.1.2). Authentication-Results and
@@ -23,8 +23,7 @@ _MOST_OF_A_NAME = 16
 """Fields of one name that are signed, so that no message makes h= longer than verifiers read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sealer:
+class Sealer(Value):
     """In whose name we seal, and the operation that takes the private key."""
 
     domain: str

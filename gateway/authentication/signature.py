@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from gateway.authentication.dkimpy import Key, read_forms, read_key
@@ -17,6 +16,7 @@ from gateway.mail.tags import decode_base64, parse_tags
 from gateway.model.dnsdata import Answer, Question
 from gateway.model.message import BodyDigest
 from gateway.model.result import DkimVerdict
+from gateway.model.value import Value
 
 MAX_FIELD = 8192
 """Octets of a signature field that is still read."""
@@ -32,16 +32,14 @@ _MAX_TIME = 10**12
 _MAX_LENGTH = 10**18
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Value):
     """What one look at a signature says."""
 
     verdict: DkimVerdict
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(Value):
     """A signature field, read as far as it can be."""
 
     field: Field

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
 from gateway.authentication.composition import body_hash, compose_signature
 from gateway.mail.domain import is_subdomain
 from gateway.mail.header import Field, parse_header
 from gateway.model.message import Evidence, Span
+from gateway.model.value import Value
 
 LIFETIME = 14 * 86_400
 """Seconds until a signature expires: far beyond the days for which anybody queues mail, so that a copy that was
@@ -27,8 +27,7 @@ _MOST_OF_A_NAME = 16
 """Fields of one name that are signed, so that no message makes h= longer than verifiers read."""
 
 
-@dataclass(frozen=True, slots=True)
-class SigningKey:
+class SigningKey(Value):
     """One selector of a domain, and the operation that takes its private key."""
 
     domain: str

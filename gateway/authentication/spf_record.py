@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import ip_network
+
+from gateway.model.value import Value
 
 RESULTS = {"+": "pass", "-": "fail", "~": "softfail", "?": "neutral"}
 LOOKUPS = frozenset({"include", "a", "mx", "ptr", "exists", "redirect"})
@@ -18,8 +19,7 @@ _MECHANISMS = frozenset({"all", "include", "a", "mx", "ptr", "ip4", "ip6", "exis
 _MODIFIERS = frozenset({"redirect", "exp"})
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(Value):
     """One term."""
 
     text: str

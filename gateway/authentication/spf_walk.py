@@ -14,6 +14,7 @@ from gateway.authentication.spf_record import RESULTS, Term, is_spf, read_terms
 from gateway.authentication.typography import find_odd, read_text, repair
 from gateway.mail.domain import a_label
 from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.value import Value
 
 MOST_LOOKUPS = 10
 """RFC 7208 section 4.6.4."""
@@ -23,8 +24,7 @@ _MOST_FOLLOWED = 60
 """Terms with lookups that are followed at all, so that what lies beyond the limit is seen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
+class Network(Value):
     """One network, and what its addresses get."""
 
     network: str
@@ -36,8 +36,7 @@ class Network:
     """Within the lookups that a receiver makes; beyond them its answer is permerror."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Value):
     """Something wrong, or worth knowing."""
 
     weight: str
@@ -46,8 +45,7 @@ class Fault:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Value):
     """One record on the way."""
 
     depth: int
@@ -58,8 +56,7 @@ class Step:
     """Lookups made before this record was asked for, its own included."""
 
 
-@dataclass(frozen=True, slots=True)
-class SpfWalk:
+class SpfWalk(Value):
     """Everything that a domain's record leads to."""
 
     domain: str

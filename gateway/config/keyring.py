@@ -10,7 +10,6 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.config.keys import KeyUnusable, read_signing_key
 from gateway.mail.domain import a_label
+from gateway.model.value import Value
 
 KEYRING = "keyring.toml"
 RSA, ED25519 = "rsa-sha256", "ed25519-sha256"
@@ -35,8 +35,7 @@ class KeyState(StrEnum):
     RETIRED = "retired"
 
 
-@dataclass(frozen=True, slots=True)
-class KeyEntry:
+class KeyEntry(Value):
     """One key of a domain."""
 
     domain: str

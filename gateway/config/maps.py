@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config.map_file import read_map
@@ -12,14 +11,14 @@ from gateway.config.mistakes import Problem, place_problems
 from gateway.config.model import Config
 from gateway.mail.path import mailbox
 from gateway.mail.srs import Srs
+from gateway.model.value import Value
 from gateway.policy.routing import RoutingTable
 
 DIRECT = "direct"
 """The backend that is always there: the MX of the recipient's domain, with opportunistic TLS."""
 
 
-@dataclass(frozen=True, slots=True)
-class MapFile:
+class MapFile(Value):
     """A file with addresses, and where its last good copy is."""
 
     path: Path

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.model.place import KeyPath, Place, nearest
+from gateway.model.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Value):
     """Something wrong, before it is known where in the file the setting stands."""
 
     path: KeyPath
@@ -20,8 +19,7 @@ class Problem:
     line: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Mistake:
+class Mistake(Value):
     """Something wrong and its place."""
 
     file: Path

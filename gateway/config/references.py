@@ -6,18 +6,17 @@ Any string of the configuration may be such a reference, so that secrets stay ou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gateway.config.mistakes import Problem
 from gateway.model.place import KeyPath
+from gateway.model.value import Value, replace
 
 _MOST_OCTETS = 65_536
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(Value):
     """The tree with its references replaced."""
 
     tree: dict[str, Any]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
+
+from gateway.model.value import Value
 
 DOMAIN = "demo.example"
 HOSTNAME = "mx.demo.example"
@@ -17,8 +18,7 @@ PORT_VARIABLE = "WAYPOST_DEMO_PORT"
 ADMIN_PORT_VARIABLE = "WAYPOST_DEMO_ADMIN_PORT"
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Value):
     """Paths below `var/demo`."""
 
     root: Path
@@ -72,8 +72,7 @@ class NotRunning(Exception):
     """No demo is ready in this directory."""
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Value):
     """What send-sample needs to know of the demo that runs."""
 
     port: int

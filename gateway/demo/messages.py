@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -14,13 +13,13 @@ from gateway.authentication.body import BodyHasher
 from gateway.demo.zone import SELECTOR, SIGNER
 from gateway.mail.dates import format_date
 from gateway.mail.header import parse_header, split_message
+from gateway.model.value import Value
 
 _SIGNED = ("from", "to", "subject", "date", "message-id", "mime-version", "content-type")
 _SPACES = re.compile(rb"[ \t]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Value):
     """One message, and what must become of it."""
 
     kind: str

@@ -14,7 +14,6 @@ import signal
 import ssl
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,13 +24,13 @@ from gateway.model.address import Mailbox
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.ingress import Tls
 from gateway.model.reply import Reply
+from gateway.model.value import Value, replace
 from gateway.net.system import SystemClock
 from gateway.ports import Clock, Connection
 from gateway.service.listener import ListenerSettings, serve
 
 
-@dataclass(frozen=True, slots=True)
-class Manner:
+class Manner(Value):
     """How a provider's server presents itself."""
 
     hostname: str

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 from gateway.mail.xml_tree import Node, XmlRefused, read_xml
+from gateway.model.value import Value
 
 _MOST_RECORDS = 200_000
 _MOST_RESULTS = 100
 _NUMBER = re.compile(r"\d{1,15}")
 
 
-@dataclass(frozen=True, slots=True)
-class AuthResult:
+class AuthResult(Value):
     """One DKIM or SPF result, before alignment."""
 
     domain: str
@@ -30,8 +29,7 @@ class AuthResult:
     """What the reporter says for people."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Value):
     """One record: mail of one source that came out alike."""
 
     source: str
@@ -55,8 +53,7 @@ class Row:
         return "pass" in (self.dkim, self.spf)
 
 
-@dataclass(frozen=True, slots=True)
-class AggregateReport:
+class AggregateReport(Value):
     """One report. Times are in epoch seconds."""
 
     schema: Literal["RFC 7489", "RFC 9990"]

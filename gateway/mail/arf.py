@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gateway.mail.header import Field, fields, parse_header, split_message, unfold
 from gateway.mail.mime import Part
 from gateway.model.address import IPText, ip_text
+from gateway.model.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Feedback:
+class Feedback(Value):
     """One report; what it does not say is empty or None."""
 
     type: str

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from gateway.mail.domain import a_label
 from gateway.mail.header import Field, fields, unfold
 from gateway.mail.path import mailbox as parse_mailbox
 from gateway.model.address import Mailbox
+from gateway.model.value import Value
 
 _MOST_DOMAINS = 5
 _MOST_CHARACTERS = 16_384
@@ -30,8 +30,7 @@ _SPECIALS = frozenset('<>@,;:"[(')
 _COMMENT_MARK = re.compile(r"\\.|[()]", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Author:
+class Author(Value):
     """Who wrote the message, by its From."""
 
     fields: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from gateway.mail.domain import u_label
 from gateway.mail.folding import fold
@@ -26,6 +25,7 @@ from gateway.model.result import (
     SpfIdentity,
     SpfResult,
 )
+from gateway.model.value import Value
 
 NAME = "Authentication-Results"
 _MOST_OCTETS = 4000
@@ -165,8 +165,7 @@ def _quote(text: str) -> str:
     return '"' + _UNPRINTABLE.sub("?", text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-@dataclass(frozen=True, slots=True)
-class Property:
+class Property(Value):
     """`ptype.property=value`; the type is empty where a writer leaves it out (Microsoft's `action=`)."""
 
     type: str
@@ -174,8 +173,7 @@ class Property:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedResult:
+class ParsedResult(Value):
     """One resinfo."""
 
     method: str
@@ -188,8 +186,7 @@ class ParsedResult:
         return next((one.value for one in self.properties if (one.type, one.name) == (type, name)), "")
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedResults:
+class ParsedResults(Value):
     """One Authentication-Results field, as its writer claims it."""
 
     authserv_id: str

@@ -9,7 +9,6 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from gateway.mail.header import Field, fields, parse_header, unfold
 from gateway.mail.hops import organisation, read_hops
@@ -17,6 +16,7 @@ from gateway.mail.mime import Part
 from gateway.mail.refusal import Cause, Refusal, classify, classify_text
 from gateway.mail.refusal.nesting import unwrap
 from gateway.model.reply import Reply
+from gateway.model.value import Value
 
 _MOST_RECIPIENTS = 200
 _MOST_TEXT = 50_000
@@ -47,8 +47,7 @@ _TAG = re.compile(
 """A style or a script that is not closed reaches to the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bounced:
+class Bounced(Value):
     """What became of one recipient."""
 
     recipient: str
@@ -65,8 +64,7 @@ class Bounced:
     """None when nothing failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bounce:
+class Bounce(Value):
     """One bounce."""
 
     form: str
@@ -143,8 +141,7 @@ def _read_row(group: tuple[Field, ...], prose: str, reporter: str, handed: bool)
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Talk:
+class _Talk(Value):
     """Between which servers it happened."""
 
     remote: str

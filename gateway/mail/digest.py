@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gateway.mail.dates import format_date
 from gateway.model.address import Mailbox
 from gateway.model.holding import HeldEntry
+from gateway.model.value import Value
 
 _MOST_NAMED = 200
 """Messages that a list names; the rest is counted."""
@@ -15,8 +15,7 @@ _MOST_CHARACTERS = 160
 """Of any text that a sender chose."""
 
 
-@dataclass(frozen=True, slots=True)
-class Digest:
+class Digest(Value):
     """All that one list says. Times are in epoch seconds."""
 
     id: str

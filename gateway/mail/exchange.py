@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gateway.mail.header import Field, fields, unfold
+from gateway.model.value import Value
 
 _LEVEL = re.compile(r"-?\d{1,2}")
 _ADDRESS = re.compile(r"ip=\[(?P<address>[0-9A-Fa-f:.]{2,45})\]", re.IGNORECASE)
@@ -52,8 +52,7 @@ _CONFIDENCE = ((-1, "not filtered: a rule or list lets it through"), (1, "not sp
 _MOST = 9
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
+class Marks(Value):
     """Levels and words of the filters; None or empty where a mark is not there."""
 
     scl: int | None

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from gateway.model.value import Value
 
 _FIELD_END = re.compile(rb"\r\n(?![ \t])")
 _NAME = re.compile(rb"[!-9;-~]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Value):
     """One header field, or a line that is none."""
 
     name: str

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from gateway.mail.header import Field, fields, unfold
 from gateway.model.address import IPText, ip_text
+from gateway.model.value import Value
 
 _MOST_OCTETS = 8192
 """Of one field; the rest is not looked at."""
@@ -40,8 +40,7 @@ _SECURE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(Value):
     """One Received field's claims; what it does not say is empty or None."""
 
     sender: str

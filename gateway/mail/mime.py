@@ -8,10 +8,10 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from gateway.mail.header import Field, fields, parse_header, split_message, unfold
 from gateway.mail.tokens import read_tokens
+from gateway.model.value import Value
 
 _MOST_DEPTH = 12
 _MOST_PARTS = 200
@@ -22,8 +22,7 @@ _CHARSET = re.compile(
 """Names that are character sets, not other codecs of Python's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Value):
     """One part; a message is one too."""
 
     header: tuple[Field, ...]

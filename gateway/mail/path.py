@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 
 from gateway.mail.domain import a_label
 from gateway.model.address import Mailbox
+from gateway.model.value import Value
 
 _LOCAL_OCTETS = 255
 """RFC 5321 section 4.5.3.1.1 asks for 64 at least; variable return paths in real mail are longer."""
@@ -27,8 +27,7 @@ _PATH = re.compile(rf" *<(?:(?P<null>)|(?P<postmaster>(?ai:postmaster))|(?:{_ROU
 _PARAMETER = re.compile(rf"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~{_WIDE}]+))?")
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedPath:
+class ParsedPath(Value):
     """The argument of MAIL or RCPT, read."""
 
     mailbox: Mailbox | None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
 
@@ -15,6 +14,7 @@ from gateway.mail.relay_formats import RelayFormat, read_hop
 from gateway.model.address import IPText, parse_ip
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import Ingress, InternalIngress
+from gateway.model.value import Value
 
 MOST_HOPS = 10
 """Listed relays that a walk goes past before it gives up."""
@@ -89,8 +89,7 @@ class Relay(Protocol):
     def format(self) -> RelayFormat: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Walked:
+class Walked(Value):
     """Where a walk ended."""
 
     client: IPText | None

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from gateway.mail.header import Field
 from gateway.model.address import IPText, ip_text
+from gateway.model.value import Value
 
 RelayFormat: TypeAlias = Literal["postfix", "exim", "exchange", "exchange-online", "google"]
 
@@ -21,8 +21,7 @@ _MOST_OCTETS = 4096
 """A Received line of a relay is far shorter; a longer one is not looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(Value):
     """What a relay's line says."""
 
     helo: str
@@ -33,8 +32,7 @@ class Hop:
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(Value):
     """How one mail server writes the line."""
 
     pattern: re.Pattern[str]

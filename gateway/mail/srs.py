@@ -11,11 +11,11 @@ import base64
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
 
 from gateway.mail.domain import a_label
 from gateway.mail.path import mailbox as read_mailbox
 from gateway.model.address import Mailbox
+from gateway.model.value import Value
 
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _HASH = 12
@@ -34,8 +34,7 @@ _OTHERS_FIRST = re.compile(r"SRS0([=+-].+)", re.IGNORECASE)
 _OTHERS_SECOND = re.compile(r"SRS1[=+-][^=]+=([^=]+)=([=+-].+)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(Value):
     """A rewritten return path, read back."""
 
     mailbox: Mailbox
@@ -47,8 +46,7 @@ class Returned:
         return self.day is not None and (int(now / _DAY) - self.day) % _DAYS > _LIFE
 
 
-@dataclass(frozen=True, slots=True)
-class Srs:
+class Srs(Value):
     """Rewrites with the first secret, and knows its own by all of them."""
 
     domain: str

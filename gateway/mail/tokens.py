@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from gateway.model.value import Value
 
 _TOKEN = re.compile(
     r'(?P<space>[ \t\r\n]+)|(?P<open>\()|"(?P<quoted>(?:[^"\\]|\\.)*)"?|(?P<mark>[=;])|(?P<word>[^ \t\r\n("=;]+)',
@@ -14,8 +15,7 @@ _COMMENT = re.compile(r"[()]|\\.", re.DOTALL)
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Value):
     """A word, a quoted string without its quotes, or one of the marks `=` and `;`."""
 
     text: str

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from gateway.mail.authres import ParsedResult, ParsedResults, parse
 from gateway.mail.header import Field, unfold
 from gateway.model.address import IPText, ip_text
+from gateway.model.value import Value
 
 _NAMES = {
     "authentication-results": "",
@@ -32,8 +32,7 @@ _POLICY = re.compile(r"\bp=(?P<policy>none|quarantine|reject)\b", re.IGNORECASE)
 _APPLIED = re.compile(r"\b(?:dis|d)=(?P<applied>none|quarantine|reject)\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Value):
     """One method's result."""
 
     method: str
@@ -44,8 +43,7 @@ class Verdict:
     """What else the writer says: selector, comment, reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdicts:
+class Verdicts(Value):
     """One field."""
 
     writer: str

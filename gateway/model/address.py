@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import NewType
+
+from gateway.model.value import Value
 
 _ESCAPED = re.compile(r"\\(.)")
 
@@ -34,8 +35,7 @@ def site_of(client: IPText) -> str:
     return str(ipaddress.ip_network(f"{client}/64", strict=False)) if ":" in client else client
 
 
-@dataclass(frozen=True, slots=True)
-class Mailbox:
+class Mailbox(Value):
     """An RFC 5321 mailbox. `local` and `domain` are kept as received, because they are passed on unchanged."""
 
     local: str

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from gateway.model.delivery import Claim, Settlement, Transfer
+from gateway.model.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(Value):
     """A transfer with recipients that have no final state yet."""
 
     claim: Claim
@@ -19,8 +18,7 @@ class Pending:
     held: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Requeued:
+class Requeued(Value):
     """Transfers that take the place of one; together they have its recipients."""
 
     transfer_id: str
@@ -32,8 +30,7 @@ class Requeued:
 Change: TypeAlias = Requeued | Settlement
 
 
-@dataclass(frozen=True, slots=True)
-class Amendment:
+class Amendment(Value):
     """The exact writes of one command on one message: one transaction."""
 
     changes: tuple[Change, ...] = ()

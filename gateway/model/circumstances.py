@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.model.greylisting import Greylisting
+from gateway.model.value import Value
 
 
 class Standing(StrEnum):
@@ -19,8 +19,7 @@ class Standing(StrEnum):
     """Mail of the author domain is known to pass DMARC here, and from this source it never has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Value):
     """Mail of one author domain from one client network is put off for want of DNS answers."""
 
     key: str
@@ -28,8 +27,7 @@ class Wait:
     """Epoch seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Circumstances:
+class Circumstances(Value):
     """Kept with the trace, so that the same decision comes out again."""
 
     standing: Standing = Standing.UNKNOWN

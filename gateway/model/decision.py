@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.model.reply import Reply
 from gateway.model.result import DmarcPolicy
+from gateway.model.value import Value
 
 
 class Stage(StrEnum):
@@ -40,8 +40,7 @@ class Action(StrEnum):
         return self.delivers or self is Action.HOLD
 
 
-@dataclass(frozen=True, slots=True)
-class RuleHit:
+class RuleHit(Value):
     """One rule that was considered."""
 
     rule: str
@@ -59,8 +58,7 @@ class OverrideType(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Override:
+class Override(Value):
     """A published policy that was not followed."""
 
     type: str
@@ -68,8 +66,7 @@ class Override:
     comment: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Value):
     """A ground for rejecting, or a piece of evidence for an indirect way, and what it rests on."""
 
     name: str
@@ -77,8 +74,7 @@ class Finding:
     """Where it was seen, e.g. `field List-Id`, `Received by mx.list.example`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Aside:
+class Aside(Value):
     """What another rule set says of the same message, beside the one in force. It changes nothing."""
 
     rule_set: str
@@ -86,8 +82,7 @@ class Aside:
     rule: str
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Value):
     """The judgement of one message."""
 
     action: Action

@@ -5,7 +5,6 @@ A Transfer is the unit of scheduling and of one mail transaction; a recipient is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.model.address import Mailbox
@@ -22,13 +21,13 @@ from gateway.model.ingress import EdgeIngress, InternalIngress, Tls
 from gateway.model.message import Content, Evidence, Message, Span
 from gateway.model.reply import Reply
 from gateway.model.result import Authentication
+from gateway.model.value import Value
 
 TRACE_VERSION = 1
 """Raised when a check or a fact changes so that an older verdict would come out otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+class Transfer(Value):
     """One message to one route."""
 
     id: str
@@ -81,8 +80,7 @@ class Scope(StrEnum):
     OURS = "ours"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Value):
     """One recipient's outcome of one attempt."""
 
     rcpt: Recipient
@@ -116,8 +114,7 @@ class Final(StrEnum):
     """Never acknowledged: the client was told to try again, and still has the message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Value):
     """A recipient's final state."""
 
     rcpt: Recipient
@@ -125,8 +122,7 @@ class Ending:
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Value):
     """A transfer taken for one attempt. `epoch` fences: a settlement with an older one is refused."""
 
     transfer: Transfer
@@ -134,8 +130,7 @@ class Claim:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Value):
     """One attempt, as `explain` shows it."""
 
     transfer_id: str
@@ -145,8 +140,7 @@ class Attempt:
     outcomes: tuple[Outcome, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
+class Act(Value):
     """What was done with a message by hand, or because its time was over."""
 
     at: float
@@ -159,8 +153,7 @@ class Act:
     """Recipients that are done by it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(Value):
     """Why a message was treated as it was: enough to explain and to repeat the decision (promise P4)."""
 
     id: str
@@ -194,8 +187,7 @@ class Trace:
     """How it left, when it was a sender's of ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Intake:
+class Intake(Value):
     """The exact writes of one reception: one transaction."""
 
     trace: Trace
@@ -217,8 +209,7 @@ class Intake:
     events: tuple[Event, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(Value):
     """The exact writes of one attempt: one transaction."""
 
     transfer_id: str
@@ -243,8 +234,7 @@ class Settlement:
     """Why it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueueEntry:
+class QueueEntry(Value):
     """One waiting transfer, as `waypost queue` lists it."""
 
     transfer_id: str
@@ -262,8 +252,7 @@ class QueueEntry:
     """Kept back until an admin decides; `last_reply` then says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Story:
+class Story(Value):
     """All that is stored of one message, as `waypost explain` reads it."""
 
     trace: Trace

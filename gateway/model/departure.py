@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gateway.model.address import Mailbox
 from gateway.model.message import Span
+from gateway.model.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Departure:
+class Departure(Value):
     """A message that may leave, as it leaves."""
 
     sender: str

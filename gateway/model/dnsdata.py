@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from gateway.model.value import Value
 
 
 class Status(StrEnum):
@@ -17,16 +18,14 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Question:
+class Question(Value, order=True):
     """A name (lower-case A-labels, no final dot) and a record type."""
 
     name: str
     type: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Value):
     """What DNS said. TXT records are their strings joined, one latin-1 character an octet; MX is `10 host`;
     names have no final dot."""
 
@@ -41,8 +40,7 @@ class Answer:
         return self.status in (Status.SERVFAIL, Status.TIMEOUT)
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(Value):
     """One question with its answer, as kept beside a verdict."""
 
     question: Question

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.model.address import Mailbox
+from gateway.model.value import Value
 
 
 class Body(StrEnum):
@@ -31,8 +31,7 @@ class Notify(StrEnum):
     DELAY = "DELAY"
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(Value):
     """One forward-path and its parameters."""
 
     mailbox: Mailbox
@@ -42,8 +41,7 @@ class Recipient:
     """ORCPT exactly as received, xtext included."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(Value):
     """A mail transaction's envelope. `mail_from` None is the null reverse-path, and None means nothing else."""
 
     mail_from: Mailbox | None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gateway.model.delivery import Final
 from gateway.model.reply import Reply
+from gateway.model.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Value):
     """One recipient's end."""
 
     message_id: str

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from gateway.model.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Acquaintance:
+class Acquaintance(Value):
     """Somebody who has tried before, as it is stored. Times are epoch seconds."""
 
     key: str
@@ -18,8 +17,7 @@ class Acquaintance:
     """From then on it is forgotten."""
 
 
-@dataclass(frozen=True, slots=True)
-class Greylisting:
+class Greylisting(Value):
     """What the greylist says of one message; kept with its trace."""
 
     key: str

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gateway.model.circumstances import Standing
+from gateway.model.value import Value
 
 _ENOUGH = 5
 """Messages that must have passed before a source from which none came is strange: it takes more than the first few
 from one of several places."""
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(Value):
     """What has passed here before."""
 
     author_passes: int = 0
@@ -27,8 +25,7 @@ class History:
         return Standing.STRANGER if self.author_passes >= _ENOUGH else Standing.UNKNOWN
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(Value):
     """One message as the memory counts it."""
 
     zone: str
@@ -47,8 +44,7 @@ class Sighting:
     """A domain of ours or protected: never forgotten."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(Value):
     """One source of an Author Domain's mail, with its counts."""
 
     domain: str

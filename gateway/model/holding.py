@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from gateway.model.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(Value):
     """How much may be held, or is: of one Author Domain, and in all."""
 
     domain_messages: int = 200
@@ -24,8 +23,7 @@ class Quota:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Value):
     """Under what terms a message is held."""
 
     domain: str
@@ -35,8 +33,7 @@ class Hold:
     quota: Quota
 
 
-@dataclass(frozen=True, slots=True)
-class HeldEntry:
+class HeldEntry(Value):
     """One held message, as `waypost hold list` shows it. Times are epoch seconds."""
 
     id: str

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
 from gateway.model.address import IPText
+from gateway.model.value import Value
 
 
 class ClientSource(StrEnum):
@@ -18,8 +18,7 @@ class ClientSource(StrEnum):
     RECEIVED = "received"
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
+class Tls(Value):
     """The TLS session of a connection."""
 
     version: str
@@ -27,8 +26,7 @@ class Tls:
     peer_subject: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class EdgeIngress:
+class EdgeIngress(Value):
     """A message crossing the border of our ADMD (RFC 5598 section 2.3): the one place where SPF has data."""
 
     client: IPText | None
@@ -47,8 +45,7 @@ class EdgeIngress:
     """Names of our own relays that it came through, nearest first: the last one's Received line names the client."""
 
 
-@dataclass(frozen=True, slots=True)
-class InternalIngress:
+class InternalIngress(Value):
     """A message that crossed no border here: submission, smarthost, or a hop of our own behind the edge."""
 
     client: IPText

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from gateway.model.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Value):
     """The octets received, after dot-unstuffing, as a handle: up to 1 MB in memory, larger in a spool file."""
 
     size: int
@@ -22,16 +21,14 @@ class Content:
     """It has a bare CR, a bare LF or a NUL, or does not end in CRLF: only BDAT carries it unaltered (RFC 3030)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Value):
     """Octets [start, end) of the content that are left out when it is sent (a forged own Authentication-Results)."""
 
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class BodyDigest:
+class BodyDigest(Value):
     """SHA-256 of a canonicalised body, or of its first `length` octets (RFC 6376 section 3.7)."""
 
     canonicalisation: str
@@ -42,8 +39,7 @@ class BodyDigest:
     """How many canonicalised octets there were to digest; less than `length` means l= reaches beyond the body."""
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Value):
     """All that verdicts see of a message: no verdict reads the body, so they can be repeated after a purge."""
 
     header: bytes
@@ -52,8 +48,7 @@ class Evidence:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Value):
     """A received message."""
 
     content: Content

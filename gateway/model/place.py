@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from gateway.model.value import Value
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 """Keys and array indices from the root: ("listener", 0, "address")."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Value):
     """Where a key and its value stand."""
 
     line: int

@@ -6,14 +6,14 @@ An enhanced code's class digit is computed from the basic code, so a 4yz with a 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from gateway.model.value import Value
 
 _NO_CONTROL = {code: " " for code in (*range(32), 127) if code != 10}
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?:\s+|$)")
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Value):
     """One SMTP reply. `text` may have several lines, separated by LF, when it came from elsewhere."""
 
     code: int

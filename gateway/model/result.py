@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from gateway.model.value import Value
 
 
 class SpfVerdict(StrEnum):
@@ -25,8 +26,7 @@ class SpfIdentity(StrEnum):
     HELO = "helo"
 
 
-@dataclass(frozen=True, slots=True)
-class SpfResult:
+class SpfResult(Value):
     """SPF for one identity at the true ingress address."""
 
     result: SpfVerdict
@@ -51,8 +51,7 @@ class DkimVerdict(StrEnum):
     PERMERROR = "permerror"
 
 
-@dataclass(frozen=True, slots=True)
-class DkimResult:
+class DkimResult(Value):
     """One DKIM-Signature field, judged."""
 
     result: DkimVerdict
@@ -78,8 +77,7 @@ class ArcVerdict(StrEnum):
     FAIL = "fail"
 
 
-@dataclass(frozen=True, slots=True)
-class ArcResult:
+class ArcResult(Value):
     """The ARC chain."""
 
     result: ArcVerdict
@@ -108,8 +106,7 @@ class DmarcPolicy(StrEnum):
     REJECT = "reject"
 
 
-@dataclass(frozen=True, slots=True)
-class DmarcResult:
+class DmarcResult(Value):
     """DMARC for the Author Domain."""
 
     result: DmarcVerdict
@@ -142,8 +139,7 @@ class IprevVerdict(StrEnum):
     PERMERROR = "permerror"
 
 
-@dataclass(frozen=True, slots=True)
-class IprevResult:
+class IprevResult(Value):
     """The client's name in reverse DNS."""
 
     result: IprevVerdict = IprevVerdict.NONE
@@ -152,21 +148,28 @@ class IprevResult:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class DnsblResult:
+class DnsblResult(Value):
     """What DNS block lists say about the client. Lists are named by their zones."""
 
     asked: tuple[str, ...] = ()
     listed: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     """Those that gave no answer, or one that is no listing: they prove nothing either way."""
-    codes: tuple[tuple[str, ...], ...] = field(default=(), compare=False)
+    codes: tuple[tuple[str, ...], ...] = ()
     """For each list in `asked` the networks of answers that counted, none for all; no entries in an older trace, which
     is why this is no part of what makes two results alike."""
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DnsblResult) and self._compared() == other._compared()
 
-@dataclass(frozen=True, slots=True)
-class Authentication:
+    def __hash__(self) -> int:
+        return hash(self._compared())
+
+    def _compared(self) -> tuple[tuple[str, ...], ...]:
+        return self.asked, self.listed, self.errors
+
+
+class Authentication(Value):
     """All results for one message."""
 
     spf: SpfResult

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from gateway.model.address import Mailbox
 from gateway.model.envelope import Recipient
+from gateway.model.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+class Capabilities(Value):
     """What a backend said in EHLO that it takes."""
 
     size: int
@@ -32,8 +31,7 @@ class Unanswered(Enum):
     """About the backend: no host replied, or none let us ask."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Value):
     """Where a recipient's mail goes: a backend's name, and the mailbox there, which an alias may name."""
 
     backend: str
@@ -42,8 +40,7 @@ class Target:
     """Not ours, and reached through an alias of ours: it would judge SPF at our address."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Value):
     """A backend's name, never a host, and the recipients that share one mail transaction to it."""
 
     backend: str

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from gateway.model.address import IPText, ip_text
 from gateway.model.delivery import Scope
 from gateway.model.dnsdata import Answer, Question, Status
 from gateway.model.reply import Reply
+from gateway.model.value import Value
 from gateway.ports import Resolver
 
 Family = Literal["any", "ipv4", "ipv6"]
@@ -25,8 +25,7 @@ _MOST_ADDRESSES = 6
 _SMTP_PORT = 25
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(Value):
     """A host by name or address literal."""
 
     name: str

@@ -3,7 +3,6 @@ failure says something about, and whether another host is asked at once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum
 
 from gateway.mail.refusal import Cause, classify
@@ -11,6 +10,7 @@ from gateway.model.delivery import Kind, Outcome, Scope
 from gateway.model.envelope import Recipient
 from gateway.model.ingress import Tls
 from gateway.model.reply import Reply
+from gateway.model.value import Value, replace
 
 _MOST_TEXT = 4096
 """Characters of a reply that are kept: eight lines of RFC 5321 section 4.5.3.1.5."""
@@ -31,8 +31,7 @@ class Phase(Enum):
     DOT = "final dot"
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Value):
     """What one reply or silence means for the recipients that it is about."""
 
     kind: Kind
@@ -123,8 +122,7 @@ class Unsendable(Exception):
         self.reply = reply
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(Value):
     """The host of an attempt, as its outcomes name it."""
 
     host: str
@@ -159,8 +157,7 @@ def tls_failed(peer: Peer, why: str, certificate: bool) -> NoReply:
     return NoReply(Phase.TLS, reply, f"unverified ({why})" if certificate else "")
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Value):
     """One recipient's outcome at one host."""
 
     outcome: Outcome

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from gateway.model.value import Value
 from gateway.net.mx import Host
 
 
@@ -29,8 +29,7 @@ class Reusable(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class PoolLimits:
+class PoolLimits(Value):
     """When a session is closed."""
 
     idle_seconds: float

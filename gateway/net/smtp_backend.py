@@ -10,7 +10,6 @@ import asyncio
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from ipaddress import ip_address
 from typing import cast
 
@@ -19,6 +18,7 @@ import aiosmtplib
 from gateway.config.backends import Backend as BackendSettings
 from gateway.model.address import IPText
 from gateway.model.reply import Reply
+from gateway.model.value import replace
 from gateway.net.host_backend import HostBackend
 from gateway.net.mx import Host, HostFinder
 from gateway.net.outcomes import Peer, Phase, Refused, read_reply, tls_failed

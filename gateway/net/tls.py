@@ -6,11 +6,11 @@ import ipaddress
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from gateway.config.backends import Backend
 from gateway.model.ingress import Tls
+from gateway.model.value import Value
 
 Mode = Literal["required", "opportunistic", "off"]
 
@@ -18,8 +18,7 @@ _MOST_SHOWN = 3
 """Names of a certificate that a message shows; some carry a hundred."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClientTls:
+class ClientTls(Value):
     """How a backend's hosts are spoken to."""
 
     mode: Mode

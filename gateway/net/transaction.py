@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.model.delivery import Claim, Scope
 from gateway.model.envelope import Recipient
 from gateway.model.reply import Reply
+from gateway.model.value import Value
 from gateway.net.commands import mail_argument, rcpt_argument, uses_chunks
 from gateway.net.outcomes import NoReply, Peer, Phase, Result, Unsendable, answered, decided_here, unanswered
 from gateway.net.wire import ContentUnreadable, wire_form
@@ -58,8 +58,7 @@ class StaleSession(Exception):
     """A session that was used before turned out dead at MAIL: nothing was sent, and a new one may do."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(Value):
     """One command before the content."""
 
     phase: Phase

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from gateway.mail.srs import Srs
 from gateway.model.address import IPText, Mailbox
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.reply import REPLIES, Reply
 from gateway.model.route import Capabilities
+from gateway.model.value import Value, replace
 from gateway.policy.routing import RoutingTable
 
 Refusal = tuple[str, Reply]
 """The name of what refuses, and the reply."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asking:
+class Asking(Value):
     """A transaction as far as it has come when a recipient is named."""
 
     envelope: Envelope

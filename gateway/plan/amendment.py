@@ -6,12 +6,12 @@ Whatever is done, each recipient stays in one transfer or comes to one final sta
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from gateway.model.amendment import Amendment, Change, Pending, Requeued
 from gateway.model.delivery import Attempt, Ending, Final, Kind, Outcome, Scope, Settlement
 from gateway.model.reply import Reply
 from gateway.model.route import Route
+from gateway.model.value import replace
 from gateway.plan.settlement import Circumstances, Terms, settle
 
 

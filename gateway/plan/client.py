@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 
 from gateway.authentication import dnsbl, iprev
@@ -13,11 +12,11 @@ from gateway.model.dnsdata import Question
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import EdgeIngress, Ingress
 from gateway.model.result import Authentication, DnsblResult, IprevResult, IprevVerdict
+from gateway.model.value import Value, replace
 from gateway.policy.routing import is_role
 
 
-@dataclass(frozen=True, slots=True)
-class ClientChecks:
+class ClientChecks(Value):
     """Which of these checks are made."""
 
     fcrdns: bool = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from gateway.authentication.signing import SigningKey, find_keys, sign
 from gateway.mail.author import find_author
@@ -16,13 +15,13 @@ from gateway.model.message import Message, Span
 from gateway.model.reply import REPLIES
 from gateway.model.result import Authentication
 from gateway.model.route import Route
+from gateway.model.value import Value
 from gateway.plan.admission import Refusal
 from gateway.plan.intake import Arrival
 from gateway.policy.sender import Identity, Senders, Tenant, find_authors, prove_tenant, secret_spans
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Value):
     """What mail that leaves needs of the law."""
 
     senders: Senders
@@ -35,8 +34,7 @@ class Outgoing:
 NOBODY = Outgoing(Senders(), (), "")
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
+class Permit(Value):
     """On what a client may begin: it is a sender, or could turn out to be one."""
 
     identity: Identity | None = None

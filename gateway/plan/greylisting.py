@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from gateway.model.decision import Action
 from gateway.model.envelope import Envelope
 from gateway.model.greylisting import Acquaintance, Greylisting
 from gateway.model.ingress import EdgeIngress, Ingress
 from gateway.model.result import Authentication, DkimVerdict, DmarcVerdict, SpfVerdict
+from gateway.model.value import Value
 from gateway.plan.sighting import find_network
 from gateway.policy.routing import is_role
 
@@ -17,8 +17,7 @@ _MOST_CHARACTERS = 320
 """Of a key: a path has no more (RFC 5321 section 4.5.3.1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class GreylistTerms:
+class GreylistTerms(Value):
     """How long, in seconds."""
 
     delay: float

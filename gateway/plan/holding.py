@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from gateway.model.decision import Action, Decision
 from gateway.model.holding import Hold, Quota
 from gateway.model.reply import REPLIES
 from gateway.model.result import DmarcPolicy, DmarcResult
+from gateway.model.value import Value, replace
 
 
-@dataclass(frozen=True, slots=True)
-class HoldTerms:
+class HoldTerms(Value):
     """What the admin allows to be held."""
 
     expire: float

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from gateway.authentication.lookup import Window
 from gateway.mail import authres, received, verdict
@@ -22,6 +21,7 @@ from gateway.model.message import Message, Span
 from gateway.model.reply import Reply
 from gateway.model.result import Authentication, DkimResult, DmarcVerdict
 from gateway.model.route import Route
+from gateway.model.value import Value, replace
 from gateway.plan import sealing
 from gateway.plan.announcement import announce
 from gateway.plan.client import name_client
@@ -35,8 +35,7 @@ from gateway.plan.waiting import remember_wait
 from gateway.policy.routing import is_role
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Value):
     """One transaction as it came in."""
 
     id: str
@@ -50,8 +49,7 @@ class Arrival:
     """How it leaves, when it is a sender's of ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Value):
     """What is sent of a message, and to which backends."""
 
     message: Message

@@ -4,7 +4,6 @@ and replay."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from gateway.authentication import arc, dkim, dmarc, spf
@@ -20,6 +19,7 @@ from gateway.model.envelope import Envelope
 from gateway.model.ingress import EdgeIngress, Ingress
 from gateway.model.message import Evidence
 from gateway.model.result import Authentication, SpfIdentity, SpfResult, SpfVerdict
+from gateway.model.value import Value, field, replace
 from gateway.plan.client import NO_CHECKS, ClientChecks, check_client, name_client
 from gateway.plan.greylisting import GreylistTerms
 from gateway.plan.holding import USUAL_TERMS, HoldTerms, turn_back
@@ -33,8 +33,7 @@ from gateway.policy.weighing import FactSettings, weigh
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Bench:
+class Bench(Value):
     """What a judgement needs besides the message: who we are, and the law."""
 
     hostname: str
@@ -72,8 +71,7 @@ class Bench:
         return bool(self.rules_of(envelope).rules[stage] or (self.shadow and self.shadow.rules[stage]))
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Value):
     """Results, and what follows from them."""
 
     authentication: Authentication

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 from gateway.model.address import Mailbox, ip_text
 from gateway.model.decision import Action, Decision
@@ -12,6 +11,7 @@ from gateway.model.envelope import Body, Envelope, Recipient
 from gateway.model.ingress import InternalIngress
 from gateway.model.message import Content, Evidence, Message
 from gateway.model.reply import REPLIES
+from gateway.model.value import replace
 
 _LOOPBACK = ip_text("127.0.0.1")
 

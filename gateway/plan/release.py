@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from gateway.mail.author import find_author
 from gateway.mail.digest import Digest, compose
@@ -12,6 +11,7 @@ from gateway.model.delivery import Ending, Final, Intake, Story, Trace, Transfer
 from gateway.model.message import Message
 from gateway.model.reply import Reply
 from gateway.model.route import Route
+from gateway.model.value import replace
 from gateway.plan.intake import Arrival, plan_delivery
 from gateway.plan.judgement import Bench, Judgement
 from gateway.plan.own_mail import post

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from gateway.mail.author import find_author
 from gateway.mail.header import parse_header
@@ -11,6 +10,7 @@ from gateway.model.decision import Action, Decision, Stage
 from gateway.model.delivery import Trace
 from gateway.model.ingress import ClientSource, EdgeIngress, Ingress
 from gateway.model.reply import REPLIES
+from gateway.model.value import replace
 from gateway.plan.client import name_client
 from gateway.plan.judgement import Bench, ask_early, conclude
 from gateway.policy.routing import is_role

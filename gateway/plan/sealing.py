@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gateway.authentication.body import MAX_SETS
 from gateway.authentication.composition import DIGEST
@@ -14,14 +13,14 @@ from gateway.model.ingress import Ingress
 from gateway.model.message import Evidence
 from gateway.model.result import ArcResult, ArcVerdict, Authentication
 from gateway.model.route import Route
+from gateway.model.value import Value
 
 NAME = "ARC-Seal"
 """Stands for the whole set where the trace says that it was left out."""
 FIELDS = (NAME, "ARC-Message-Signature", "ARC-Authentication-Results")
 
 
-@dataclass(frozen=True, slots=True)
-class Sealing:
+class Sealing(Value):
     """Who seals, and for whom."""
 
     sealer: Sealer

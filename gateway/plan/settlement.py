@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gateway.mail.dsn import Action, Notice
 from gateway.model.delivery import Attempt, Claim, Ending, Final, Kind, Outcome, Scope, Settlement, Transfer
 from gateway.model.reply import REPLIES, Reply
+from gateway.model.value import Value
 from gateway.plan.account import tell
 from gateway.plan.fate import Fate, find_fate
 from gateway.plan.holding import USUAL_TERMS, HoldTerms
@@ -16,8 +16,7 @@ from gateway.plan.role_mail import is_judged_spam, make_hold
 from gateway.policy.retry import next_due
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Value):
     """What the admin set about retries and about telling the sender. Times in seconds."""
 
     hostname: str
@@ -27,8 +26,7 @@ class Terms:
     holding: HoldTerms = USUAL_TERMS
 
 
-@dataclass(frozen=True, slots=True)
-class Circumstances:
+class Circumstances(Value):
     """What a settlement depends on besides the outcomes."""
 
     started: float

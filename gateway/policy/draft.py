@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
 from string import Formatter
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 from gateway.model.decision import Action, OverrideType, Stage
 from gateway.model.place import KeyPath, Place, nearest
 from gateway.model.reply import REPLIES, Reply
+from gateway.model.value import Value, replace
 from gateway.policy.example import find_example_faults, read_example
 from gateway.policy.expression import Condition, ExpressionErrors, Language
 from gateway.policy.rules import ACTIONS_AT, DEFAULT, Rule, RuleMistake
@@ -33,8 +33,7 @@ _NEEDED = ("id", "stage", "when", "then")
 _WAITING = "greylist.wait"
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Value):
     """The table and where it stands. What is wrong with it goes to `mistakes`."""
 
     file: str

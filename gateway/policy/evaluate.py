@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from gateway.model.decision import Action, Aside, Decision, Override, OverrideType, RuleHit, Stage
 from gateway.model.reply import REPLIES, Reply
 from gateway.model.result import DmarcPolicy, DmarcVerdict, SpfVerdict
+from gateway.model.value import Value, replace
 from gateway.policy.expression import Activation, CannotEvaluate
 from gateway.policy.rules import DEFAULT, Docket, Rule, RuleFailure, RuleSet
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Value):
     """What the rules of one stage say."""
 
     rule: Rule | None

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, TypeAlias
 
 from cel_expr_python import cel
 
 from gateway.model.decision import Stage
+from gateway.model.value import Value
 from gateway.policy.vocabulary import Fact, Kind
 
 Activation: TypeAlias = Any
@@ -40,8 +40,7 @@ class CannotEvaluate(Exception):
     """A condition gave no boolean, or the facts are not what was declared."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Value):
     """Something wrong in an expression. Line and column count from 1."""
 
     line: int

@@ -8,11 +8,11 @@ doubles with each round of them; every resistance closes it by one; a whole wind
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from enum import Enum
 
 from gateway.mail.refusal import Blame, classify
 from gateway.model.delivery import Kind, Outcome, Scope
+from gateway.model.value import Value, replace
 
 _INITIAL = 5.0
 """Attempts at once to a backend of which nothing is known."""
@@ -40,8 +40,7 @@ class Sign(Enum):
     NOTHING = "nothing"
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(Value):
     """The state of one backend. Times are monotonic seconds."""
 
     window: float = _INITIAL

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from gateway.model.value import Value
 
 _MINUTE = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Value):
     """How much may go at once. `level` is what was left at the time `at`, in monotonic seconds."""
 
     level: float

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 
 from gateway.mail.path import mailbox as read_mailbox
@@ -12,6 +11,7 @@ from gateway.mail.xtext import encode_xtext
 from gateway.model.address import IPText, Mailbox, parse_ip
 from gateway.model.envelope import Recipient
 from gateway.model.route import Route, Target
+from gateway.model.value import Value, field, replace
 
 _ROLES = frozenset({"postmaster", "abuse"})
 """Always accepted (RFC 5321 section 4.5.1; RFC 2142 section 4)."""
@@ -27,8 +27,7 @@ def is_role(mailbox: Mailbox, domains: Collection[str]) -> bool:
     return local in _ROLES and mailbox.ascii_domain in domains
 
 
-@dataclass(frozen=True, slots=True)
-class RoutingTable:
+class RoutingTable(Value):
     """Recipients to backends: the address maps first, then the domain's default. `bob+anything@` is at home where
     `bob@` is (RFC 5233), unless it is listed itself."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from gateway.model.decision import Action, OverrideType, RuleHit, Stage
 from gateway.model.reply import Reply
+from gateway.model.value import Value
 from gateway.policy.expression import Choice, Condition, Language
 
 DEFAULT = "default"
@@ -21,8 +21,7 @@ ACTIONS_AT = {
 that no later rule of the stage is asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
+class Example(Value):
     """One message that a rule was written for, or that it must leave alone."""
 
     name: str
@@ -33,8 +32,7 @@ class Example:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Value):
     """When this holds, do that."""
 
     id: str
@@ -54,8 +52,7 @@ class Rule:
     examples: tuple[Example, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Docket:
+class Docket(Value):
     """The rules of one stage as they are asked."""
 
     live: tuple[Rule, ...]
@@ -66,8 +63,7 @@ class Docket:
     shadow: tuple[Rule, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RuleSet:
+class RuleSet(Value):
     """Everything we judge by, checked and compiled."""
 
     name: str
@@ -93,8 +89,7 @@ def _make_docket(rules: Sequence[Rule], language: Language) -> Docket:
     return Docket(live, choices, misses, tuple(rule for rule in rules if rule.shadow))
 
 
-@dataclass(frozen=True, slots=True)
-class RuleMistake:
+class RuleMistake(Value):
     """Something wrong in a rule file, and its place."""
 
     file: str

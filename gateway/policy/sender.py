@@ -4,7 +4,6 @@ message says of itself."""
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from hmac import compare_digest
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
@@ -16,13 +15,13 @@ from gateway.model.address import IPText, Mailbox
 from gateway.model.ingress import Tls
 from gateway.model.message import Span
 from gateway.model.result import ArcVerdict, Authentication, DkimResult, DkimVerdict
+from gateway.model.value import Value
 
 TENANT_ID = "X-MS-Exchange-CrossTenant-Id"
 """The field in which Exchange Online names the tenant that a message is from."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Value):
     """A sender that is known before it says anything: by its login or its address."""
 
     name: str
@@ -41,8 +40,7 @@ class Identity:
         return not self.owns.isdisjoint(keys)
 
 
-@dataclass(frozen=True, slots=True)
-class Tenant:
+class Tenant(Value):
     """Our account at a shared provider."""
 
     name: str
@@ -56,8 +54,7 @@ class Tenant:
     secret: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(Value):
     """A message proven to be from a tenant of ours."""
 
     tenant: Tenant
@@ -67,8 +64,7 @@ class Proof:
     """Its From is not ours: forwarded or automatic mail, which we do not sign."""
 
 
-@dataclass(frozen=True, slots=True)
-class Senders:
+class Senders(Value):
     """Everybody who may send through us."""
 
     identities: tuple[Identity, ...] = ()

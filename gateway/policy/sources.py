@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import TypeAlias
 
 from gateway.mail.domain import is_subdomain
 from gateway.model.address import IPText, parse_ip
+from gateway.model.value import Value
 
 Networks: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Value):
     """A service or a machine with a name. Either proof is enough: a passing signature, or the true client's address."""
 
     name: str

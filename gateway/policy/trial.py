@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from gateway.model.decision import Stage
+from gateway.model.value import Value
 from gateway.policy.evaluate import add_could_reject, decide
 from gateway.policy.rules import Example, Rule, RuleFailure, RuleSet
 from gateway.policy.vocabulary import FACTS
 
 
-@dataclass(frozen=True, slots=True)
-class Tried:
+class Tried(Value):
     """An example, asked."""
 
     rule: Rule

@@ -6,7 +6,6 @@ behind a relay of ours does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 from itertools import combinations
 
@@ -14,6 +13,7 @@ from gateway.model.circumstances import Standing
 from gateway.model.decision import Stage
 from gateway.model.ingress import ClientSource
 from gateway.model.result import ArcVerdict, DmarcPolicy, DmarcVerdict, IprevVerdict, SpfVerdict
+from gateway.model.value import Value
 from gateway.policy.grounds import EVIDENCE, GROUNDS
 
 
@@ -26,8 +26,7 @@ class Kind(StrEnum):
     STRINGS = "list(string)"
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(Value):
     """One fact."""
 
     name: str

@@ -4,7 +4,6 @@ against. Facts and the trace are both made from it."""
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from gateway.mail.author import Author
@@ -14,6 +13,7 @@ from gateway.model.circumstances import Circumstances, Standing
 from gateway.model.decision import Finding
 from gateway.model.ingress import EdgeIngress, Ingress
 from gateway.model.result import Authentication, DkimVerdict, DmarcVerdict, SpfVerdict
+from gateway.model.value import Value, field
 from gateway.policy.grounds import (
     DIRECT_SPOOF,
     OWN_DOMAIN,
@@ -29,8 +29,7 @@ Firewall: TypeAlias = Literal["published", "reject", "quarantine"]
 ListedAction: TypeAlias = Literal["ignore", "quarantine", "reject"]
 
 
-@dataclass(frozen=True, slots=True)
-class FactSettings:
+class FactSettings(Value):
     """What the facts need of the configuration. Domains are A-labels."""
 
     own: frozenset[str]
@@ -49,8 +48,7 @@ class FactSettings:
     """What happens to mail of a client that a block list lists."""
 
 
-@dataclass(frozen=True, slots=True)
-class Weighed:
+class Weighed(Value):
     """What one message's results come to."""
 
     own: frozenset[str]

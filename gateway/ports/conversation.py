@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.model.address import IPText, Mailbox
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.ingress import ClientSource, Tls
 from gateway.model.reply import Reply
+from gateway.model.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(Value):
     """An SMTP connection as the listener sees it, with the client's address as far as the transport proves it."""
 
     listener: str

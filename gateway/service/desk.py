@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.config.model import Config
 from gateway.model.delivery import Claim, Outcome
+from gateway.model.value import Value, field
 from gateway.plan.departure import NOBODY, Outgoing
 from gateway.plan.judgement import Bench
 from gateway.policy.routing import RoutingTable
@@ -42,8 +42,7 @@ class Deliverer(Protocol):
         """Something new is due."""
 
 
-@dataclass(frozen=True, slots=True)
-class Law:
+class Law(Value):
     """What can be replaced while running: configuration and all that is made from it."""
 
     config: Config
@@ -52,8 +51,7 @@ class Law:
     outgoing: Outgoing = NOBODY
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
+class Desk(Value):
     """What a conversation works with."""
 
     clock: Clock

@@ -11,13 +11,14 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config.map_file import read_map
 from gateway.config.maps import MapFile, map_files, our_domains
 from gateway.config.model import Config
 from gateway.model.event import Event, Level
+from gateway.model.value import replace
 from gateway.policy.routing import RoutingTable, name_backends
 from gateway.ports import Clock, EventSink
 from gateway.service.desk import Law

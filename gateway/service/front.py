@@ -6,12 +6,12 @@ import asyncio
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 
 from gateway.config.directories import LoginSource
 from gateway.config.edge import Listener
 from gateway.config.model import Config
 from gateway.model.event import Event, Level
+from gateway.model.value import replace
 from gateway.ports import Clock, EventSink, Reception, Tally
 from gateway.service.certificates import Certificates
 from gateway.service.credentials import Credentials

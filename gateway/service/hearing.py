@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from gateway.model.address import IPText
 from gateway.model.decision import Action, Decision, RuleHit, Stage
@@ -11,6 +10,7 @@ from gateway.model.envelope import Envelope
 from gateway.model.event import Event, Level
 from gateway.model.ingress import Ingress
 from gateway.model.reply import REPLIES
+from gateway.model.value import replace
 from gateway.plan.judgement import Bench, ask_early
 from gateway.policy.rules import RuleFailure
 

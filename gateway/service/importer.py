@@ -11,7 +11,6 @@ import csv
 import filecmp
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config.directories import MapSource, MapUnavailable
@@ -20,6 +19,7 @@ from gateway.config.maps import our_domains
 from gateway.config.model import Config
 from gateway.mail.path import mailbox
 from gateway.model.event import Event, Level
+from gateway.model.value import Value
 from gateway.ports import EventSink
 from gateway.service.desk import Law
 
@@ -27,8 +27,7 @@ _PAUSE = 1.0
 """Seconds between looks whether the configuration is another."""
 
 
-@dataclass(frozen=True, slots=True)
-class Import:
+class Import(Value):
     """One source, and what becomes of what it says."""
 
     source: MapSource

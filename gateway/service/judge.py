@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import partial
 
 from gateway.authentication.lookup import Window
@@ -11,6 +10,7 @@ from gateway.model.greylisting import Greylisting
 from gateway.model.ingress import EdgeIngress
 from gateway.model.message import Message
 from gateway.model.result import DmarcVerdict
+from gateway.model.value import Value, replace
 from gateway.plan.greylisting import find_key, greylist
 from gateway.plan.intake import Arrival
 from gateway.plan.judgement import Bench, Judgement, judge
@@ -21,8 +21,7 @@ from gateway.service.authenticator import Authenticator
 from gateway.service.outage import Outage
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(Value):
     """A judgement and what it rests on."""
 
     judgement: Judgement
@@ -30,8 +29,7 @@ class Judged:
     circumstances: Circumstances = NOTHING_REMEMBERED
 
 
-@dataclass(frozen=True, slots=True)
-class Judge:
+class Judge(Value):
     """Drives `plan.judgement.judge`."""
 
     authenticator: Authenticator

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from gateway.model.address import IPText, ip_text
+from gateway.model.value import Value
 
 HEADER_OCTETS = 4096
 """Bound on a version 2 header with its extra fields; the longest that balancers send is some hundred octets."""
@@ -33,8 +33,7 @@ class NotProxy(ValueError):
     """The octets are no PROXY header."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProxyHeader:
+class ProxyHeader(Value):
     """A whole header."""
 
     client: IPText | None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from gateway.authentication import spf
 from gateway.authentication.composition import DIGEST
@@ -18,6 +17,7 @@ from gateway.model.ingress import EdgeIngress, Ingress, Tls
 from gateway.model.message import Message
 from gateway.model.reply import REPLIES, Reply
 from gateway.model.route import Route
+from gateway.model.value import replace
 from gateway.plan import client
 from gateway.plan.admission import Asking, refuse_recipient
 from gateway.plan.intake import Arrival, refuse, take_in, turn_away

@@ -4,7 +4,6 @@ besides a judgement. The role here, `mx`, serves anyone who has mail for our dom
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.mail.header import Field
@@ -14,6 +13,7 @@ from gateway.model.ingress import Ingress, Tls
 from gateway.model.message import Message
 from gateway.model.result import Authentication
 from gateway.model.route import Route
+from gateway.model.value import Value
 from gateway.plan.admission import Refusal
 from gateway.plan.intake import Arrival
 from gateway.policy.routing import RoutingTable
@@ -22,8 +22,7 @@ from gateway.service.desk import Law
 from gateway.service.ingress import find_ingress
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(Value):
     """What a session knows of its client."""
 
     connection: Connection

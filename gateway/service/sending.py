@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from gateway.config.outbound import Rates
 from gateway.mail.header import Field
@@ -15,6 +14,7 @@ from gateway.model.message import Message
 from gateway.model.reply import REPLIES
 from gateway.model.result import Authentication
 from gateway.model.route import Route
+from gateway.model.value import replace
 from gateway.plan.admission import Refusal
 from gateway.plan.departure import Permit, depart, find_permit, refuse_sender
 from gateway.plan.intake import Arrival

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
+
+from gateway.model.value import Value
 
 DIRECTORY = "suspended"
 """Below the spool's."""
@@ -14,8 +15,7 @@ _RESUMED = "resumed"
 """Beside it: whose limits begin anew, and since when."""
 
 
-@dataclass(frozen=True, slots=True)
-class Suspension:
+class Suspension(Value):
     """One account that may not send."""
 
     account: str

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from gateway.mail.refusal import classify
 from gateway.model.delivery import Outcome, Scope, Transfer
 from gateway.model.event import Event, Level
+from gateway.model.value import Value
 from gateway.policy import flow, pace
 from gateway.policy.flow import Flow, read_sign
 from gateway.policy.pace import Pace
@@ -20,8 +21,7 @@ _LET_IN = 10.0
 """Seconds for which nothing more is let in for a stopped route, after one message that may be the probe."""
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Value):
     """What this process may use of a backend. With several workers each has a part of the whole."""
 
     connections: int

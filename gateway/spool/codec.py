@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -16,6 +15,7 @@ import msgspec
 from gateway.model.delivery import Act, Attempt, Ending, Trace, Transfer
 from gateway.model.envelope import Recipient
 from gateway.model.message import Evidence, Span
+from gateway.model.value import Value, replace
 
 T = TypeVar("T")
 
@@ -73,8 +73,7 @@ class Codec(Generic[T]):
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class TracedEvidence:
+class TracedEvidence(Value):
     """The part of a Trace that a Claim needs: read from a trace's octets, it skips the rest."""
 
     evidence: Evidence | None

@@ -7,8 +7,9 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from gateway.model.value import Value
 
 # fmt: off
 _NETWORK = frozenset((
@@ -49,8 +50,7 @@ def _mounts() -> str:
     return Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
 
 
-@dataclass(frozen=True, slots=True)
-class Disk:
+class Disk(Value):
     """What the spool asks of the operating system, so that a test can give it a disk that fails."""
 
     connect: Callable[[Path, bool], sqlite3.Connection] = _connect

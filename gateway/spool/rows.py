@@ -5,11 +5,11 @@ from __future__ import annotations
 import heapq
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.model.delivery import Act, Claim, Final, Intake, Settlement, Transfer
 from gateway.model.message import Content, Evidence, Message
+from gateway.model.value import Value
 from gateway.spool import codec, greylist, holding, senders, unanswered
 from gateway.spool.content import ContentStore
 from gateway.spool.queries import QUERIES
@@ -18,8 +18,7 @@ _MOST_CLAIMED_OCTETS = 16_777_216
 """Content that one `claim` brings into memory at most, but for its first transfer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
+class Retention(Value):
     """How long content and traces are kept, in seconds."""
 
     delivered_seconds: float = 0.0
@@ -44,8 +43,7 @@ class _Claimed(NamedTuple):
     """Another transfer waits or is held."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(Value):
     """The writes of one shard."""
 
     store: ContentStore

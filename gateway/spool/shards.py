@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from gateway.model.delivery import Act, Claim, Intake, QueueEntry, Settlement, Story, Transfer
@@ -16,6 +15,7 @@ from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry, Hold
 from gateway.model.message import Content
+from gateway.model.value import replace
 from gateway.ports import Clock, ContentWriter
 from gateway.spool.disk import SpoolUnusable
 from gateway.spool.reader import find_shards

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections import deque
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -28,8 +26,6 @@ from gateway.spool.reader import DATABASE, SHARD, ReadOnlySpool
 from gateway.spool.rows import Retention, Rows
 from gateway.spool.writer import Writer
 
-_ANSWERS_WAIT = 0.5
-"""Seconds for which answers are collected."""
 RESERVE = 33_554_432
 """Octets of disk that receptions leave free, so that outcomes can still be written when the disk is full."""
 
@@ -45,9 +41,7 @@ class SqliteSpool:
         self._writer = writer
         self._reader = reader
         self._closed = False
-        self._answers: deque[tuple[str, bool]] = deque()
-        """Not written yet."""
-        self._answering: asyncio.Task[None] | None = None
+        self._answers = unanswered.Answers(writer)
         self.has_unheard = False
         """Some client was not told since the start."""
 
@@ -126,35 +120,16 @@ class SqliteSpool:
 
     def note_answer(self, id: str, heard: bool) -> None:
         """Whether the client of a stored message was told. Written soon, with others."""
-        self._answers.append((id, heard))
+        self._answers.note(id, heard)
         self.has_unheard = self.has_unheard or not heard
-        if self._answering is None or self._answering.done():
-            self._answering = asyncio.create_task(self._see_to_answers())
 
     async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
         """The stored message of this fingerprint whose client was not told."""
         return await self._writer.run(partial(self._find_unheard, fingerprint, now), durable=False)
 
     def _find_unheard(self, fingerprint: bytes, now: float, connection: sqlite3.Connection) -> str | None:
-        self._write_answers(connection)
+        self._answers.write(connection)
         return unanswered.find(connection, fingerprint, now)
-
-    async def _see_to_answers(self) -> None:
-        while self._answers:
-            await asyncio.sleep(_ANSWERS_WAIT)
-            # What could not be written is still there, for the next time.
-            with suppress(Exception):
-                await self._writer.run(self._write_answers, durable=False, settled=self._drop_answers)
-
-    def _write_answers(self, connection: sqlite3.Connection) -> int:
-        """How many were written: they stay in the queue until that is committed."""
-        answers = tuple(self._answers)
-        unanswered.note(connection, answers)
-        return len(answers)
-
-    def _drop_answers(self, written: int) -> None:
-        for _ in range(written):
-            self._answers.popleft()
 
     @property
     def unwritten(self) -> int:
@@ -268,9 +243,7 @@ class SqliteSpool:
         if self._closed:
             return
         self._closed = True
-        if self._answering is not None:
-            self._answering.cancel()
-        await self._writer.post(self._write_answers)
+        await self._answers.close()
         await self._reader.close()
         await self._writer.close()
         await self._store.close()

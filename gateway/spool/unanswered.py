@@ -1,15 +1,59 @@
 """Rows of messages whose client has not been told yet that they are stored. What a dead process left are those of
-clients that never will be. Every function runs inside a transaction that its caller holds."""
+clients that never will be. The functions run inside a transaction that their caller holds."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
+from collections import deque
 from collections.abc import Collection
+from contextlib import suppress
 
 from gateway.plan.repetition import REMEMBERED
 from gateway.spool import codec
 from gateway.spool.queries import QUERIES
+from gateway.spool.writer import Writer
+
+_WAIT = 0.5
+"""Seconds for which answers are collected."""
+
+
+class Answers:
+    """Those that were given and are not written yet."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._given: deque[tuple[str, bool]] = deque()
+        self._writing: asyncio.Task[None] | None = None
+
+    def note(self, id: str, heard: bool) -> None:
+        self._given.append((id, heard))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_all())
+
+    def write(self, connection: sqlite3.Connection) -> int:
+        """How many were written: they stay until that is committed."""
+        given = tuple(self._given)
+        note(connection, given)
+        return len(given)
+
+    async def close(self) -> None:
+        """Write what is left."""
+        if self._writing is not None:
+            self._writing.cancel()
+        await self._writer.post(self.write)
+
+    async def _write_all(self) -> None:
+        while self._given:
+            await asyncio.sleep(_WAIT)
+            # What could not be written is still there, for the next time.
+            with suppress(Exception):
+                await self._writer.run(self.write, durable=False, settled=self._drop)
+
+    def _drop(self, written: int) -> None:
+        for _ in range(written):
+            self._given.popleft()
 
 
 def put(connection: sqlite3.Connection, n: int, fingerprint: bytes, received: float) -> None:

@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from gateway.model.delivery import QueueEntry, Story, Trace
@@ -17,6 +16,7 @@ from gateway.model.failure import Failure
 from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry, Quota
+from gateway.model.value import replace
 from gateway.spool.disk import SpoolUnmade, SpoolUnusable
 from gateway.spool.reader import ReadOnlySpool, find_shards
 

@@ -8,17 +8,17 @@ two never have the connection at the same time.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import queue
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from gateway.model.value import Value
 from gateway.ports import SpoolFull
+from gateway.spool.transactions import Job, Transactions
 
 T = TypeVar("T")
 
@@ -38,29 +38,12 @@ _IDLE_ROUNDS = 2
 _LONG_LOG = 16_777_216
 _PAGES_OF_JOB = 32_768
 """Octets of log that a job's pages take besides its content, roughly."""
-_LOCKED = 5000
-"""Milliseconds for which the thread waits for a stranger that has the database locked; the loop does not wait."""
 
 
-@dataclass(slots=True)
-class _Job:
-    """One caller's write."""
-
-    work: Callable[[sqlite3.Connection], Any]
-    octets: int
-    durable: bool
-    quick: bool
-    settled: Callable[[Any], None] | None
-    future: asyncio.Future[Any] | None
-    result: Any = None
-    error: Exception | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
+class _Batch(Value):
     """Jobs of one transaction."""
 
-    jobs: Sequence[_Job]
+    jobs: Sequence[Job]
     begun: bool
     """It is open, with the rows of every job in it."""
 
@@ -69,11 +52,10 @@ class Writer:
     """Owns the writing connection. Each job is all or nothing, and a job that fails takes no other with it."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        connection.execute("PRAGMA busy_timeout = 0")
+        self._transactions = Transactions(connection)
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Semaphore(_MOST_WAITING)
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[Job] = deque()
         self._since = 0.0
         """When the first of those came."""
         self._looking = False
@@ -83,8 +65,6 @@ class Writer:
         """The thread has the connection."""
         self._batches: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
         self._closed: asyncio.Future[None] | None = None
-        self._suspect = False
-        self._durable = True
         self._logged = 0
         self.unwritten = 0
         """Writes that nobody waited for and that failed."""
@@ -107,12 +87,12 @@ class Writer:
         whatever `work` raised; then nothing of it was kept. `work` may be called more than once.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        await self._put(_Job(work, octets, durable, quick, settled, future))
+        await self._put(Job(work, octets, durable, quick, settled, future))
         return await future
 
     async def post(self, work: Callable[[sqlite3.Connection], object], *, quick: bool = False) -> None:
         """Do `work` soon, not necessarily on stable storage; returns as soon as it has a place in the queue."""
-        await self._put(_Job(work, 0, False, quick, None, None))
+        await self._put(Job(work, 0, False, quick, None, None))
 
     async def close(self) -> None:
         """Write what waits, then end the thread and close the connection."""
@@ -124,7 +104,7 @@ class Writer:
             self._batches.put(None)
             await asyncio.to_thread(self._thread.join)
 
-    async def _put(self, job: _Job) -> None:
+    async def _put(self, job: Job) -> None:
         await self._room.acquire()
         if self._closed is not None:
             self._room.release()
@@ -156,24 +136,16 @@ class Writer:
 
     def _begin(self) -> None:
         """The next batch: its rows here when it is small, and its end in the thread."""
-        jobs: list[_Job] = []
+        jobs: list[Job] = []
         octets = 0
         while self._waiting and len(jobs) < _MOST_IN_BATCH and octets < _MOST_OCTETS_IN_BATCH:
             job = self._waiting.popleft()
             jobs.append(job)
             octets += job.octets
-        small = octets < _MOST_OCTETS_IN_LOOP and not self._suspect and all(job.quick for job in jobs)
+        small = octets < _MOST_OCTETS_IN_LOOP and not self._transactions.suspect and all(job.quick for job in jobs)
         self._since = perf_counter()
         self._busy = True
-        self._batches.put(_Batch(jobs, small and self._put_rows(jobs)))
-
-    def _put_rows(self, jobs: Sequence[_Job]) -> bool:
-        """Begin the transaction in the loop. False when something is wrong: then the thread begins it again."""
-        try:
-            self._put_all(jobs)
-        except Exception:
-            return False
-        return True
+        self._batches.put(_Batch(jobs, small and self._transactions.begin(jobs)))
 
     def _answer(self, batch: _Batch) -> None:
         """In the loop: one wake-up for the whole batch."""
@@ -205,7 +177,10 @@ class Writer:
         """The thread."""
         while (batch := self._batches.get()) is not None:
             try:
-                self._finish(batch)
+                if batch.begun:
+                    self._transactions.end(batch.jobs)
+                else:
+                    self._transactions.write(batch.jobs)
             except Exception as error:
                 # Whatever it was, the thread goes on: the next batch may fare better.
                 for job in batch.jobs:
@@ -214,119 +189,16 @@ class Writer:
                 if self._is_log_long(batch):
                     # Here, when the batch has its answers, not in COMMIT.
                     self._loop.call_soon_threadsafe(self._answer, batch)
-                    self._checkpoint()
+                    self._logged = 0
+                    self._transactions.checkpoint()
                     self._loop.call_soon_threadsafe(self._free)
                 else:
                     self._loop.call_soon_threadsafe(self._answer_and_free, batch)
             except RuntimeError:
                 # The loop is gone: nobody is left to hear the answer.
                 break
-        self._connection.close()
-
-    def _finish(self, batch: _Batch) -> None:
-        if not batch.begun:
-            self._write(batch.jobs)
-            return
-        try:
-            self._commit()
-        except sqlite3.Error as error:
-            self._fall_back(batch.jobs, error)
-
-    def _write(self, jobs: Sequence[_Job]) -> None:
-        """A whole transaction."""
-        self._connection.execute(f"PRAGMA busy_timeout = {_LOCKED}")
-        try:
-            self._roll_back()
-            self._heal()
-            self._put_all(jobs)
-            self._commit()
-        except Exception as error:
-            self._fall_back(jobs, error)
-        finally:
-            self._connection.execute("PRAGMA busy_timeout = 0")
-
-    def _put_all(self, jobs: Sequence[_Job]) -> None:
-        self._set_durable(any(job.durable for job in jobs))
-        self._connection.execute("BEGIN IMMEDIATE")
-        for job in jobs:
-            self._apply(job)
-
-    def _commit(self) -> None:
-        try:
-            self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._suspect = not _is_full(error)
-            raise
-
-    def _apply(self, job: _Job) -> None:
-        """Run one job. No savepoint: two more statements cost more than most jobs."""
-        changes = self._connection.total_changes
-        job.error = None
-        try:
-            job.result = job.work(self._connection)
-        except Exception as error:
-            if self._connection.total_changes != changes or not self._connection.in_transaction:
-                raise
-            # It failed before it wrote anything, so the others need not be begun again.
-            job.error = _as_refusal(error)
-
-    def _fall_back(self, jobs: Sequence[_Job], error: Exception) -> None:
-        """Nothing of the batch is kept. Each job gets a transaction of its own, so that one that is wrong, or too
-        large for a disk that is nearly full, fails alone. After a failed fsync none is tried again."""
-        alone = len(jobs) > 1 and not self._suspect
-        with contextlib.suppress(sqlite3.Error):
-            self._roll_back()
-            self._heal()
-        if not alone:
-            for job in jobs:
-                job.error = _as_refusal(error)
-            return
-        for job in jobs:
-            self._write([job])
-
-    def _roll_back(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-
-    def _heal(self) -> None:
-        """After a failed fsync the kernel may have dropped written pages, and a failed transaction may lie whole in
-        the log. A full checkpoint brings the good part to the database file and empties the log; until one succeeds,
-        nothing is accepted."""
-        if self._suspect:
-            busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            if busy:
-                raise sqlite3.OperationalError("the log cannot be emptied yet after an fsync error")
-            self._suspect = False
+        self._transactions.close()
 
     def _is_log_long(self, batch: _Batch) -> bool:
         self._logged += sum(job.octets + _PAGES_OF_JOB for job in batch.jobs)
-        return self._logged >= _LONG_LOG and not self._suspect
-
-    def _checkpoint(self) -> None:
-        """Move the log into the database file."""
-        self._logged = 0
-        try:
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        except sqlite3.Error as error:
-            self._suspect = not _is_full(error)
-
-    def _set_durable(self, durable: bool) -> None:
-        """FULL syncs the log at each commit, NORMAL leaves it to the next one that does: order is kept either way."""
-        if durable != self._durable:
-            self._connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
-            self._durable = durable
-
-
-def _is_full(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-
-
-def _as_refusal(error: Exception) -> Exception:
-    """What the caller is told: SpoolFull where the disk is to blame, the error itself where the write was wrong."""
-    if isinstance(error, sqlite3.DatabaseError) and not isinstance(
-        error, (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)
-    ):
-        refusal = SpoolFull(f"{error} ({getattr(error, 'sqlite_errorname', 'no code')})")
-        refusal.__cause__ = error
-        return refusal
-    return error
+        return self._logged >= _LONG_LOG and not self._transactions.suspect

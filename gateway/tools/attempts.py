@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 
 from gateway.mail.refusal import Refusal, classify
 from gateway.model.delivery import Attempt, Kind, Outcome, Scope, Story
 from gateway.model.ingress import Tls
+from gateway.model.value import asdict
 from gateway.tools.results import Json
 from gateway.tools.text import show_time
 

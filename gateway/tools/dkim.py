@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rich.console import Group
 from rich.text import Text
 
 from gateway.authentication.key_lint import KeyReport, report_key
 from gateway.authentication.lookup import Window
 from gateway.model.dnsdata import Question, Status
+from gateway.model.value import Value
 from gateway.tools.narrative import clean
 from gateway.tools.results import Json, safe_json
 
 
-@dataclass(frozen=True, slots=True)
-class KeyCheck:
+class KeyCheck(Value):
     """What stands at one selector."""
 
     name: str

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from rich.console import Group
 from rich.text import Text
 
 from gateway.authentication.typography import repair
 from gateway.model.result import DmarcPolicy
+from gateway.model.value import Value
 from gateway.tools.dmarc_survey import Survey
 from gateway.tools.narrative import clean
 from gateway.tools.results import Json, safe_json
 from gateway.tools.text import render_section
 
 
-@dataclass(frozen=True, slots=True)
-class Advice:
+class Advice(Value):
     """What to do next, in order, and the record to publish."""
 
     steps: tuple[str, ...]

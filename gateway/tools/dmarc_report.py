@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 
 from rich.console import Group
 from rich.text import Text
 
 from gateway.mail.aggregate import AggregateReport, AuthResult, ReportRefused, Row, read_aggregate
+from gateway.model.value import asdict
 from gateway.tools.narrative import clean
 from gateway.tools.report_files import unpack
 from gateway.tools.results import Json, safe_json

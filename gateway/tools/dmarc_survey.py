@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from gateway.authentication import dmarc
 from gateway.authentication.dmarc_lint import Lint, Tag, explain, lint
@@ -15,10 +14,10 @@ from gateway.mail.author import Author
 from gateway.mail.domain import a_label, is_subdomain
 from gateway.model.dnsdata import Question
 from gateway.model.result import DmarcResult, SpfIdentity, SpfResult, SpfVerdict
+from gateway.model.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Value):
     """One name of the tree walk, and what stands there."""
 
     name: str
@@ -27,8 +26,7 @@ class Place:
     """DMARC records, in people's characters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(Value):
     """Another organisation that reports are to go to."""
 
     host: str
@@ -38,8 +36,7 @@ class Destination:
     """The name of the record by which it says so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(Value):
     """Everything about one domain."""
 
     domain: str

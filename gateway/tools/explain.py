@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterable, Iterator
-from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 from rich.console import Group
@@ -19,6 +18,7 @@ from gateway.model.delivery import TRACE_VERSION, Act, Story, Trace
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import InternalIngress
 from gateway.model.result import Authentication
+from gateway.model.value import Value, asdict, replace
 from gateway.plan.client import recorded_checks
 from gateway.plan.judgement import Bench, judge
 from gateway.plan.replay import differ, judge_again
@@ -47,8 +47,7 @@ class Replayed(StrEnum):
     """Also when the checks are of another version than those that judged: their verdict cannot be repeated."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Value):
     """What was found when the story was told."""
 
     content: ContentState

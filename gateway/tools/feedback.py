@@ -7,13 +7,13 @@ sender, and its report lands at someone who can do nothing about it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 
 from rich.console import Group
 from rich.text import Text
 
 from gateway.mail.arf import Feedback
 from gateway.mail.hops import organisation
+from gateway.model.value import asdict
 from gateway.tools.headers.findings import Finding, Weight
 from gateway.tools.headers.places import find_relay, organisations
 from gateway.tools.headers.reading import Reading, read_headers

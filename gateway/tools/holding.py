@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from email.header import decode_header, make_header
 
 from rich.console import Group
@@ -12,6 +11,7 @@ from rich.text import Text
 from gateway.mail.header import parse_header, unfold
 from gateway.model.delivery import Story
 from gateway.model.holding import HeldEntry
+from gateway.model.value import asdict
 from gateway.tools.narrative import clean, narrate
 from gateway.tools.queue import show_span
 from gateway.tools.results import Json, safe_json

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from rich.text import Text
 from gateway.authentication.dkimpy import read_key as read_record
 from gateway.config.keyring import ED25519, RSA, KeyEntry, KeyState, read_key, read_keyring, write_keyring
 from gateway.model.dnsdata import Question, Status
+from gateway.model.value import Value, replace
 from gateway.ports import Resolver
 from gateway.tools.results import Json
 
@@ -30,8 +30,7 @@ class KeyRefusal(ValueError):
     """A step that would break signatures; the text says what to do instead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(Value):
     """A key beside its DNS record, as it is to be and as it is found."""
 
     entry: KeyEntry

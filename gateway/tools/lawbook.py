@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Group
@@ -13,6 +12,7 @@ from rich.text import Text
 from gateway.config.judging import Dnsbl, Greylisting, Policy
 from gateway.config.model import Config
 from gateway.model.decision import OverrideType, Stage
+from gateway.model.value import Value
 from gateway.policy.rules import Rule, RuleSet
 from gateway.policy.vocabulary import FACTS
 from gateway.tools.narrative import clean
@@ -26,8 +26,7 @@ _SECTIONS = {"policy": Policy, "greylisting": Greylisting}
 """Those that a rule's settings can be in, as they come; what names no setting is a list of tables."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lawbook:
+class Lawbook(Value):
     """A rule set with what surrounds it."""
 
     rules: RuleSet

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Group
@@ -11,6 +10,7 @@ from rich.text import Text
 
 from gateway.model.delivery import QueueEntry, Story
 from gateway.model.envelope import Recipient
+from gateway.model.value import Value
 from gateway.tools.narrative import clean
 from gateway.tools.results import Json, safe_json
 from gateway.tools.text import show_time
@@ -19,8 +19,7 @@ _MOST_NAMED = 20
 """Ids that an answer for people names one by one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(Value):
     """Which of the entries are meant. An address means itself, `@domain` all of the domain; empty means any."""
 
     backend: str = ""

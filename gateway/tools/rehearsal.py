@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 
 from gateway.model.address import IPText, Mailbox
@@ -20,6 +19,7 @@ from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History
 from gateway.model.ingress import ClientSource
 from gateway.model.reply import Reply
+from gateway.model.value import Value, replace
 from gateway.plan.intake import Arrival, refuse
 from gateway.plan.judgement import judge
 from gateway.policy.rules import RuleFailure
@@ -34,8 +34,7 @@ ID = "simulated"
 _CHUNK = 1_048_576
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Value):
     """What a client would hand over."""
 
     ip: IPText
@@ -47,8 +46,7 @@ class Delivered:
     """Epoch seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rehearsed:
+class Rehearsed(Value):
     """What would happen."""
 
     trace: Trace

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from gateway.model.decision import Decision
 from gateway.model.delivery import Trace
+from gateway.model.value import Value
 from gateway.plan.judgement import Bench
 from gateway.plan.replay import differ, judge_again
 from gateway.tools.narrative import clean
@@ -21,8 +22,7 @@ from gateway.tools.results import Json, safe_json
 from gateway.tools.text import show_time
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Value):
     """One decision, as far as it is compared and shown."""
 
     action: str
@@ -35,8 +35,7 @@ class Verdict:
         return cls(decision.action.value, decision.rule, decision.rule_set, str(decision.reply))
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Value):
     """One message whose verdict comes out otherwise."""
 
     id: str

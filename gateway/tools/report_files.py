@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from dataclasses import dataclass
 
 from gateway.mail.aggregate import ReportRefused
 from gateway.mail.mime import Part, read_mime
+from gateway.model.value import Value
 from gateway.tools.newlines import read_lines
 
 _MOST_FILE = 64_000_000
@@ -27,8 +27,7 @@ _TYPES = (
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 
 
-@dataclass(frozen=True, slots=True)
-class Unpacked:
+class Unpacked(Value):
     """One document that was in the file."""
 
     name: str

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from rich.console import Group, RenderableType
@@ -18,6 +17,7 @@ from gateway.config.providers import find_shared
 from gateway.mail.domain import a_label
 from gateway.model.address import ip_text
 from gateway.model.history import Sender
+from gateway.model.value import Value, replace
 from gateway.policy.sources import Source, contains
 from gateway.tools.narrative import clean
 from gateway.tools.results import Json, safe_json
@@ -28,8 +28,7 @@ _MOST_NETWORKS = 8
 """Networks of one source that are shown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Value):
     """One source of an author domain's mail: whoever signs it, else a network."""
 
     domain: str

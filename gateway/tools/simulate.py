@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +18,7 @@ from gateway.config.model import Config
 from gateway.mail.domain import a_label
 from gateway.mail.path import mailbox
 from gateway.model.address import IPText, Mailbox, ip_text
+from gateway.model.value import Value
 from gateway.ports import Resolver
 from gateway.service.desk import Law
 from gateway.tools.explain import render_evidence
@@ -43,8 +43,7 @@ class CaseError(ValueError):
     """A case that cannot be judged as it was asked for; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Value):
     """One message and the circumstances to judge it in."""
 
     file: Path
@@ -61,8 +60,7 @@ class Case:
     raw: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Workshop:
+class Workshop(Value):
     """What a simulation needs of the world."""
 
     load_config: Callable[[Path], Config]
@@ -72,8 +70,7 @@ class Workshop:
     now: Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True)
-class Simulation:
+class Simulation(Value):
     """One case, judged."""
 
     rehearsed: Rehearsed

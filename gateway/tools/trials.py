@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,6 +16,7 @@ from rich.text import Text
 
 from gateway.model.decision import Action, Decision, Stage
 from gateway.model.place import KeyPath, Place, locate, nearest
+from gateway.model.value import Value
 from gateway.policy.draft import suggest
 from gateway.policy.evaluate import judge, judge_early
 from gateway.policy.example import find_fact_faults
@@ -31,8 +31,7 @@ _OF_A_FILE = ("file", "ip", "helo", "mail_from", "rcpt", "dns", "now", "raw")
 _AT = re.compile(r" \(at line (\d+), column \d+\)$")
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(Value):
     """One example and what came of it."""
 
     place: str
@@ -43,8 +42,7 @@ class Trial:
     """What came out instead; empty when it came true."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Value):
     """An example of a file of the admin's own."""
 
     place: str

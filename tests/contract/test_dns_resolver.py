@@ -7,13 +7,13 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import dns.flags
 import pytest
 
 from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.value import replace
 from gateway.net.resolver import DnsResolver
 from tests.dnsserver import DnsServer
 

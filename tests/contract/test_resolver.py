@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.value import replace
 from gateway.net.resolver import DnsResolver, ZoneResolver
 from gateway.net.zone import build_zone
 from gateway.ports import Resolver

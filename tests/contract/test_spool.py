@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from gateway.model.delivery import Final, Intake, Story
 from gateway.model.envelope import Recipient
 from gateway.model.message import Evidence, Message
+from gateway.model.value import replace
 from gateway.ports import ContentAltered, Spool
 from gateway.spool.rows import Retention
 from gateway.spool.shards import ShardedSpool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from gateway.model.amendment import Amendment, Pending
 from gateway.model.delivery import Final, Intake, Kind
 from gateway.model.reply import Reply
 from gateway.model.route import Route
+from gateway.model.value import replace
 from gateway.plan import amendment
 from gateway.plan.settlement import Circumstances, Terms
 from gateway.ports import Spool

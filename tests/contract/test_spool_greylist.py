@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gateway.model.greylisting import Acquaintance
+from gateway.model.value import replace
 from gateway.ports import Spool
 from tests.contract.test_spool import DAY, IMPLEMENTATIONS, Bench
 from tests.spooling import START, make_intake, make_refusal

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from gateway.model.delivery import Act, Claim, Ending, Final, Intake, Settlement
 from gateway.model.history import History, Sighting
 from gateway.model.holding import Hold, Quota
 from gateway.model.reply import Reply
+from gateway.model.value import replace
 from gateway.ports import HoldFull, Spool
 from tests.contract.test_spool import DAY, IMPLEMENTATIONS, LARGE, LEASE, Bench, large_message, octets, told
 from tests.spooling import START, claim_of, content_files, make_intake, make_settlement, make_transfer

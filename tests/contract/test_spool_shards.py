@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from gateway.model.delivery import Act
 from gateway.model.greylisting import Acquaintance
 from gateway.model.holding import Hold, Quota
 from gateway.model.message import Evidence, Message
+from gateway.model.value import replace
 from gateway.net.system import SystemClock
 from gateway.ports import HoldFull
 from gateway.spool.disk import SpoolUnusable

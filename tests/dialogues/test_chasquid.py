@@ -6,12 +6,12 @@ Where we answer otherwise, `OURS` says what and why.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gateway.config.edge import Limits
+from gateway.model.value import replace
 from gateway.net.system import SystemClock
 from gateway.service.credentials import Credentials
 from gateway.service.listener import ListenerSettings, serve

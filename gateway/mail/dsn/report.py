@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.model.address import Mailbox
 from gateway.model.envelope import Recipient
 from gateway.model.reply import Reply
+from gateway.model.value import Value
 
 
 class Action(StrEnum):
@@ -19,8 +19,7 @@ class Action(StrEnum):
     """Handed to a server that will say no more, as it does not offer DSN (RFC 3461 section 5.2.2)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Value):
     """What is said of one recipient."""
 
     rcpt: Recipient
@@ -43,8 +42,7 @@ class Notice:
         return f"{5 if lasting else 4}.{self.reply.detail or '0.0'}"
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Value):
     """All that one notification says. Times are in epoch seconds."""
 
     id: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from gateway.model.value import Value
 
 
 class Blame(StrEnum):
@@ -97,8 +98,7 @@ class Cause(StrEnum):
     """No row of the table fits: the reply's own words are all there is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Advice:
+class Advice(Value):
     """Sentences for people; `never` is empty where nobody does the wrong thing."""
 
     summary: str

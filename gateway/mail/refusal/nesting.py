@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from gateway.model.reply import Reply
+from gateway.model.value import Value
 
 _MOST_TEXT = 8000
 """Characters that are looked at."""
@@ -30,8 +30,7 @@ _HOST = re.compile(
 _LAST_SERVER = re.compile(r"(?:LastAttemptedServerName=|\bFQDN=)(?P<name>[A-Za-z0-9._-]+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Value):
     """One server's reply."""
 
     reply: Reply

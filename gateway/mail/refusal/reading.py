@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gateway.mail.refusal.advice import advise
 from gateway.mail.refusal.cause import Advice, Blame, Cause
 from gateway.mail.refusal.nesting import Layer, unwrap
@@ -11,13 +9,13 @@ from gateway.mail.refusal.provider import Provider, recognise
 from gateway.mail.refusal.signs import find_cause
 from gateway.model.delivery import Scope
 from gateway.model.reply import Reply
+from gateway.model.value import Value
 
 _MICROSOFT_STATUS = "7.23"
 """What Exchange Online puts on the outside when a server behind it refused for any reason of authentication."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Value):
     """What the innermost reply means."""
 
     reply: Reply

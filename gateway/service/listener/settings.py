@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import socket
 import ssl
-from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
 from gateway.config.edge import Limits
+from gateway.model.value import Value, field
 from gateway.service.credentials import Credentials
 
 EXTENSIONS = ("PIPELINING", "SIZE", "8BITMIME", "STARTTLS", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8", "CHUNKING")
 """The service extensions that a listener speaks, in the order it names them."""
 
 
-@dataclass(frozen=True, slots=True)
-class ListenerSettings:
+class ListenerSettings(Value):
     """One listening socket."""
 
     name: str

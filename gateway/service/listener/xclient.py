@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import replace
 
 from gateway.model.address import ip_text
 from gateway.model.ingress import ClientSource
 from gateway.model.reply import Reply
+from gateway.model.value import replace
 from gateway.ports import Connection
 from gateway.service.listener.command import is_client_name
 

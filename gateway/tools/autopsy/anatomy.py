@@ -6,12 +6,12 @@ A scanner, no MIME parser: it finds places, decodes nothing, and takes every oct
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
 
 from gateway.authentication.dkim import read_signatures
 from gateway.authentication.signature import Signature
 from gateway.mail.header import Field, parse_header, split_message
+from gateway.model.value import Value
 
 _DASHES = re.compile(rb"(?<![^\n])--[^\r\n]*(?:\r\n|\Z)")
 _BOUNDARY = re.compile(rb';[ \t\r\n]*boundary[ \t\r\n]*=[ \t\r\n]*(?:"([^"]{1,200})"|([^\s;"]{1,200}))', re.IGNORECASE)
@@ -24,8 +24,7 @@ _LONGEST_HEADER = 65_536
 _DEEPEST = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Delimiter:
+class Delimiter(Value):
     """A line that divides parts; [start, end) with its CRLF."""
 
     start: int
@@ -36,8 +35,7 @@ class Delimiter:
     closes: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Value):
     """A leaf or a multipart: its header [start, body), what it holds [body, end)."""
 
     start: int

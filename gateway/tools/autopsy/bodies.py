@@ -10,17 +10,16 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from gateway.authentication.body import BodyHasher, squeeze
+from gateway.model.value import Value
 from gateway.tools.autopsy.edits import Edit, apply_edits
 
 _MOST_STATES = 2000
 """Hash states kept, about 200 octets each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Value):
     """A body hash that a signature asks for."""
 
     form: str

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from gateway.model.value import Value
 
 _MOST_COMPARED = 4_000
 """Differing lines on either side that are still matched to each other; the time for it grows with their square."""
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Value):
     """Lines that were replaced, taken away or put in. Numbers count from 1."""
 
     original_line: int

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from gateway.model.value import Value
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Edit:
+class Edit(Value, order=True):
     """Octets [start, end) become `octets`; offsets are those of the message that the edit is for."""
 
     start: int

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from gateway.model.value import Value
 from gateway.tools.autopsy.anatomy import Anatomy
 from gateway.tools.autopsy.variants import Variant
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Value):
     """One kind of change."""
 
     id: str

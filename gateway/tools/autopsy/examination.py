@@ -6,7 +6,6 @@ In: a message, the keys that DNS gave, the time. Out: an `Autopsy`. Pure: no clo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 
@@ -18,6 +17,7 @@ from gateway.mail.domain import is_subdomain
 from gateway.model.dnsdata import Answer, Question
 from gateway.model.message import Evidence
 from gateway.model.result import DkimResult
+from gateway.model.value import Value, replace
 from gateway.tools.autopsy import catalogue
 from gateway.tools.autopsy.anatomy import Anatomy
 from gateway.tools.autopsy.bodies import Body
@@ -63,8 +63,7 @@ class VerifiedBy(StrEnum):
     SIGNATURE = "signature"
 
 
-@dataclass(frozen=True, slots=True)
-class Autopsy:
+class Autopsy(Value):
     """All that was found."""
 
     message: bytes

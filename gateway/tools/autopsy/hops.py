@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from gateway.authentication.body import AMS_FORMS
 from gateway.authentication.signature import Signature, read_signature
 from gateway.mail import authres, hops
 from gateway.mail.header import fields, unfold
+from gateway.model.value import Value
 from gateway.tools.autopsy.anatomy import Anatomy
 from gateway.tools.autopsy.programs import PROGRAMS, programs_of, seen_in
 
@@ -24,8 +24,7 @@ _OPINIONS = ("pass", "fail", "neutral")
 """`neutral` is Gmail's word for a body hash that does not verify."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(Value):
     """One Received field."""
 
     by: str
@@ -35,16 +34,14 @@ class Hop:
     """Where the field starts: what a later hop wrote stands above, so it has a smaller offset."""
 
 
-@dataclass(frozen=True, slots=True)
-class Culprit:
+class Culprit(Value):
     """The hop that most likely changed the message."""
 
     name: str
     grounds: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Sighting:
+class _Sighting(Value):
     """Somebody on the way looked at the signature."""
 
     start: int

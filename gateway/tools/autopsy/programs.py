@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from gateway.mail.header import Field, unfold
+from gateway.model.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(Value):
     """How one is recognised."""
 
     label: str

@@ -6,7 +6,6 @@ The answer is always that of the judge that also judges live mail: a repair that
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.authentication.body import BodyHasher
@@ -16,6 +15,7 @@ from gateway.authentication.signature import Finding, Signature, check_body, che
 from gateway.mail.header import Field, parse_header
 from gateway.model.dnsdata import Answer, Question, Status
 from gateway.model.result import DkimVerdict
+from gateway.model.value import Value
 from gateway.tools.autopsy.anatomy import Anatomy
 from gateway.tools.autopsy.bodies import Wanted
 from gateway.tools.autopsy.edits import Edit, apply_edits
@@ -35,8 +35,7 @@ class FailingPart(StrEnum):
     EXPIRED = "expired"
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(Value):
     """One signature, looked at part by part."""
 
     signature: Signature

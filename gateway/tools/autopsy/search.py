@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.model.value import Value
 from gateway.tools.autopsy.anatomy import Anatomy
 from gateway.tools.autopsy.edits import Edit, Ruler, apply_edits, overlap
 from gateway.tools.autopsy.entry import Entry
@@ -44,8 +45,7 @@ class Proof(Protocol):
     def matches(self, edits: Sequence[Edit]) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Value):
     """One change, undone."""
 
     entry: Entry
@@ -53,8 +53,7 @@ class Step:
     """(offset, length) of what was changed, in the message as it came. The length is 0 where something is missing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Solution:
+class Solution(Value):
     """What was done to the message, last change first, and the message before it."""
 
     steps: tuple[Step, ...]
@@ -85,8 +84,7 @@ class Effort:
         return self.done >= self.most
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
+class _State(Value):
     """A message as it came, or after one change was undone."""
 
     anatomy: Anatomy
@@ -96,8 +94,7 @@ class _State:
     """Back to the message as it came, last edits first."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
+class _Change(Value):
     """What one entry would undo."""
 
     cost: float
@@ -107,8 +104,7 @@ class _Change:
     """At all of its places, or there are few: only such changes go together with any other."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Trial:
+class _Trial(Value):
     """Something to try: one change, or two in different places."""
 
     cost: float

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
+from gateway.model.value import Value
 from gateway.tools.newlines import Newlines, read_lines
 
 
-@dataclass(frozen=True, slots=True)
-class Specimen:
+class Specimen(Value):
     """A file and the message in it."""
 
     name: str

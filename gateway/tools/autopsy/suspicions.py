@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from gateway.authentication.signature import Signature
 from gateway.mail.author import find_author
 from gateway.mail.domain import is_subdomain
 from gateway.mail.header import fields, unfold
+from gateway.model.value import Value
 from gateway.tools.autopsy import catalogue
 from gateway.tools.autopsy.anatomy import Anatomy
 from gateway.tools.autopsy.entry import Entry
@@ -39,8 +39,7 @@ _ALWAYS_THERE = ("from", "date", "message-id", "subject", "to")
 _RELAY_IDS = re.compile(r"@(?:[a-z0-9-]+\.)*(?:amazonses\.com|email\.amazonses\.com)>", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Suspicion:
+class Suspicion(Value):
     """An entry whose marks are there."""
 
     entry: Entry

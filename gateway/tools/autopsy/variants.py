@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 
+from gateway.model.value import Value
 from gateway.tools.autopsy.edits import Edit
 
 _MOST_SUBSETS = 600
@@ -24,8 +24,7 @@ class Choice(StrEnum):
     """One of them, or all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
+class Variant(Value):
     """One way to undo a change."""
 
     edits: tuple[Edit, ...]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.mail.exchange import ACTIONS, RESULTS, explain_reason, explain_scl
 from gateway.mail.hops import organisation
 from gateway.mail.refusal.provider import Provider, recognise_host
 from gateway.mail.verdicts import Verdicts
+from gateway.model.value import Value
 from gateway.tools.headers.places import Relayed, find_relay, is_internal, organisations
 from gateway.tools.headers.reading import Judged, Reading
 
@@ -29,8 +29,7 @@ class Weight(StrEnum):
     GOOD = "good"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Value):
     """One thing that the header shows."""
 
     kind: str

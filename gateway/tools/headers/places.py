@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from gateway.mail.hops import Hop, organisation
 from gateway.model.address import IPText
+from gateway.model.value import Value
 from gateway.tools.headers.reading import Reading
 
 
@@ -30,8 +30,7 @@ _INTERNAL = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Relayed:
+class Relayed(Value):
     """The client that a server judged had the message from elsewhere."""
 
     relay: Hop

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gateway.mail.author import find_author
 from gateway.mail.domain import a_label
@@ -13,13 +12,13 @@ from gateway.mail.header import Field, fields, parse_header, split_message, unfo
 from gateway.mail.hops import Hop, read_hops
 from gateway.mail.tags import parse_tags
 from gateway.mail.verdicts import Verdicts, read_verdicts
+from gateway.model.value import Value
 
 _RECIPIENT = re.compile(r"@(?P<domain>[A-Za-z0-9._-]{1,253})")
 _MOST_RECIPIENTS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(Value):
     """One field of results, and the hop at which it was added."""
 
     verdicts: Verdicts
@@ -27,16 +26,14 @@ class Judged:
     """Index into the hops; None where no Received field is below it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(Value):
     """One DKIM-Signature, as it names itself."""
 
     domain: str
     selector: str
 
 
-@dataclass(frozen=True, slots=True)
-class Seal:
+class Seal(Value):
     """One ARC-Seal, as it names itself."""
 
     instance: int
@@ -45,8 +42,7 @@ class Seal:
     """cv=: what the sealer found of the chain before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Value):
     """All that the header says."""
 
     hops: tuple[Hop, ...]

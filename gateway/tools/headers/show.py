@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 
 from rich.console import Group
 from rich.text import Text
 
 from gateway.mail.hops import Hop
 from gateway.mail.verdicts import Verdict
+from gateway.model.value import asdict
 from gateway.tools.headers.findings import Finding, Weight, show_seconds
 from gateway.tools.headers.reading import Judged, Reading
 from gateway.tools.narrative import clean

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ import trustme
 import uvloop
 
 from gateway.config.edge import Limits
+from gateway.model.value import replace
 from gateway.service.listener import ListenerSettings, SmtpListener, serve
 from tests.listening import RecordedReception
 

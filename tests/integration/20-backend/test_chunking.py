@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 
 from gateway.config.backends import Backend as Settings
 from gateway.model.delivery import Claim, Kind, Outcome, Scope
 from gateway.model.message import Message, Span
+from gateway.model.value import replace
 from gateway.net.host_backend import HostBackend
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.ports import ContentAltered

@@ -10,7 +10,6 @@ import ssl
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 import trustme
@@ -20,6 +19,7 @@ from gateway.config.backends import Backend as Settings
 from gateway.model.delivery import Claim, Kind, Outcome, Scope
 from gateway.model.envelope import Body, Notify, Recipient, Ret
 from gateway.model.message import Span
+from gateway.model.value import replace
 from gateway.net.host_backend import HostBackend
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.ports import ContentAltered

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -19,6 +18,7 @@ from gateway.model.envelope import Envelope
 from gateway.model.event import Event, Level
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.reply import REPLIES, Reply
+from gateway.model.value import replace
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.plan.holding import USUAL_TERMS
 from gateway.plan.settlement import find_refusal

@@ -6,7 +6,6 @@ import json
 import resource
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from gateway.app.law import make_law, make_trial, read_config
 from gateway.mail.path import mailbox
 from gateway.model.address import ip_text
 from gateway.model.delivery import Intake, Trace
+from gateway.model.value import replace
 from gateway.net.resolver import ZoneResolver
 from gateway.net.system import SystemClock
 from gateway.net.zone import build_zone

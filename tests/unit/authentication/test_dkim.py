@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import re
 import time
-from dataclasses import replace
 
 import dkim as stock
 import pytest
@@ -20,6 +19,7 @@ from gateway.mail.header import parse_header, split_message
 from gateway.model.dnsdata import Answer, Question, Status
 from gateway.model.message import Evidence
 from gateway.model.result import DkimResult, DkimVerdict
+from gateway.model.value import replace
 from tests.signing import MESSAGE, NOW, Signer, ed25519_key, evidence, key_record, rsa_key, sign, verify, window, zone
 
 FORMS = ["relaxed/relaxed", "relaxed/simple", "simple/relaxed", "simple/simple", "relaxed", "simple"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from gateway.authentication.composition import CannotSign
@@ -12,6 +10,7 @@ from gateway.mail import authres
 from gateway.mail.header import Field, fields, parse_header, unfold
 from gateway.mail.tags import parse_tags
 from gateway.model.result import ArcVerdict
+from gateway.model.value import replace
 from tests.sealing import HOPS, INGRESS, authenticate, pass_on, read, rsa_operation, seal_at, validate
 from tests.signing import MESSAGE, NOW, rsa_key, sign
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email
 import email.policy
-from dataclasses import replace
 from email.message import EmailMessage, Message
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from gateway.mail.dsn import Action, Notice, Report, compose
 from gateway.model.address import Mailbox
 from gateway.model.envelope import Recipient
 from gateway.model.reply import Reply
+from gateway.model.value import replace
 
 GOLDEN = Path(__file__).parent / "golden"
 HEADER = b"Received: from a by b\r\nFrom: alice@sender.example\r\nSubject: Plans\r\n\tfor May\r\nMessage-ID: <1@x>\r\n"

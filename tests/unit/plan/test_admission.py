@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
@@ -11,6 +10,7 @@ from gateway.mail.srs import Srs
 from gateway.model.address import IPText, Mailbox
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.route import Capabilities
+from gateway.model.value import replace
 from gateway.plan.admission import Asking, refuse_recipient
 from gateway.policy.routing import RoutingTable
 from tests.unit.policy.scenes import mailbox

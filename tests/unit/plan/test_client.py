@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv4Network
 
 from gateway.authentication.dnsbl import BlockList
@@ -25,6 +24,7 @@ from gateway.model.result import (
     SpfResult,
     SpfVerdict,
 )
+from gateway.model.value import replace
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
 from gateway.plan.client import ClientChecks, check_client, name_client, questions, recorded_checks

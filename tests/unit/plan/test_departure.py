@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 
 import pytest
@@ -18,6 +18,7 @@ from gateway.model.ingress import InternalIngress, Tls
 from gateway.model.message import Content, Evidence, Message
 from gateway.model.result import ArcResult, ArcVerdict, Authentication, DkimVerdict
 from gateway.model.route import Route
+from gateway.model.value import replace
 from gateway.plan.departure import Outgoing, Permit, depart, find_permit, refuse_sender
 from gateway.plan.intake import Arrival
 from gateway.policy.sender import Identity, Senders, Tenant

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from gateway.model.address import ip_text
@@ -23,6 +21,7 @@ from gateway.model.result import (
     SpfResult,
     SpfVerdict,
 )
+from gateway.model.value import replace
 from gateway.plan.greylisting import GreylistTerms, find_key, greylist, remember
 from tests.sending import mailbox
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from gateway.app.law import make_law
@@ -15,6 +13,7 @@ from gateway.model.envelope import Recipient
 from gateway.model.ingress import ClientSource, EdgeIngress, Ingress, InternalIngress
 from gateway.model.reply import Reply
 from gateway.model.result import DmarcPolicy
+from gateway.model.value import replace
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
 from gateway.plan.judgement import Bench

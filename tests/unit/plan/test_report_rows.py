@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from gateway.mail.tags import parse_tags
 from gateway.model.address import ip_text
 from gateway.model.delivery import Trace
 from gateway.model.result import DmarcPolicy, DmarcVerdict
+from gateway.model.value import replace
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
 from gateway.spool.codec import TRACE

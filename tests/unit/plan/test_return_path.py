@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from gateway.mail.path import mailbox
@@ -11,6 +9,7 @@ from gateway.model.address import ip_text
 from gateway.model.departure import Departure
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import InternalIngress
+from gateway.model.value import replace
 from gateway.plan.intake import Arrival, _return_path_verified
 from tests.authenticated import authenticated
 from tests.spooling import authentication

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 import pytest
 
@@ -13,6 +12,7 @@ from gateway.model.event import Level
 from gateway.model.ingress import Tls
 from gateway.model.message import Span
 from gateway.model.reply import Reply
+from gateway.model.value import replace
 from gateway.plan.settlement import Circumstances, Terms, find_refusal, settle
 from tests.sending import NOW, changed, mailbox, make_claim, make_message
 

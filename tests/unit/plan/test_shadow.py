@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -28,6 +27,7 @@ from gateway.model.result import (
     SpfResult,
     SpfVerdict,
 )
+from gateway.model.value import replace
 from gateway.plan.announcement import announce
 from gateway.plan.judgement import Bench, ask_early, conclude
 from gateway.policy.evaluate import judge

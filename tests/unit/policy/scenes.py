@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.mail.author import find_author
@@ -25,6 +24,7 @@ from gateway.model.result import (
     SpfResult,
     SpfVerdict,
 )
+from gateway.model.value import Value, replace
 from gateway.policy.evaluate import judge
 from gateway.policy.facts import FactValue, data_facts
 from gateway.policy.load import load
@@ -56,8 +56,7 @@ NO_SPF = spf(SpfVerdict.NONE)
 NO_ARC = ArcResult(ArcVerdict.NONE)
 
 
-@dataclass(frozen=True)
-class Scene:
+class Scene(Value):
     """One message. The default is an unsigned stranger's, from a domain without a DMARC record."""
 
     header: str = "From: someone@stranger.example"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import pytest
 
 from gateway.model.decision import Action, Override, Stage
 from gateway.model.result import ArcResult, ArcVerdict, DkimVerdict, DmarcPolicy, DmarcVerdict, SpfVerdict
+from gateway.model.value import replace
 from gateway.policy.evaluate import decide
 from tests.unit.policy.scenes import EDGE, INSIDE, OUR_SETTINGS, UNKNOWN, Scene, shipped, signature, spf
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from gateway.model.decision import Stage
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.ingress import Tls
 from gateway.model.result import ArcResult, ArcVerdict, DmarcPolicy, DmarcVerdict, SpfVerdict
+from gateway.model.value import replace
 from gateway.policy.expression import Language
 from gateway.policy.facts import connect_facts, mail_facts, rcpt_facts
 from gateway.policy.vocabulary import FACTS, Kind, facts_table

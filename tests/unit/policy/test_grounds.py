@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from gateway.model.ingress import ClientSource
 from gateway.model.result import DkimVerdict, DmarcPolicy, DmarcVerdict, SpfVerdict
+from gateway.model.value import replace
 from gateway.policy.grounds import author_signature
 from tests.unit.policy.scenes import EDGE, OUR_SETTINGS, Scene, signature, spf
 

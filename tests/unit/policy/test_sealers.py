@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from gateway.mail.author import Author, find_author
 from gateway.model.decision import Action, Override
 from gateway.model.result import ArcResult, ArcVerdict, DmarcPolicy, DmarcVerdict, SpfVerdict
+from gateway.model.value import replace
 from gateway.policy.sealers import find_trusted
 from tests.sealing import pass_on, read, seal_at, validate
 from tests.signing import MESSAGE

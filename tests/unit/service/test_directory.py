@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from gateway.app import make_law
 from gateway.config.load import load
 from gateway.model.event import Event, Level
+from gateway.model.value import replace
 from gateway.policy.routing import RoutingTable
 from gateway.service.directory import Directory, keep_maps
 from tests.unit.policy.scenes import mailbox

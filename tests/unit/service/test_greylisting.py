@@ -3,7 +3,6 @@ repeated from it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv4Network
 
 import pytest
@@ -16,6 +15,7 @@ from gateway.model.envelope import Envelope, Recipient
 from gateway.model.greylisting import Greylisting
 from gateway.model.ingress import ClientSource
 from gateway.model.reply import Reply
+from gateway.model.value import replace
 from gateway.net.resolver import ZoneResolver
 from gateway.net.system import SystemClock
 from gateway.net.zone import build_zone

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from gateway.config.directories import MapUnavailable
 from gateway.config.load import load
 from gateway.config.maps import map_files
 from gateway.model.event import Event
+from gateway.model.value import replace
 from gateway.policy.routing import RoutingTable
 from gateway.service.directory import Directory
 from gateway.service.importer import Import, Importer

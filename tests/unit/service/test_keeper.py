@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from gateway.app.law import make_law
@@ -16,6 +14,7 @@ from gateway.model.departure import Departure
 from gateway.model.envelope import Recipient
 from gateway.model.event import Event
 from gateway.model.holding import Hold, Quota
+from gateway.model.value import replace
 from gateway.policy.routing import RoutingTable
 from gateway.service.desk import Law
 from gateway.service.keeper import Keeper, NotHeld

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from gateway.model.delivery import Kind, Outcome, Scope
 from gateway.model.event import Event, Level
 from gateway.model.reply import Reply
+from gateway.model.value import replace
 from gateway.service.traffic import Share, Traffic
 from tests.sending import changed, make_claim
 from tests.spooling import HandClock

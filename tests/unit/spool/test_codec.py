@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, fields, is_dataclass, replace
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -17,6 +16,7 @@ from gateway.model.delivery import Attempt, Ending, Trace, Transfer
 from gateway.model.envelope import Recipient
 from gateway.model.ingress import InternalIngress
 from gateway.model.message import Evidence, Span
+from gateway.model.value import Value, replace
 from gateway.spool import codec
 from gateway.spool.codec import Codec, Unreadable
 from tests.spooling import make_intake, make_message, make_refusal
@@ -40,9 +40,8 @@ def any_of(noun: Any) -> st.SearchStrategy[Any]:
     inner = get_args(noun)
     if noun in _PLAIN:
         return _PLAIN[noun]
-    if is_dataclass(noun):
-        hints = get_type_hints(noun)
-        return st.builds(noun, **{field.name: any_of(hints[field.name]) for field in fields(noun)})
+    if isinstance(noun, type) and issubclass(noun, Value):
+        return st.builds(noun, **{name: any_of(type) for name, type in get_type_hints(noun).items()})
     if get_origin(noun) is tuple:
         if inner[-1] is Ellipsis:
             return st.lists(any_of(inner[0]), max_size=3).map(tuple)
@@ -99,14 +98,12 @@ def test_traces_are_deflated() -> None:
     assert len(codec.pack_trace(trace)) < 2000
 
 
-@dataclass(frozen=True, slots=True)
-class _Old:
+class _Old(Value):
     name: str
     gone: int = 7
 
 
-@dataclass(frozen=True, slots=True)
-class _New:
+class _New(Value):
     name: str
     added: tuple[str, ...] = ("default",)
 

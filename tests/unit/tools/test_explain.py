@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from ipaddress import IPv4Network
 
 import pytest
@@ -23,6 +22,7 @@ from gateway.model.envelope import Body, Recipient
 from gateway.model.ingress import ClientSource, EdgeIngress, InternalIngress, Tls
 from gateway.model.message import Span
 from gateway.model.reply import Reply
+from gateway.model.value import replace
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
 from gateway.plan.client import ClientChecks

@@ -1,0 +1,152 @@
+"""One transaction for many writes: each is all or nothing, and one that fails takes no other with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.ports import SpoolFull
+
+_LOCKED = 5000
+"""Milliseconds for which a stranger that has the database locked is waited for; the loop does not wait."""
+
+
+@dataclass(slots=True)
+class Job:
+    """One caller's write."""
+
+    work: Callable[[sqlite3.Connection], Any]
+    octets: int
+    durable: bool
+    quick: bool
+    settled: Callable[[Any], None] | None
+    future: asyncio.Future[Any] | None
+    result: Any = None
+    error: Exception | None = None
+
+
+class Transactions:
+    """Those of the writing connection, one after the other. Used by the loop and by a thread, never by both at once."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._durable = True
+        self.suspect = False
+        """An fsync failed: nothing is written before the log was checked out."""
+        connection.execute("PRAGMA busy_timeout = 0")
+
+    def begin(self, jobs: Sequence[Job]) -> bool:
+        """Open one and put the rows of all jobs. False when something is wrong: then `write` begins it again."""
+        try:
+            self._put_all(jobs)
+        except Exception:
+            return False
+        return True
+
+    def end(self, jobs: Sequence[Job]) -> None:
+        """Commit what was begun."""
+        try:
+            self._commit()
+        except sqlite3.Error as error:
+            self._fall_back(jobs, error)
+
+    def write(self, jobs: Sequence[Job]) -> None:
+        """A whole transaction."""
+        self._connection.execute(f"PRAGMA busy_timeout = {_LOCKED}")
+        try:
+            self._roll_back()
+            self._heal()
+            self._put_all(jobs)
+            self._commit()
+        except Exception as error:
+            self._fall_back(jobs, error)
+        finally:
+            self._connection.execute("PRAGMA busy_timeout = 0")
+
+    def _put_all(self, jobs: Sequence[Job]) -> None:
+        self._set_durable(any(job.durable for job in jobs))
+        self._connection.execute("BEGIN IMMEDIATE")
+        for job in jobs:
+            self._apply(job)
+
+    def _commit(self) -> None:
+        try:
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self.suspect = not _is_full(error)
+            raise
+
+    def _apply(self, job: Job) -> None:
+        """Run one job. No savepoint: two more statements cost more than most jobs."""
+        changes = self._connection.total_changes
+        job.error = None
+        try:
+            job.result = job.work(self._connection)
+        except Exception as error:
+            if self._connection.total_changes != changes or not self._connection.in_transaction:
+                raise
+            # It failed before it wrote anything, so the others need not be begun again.
+            job.error = _as_refusal(error)
+
+    def _fall_back(self, jobs: Sequence[Job], error: Exception) -> None:
+        """Nothing of the batch is kept. Each job gets a transaction of its own, so that one that is wrong, or too
+        large for a disk that is nearly full, fails alone. After a failed fsync none is tried again."""
+        alone = len(jobs) > 1 and not self.suspect
+        with contextlib.suppress(sqlite3.Error):
+            self._roll_back()
+            self._heal()
+        if not alone:
+            for job in jobs:
+                job.error = _as_refusal(error)
+            return
+        for job in jobs:
+            self.write([job])
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _heal(self) -> None:
+        """After a failed fsync the kernel may have dropped written pages, and a failed transaction may lie whole in
+        the log. A full checkpoint brings the good part to the database file and empties the log; until one succeeds,
+        nothing is accepted."""
+        if self.suspect:
+            busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            if busy:
+                raise sqlite3.OperationalError("the log cannot be emptied yet after an fsync error")
+            self.suspect = False
+
+    def checkpoint(self) -> None:
+        """Move the log into the database file."""
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            self.suspect = not _is_full(error)
+
+    def _set_durable(self, durable: bool) -> None:
+        """FULL syncs the log at each commit, NORMAL leaves it to the next one that does: order is kept either way."""
+        if durable != self._durable:
+            self._connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
+            self._durable = durable
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+
+
+def _as_refusal(error: Exception) -> Exception:
+    """What the caller is told: SpoolFull where the disk is to blame, the error itself where the write was wrong."""
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(
+        error, (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)
+    ):
+        refusal = SpoolFull(f"{error} ({getattr(error, 'sqlite_errorname', 'no code')})")
+        refusal.__cause__ = error
+        return refusal
+    return error
