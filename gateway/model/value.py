@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 else:
     from msgspec.structs import replace
 
-    class Value(Struct, frozen=True):
+    # A field that has its default is not stored. So a default never changes: that would change what is stored.
+    class Value(Struct, frozen=True, omit_defaults=True):
         pass
 
 

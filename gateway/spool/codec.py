@@ -7,10 +7,11 @@ field name: a field added later, with a default, is absent in old rows, and an u
 from __future__ import annotations
 
 import json
-import zlib
+from threading import local
 from typing import Any, Generic, TypeVar
 
 import msgspec
+import zstandard
 
 from gateway.model.delivery import Act, Attempt, Ending, Trace, Transfer
 from gateway.model.envelope import Recipient
@@ -23,24 +24,44 @@ _PLAIN = b"\x01"
 """MessagePack."""
 _ESCAPED = b"\x02"
 """JSON in ASCII: the one form that can carry a lone surrogate, which is what an octet that is not UTF-8 becomes."""
-_DEFLATED = b"\x03"
-"""MessagePack in a zlib stream."""
+_COMPRESSED = b"\x03"
+"""MessagePack in a Zstandard frame."""
 
 _LEVEL = 1
-_WINDOW = -13
-"""A raw stream with a small window: what is packed is a few kB, and the tables of a large one take time to set up."""
+_LARGEST = 67_108_864
+"""Octets of the largest noun that is read: a damaged frame must not ask for all memory."""
 
 
 class Unreadable(Exception):
     """A stored noun cannot be read."""
 
 
+class _Zstandard(local):
+    """A thread's own contexts: they are costly to make, and may not be shared."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+        self.decompressor = zstandard.ZstdDecompressor()
+
+    def compress(self, octets: bytes) -> bytes:
+        return self.compressor.compress(octets)
+
+    def decompress(self, frame: bytes) -> bytes:
+        """Raises ZstdError."""
+        if zstandard.frame_content_size(frame) > _LARGEST:
+            raise zstandard.ZstdError("the frame is too large")
+        return self.decompressor.decompress(frame, max_output_size=_LARGEST)
+
+
+_ZSTANDARD = _Zstandard()
+
+
 class Codec(Generic[T]):
     """Writes and reads one type of noun."""
 
-    def __init__(self, noun: Any, deflated: bool = False) -> None:
+    def __init__(self, noun: Any, compressed: bool = False) -> None:
         self._noun = noun
-        self._deflated = deflated
+        self._compressed = compressed
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(noun)
 
@@ -50,22 +71,22 @@ class Codec(Generic[T]):
             octets = self._encoder.encode(value)
         except UnicodeEncodeError:
             return _ESCAPED + json.dumps(msgspec.to_builtins(value)).encode("ascii")
-        return _DEFLATED + zlib.compress(octets, _LEVEL, _WINDOW) if self._deflated else _PLAIN + octets
+        return _COMPRESSED + _ZSTANDARD.compress(octets) if self._compressed else _PLAIN + octets
 
     def unpack(self, octets: bytes) -> T:
         """The noun. Raises Unreadable."""
         form, rest = octets[:1], octets[1:]
         try:
             return self._read(form, rest)
-        except (msgspec.DecodeError, zlib.error, ValueError) as error:
+        except (msgspec.DecodeError, zstandard.ZstdError, ValueError) as error:
             raise Unreadable(str(error)) from error
 
     def _read(self, form: bytes, rest: bytes) -> T:
         value: T
         if form == _ESCAPED:
             value = msgspec.convert(json.loads(rest), self._noun)
-        elif form == _DEFLATED:
-            value = self._decoder.decode(zlib.decompress(rest, _WINDOW))
+        elif form == _COMPRESSED:
+            value = self._decoder.decode(_ZSTANDARD.decompress(rest))
         elif form == _PLAIN:
             value = self._decoder.decode(rest)
         else:
@@ -79,9 +100,9 @@ class TracedEvidence(Value):
     evidence: Evidence | None
 
 
-TRACE: Codec[Trace] = Codec(Trace, deflated=True)
+TRACE: Codec[Trace] = Codec(Trace, compressed=True)
 TRACED_EVIDENCE: Codec[TracedEvidence] = Codec(TracedEvidence)
-EVIDENCE: Codec[Evidence] = Codec(Evidence, deflated=True)
+EVIDENCE: Codec[Evidence] = Codec(Evidence, compressed=True)
 TRANSFER: Codec[Transfer] = Codec(Transfer)
 RECIPIENTS: Codec[tuple[Recipient, ...]] = Codec(tuple[Recipient, ...])
 SPANS: Codec[tuple[Span, ...]] = Codec(tuple[Span, ...])

@@ -92,7 +92,7 @@ def test_octets_of_the_content_are_not_in_the_trace() -> None:
     assert codec.TRACE.unpack(codec.pack_trace(trace)).content == replace(message.content, data=None)
 
 
-def test_traces_are_deflated() -> None:
+def test_traces_are_compressed() -> None:
     trace = make_intake(message=make_message(b"Received: from a by b\r\n" * 400)).trace
     trace = replace(trace, added=trace.added * 500)
     assert len(codec.pack_trace(trace)) < 2000
