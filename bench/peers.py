@@ -7,6 +7,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +15,8 @@ from pathlib import Path
 from bench.group import Group
 
 HERE = Path(__file__).resolve().parent
-WAYPOST = HERE.parent / ".venv" / "bin" / "waypost"
+WAYPOST = Path(sys.executable).with_name("waypost")
+"""The gateway in the environment that this runs in."""
 LISTEN = ("127.0.0.1", 2525)
 SINK = ("127.0.0.1", 9025)
 MILTERS = ("opendkim", "opendmarc")

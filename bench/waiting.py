@@ -17,6 +17,7 @@ import shutil
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -35,7 +36,7 @@ from gateway.net.system import SystemClock
 from gateway.spool.shards import shard_name
 from gateway.spool.sqlite import SqliteSpool
 
-WAYPOST = Path(__file__).resolve().parent.parent / ".venv" / "bin" / "waypost"
+WAYPOST = Path(sys.executable).with_name("waypost")
 WORKERS = 2
 AT_ONCE = 128
 PROBES = 600
