@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from gateway.model.amendment import Amendment, Pending, Requeued
 from gateway.model.delivery import Transfer
+from gateway.model.value import replace
 from gateway.spool import codec
 from gateway.spool.queries import QUERIES
 from gateway.spool.rows import Rows
@@ -22,11 +23,15 @@ def amend(
     found = connection.execute(QUERIES["find_transfers"], (codec.as_text(message_id),)).fetchall()
     numbers: dict[str, int] = {}
     pendings = []
-    for n, leased, held in found:
-        claim = rows.read_claim(connection, n)
-        numbers[claim.transfer.id] = n
-        pendings.append(Pending(claim, bool(leased), bool(held)))
+    damaged = []
+    for n, id, leased, held in found:
+        try:
+            pendings.append(Pending(rows.read_claim(connection, n), bool(leased), bool(held)))
+        except codec.Unreadable as error:
+            damaged.append(f"{id}: its row is unreadable: {error}")
+        numbers[id] = n
     amendment = plan(tuple(pendings))
+    amendment = replace(amendment, refusals=(*amendment.refusals, *damaged))
     files: tuple[str, ...] = ()
     for change in amendment.changes:
         if isinstance(change, Requeued):

@@ -55,7 +55,7 @@ FROM trace JOIN transfer ON transfer.message = trace.n JOIN message ON message.n
 WHERE trace.id = ? AND transfer.id = ? AND transfer.epoch + 1 = ? AND NOT transfer.leased;
 
 -- name: find_transfers
-SELECT transfer.n, transfer.leased, transfer.wake IS NULL
+SELECT transfer.n, transfer.id, transfer.leased, transfer.wake IS NULL
 FROM transfer JOIN trace ON trace.n = transfer.message WHERE trace.id = ? ORDER BY transfer.n;
 
 -- name: requeue_transfer
@@ -145,8 +145,9 @@ SELECT body FROM attempt WHERE message = ?;
 
 -- name: list_queue
 SELECT transfer.due, transfer.attempts, transfer.delay_warned, transfer.rcpts, transfer.body,
-       transfer.leased, transfer.wake IS NULL, transfer.last_reply, message.reason, message.size
-FROM transfer JOIN message ON message.n = transfer.message
+       transfer.leased, transfer.wake IS NULL, transfer.last_reply, message.reason, message.size,
+       trace.id, trace.received, transfer.id, transfer.backend
+FROM transfer JOIN message ON message.n = transfer.message JOIN trace ON trace.n = transfer.message
 WHERE transfer.backend = ? ORDER BY transfer.wake LIMIT ?;
 
 -- name: count_backends

@@ -218,19 +218,29 @@ def _list_queue(connection: sqlite3.Connection, limit: int) -> list[QueueEntry]:
 
 
 def _read_entry(row: Sequence[Any]) -> QueueEntry:
-    due, attempts, warned, rcpts, body, leased, held, last_reply, reason, size = row
-    transfer = codec.unpack_transfer(due, attempts, warned, rcpts, body)
+    due, attempts, warned, rcpts, body, leased, held, last_reply, reason, size, message_id, received, id, backend = row
+    said = reason if held and reason else last_reply
+    mail_from, created = "", received
+    named: tuple[str, ...] = ()
+    try:
+        transfer = codec.unpack_transfer(due, attempts, warned, rcpts, body)
+    except codec.Unreadable as error:
+        # One damaged row must not hide the others.
+        said = said or f"unreadable row: {error}"
+    else:
+        mail_from, created = str(transfer.mail_from or ""), transfer.created
+        named = tuple(str(rcpt.mailbox) for rcpt in transfer.rcpts)
     return QueueEntry(
-        transfer_id=transfer.id,
-        message_id=transfer.message_id,
-        backend=transfer.backend,
-        mail_from=str(transfer.mail_from or ""),
-        rcpts=tuple(str(rcpt.mailbox) for rcpt in transfer.rcpts),
+        transfer_id=id,
+        message_id=message_id,
+        backend=backend,
+        mail_from=mail_from,
+        rcpts=named,
         size=size,
-        created=transfer.created,
+        created=created,
         due=due,
         attempts=attempts,
-        last_reply=reason if held and reason else last_reply,
+        last_reply=said,
         claimed=bool(leased),
         held=bool(held),
     )

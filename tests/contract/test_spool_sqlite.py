@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.model.amendment import Amendment
 from gateway.model.delivery import Final
 from gateway.model.message import Evidence, Message
 from gateway.ports import SpoolFull
@@ -248,6 +249,13 @@ async def test_unreadable_row_is_held_and_stops_nobody(tmp_path: Path) -> None:
     claims = await spool.claim((), 5, START, 60.0)
     assert [claim.transfer.message_id for claim in claims] == [good.trace.id]
     assert await spool.next_due() == START + 60
+    listed = {entry.message_id: entry for entry in await spool.queue(9)}
+    assert set(listed) == {bad.trace.id, good.trace.id}
+    assert (listed[bad.trace.id].transfer_id, listed[bad.trace.id].held) == (bad.transfers[0].id, True)
+    assert "unreadable row" in listed[bad.trace.id].last_reply
+    amended = await spool.amend(bad.trace.id, lambda pendings: Amendment(refusals=(f"{len(pendings)} can be read",)))
+    assert amended.refusals[0] == "0 can be read"
+    assert "unreadable" in amended.refusals[1]
     await spool.close()
 
 
