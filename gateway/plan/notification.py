@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.mail import dsn
 from gateway.model.delivery import Claim, Intake, Transfer
-from gateway.model.envelope import Notify, Recipient
+from gateway.model.envelope import Notify, Recipient, Ret
 from gateway.model.message import Message
 from gateway.plan.own_mail import post
 
@@ -47,17 +47,25 @@ def make_dsn(
         arrived=transfer.created,
         composed=now,
         retried_until=transfer.created + expire,
-        header=_sent_header(claim.message),
+        header=_as_sent(claim.message, claim.message.evidence.header),
         notices=notices,
         verdicts=transfer.verdicts,
+        content=_wanted_back(claim, notices),
     )
     return post(dsn.compose(report), transfer.mail_from, "dsn", hostname, now, id, backend)
 
 
-def _sent_header(message: Message) -> bytes:
+def _wanted_back(claim: Claim, notices: tuple[dsn.Notice, ...]) -> bytes | None:
+    """RET=FULL speaks of failures only (RFC 3461 section 4.3). Content in a file is far too large to be returned."""
+    data = claim.message.content.data
+    failed = any(notice.action is dsn.Action.FAILED for notice in notices)
+    return _as_sent(claim.message, data) if data is not None and failed and claim.transfer.ret is Ret.FULL else None
+
+
+def _as_sent(message: Message, octets: bytes) -> bytes:
     """What is left out of a message that is sent, a tenant's secret above all, is told to nobody in a DSN either."""
-    header, kept, at = message.evidence.header, [], 0
+    kept, at = [], 0
     for span in sorted(message.dropped, key=lambda span: span.start):
-        kept.append(header[at : span.start])
+        kept.append(octets[at : span.start])
         at = span.end
-    return b"".join((*kept, header[at:]))
+    return b"".join((*kept, octets[at:]))

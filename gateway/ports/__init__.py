@@ -7,7 +7,16 @@
 from gateway.ports.backend import Backend
 from gateway.ports.conversation import Connection, Conversation, Reception
 from gateway.ports.resolver import Resolver
-from gateway.ports.spool import ContentAltered, ContentWriter, HoldFull, HoldStore, IntakeStore, Spool, SpoolFull
+from gateway.ports.spool import (
+    ContentAltered,
+    ContentWriter,
+    HoldFull,
+    HoldStore,
+    IntakeStore,
+    Spool,
+    SpoolDoubtful,
+    SpoolFull,
+)
 from gateway.ports.system import Clock, EventSink, Signer, Tally, emit_all
 
 __all__ = [
@@ -25,6 +34,7 @@ __all__ = [
     "Resolver",
     "Signer",
     "Spool",
+    "SpoolDoubtful",
     "SpoolFull",
     "Tally",
     "emit_all",

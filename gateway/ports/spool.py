@@ -20,6 +20,10 @@ class SpoolFull(Exception):
     """The spool could not put the write on stable storage; nothing of it was kept."""
 
 
+class SpoolDoubtful(SpoolFull):
+    """As SpoolFull, but the disk has not told yet what it kept: after a crash the write may be there."""
+
+
 class HoldFull(Exception):
     """As much is held of the Author Domain, or in all, as may be; nothing was written."""
 

@@ -15,7 +15,7 @@ from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry
 from gateway.model.message import Content
-from gateway.ports import Clock, ContentWriter, HoldFull, SpoolFull
+from gateway.ports import Clock, ContentWriter, HoldFull, SpoolDoubtful, SpoolFull
 from gateway.spool import holding, unanswered
 from gateway.spool.amendments import Plan, amend
 from gateway.spool.content import ContentStore
@@ -89,8 +89,8 @@ class SqliteSpool:
     async def commit(self, intake: Intake) -> None:
         """Store a reception. When it is not `durable` this returns at once, and a failure only counts in `unwritten`.
 
-        Raises SpoolFull, and then nothing is kept, a content file neither; HoldFull, and then the file is the writer's
-        to discard.
+        Raises SpoolFull, and then nothing is kept, a content file neither, unless it is SpoolDoubtful; HoldFull, and
+        then the file is the writer's to discard.
         """
         if not intake.durable:
             await self._writer.post(partial(self._put, intake), quick=intake.hold is None)
@@ -105,6 +105,9 @@ class SqliteSpool:
         except HoldFull:
             if name is not None:
                 self._store.unowned.add(name)
+            raise
+        except SpoolDoubtful:
+            # A row without its file would be worse than a file without a row, which goes at the next start.
             raise
         except Exception:
             if name is not None:

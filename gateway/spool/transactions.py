@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.ports import SpoolFull
+from gateway.ports import SpoolDoubtful, SpoolFull
 
 _LOCKED = 5000
 """Milliseconds for which a stranger that has the database locked is waited for; the loop does not wait."""
@@ -101,7 +101,7 @@ class Transactions:
             self._heal()
         if not alone:
             for job in jobs:
-                job.error = _as_refusal(error)
+                job.error = _as_refusal(error, self.suspect)
             return
         for job in jobs:
             self.write([job])
@@ -141,12 +141,14 @@ def _is_full(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
-def _as_refusal(error: Exception) -> Exception:
-    """What the caller is told: SpoolFull where the disk is to blame, the error itself where the write was wrong."""
+def _as_refusal(error: Exception, doubtful: bool = False) -> Exception:
+    """What the caller is told: SpoolFull where the disk is to blame, the error itself where the write was wrong.
+    `doubtful` while a failed transaction may still lie whole in the log."""
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(
         error, (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)
     ):
-        refusal = SpoolFull(f"{error} ({getattr(error, 'sqlite_errorname', 'no code')})")
+        kind = SpoolDoubtful if doubtful else SpoolFull
+        refusal = kind(f"{error} ({getattr(error, 'sqlite_errorname', 'no code')})")
         refusal.__cause__ = error
         return refusal
     return error

@@ -40,6 +40,8 @@ WORKERS = 2
 MOST_OPEN = 2 * WORKERS * CONNECTIONS
 """Attempts under way, to both backends: while an answer is written down, its connection may have the next message."""
 HOUR = 3600
+_STANDSTILL = 60
+"""Seconds without a delivery after which what still waits counts as stuck."""
 
 CONFIG = """\
 [server]
@@ -297,8 +299,10 @@ class Chaos:
         self._set_clock(0)
         self.flaky.trouble = 0.0
         await self._start()
-        end = time.monotonic() + 120
-        while (waiting := await self._count()) and time.monotonic() < end:
+        least, since = sys.maxsize, time.monotonic()
+        while (waiting := await self._count()) and time.monotonic() - since < _STANDSTILL:
+            if waiting < least:
+                least, since = waiting, time.monotonic()
             command = [sys.executable, "-m", "gateway.cli", "queue", "retry", "--all", "--config", str(self.config)]
             await asyncio.to_thread(subprocess.run, command, cwd=ROOT, capture_output=True)
             await asyncio.sleep(1)

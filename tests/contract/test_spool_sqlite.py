@@ -12,13 +12,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.model.amendment import Amendment
 from gateway.model.delivery import Final
 from gateway.model.message import Evidence, Message
-from gateway.ports import SpoolFull
+from gateway.ports import SpoolDoubtful, SpoolFull
 from gateway.spool.content import ContentFile
 from gateway.spool.disk import Disk, SpoolUnusable
 from gateway.spool.queries import QUERIES, STEPS, migrate
@@ -256,6 +257,49 @@ async def test_unreadable_row_is_held_and_stops_nobody(tmp_path: Path) -> None:
     amended = await spool.amend(bad.trace.id, lambda pendings: Amendment(refusals=(f"{len(pendings)} can be read",)))
     assert amended.refusals[0] == "0 can be read"
     assert "unreadable" in amended.refusals[1]
+    await spool.close()
+
+
+class _Doubtful(sqlite3.Connection):
+    """Its disk stores the log, fails to say so, and goes on failing."""
+
+    failing = False
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        if not self.failing:
+            return super().execute(sql, *values)
+        if "wal_checkpoint" in sql:
+            raise sqlite3.OperationalError("disk I/O error")
+        cursor = super().execute(sql, *values)
+        if sql == "COMMIT":
+            raise sqlite3.OperationalError("disk I/O error")
+        return cursor
+
+
+async def test_content_stays_while_its_row_may_come_back(tmp_path: Path) -> None:
+    made: list[_Doubtful] = []
+
+    def connect(path: Path, read_only: bool) -> sqlite3.Connection:
+        if read_only:
+            return Disk().connect(path, True)
+        made.append(sqlite3.connect(path, factory=_Doubtful, isolation_level=None, check_same_thread=False))
+        return made[-1]
+
+    spool = await open_spool(tmp_path, disk=Disk(connect=connect))
+    writer = spool.open_content()
+    data = bytes(2_000_000)
+    writer.write(data)
+    intake = make_intake(message=Message(content_of(data, await writer.finish()), Evidence(b"", (), 1)))
+    made[0].failing = True
+    with pytest.raises(SpoolDoubtful):
+        await spool.commit(intake)
+    writer.discard()
+    await spool.close()
+    # The row did come back; with its content it is a message that its client sends twice, without one it is an alarm.
+    spool = await open_spool(tmp_path)
+    (claim,) = await spool.claim((), 5, START, 60.0)
+    assert claim.transfer.message_id == intake.trace.id
+    assert b"".join([chunk async for chunk in spool.read_content(claim.message.content)]) == data
     await spool.close()
 
 

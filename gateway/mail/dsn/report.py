@@ -61,3 +61,5 @@ class Report(Value):
     notices: tuple[Notice, ...]
     verdicts: tuple[str, ...] = ()
     """What was found at our edge, a line for each check; empty when the message came in from within."""
+    content: bytes | None = None
+    """The whole message, where its sender wants it back with a failure (RFC 3461 section 4.3)."""

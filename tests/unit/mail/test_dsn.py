@@ -124,6 +124,32 @@ def test_form(name: str) -> None:
     assert not message.defects
 
 
+WHOLE = HEADER + b"\r\n--=_their boundary\r\nThe text.\r\n"
+
+
+def test_the_whole_message_is_returned_where_it_is_wanted() -> None:
+    octets = compose(replace(CASES["failed"], content=WHOLE))
+    message = email.message_from_bytes(octets, policy=email.policy.SMTP)
+    returned = message.get_payload()[2]  # type: ignore[index]
+    assert returned.get_content_type() == "message/rfc822"  # type: ignore[union-attr]
+    assert b"Content-Type: message/rfc822\r\n\r\n" + WHOLE + b"\r\n--=_" in octets
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        HEADER + b"\r\n" + "Grüße\r\n".encode(),
+        HEADER + b"\r\n" + b"x" * 999 + b"\r\n",
+        HEADER + b"\r\n--=_" + CASES["failed"].id.encode() + b"_--\r\n",
+        HEADER + b"\r\n" + b"A line.\r\n" * 10_000,
+        HEADER + b"\r\na bare\nnewline\r\n",
+    ],
+    ids=["beyond ASCII", "a long line", "our boundary", "large", "bare newline"],
+)
+def test_what_a_part_cannot_hold_is_returned_as_its_header(content: bytes) -> None:
+    assert compose(replace(CASES["failed"], content=content)) == compose(CASES["failed"])
+
+
 def test_fields_of_a_failure() -> None:
     _, (whole, bob), header = parts_of(compose(CASES["failed"]))
     assert whole["Reporting-MTA"] == "dns; gw.example"
