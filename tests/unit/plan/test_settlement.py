@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from gateway.model.delivery import Claim, Final, Kind, Outcome, Scope, Settlement
-from gateway.model.envelope import Notify, Recipient
+from gateway.model.envelope import Notify, Recipient, Ret
 from gateway.model.event import Level
 from gateway.model.ingress import Tls
 from gateway.model.message import Span
@@ -106,6 +106,30 @@ def test_what_was_left_out_of_the_message_is_left_out_of_the_dsn() -> None:
     told = done.dsn.message.content.data or b""
     assert b"secret" not in told
     assert b"Subject: x\r\nTo: y\r\n" in told
+
+
+@pytest.mark.parametrize(
+    ("ret", "kind", "whole"),
+    [
+        (Ret.FULL, Kind.FAILED, True),
+        (Ret.HDRS, Kind.FAILED, False),
+        (None, Kind.FAILED, False),
+        (Ret.FULL, Kind.DELIVERED, False),
+    ],
+)
+def test_the_whole_message_goes_back_only_where_it_is_wanted_and_failed(
+    ret: Ret | None, kind: Kind, whole: bool
+) -> None:
+    octets = b"Subject: x\r\nX-Corp-Relay: a-secret\r\nTo: y\r\n\r\nthe body\r\n"
+    claim = replace(claim_of(), message=make_message(octets, (Span(12, 36),)))
+    rcpt = replace(claim.transfer.rcpts[0], notify=(Notify.FAILURE, Notify.SUCCESS))
+    claim = replace(claim, transfer=replace(claim.transfer, ret=ret, rcpts=(rcpt,)))
+    done = settle_one(claim, kind, NO if kind is Kind.FAILED else OK, at())
+    assert done.dsn is not None
+    assert done.dsn.message is not None
+    told = done.dsn.message.content.data or b""
+    assert b"secret" not in told
+    assert (b"\r\nthe body\r\n" in told) is whole
 
 
 def test_a_failure_says_whose_mail_it_was() -> None:
