@@ -375,6 +375,8 @@ class FakeSpool:
             assert record.message is not None
             pendings.append(Pending(Claim(row.transfer, record.message, row.epoch + 1), row.leased, row.wake is None))
         amendment = plan(tuple(pendings))
+        if record is not None and amendment.changes and amendment.act is not None:
+            record.acts.append(amendment.act)
         for change in amendment.changes:
             assert record is not None
             row = record.rows.pop(change.transfer_id)

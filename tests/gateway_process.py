@@ -178,10 +178,15 @@ address = "127.0.0.1:{self.admin}"
 
     def start(self, backends: bool = True) -> None:
         self.write_config()
-        if backends:
-            self.google.start()
-            self.microsoft.start()
-        self.start_gateway()
+        try:
+            if backends:
+                self.google.start()
+                self.microsoft.start()
+            self.start_gateway()
+        except BaseException:
+            # Nobody stops what never came up: the stand-ins would outlive the test.
+            self.stop()
+            raise
 
     def start_gateway(self) -> None:
         log = (self.directory / "gateway.log").open("ab")

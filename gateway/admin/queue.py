@@ -15,7 +15,7 @@ from gateway.config.model import Config
 from gateway.config.policies import retry_terms
 from gateway.model.address import Mailbox
 from gateway.model.amendment import Amendment, Change, Pending
-from gateway.model.delivery import Settlement, Story
+from gateway.model.delivery import Act, Settlement, Story
 from gateway.model.event import Event
 from gateway.model.reply import REPLIES, Reply
 from gateway.model.value import Value, replace
@@ -30,6 +30,14 @@ MOST_IDS = 1000
 """Ids in one command."""
 _LONGEST_REASON = 400
 _AT_ONCE = 32
+_DONE = {
+    "hold": "held",
+    "release": "released",
+    "reroute": "rerouted to {backend}",
+    "bounce": "bounced",
+    "delete": "deleted",
+}
+"""What a message's story says of a command. That it was tried sooner is no part of it."""
 
 
 class QueueStore(Protocol):
@@ -138,17 +146,20 @@ class QueueDesk(Value):
         answers: list[Json] = []
         for start in range(0, len(ids), _AT_ONCE):
             some = ids[start : start + _AT_ONCE]
-            done = await asyncio.gather(*(self._amend(command, id, act, (forbidden or {}).get(id, "")) for id in some))
-            answers += done
+            tasks = [self._amend(command, arguments, id, act, (forbidden or {}).get(id, "")) for id in some]
+            answers += await asyncio.gather(*tasks)
         self.wake()
         return answers
 
-    async def _amend(self, command: str, id: str, act: Callable[[Pending], Change], forbidden: str) -> Json:
+    async def _amend(
+        self, command: str, arguments: Arguments, id: str, act: Callable[[Pending], Change], forbidden: str
+    ) -> Json:
         if forbidden:
             return {"id": id, "done": [], "refused": [forbidden]}
+        told = _tell(command, arguments, id, self.clock.now())
 
         def plan(pendings: Sequence[Pending]) -> Amendment:
-            return amendment.amend(id, pendings, act)
+            return replace(amendment.amend(id, pendings, act), act=told)
 
         made = await self.spool.amend(_message_id(id), plan)
         for change in made.changes:
@@ -161,6 +172,13 @@ class QueueDesk(Value):
             story = await self.spool.story(_message_id(id))
             refused += ["a rule holds it: `waypost hold` decides about it"] if story and story.held else []
         return {"id": id, "done": [change.transfer_id for change in made.changes], "refused": refused}
+
+
+def _tell(command: str, arguments: Arguments, id: str, now: float) -> Act | None:
+    if command not in _DONE:
+        return None
+    what = _DONE[command].format(backend=arguments.get("backend"))
+    return Act(now, f"{what}, {id} only" if id != _message_id(id) else what, str(arguments.get("by", "")))
 
 
 def _message_id(id: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import sys
 import time
 from collections.abc import Sequence
@@ -237,7 +238,7 @@ def _order(config: Path, command: str, ids: list[str], as_json: bool, **argument
     steps = track(starts, f"queue {command}") if len(starts) > 1 and sys.stderr.isatty() else starts
     for start in steps:
         some = ids[start : start + _AT_ONCE]
-        given = {name: value for name, value in arguments.items() if value}
+        given = {name: value for name, value in arguments.items() if value} | {"by": getpass.getuser()}
         answers += merge_answers(asyncio.run(app.order(config, f"queue {command}", {"ids": some, **given})))
     if as_json:
         print_json(answers)

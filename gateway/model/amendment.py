@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from gateway.model.delivery import Claim, Settlement, Transfer
+from gateway.model.delivery import Act, Claim, Settlement, Transfer
 from gateway.model.value import Value
 
 
@@ -36,3 +36,5 @@ class Amendment(Value):
     changes: tuple[Change, ...] = ()
     refusals: tuple[str, ...] = ()
     """What of the message is left as it is, and why."""
+    act: Act | None = None
+    """What the message's story says of it; None where there is nothing to say."""

@@ -146,7 +146,7 @@ class Act(Value):
     at: float
     """Epoch seconds."""
     what: str
-    """`released`, `deleted`, `expired`."""
+    """`released`, `deleted`, `expired`; of what waits also `held`, `rerouted to` a backend, `bounced`."""
     by: str
     """Who asked for it; empty for time."""
     endings: tuple[Ending, ...] = ()

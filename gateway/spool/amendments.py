@@ -9,7 +9,7 @@ from collections.abc import Callable
 from gateway.model.amendment import Amendment, Pending, Requeued
 from gateway.model.delivery import Transfer
 from gateway.model.value import replace
-from gateway.spool import codec
+from gateway.spool import codec, holding
 from gateway.spool.queries import QUERIES
 from gateway.spool.rows import Rows
 
@@ -39,6 +39,9 @@ def amend(
         else:
             files += rows.settle_unclaimed(connection, change, now)
     if amendment.changes:
+        if amendment.act is not None:
+            (message,) = connection.execute(QUERIES["find_message"], (codec.as_text(message_id),)).fetchone()
+            holding.put_act(connection, message, amendment.act)
         for query in ("unhold_free_message", "end_hold_of_free_message"):
             connection.execute(QUERIES[query], (codec.as_text(message_id),))
     return amendment, files

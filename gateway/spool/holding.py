@@ -43,7 +43,7 @@ def let_go(connection: sqlite3.Connection, id: str, act: Act) -> int | None:
     connection.execute(QUERIES["wake_transfers"], {"due": act.at, "message": n})
     for query in ("lift_hold", "end_hold"):
         connection.execute(QUERIES[query], (n,))
-    _put_act(connection, n, act)
+    put_act(connection, n, act)
     return n
 
 
@@ -55,11 +55,12 @@ def discard(connection: sqlite3.Connection, id: str, act: Act) -> tuple[bool, tu
     n, path, _ = found
     for query in ("delete_transfers", "delete_message", "end_hold"):
         connection.execute(QUERIES[query], (n,))
-    _put_act(connection, n, act)
+    put_act(connection, n, act)
     return True, (path,) if path else ()
 
 
-def _put_act(connection: sqlite3.Connection, n: int, act: Act) -> None:
+def put_act(connection: sqlite3.Connection, n: int, act: Act) -> None:
+    """What was done with the message of this number."""
     connection.execute(QUERIES["insert_act"], (n, act.at, act.what, codec.ACT.pack(act)))
 
 

@@ -128,6 +128,9 @@ DELETE FROM act WHERE message = ?;
 -- name: delete_trace
 DELETE FROM trace WHERE n = ?;
 
+-- name: find_message
+SELECT n FROM trace WHERE id = ?;
+
 -- name: read_trace
 SELECT n, body FROM trace WHERE id = ?;
 

@@ -26,10 +26,11 @@ class Answers:
         self._writer = writer
         self._given: deque[tuple[str, bool]] = deque()
         self._writing: asyncio.Task[None] | None = None
+        self._closed = False
 
     def note(self, id: str, heard: bool) -> None:
         self._given.append((id, heard))
-        if self._writing is None or self._writing.done():
+        if not self._closed and (self._writing is None or self._writing.done()):
             self._writing = asyncio.create_task(self._write_all())
 
     def write(self, connection: sqlite3.Connection) -> int:
@@ -39,7 +40,8 @@ class Answers:
         return len(given)
 
     async def close(self) -> None:
-        """Write what is left."""
+        """Write what is left. An answer that comes later is not written: its client counts as one that was not told."""
+        self._closed = True
         if self._writing is not None:
             self._writing.cancel()
         await self._writer.post(self.write)

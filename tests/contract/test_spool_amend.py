@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from gateway.model.amendment import Amendment, Pending
-from gateway.model.delivery import Final, Intake, Kind
+from gateway.model.delivery import Act, Final, Intake, Kind
 from gateway.model.reply import Reply
 from gateway.model.route import Route
 from gateway.model.value import replace
@@ -109,6 +109,20 @@ async def test_held_mail_stays_until_released_also_over_a_restart(bench: Bench) 
     (claim,) = await spool.claim((), 9, START + DAY, LEASE)
     assert claim.transfer == replace(intake.transfers[0], due=START + DAY)
     assert await spool.settle(make_settlement(claim))
+
+
+async def test_what_was_done_is_told_in_the_message_s_story(spool: Spool) -> None:
+    intake = make_intake()
+    await spool.commit(intake)
+    act = Act(START + 3, "held", "root")
+
+    def plan(pendings: Sequence[Pending]) -> Amendment:
+        return replace(amendment.amend(intake.trace.id, pendings, partial(amendment.hold, reason="x")), act=act)
+
+    await spool.amend(intake.trace.id, plan)
+    assert (await told(spool, intake)).acts == (act,)
+    assert (await spool.amend(intake.trace.id, plan)).changes == ()
+    assert (await told(spool, intake)).acts == (act,), "nothing was done the second time"
 
 
 async def test_one_transfer_of_two_can_be_held(spool: Spool) -> None:

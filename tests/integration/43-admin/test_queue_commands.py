@@ -118,6 +118,10 @@ def test_every_command_running_and_down(gateway: Gateway, running: bool) -> None
     admin.wait(two, alice="delivered", bob="deleted")
     admin.wait(three, alice="delivered", bob="failed")
     assert len(gateway.microsoft.wait(3)) == 3
+    story = json.loads(gateway.run("explain", one, "--json", "--config", str(gateway.config_path)).stdout)
+    words = [act["what"].partition(",")[0] for act in story["acts"]]
+    assert words == ["held", "rerouted to microsoft", "bounced", "released"]
+    assert all(act["by"] for act in story["acts"])
     assert gateway.google.received() == []
 
 
