@@ -97,6 +97,10 @@ def test_number_of_fields() -> None:
 )
 def test_hostile_fields_cost_little(piece: str) -> None:
     header = parse_header(f"From: {piece * 100_000}\r\n".encode())
-    started = time.process_time()
-    find_author(header)
-    assert time.process_time() - started < 0.2
+
+    def cost() -> float:
+        started = time.process_time()
+        find_author(header)
+        return time.process_time() - started
+
+    assert min(cost() for _ in range(3)) < 0.2, "the least of three: a busy machine makes single ones dearer"
