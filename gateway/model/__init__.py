@@ -1,4 +1,5 @@
-"""The nouns: frozen values that every floor above passes along. Standard library only.
+"""The nouns: frozen values that every floor above passes along. Standard library only, but for
+what a value is (`value.py`).
 
-In: nothing. Out: dataclasses and enums. Importable by everyone.
+In: nothing. Out: values and enums. Importable by everyone.
 """

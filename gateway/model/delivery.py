@@ -175,7 +175,7 @@ class Trace(Value):
     """(recipient, backend) pairs; empty when it is not delivered."""
     added: tuple[str, ...]
     """The fields put above, as text."""
-    version: int = TRACE_VERSION
+    version: int = 1
     """Which checks and facts made the verdict; one of another version cannot be repeated."""
     omitted: tuple[str, ...] = ()
     """The fields left out for the sake of a signature, each as `Name: reason` (promise P2)."""

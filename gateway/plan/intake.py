@@ -11,7 +11,7 @@ from gateway.mail.header import Field
 from gateway.model.address import Mailbox
 from gateway.model.circumstances import NOTHING_REMEMBERED, Circumstances
 from gateway.model.decision import Action, Decision, RuleHit, Stage
-from gateway.model.delivery import Intake, Trace, Transfer
+from gateway.model.delivery import TRACE_VERSION, Intake, Trace, Transfer
 from gateway.model.departure import Departure
 from gateway.model.dnsdata import Lookup
 from gateway.model.envelope import Envelope
@@ -286,6 +286,7 @@ def _trace(
 ) -> Trace:
     ingress, message = arrival.ingress, arrival.message
     return Trace(
+        version=TRACE_VERSION,
         id=arrival.id,
         received=arrival.received,
         edge=ingress if isinstance(ingress, EdgeIngress) else None,

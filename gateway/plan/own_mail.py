@@ -6,7 +6,7 @@ import hashlib
 
 from gateway.model.address import Mailbox, ip_text
 from gateway.model.decision import Action, Decision
-from gateway.model.delivery import Intake, Trace, Transfer
+from gateway.model.delivery import TRACE_VERSION, Intake, Trace, Transfer
 from gateway.model.envelope import Body, Envelope, Recipient
 from gateway.model.ingress import InternalIngress
 from gateway.model.message import Content, Evidence, Message
@@ -29,6 +29,7 @@ def post(octets: bytes, to: Mailbox, kind: str, hostname: str, now: float, id: s
     )
     evidence = Evidence(octets[: octets.index(b"\r\n\r\n") + 2], (), len(octets))
     trace = Trace(
+        version=TRACE_VERSION,
         id=id,
         received=now,
         edge=None,

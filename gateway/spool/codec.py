@@ -7,6 +7,7 @@ field name: a field added later, with a default, is absent in old rows, and an u
 from __future__ import annotations
 
 import json
+import zlib
 from threading import local
 from typing import Any, Generic, TypeVar
 
@@ -24,10 +25,13 @@ _PLAIN = b"\x01"
 """MessagePack."""
 _ESCAPED = b"\x02"
 """JSON in ASCII: the one form that can carry a lone surrogate, which is what an octet that is not UTF-8 becomes."""
-_COMPRESSED = b"\x03"
+_DEFLATED = b"\x03"
+"""MessagePack in a raw zlib stream: what the first spools have; it is only read."""
+_COMPRESSED = b"\x04"
 """MessagePack in a Zstandard frame."""
 
 _LEVEL = 1
+_WINDOW = -13
 _LARGEST = 67_108_864
 """Octets of the largest noun that is read: a damaged frame must not ask for all memory."""
 
@@ -78,7 +82,7 @@ class Codec(Generic[T]):
         form, rest = octets[:1], octets[1:]
         try:
             return self._read(form, rest)
-        except (msgspec.DecodeError, zstandard.ZstdError, ValueError) as error:
+        except (msgspec.DecodeError, zstandard.ZstdError, zlib.error, ValueError) as error:
             raise Unreadable(str(error)) from error
 
     def _read(self, form: bytes, rest: bytes) -> T:
@@ -87,6 +91,8 @@ class Codec(Generic[T]):
             value = msgspec.convert(json.loads(rest), self._noun)
         elif form == _COMPRESSED:
             value = self._decoder.decode(_ZSTANDARD.decompress(rest))
+        elif form == _DEFLATED:
+            value = self._decoder.decode(zlib.decompressobj(_WINDOW).decompress(rest, _LARGEST))
         elif form == _PLAIN:
             value = self._decoder.decode(rest)
         else:

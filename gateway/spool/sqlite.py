@@ -1,4 +1,4 @@
-"""A shard of the embedded spool: one directory, one owner, one writing thread."""
+"""A shard of the embedded spool: one directory, one owner, one writing connection."""
 
 from __future__ import annotations
 
@@ -93,15 +93,14 @@ class SqliteSpool:
         then the file is the writer's to discard.
         """
         if not intake.durable:
-            await self._writer.post(partial(self._put, intake), quick=intake.hold is None)
+            await self._writer.post(partial(self._put, intake), octets=_weigh(intake), quick=intake.hold is None)
             return
         content = intake.message.content if intake.message else None
         name = self._store.name_of(content) if content else None
         if name is not None:
             self._store.unowned.discard(name)
-        octets = len(content.data) if content and content.data else 0
         try:
-            await self._writer.run(partial(self._put, intake), octets=octets, quick=intake.hold is None)
+            await self._writer.run(partial(self._put, intake), octets=_weigh(intake), quick=intake.hold is None)
         except HoldFull:
             if name is not None:
                 self._store.unowned.add(name)
@@ -131,7 +130,7 @@ class SqliteSpool:
         return await self._writer.run(partial(self._find_unheard, fingerprint, now), durable=False)
 
     def _find_unheard(self, fingerprint: bytes, now: float, connection: sqlite3.Connection) -> str | None:
-        self._answers.write(connection)
+        self._answers.write_unheard(connection)
         return unanswered.find(connection, fingerprint, now)
 
     @property
@@ -163,6 +162,7 @@ class SqliteSpool:
         now = self._clock.now()
         done, _ = await self._writer.run(
             lambda connection: self._rows.settle(connection, settlement, now),
+            octets=_weigh(settlement.dsn) if settlement.dsn else 0,
             quick=settlement.hold is None,
             settled=lambda result: self._store.remove(result[1]),
         )
@@ -253,6 +253,13 @@ class SqliteSpool:
         os.close(self._lock)
 
 
+def _weigh(intake: Intake) -> int:
+    """Octets of what is stored, roughly."""
+    header = len(intake.trace.evidence.header) if intake.trace.evidence else 0
+    data = intake.message.content.data if intake.message else None
+    return 2 * header + len(data or b"")
+
+
 def _open_database(path: Path, now: float, disk: Disk) -> sqlite3.Connection:
     """The writing connection, its tables up to date, leases of a dead process ended. Raises SpoolUnusable."""
     try:
@@ -271,6 +278,8 @@ def _open_database(path: Path, now: float, disk: Disk) -> sqlite3.Connection:
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         connection.execute("PRAGMA cache_size = -8192")
+        # Debian's SQLite zeroes what is deleted, which writes every message's content to the log a second time.
+        connection.execute("PRAGMA secure_delete = FAST")
         connection.execute("PRAGMA temp_store = MEMORY")
         migrate(connection, str(path.parent))
         connection.execute(QUERIES["recover_leases"], {"now": now})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,8 @@ class Transactions:
         self._durable = True
         self.suspect = False
         """An fsync failed: nothing is written before the log was checked out."""
+        self._doubtful = False
+        """The last COMMIT failed, perhaps after it had written everything."""
         connection.execute("PRAGMA busy_timeout = 0")
 
     def begin(self, jobs: Sequence[Job]) -> bool:
@@ -52,22 +54,34 @@ class Transactions:
         try:
             self._commit()
         except sqlite3.Error as error:
-            self._fall_back(jobs, error)
+            with self._patience():
+                self._fall_back(jobs, error)
 
     def write(self, jobs: Sequence[Job]) -> None:
         """A whole transaction."""
-        self._connection.execute(f"PRAGMA busy_timeout = {_LOCKED}")
+        with self._patience():
+            self._write(jobs)
+
+    def _write(self, jobs: Sequence[Job]) -> None:
         try:
+            self._doubtful = False
             self._roll_back()
             self._heal()
             self._put_all(jobs)
             self._commit()
         except Exception as error:
             self._fall_back(jobs, error)
+
+    @contextlib.contextmanager
+    def _patience(self) -> Iterator[None]:
+        self._connection.execute(f"PRAGMA busy_timeout = {_LOCKED}")
+        try:
+            yield
         finally:
             self._connection.execute("PRAGMA busy_timeout = 0")
 
     def _put_all(self, jobs: Sequence[Job]) -> None:
+        self._doubtful = False
         self._set_durable(any(job.durable for job in jobs))
         self._connection.execute("BEGIN IMMEDIATE")
         for job in jobs:
@@ -77,7 +91,7 @@ class Transactions:
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            self.suspect = not _is_full(error)
+            self.suspect = self._doubtful = not _is_full(error)
             raise
 
     def _apply(self, job: Job) -> None:
@@ -101,10 +115,10 @@ class Transactions:
             self._heal()
         if not alone:
             for job in jobs:
-                job.error = _as_refusal(error, self.suspect)
+                job.error = job.error or _as_refusal(error, self._doubtful and self.suspect)
             return
         for job in jobs:
-            self.write([job])
+            self._write([job])
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:

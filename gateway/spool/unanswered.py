@@ -33,6 +33,12 @@ class Answers:
         if not self._closed and (self._writing is None or self._writing.done()):
             self._writing = asyncio.create_task(self._write_all())
 
+    def write_unheard(self, connection: sqlite3.Connection) -> None:
+        """Those that did not arrive, which is what a client's retry asks about."""
+        given = tuple(self._given)
+        heard = {id for id, arrived in given if arrived}
+        note(connection, [(id, arrived) for id, arrived in given if id not in heard])
+
     def write(self, connection: sqlite3.Connection) -> int:
         """How many were written: they stay until that is committed."""
         given = tuple(self._given)

@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gateway.model.value import Value
 from gateway.ports import SpoolFull
@@ -27,12 +27,13 @@ _MOST_WAITING = 512
 _MOST_IN_BATCH = 128
 _MOST_OCTETS_IN_BATCH = 8_388_608
 """What one transaction may hold in memory before it is written."""
+_MOST_IN_LOOP = 32
 _MOST_OCTETS_IN_LOOP = 1_048_576
-"""What the loop copies into the database at once."""
+"""Jobs, and octets of them, whose rows the loop puts at once."""
 _PATIENCE = 0.005
 """Seconds for which the first write of a batch waits for company while the loop is busy with what may bring some."""
 _IDLE_ROUND = 0.00005
-"""A round of the loop that took no longer had nothing to do."""
+"""A round of the loop that took no longer had nothing to do; on a slow machine, twice the shortest that was seen."""
 _IDLE_ROUNDS = 2
 """So many of them one after the other: nothing is on its way that a commit could wait for."""
 _LONG_LOG = 16_777_216
@@ -60,11 +61,13 @@ class Writer:
         """When the first of those came."""
         self._looking = False
         self._looked = 0.0
+        self._shortest = float("inf")
+        """Seconds of a round."""
         self._idle = 0
         self._busy = False
         """The thread has the connection."""
         self._batches: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
-        self._closed: asyncio.Future[None] | None = None
+        self._closed = False
         self._logged = 0
         self.unwritten = 0
         """Writes that nobody waited for and that failed."""
@@ -90,23 +93,20 @@ class Writer:
         await self._put(Job(work, octets, durable, quick, settled, future))
         return await future
 
-    async def post(self, work: Callable[[sqlite3.Connection], object], *, quick: bool = False) -> None:
+    async def post(self, work: Callable[[sqlite3.Connection], object], *, octets: int = 0, quick: bool = False) -> None:
         """Do `work` soon, not necessarily on stable storage; returns as soon as it has a place in the queue."""
-        await self._put(Job(work, 0, False, quick, None, None))
+        await self._put(Job(work, octets, False, quick, None, None))
 
     async def close(self) -> None:
         """Write what waits, then end the thread and close the connection."""
-        if self._closed is None:
-            self._closed = self._loop.create_future()
-            if not self._waiting and not self._busy:
-                self._closed.set_result(None)
-            await asyncio.shield(self._closed)
-            self._batches.put(None)
-            await asyncio.to_thread(self._thread.join)
+        if not self._closed:
+            self._closed = True
+            self._end_when_idle()
+        await asyncio.to_thread(self._thread.join)
 
     async def _put(self, job: Job) -> None:
         await self._room.acquire()
-        if self._closed is not None:
+        if self._closed:
             self._room.release()
             raise SpoolFull("the spool is closed")
         if not self._waiting:
@@ -125,8 +125,9 @@ class Writer:
         """Once a round of the loop: begin when it has nothing else to do, because then nobody else will come; else a
         little later, because who comes meanwhile shares the sync."""
         now = perf_counter()
-        self._idle = self._idle + 1 if now - self._looked < _IDLE_ROUND else 0
-        self._looked = now
+        round, self._looked = now - self._looked, now
+        self._shortest = min(self._shortest, round)
+        self._idle = self._idle + 1 if round <= max(_IDLE_ROUND, 2 * self._shortest) else 0
         ready = self._idle >= _IDLE_ROUNDS or now - self._since > _PATIENCE or len(self._waiting) >= _MOST_IN_BATCH
         if ready:
             self._looking = False
@@ -142,17 +143,17 @@ class Writer:
             job = self._waiting.popleft()
             jobs.append(job)
             octets += job.octets
-        small = octets < _MOST_OCTETS_IN_LOOP and not self._transactions.suspect and all(job.quick for job in jobs)
+        small = len(jobs) <= _MOST_IN_LOOP and octets < _MOST_OCTETS_IN_LOOP and all(job.quick for job in jobs)
         self._since = perf_counter()
         self._busy = True
-        self._batches.put(_Batch(jobs, small and self._transactions.begin(jobs)))
+        self._batches.put(_Batch(jobs, small and not self._transactions.suspect and self._transactions.begin(jobs)))
 
     def _answer(self, batch: _Batch) -> None:
         """In the loop: one wake-up for the whole batch."""
         for job in batch.jobs:
             self._room.release()
             if job.error is None and job.settled is not None:
-                job.settled(job.result)
+                self._call_settled(job.settled, job.result)
             if job.future is None:
                 self.unwritten += job.error is not None
             elif job.future.done():
@@ -162,16 +163,28 @@ class Writer:
             else:
                 job.future.set_exception(job.error)
 
+    def _call_settled(self, settled: Callable[[Any], None], result: Any) -> None:
+        try:
+            settled(result)
+        except Exception as error:
+            # It is written all the same, and the others wait for their answers.
+            self._loop.call_exception_handler({"message": "after a write", "exception": error})
+
     def _answer_and_free(self, batch: _Batch) -> None:
-        self._answer(batch)
-        self._free()
+        try:
+            self._answer(batch)
+        finally:
+            self._free()
 
     def _free(self) -> None:
         """The thread has done with the connection."""
         self._busy = False
         self._stir()
-        if self._closed is not None and not self._waiting and not self._closed.done():
-            self._closed.set_result(None)
+        self._end_when_idle()
+
+    def _end_when_idle(self) -> None:
+        if self._closed and not self._busy and not self._waiting:
+            self._batches.put(None)
 
     def _run(self) -> None:
         """The thread."""

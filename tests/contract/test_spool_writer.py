@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,78 @@ async def test_durable_commits_sync_and_others_need_not(bench: Bench) -> None:
     gate.set()
     assert await asyncio.gather(*rest) == [full] * 3
     await first
+
+
+async def test_small_writes_are_put_by_the_loop_and_others_by_the_thread(bench: Bench) -> None:
+    def where(connection: sqlite3.Connection) -> int:
+        connection.execute("INSERT INTO kept VALUES (?)", (str(threading.get_ident()),))
+        return threading.get_ident()
+
+    here = threading.get_ident()
+    assert await bench.writer.run(where, quick=True) == here
+    thread = await bench.writer.run(where)
+    assert thread != here
+    assert sorted(bench.kept()) == sorted(map(str, (here, thread)))
+    # One that may take long takes its whole batch to the thread.
+    bench.connection.execute("DELETE FROM kept")
+
+    def who(connection: sqlite3.Connection) -> int:
+        return threading.get_ident()
+
+    both = await asyncio.gather(bench.writer.run(who, quick=True), bench.writer.run(who))
+    assert both == [thread, thread]
+
+
+async def test_small_write_that_is_wrong_fails_alone(bench: Bench) -> None:
+    writes = [bench.writer.run(put(value, times), quick=True) for value, times in (("a", 1), ("b", 2), ("c", 1))]
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    assert isinstance(results[1], sqlite3.IntegrityError)
+    assert bench.kept() == ["a", "c"]
+
+
+async def test_small_write_whose_sync_fails_is_refused(bench: Bench) -> None:
+    bench.connection.failing = 1
+    with pytest.raises(SpoolFull):
+        await bench.writer.run(put("a"), quick=True)
+    assert await bench.writer.run(put("b"), quick=True) == "b"
+    assert bench.kept() == ["b"]
+
+
+async def test_lone_write_does_not_wait_for_company(bench: Bench) -> None:
+    await bench.writer.run(put("warm"), quick=True)
+    started = time.perf_counter()
+    for number in range(20):
+        await bench.writer.run(put(str(number)), quick=True, durable=False)
+    assert time.perf_counter() - started < 20 * 0.005, "that would be all of its patience"
+
+
+async def test_hook_that_fails_disturbs_nobody(bench: Bench) -> None:
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(str(context["exception"])))
+
+    def fail(result: str) -> None:
+        raise RuntimeError(f"after {result}")
+
+    first = bench.writer.run(put("a"), quick=True, settled=fail)
+    assert await asyncio.gather(first, bench.writer.run(put("b"), quick=True)) == ["a", "b"]
+    assert told == ["after a"]
+    assert await bench.writer.run(put("c")) == "c"
+
+
+async def test_close_that_was_cancelled_goes_on(bench: Bench) -> None:
+    gate = threading.Event()
+    first = asyncio.ensure_future(bench.writer.run(lambda _: gate.wait(5)))
+    await asyncio.sleep(0.05)
+    last = asyncio.ensure_future(bench.writer.run(put("last"), quick=True))
+    await asyncio.sleep(0)
+    closing = asyncio.ensure_future(bench.writer.close())
+    await asyncio.sleep(0.05)
+    closing.cancel()
+    gate.set()
+    assert await last == "last"
+    await first
+    await asyncio.wait_for(bench.writer.close(), 5)
+    assert bench.kept() == ["last"]
 
 
 async def test_closed_writer_refuses(bench: Bench) -> None:

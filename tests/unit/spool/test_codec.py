@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import zlib
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -90,6 +91,13 @@ def test_octets_of_the_content_are_not_in_the_trace() -> None:
     message = make_message(b"needle" * 100)
     trace = replace(make_refusal().trace, content=message.content)
     assert codec.TRACE.unpack(codec.pack_trace(trace)).content == replace(message.content, data=None)
+
+
+def test_what_the_first_spools_have_is_read() -> None:
+    trace = make_intake().trace
+    plain: Codec[Trace] = Codec(Trace)
+    raw = zlib.compressobj(1, zlib.DEFLATED, -13)
+    assert codec.TRACE.unpack(b"\x03" + raw.compress(plain.pack(trace)[1:]) + raw.flush()) == trace
 
 
 def test_traces_are_compressed() -> None:
