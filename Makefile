@@ -17,7 +17,7 @@ help:
 	@echo "make check        the fast part of it, in half a minute"
 	@echo "make soak         fuzz and chaos with full counts; writes docs/soak.md"
 	@echo "make chaos        kill -9 under load with failing disks, flaky backends and a jumping clock; KILLS=50"
-	@echo "make bench        side by side with Postfix, rspamd and Haraka, 40 minutes (root; 'make bench-setup' installs those)"
+	@echo "make bench        side by side with Postfix, rspamd and Haraka, 20 minutes (root; 'make bench-setup' installs those)"
 	@echo "make lock         resolve the dependencies again and write the locks"
 	@echo "make clean        remove what the above made"
 

@@ -45,6 +45,20 @@ def test_side_by_side(tmp_path: Path) -> None:
     assert run.stdout.count("\n| waypost") == 2
 
 
+@pytest.mark.slow
+def test_samples_fall_into_every_part() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the benchmark needs root")
+    if missing := missing_programs(["waypost"]):
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    command = [sys.executable, "-m", "bench.sampling", "--seconds", "3"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    shares = [int(line.split("|")[2].split("%")[0]) for line in run.stdout.splitlines() if line.endswith("% |")]
+    assert len(shares) >= 10
+    assert 95 <= sum(shares) <= 105
+
+
 def test_ratios_are_taken_inside_a_round() -> None:
     def row(peer: str, number: int, rate: float, cpu: float) -> report.Row:
         counts = ("lost", "doubled", "altered", "processes", "flushes_per_message", "anonymous_mb", "others_cpu_share")
