@@ -20,13 +20,13 @@ from gateway.plan.settlement import Circumstances, settle
 from gateway.ports import Backend, Clock, ContentAltered, EventSink, HoldFull, Spool, emit_all
 from gateway.service.job import Begun, Job, Outcomes, defer_all
 from gateway.service.reservation import Reservations
+from gateway.service.sleep import find_sleep
 from gateway.service.traffic import Traffic
 
 LEASE = 7200.0
 """Seconds for which a transfer is claimed; longer than an attempt can take."""
 _MOST_CLAIMS = 50
 """Claims taken from the spool at once."""
-_SHORTEST_SLEEP, _LONGEST_SLEEP = 0.2, 60.0
 _PAUSE_AFTER_ERROR = 5.0
 _RETRY_AFTER_ERROR = 300.0
 """Seconds after which a transfer is tried again whose attempt failed by a fault of ours."""
@@ -85,6 +85,7 @@ class Delivery:
     def forgo(self, backends: Sequence[str]) -> None:
         """What was reserved is not needed."""
         self._reservations.release(backends)
+        self.wake()
 
     def admits(self, backend: str) -> bool:
         """Mail for it is let in: the backend does not refuse all for a fault of ours."""
@@ -172,17 +173,13 @@ class Delivery:
         """Until something is due that an open backend takes, or a pause ends that something waits for."""
         now = self._clock.now()
         closed = [name for name in self._backends if not self._reservations.room(name)]
+        # Said before anything is awaited: all jobs may end together meanwhile, and then none is left to wake us.
+        self._backlog = bool(closed)
+        full = not all(backend.room() for backend in self._backends.values())
         due = await self._spool.next_due(closed)
         waiting = await self._spool.next_due() if closed else None
         self._backlog = waiting is not None
-        seconds = _LONGEST_SLEEP if due is None else min(due - now, _LONGEST_SLEEP)
-        opening = self._traffic.next_opening()
-        if waiting is not None and opening is not None:
-            seconds = min(seconds, max(opening, waiting - now))
-        if waiting is not None and not all(backend.room() for backend in self._backends.values()):
-            # Another worker may have the places, and no event tells when it gives them back.
-            seconds = min(seconds, max(_SHORTEST_SLEEP, waiting - now))
-        return max(seconds, _SHORTEST_SLEEP)
+        return find_sleep(now, due, waiting, self._traffic.next_opening(), full)
 
     async def _claim_due(self) -> int:
         """Take and start what is due and has a free connection; how many."""

@@ -645,6 +645,34 @@ async def test_an_idle_loop_hardly_asks(house: House) -> None:
     assert house.spool.calls["claim"] <= 2
 
 
+async def test_mail_goes_on_when_every_attempt_ends_while_the_queue_is_looked_at(
+    house: House, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then no attempt is left that would wake the scheduler when it ends."""
+    looked, told, real = asyncio.Event(), asyncio.Event(), house.spool.next_due
+
+    async def look(skip: Collection[str] = ()) -> float | None:
+        found = await real(skip)
+        looked.set()
+        await told.wait()
+        return found
+
+    monkeypatch.setattr(house.spool, "next_due", look)
+    sink.gate.clear()
+    for number in range(8):
+        await house.commit(make_claim(id=f"m{number}"))
+    house.delivery.start()
+    await looked.wait()
+    sink.gate.set()
+    await until(lambda: not house.delivery._jobs)
+    told.set()
+
+    async def all_are_there() -> bool:
+        return [await house.states(f"m{number}") for number in range(8)] == [[Final.DELIVERED]] * 8
+
+    await until(all_are_there)
+
+
 async def test_a_closed_backend_is_not_polled_busily(house: House, sink: Sink) -> None:
     sink.gate.clear()
     for number in range(9):
