@@ -57,7 +57,7 @@ class Closed:
     async def attempt(self, claim: Claim, deadline: float) -> list[Outcome] | None:
         return None
 
-    def wake(self) -> None:
+    async def enqueue(self, backends: Sequence[str]) -> None:
         pass
 
 

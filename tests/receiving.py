@@ -73,7 +73,7 @@ class Nobody:
     async def attempt(self, claim: Claim, deadline: float) -> Sequence[Outcome] | None:
         raise AssertionError("nothing was to be delivered")
 
-    def wake(self) -> None:
+    async def enqueue(self, backends: Sequence[str]) -> None:
         pass
 
 

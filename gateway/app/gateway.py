@@ -103,7 +103,7 @@ class Gateway:
                 stack.push_async_callback(backend.close)
             gateway = cls(law, clock, spool, backends, observer, post)
             delivery, emit = gateway._delivery, gateway._emit
-            stack.push_async_callback(delivery.close)
+            stack.push_async_callback(delivery.drain)
             authenticator = Authenticator(resolver, clock, config.dns.budget_seconds)
             usable = await keep_usable(law.bench.client.lists, authenticator, emit)
             gateway._law = with_lists(law, usable)

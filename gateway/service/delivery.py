@@ -95,6 +95,11 @@ class Delivery:
         """Something new is due."""
         self._woken.set()
 
+    async def enqueue(self, backends: Sequence[str]) -> None:
+        """New mail for these waits in the spool. Returns later while it comes faster than it leaves."""
+        self.wake()
+        await asyncio.sleep(self._reservations.pressure(filter(self._traffic.moves, backends)))
+
     async def attempt(self, claim: Claim, deadline: float) -> Outcomes | None:
         """One attempt of a claimed transfer whose client waits until `deadline` (monotonic).
 
@@ -120,7 +125,7 @@ class Delivery:
         else:
             await self._give_back(claim, claim.transfer.due)
 
-    async def drain(self, seconds: float) -> None:
+    async def drain(self, seconds: float = 0.0) -> None:
         """Start nothing more; give what is under way this long, then give its claims back."""
         self._stopping = True
         self.wake()
@@ -137,10 +142,6 @@ class Delivery:
             await asyncio.wait(self._jobs, timeout=_DRAIN_STEP)
         if self._loop is not None:
             await self._loop
-
-    async def close(self) -> None:
-        """End at once."""
-        await self.drain(0)
 
     async def _run(self) -> None:
         while not self._stopping:
@@ -193,7 +194,7 @@ class Delivery:
 
     async def _claim(self, name: str, room: int) -> int:
         claims = await self._spool.claim(self._backends.keys() - {name}, room, self._clock.now(), LEASE)
-        self._reservations.note_queue(name, more=len(claims) == room)
+        self._reservations.note_queue(name, len(claims), more=len(claims) == room)
         under_way = {job.claim.transfer.id: job for job in self._jobs.values()}
         for claim in claims:
             job = under_way.get(claim.transfer.id)

@@ -38,8 +38,8 @@ class Deliverer(Protocol):
     async def send(self, claim: Claim) -> None:
         """One attempt of a transfer that was just stored as claimed, from memory; returns before it is done."""
 
-    def wake(self) -> None:
-        """Something new is due."""
+    async def enqueue(self, backends: Sequence[str]) -> None:
+        """New mail for these waits in the spool. Returns later while it comes faster than it leaves."""
 
 
 class Law(Value):

@@ -262,7 +262,7 @@ class MxConversation:
         if not intake.transfers:
             return reply
         if not intake.claimed or intake.message is None:
-            self._desk.deliverer.wake()
+            await self._desk.deliverer.enqueue([transfer.backend for transfer in intake.transfers])
             return reply
         # Committed as claimed, so these are the claims: nothing is read back.
         claims = [Claim(transfer, intake.message, epoch=1) for transfer in intake.transfers]

@@ -1,9 +1,16 @@
-"""Connections set aside for messages that are just being stored: those go out straight from memory, already claimed."""
+"""Connections set aside for messages that are just being stored: those go out straight from memory, already claimed.
+Also how far delivery is behind: who brings mail faster than it leaves is slowed down, before the queue grows for hours.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+
+_FEW = 100
+"""Messages that a worker may have waiting for a backend before it slows anybody down."""
+_EACH, _MOST = 0.001, 0.5
+"""Seconds that a client waits for each one above that, and at most."""
 
 
 class Reservations:
@@ -15,6 +22,8 @@ class Reservations:
         self._promised: Counter[str] = Counter()
         self._queued: set[str] = set()
         """Backends for which mail waits in the spool that could go out: a fresh message goes behind it."""
+        self._behind: Counter[str] = Counter()
+        """Messages that went into the spool and were not taken out again."""
 
     def room(self, backend: str) -> int:
         """How many attempts may start that nothing is promised to."""
@@ -25,6 +34,7 @@ class Reservations:
         for at, backend in enumerate(backends):
             if backend in self._queued or not self.room(backend):
                 self._queued.update(backends)
+                self._behind.update(backends)
                 self.release(backends[:at])
                 return False
             self._promised[backend] += 1
@@ -38,9 +48,15 @@ class Reservations:
     def is_promised(self, backend: str) -> bool:
         return self._promised[backend] > 0
 
-    def note_queue(self, backend: str, more: bool) -> None:
-        """The spool was asked for what is due: there may be more of it, or that was all."""
+    def note_queue(self, backend: str, taken: int, more: bool) -> None:
+        """The spool was asked for what is due, and gave so many: there may be more, or that was all."""
+        self._behind[backend] = max(self._behind[backend] - taken, 0) if more else 0
         if more:
             self._queued.add(backend)
         else:
             self._queued.discard(backend)
+
+    def pressure(self, backends: Iterable[str]) -> float:
+        """Seconds for which whoever brings mail for these waits for its reply."""
+        most = max((self._behind[backend] for backend in backends), default=0)
+        return min(max(most - _FEW, 0) * _EACH, _MOST)

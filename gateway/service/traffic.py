@@ -13,12 +13,14 @@ from gateway.model.delivery import Outcome, Scope, Transfer
 from gateway.model.event import Event, Level
 from gateway.model.value import Value
 from gateway.policy import flow, pace
-from gateway.policy.flow import Flow, read_sign
+from gateway.policy.flow import Flow, Sign, read_sign
 from gateway.policy.pace import Pace
 from gateway.ports import Clock, EventSink
 
 _LET_IN = 10.0
 """Seconds for which nothing more is let in for a stopped route, after one message that may be the probe."""
+_MOVES = 1.0
+"""Seconds after a delivery for which a backend counts as taking mail."""
 
 
 class Share(Value):
@@ -37,6 +39,8 @@ class _Lane:
     busy: int = 0
     let_in: float = float("-inf")
     """When a message was last let in although the route is stopped."""
+    delivered: float = float("-inf")
+    """When it last took a message."""
 
 
 class Traffic:
@@ -88,10 +92,16 @@ class Traffic:
         lane = self._lanes.get(transfer.backend)
         if lane is None:
             return False
-        before, sign = lane.flow, read_sign(outcomes, transfer.authenticated)
-        lane.flow = flow.learn(before, sign, lane.busy, lane.share.connections, self._clock.monotonic())
+        before, sign, now = lane.flow, read_sign(outcomes, transfer.authenticated), self._clock.monotonic()
+        lane.flow = flow.learn(before, sign, lane.busy, lane.share.connections, now)
+        lane.delivered = now if sign is Sign.DELIVERED else lane.delivered
         self._tell(transfer, before, lane.flow, outcomes)
         return before.troubled and not lane.flow.troubled
+
+    def moves(self, backend: str) -> bool:
+        """It takes mail at present."""
+        lane = self._lanes.get(backend)
+        return lane is not None and self._clock.monotonic() - lane.delivered < _MOVES
 
     def hurry(self) -> None:
         """An admin wants it tried now: no pause runs any more."""

@@ -219,7 +219,7 @@ class _NoDelivery:
     async def attempt(self, claim: Claim, deadline: float) -> Sequence[Outcome] | None:
         return None
 
-    def wake(self) -> None:
+    async def enqueue(self, backends: Sequence[str]) -> None:
         pass
 
 

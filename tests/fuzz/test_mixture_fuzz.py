@@ -338,7 +338,7 @@ class Mixture(RuleBasedStateMachine):
             assert story.waiting == ()
         self.holds()
         with suppress(asyncio.CancelledError):
-            self.loop.run_until_complete(self.delivery.close())
+            self.loop.run_until_complete(self.delivery.drain())
         self.loop.close()
 
 

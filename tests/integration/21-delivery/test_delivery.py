@@ -133,7 +133,7 @@ async def house(sink: Sink, direct: Sink) -> AsyncIterator[House]:
     backends = {"corp": backend_of(sink, connections=3), DSN_BACKEND: backend_of(direct, DSN_BACKEND)}
     house = House(backends, OffsetClock())
     yield house
-    await house.delivery.close()
+    await house.delivery.drain()
     for backend in backends.values():
         await backend.close()
 
@@ -609,7 +609,7 @@ async def test_a_bug_defers_and_is_told() -> None:
     assert await house.states() == [Final.RETURNED]
     assert "a slip of ours" in str(house.named("error")[0].fields)
     assert house.named("returned")[0].level is Level.ALARM
-    await house.delivery.close()
+    await house.delivery.drain()
 
 
 async def test_a_bug_in_settling_gives_the_claim_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -643,6 +643,35 @@ async def test_an_idle_loop_hardly_asks(house: House) -> None:
     house.delivery.start()
     await asyncio.sleep(0.5)
     assert house.spool.calls["claim"] <= 2
+
+
+async def test_mail_that_comes_faster_than_it_leaves_is_slowed_down(house: House, sink: Sink) -> None:
+    async def bring(count: int) -> float:
+        started = time.monotonic()
+        for number in range(count):
+            assert not house.delivery.reserve(["corp"])
+            await house.commit(make_claim(id=f"{started}{number}"))
+            await house.delivery.enqueue(["corp"])
+        return time.monotonic() - started
+
+    sink.gate.clear()
+    assert all(house.delivery.reserve(["corp"]) for _ in range(3))
+    assert await bring(150) < 1, "a backend that takes nothing slows nobody down"
+    sink.gate.set()
+    house.delivery.forgo(["corp"] * 3)
+    house.delivery.start()
+    await until(lambda: bool(house.named("delivered")))
+    sink.gate.clear()
+    house.delivery.reserve(["corp"])
+    started = time.monotonic()
+    await house.delivery.enqueue(["corp"])
+    waited = time.monotonic() - started
+    assert 0.01 < waited < 0.5
+    sink.gate.set()
+    await until(lambda: len(house.named("delivered")) == 150)
+    started = time.monotonic()
+    await house.delivery.enqueue(["corp"])
+    assert time.monotonic() - started < 0.01, "all has left"
 
 
 async def test_mail_goes_on_when_every_attempt_ends_while_the_queue_is_looked_at(

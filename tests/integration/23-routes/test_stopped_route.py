@@ -119,7 +119,7 @@ async def sink() -> AsyncIterator[Sink]:
 async def house(sink: Sink) -> AsyncIterator[House]:
     house = House(sink)
     yield house
-    await house.delivery.close()
+    await house.delivery.drain()
     await house.backend.close()
 
 

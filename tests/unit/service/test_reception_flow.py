@@ -48,7 +48,7 @@ class Closed:
     async def attempt(self, claim: Claim, deadline: float) -> Sequence[Outcome] | None:
         return None
 
-    def wake(self) -> None:
+    async def enqueue(self, backends: Sequence[str]) -> None:
         pass
 
 

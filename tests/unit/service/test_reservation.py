@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.service.reservation import Reservations
 
 
@@ -30,10 +32,10 @@ def test_fresh_mail_does_not_overtake_what_waits_for_the_same_backend() -> None:
     assert not reservations.reserve(["one"])
     rooms["one"] = 5
     assert not reservations.reserve(["one"])
-    reservations.note_queue("one", more=True)
+    reservations.note_queue("one", 0, more=True)
     assert not reservations.reserve(["one"])
     assert reservations.reserve(["two"])
-    reservations.note_queue("one", more=False)
+    reservations.note_queue("one", 0, more=False)
     assert reservations.reserve(["one"])
 
 
@@ -42,3 +44,22 @@ def test_more_is_never_released_than_was_promised() -> None:
     reservations.release(["one"])
     assert reservations.reserve(["one"])
     assert not reservations.reserve(["one"])
+
+
+def test_who_brings_mail_faster_than_it_leaves_waits() -> None:
+    reservations = Reservations(lambda _: 0)
+    for _ in range(100):
+        assert not reservations.reserve(["corp"])
+    assert reservations.pressure(["corp"]) == 0, "so many may wait"
+    for _ in range(200):
+        reservations.reserve(["corp", "other"])
+    assert reservations.pressure(["corp"]) == pytest.approx(0.2)
+    assert reservations.pressure(["corp", "other"]) == pytest.approx(0.2)
+    assert reservations.pressure([]) == 0
+    reservations.note_queue("corp", 150, more=True)
+    assert reservations.pressure(["corp"]) == pytest.approx(0.05)
+    for _ in range(10_000):
+        reservations.reserve(["corp"])
+    assert reservations.pressure(["corp"]) == 0.5, "the most"
+    reservations.note_queue("corp", 3, more=False)
+    assert reservations.pressure(["corp"]) == 0, "that was all"

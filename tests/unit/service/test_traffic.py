@@ -53,6 +53,18 @@ def test_room_is_the_smallest_of_window_connections_and_rate() -> None:
     assert busy.traffic.room("corp", 10) == 1
 
 
+def test_a_backend_moves_while_it_takes_mail() -> None:
+    road = Road()
+    assert not road.traffic.moves("corp")
+    road.attempt(SILENT)
+    assert not road.traffic.moves("corp")
+    road.attempt(TAKEN)
+    assert road.traffic.moves("corp")
+    road.clock.time += 1.1
+    assert not road.traffic.moves("corp")
+    assert not road.traffic.moves("unknown")
+
+
 def test_stopped_and_restored() -> None:
     road = Road()
     for _ in range(3):
