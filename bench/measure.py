@@ -68,6 +68,7 @@ class Bench:
             *(["--sink", f"{SINK[0]}:{SINK[1]}"] if sink else []),
             *("--concurrency", str(load.concurrency), "--per-connection", str(load.per_connection)),
             *("--count", str(load.count), "--seconds", str(load.seconds), "--recipients", str(load.recipients)),
+            *("--timeout", str(max(120.0, 2 * load.seconds))),
             *options,
         ]
         result: dict[str, Any] = json.loads(subprocess.check_output([*command, *self.messages(load.size)]))

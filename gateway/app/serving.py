@@ -42,11 +42,14 @@ def serve(path: Path) -> int:
 _GARBAGE = 20_000
 """Objects made after which the collector looks at the young ones: a message makes and drops some thousands, and next to
 none of them in a cycle."""
+_OLDER = 4
+"""Looks at the young ones after which the older ones are looked at: a session's end leaves cycles there, and with more
+they grew to some 15 MB of each worker in three minutes."""
 
 
 async def _run(path: Path, law: Law, post: Post) -> int:
     gc.freeze()
-    gc.set_threshold(_GARBAGE, 20, 20)
+    gc.set_threshold(_GARBAGE, _OLDER, _OLDER)
     observer = Observer(make_lines(law.config, post.number if post.workers > 1 else None))
     try:
         async with Gateway.open(law, observer, path, post) as gateway:

@@ -22,6 +22,8 @@ class Outflow:
         self._pipe: asyncio.Transport | None = None
         self._silent = silent
         """Nothing is said before TLS is up: a TLS client could not read it."""
+        self._linger: asyncio.TimerHandle | None = None
+        self._gone = False
 
     @property
     def pipe(self) -> asyncio.Transport:
@@ -57,5 +59,12 @@ class Outflow:
 
     def close(self) -> None:
         """Close the connection when what was written has left; a TLS client's goodbye is not waited for long."""
-        asyncio.get_running_loop().call_later(_LINGER_SECONDS, self.pipe.abort)
+        if not self._gone:
+            self._linger = asyncio.get_running_loop().call_later(_LINGER_SECONDS, self.pipe.abort)
         self.pipe.close()
+
+    def end(self) -> None:
+        """The connection is no more: nothing of it is kept for later."""
+        self._gone = True
+        if self._linger is not None:
+            self._linger.cancel()

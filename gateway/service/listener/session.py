@@ -83,8 +83,6 @@ class SmtpSession(SMTP):
     def abort(self) -> None:
         self._outflow.pipe.abort()
 
-    # what the transport tells
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._attach(transport)
         super().connection_made(transport)
@@ -101,6 +99,7 @@ class SmtpSession(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone. The session finds out when it next reads or writes: a commit is not cancelled."""
         self._receipt.lost(error)
+        self._outflow.end()
         self._inflow.end()
         self._caller.leave()
         self._house.disconnect(self)
@@ -108,8 +107,6 @@ class SmtpSession(SMTP):
 
     def _reset_timeout(self, duration: float | None = None) -> None:
         """aiosmtpd's timer would run during a commit; ours is the Inflow's."""
-
-    # the session
 
     async def _handle_client(self) -> None:
         try:
