@@ -11,6 +11,8 @@ _FEW = 100
 """Messages that a worker may have waiting for a backend before it slows anybody down."""
 _EACH, _MOST = 0.001, 0.5
 """Seconds that a client waits for each one above that, and at most."""
+_CEILING = _FEW + int(_MOST / _EACH)
+"""What is counted at most: the heap that an outage left must not slow anybody down once it shrinks."""
 
 
 class Reservations:
@@ -34,7 +36,8 @@ class Reservations:
         for at, backend in enumerate(backends):
             if backend in self._queued or not self.room(backend):
                 self._queued.update(backends)
-                self._behind.update(backends)
+                for one in backends:
+                    self._behind[one] = min(self._behind[one] + 1, _CEILING)
                 self.release(backends[:at])
                 return False
             self._promised[backend] += 1

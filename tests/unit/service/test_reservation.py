@@ -61,5 +61,7 @@ def test_who_brings_mail_faster_than_it_leaves_waits() -> None:
     for _ in range(10_000):
         reservations.reserve(["corp"])
     assert reservations.pressure(["corp"]) == 0.5, "the most"
+    reservations.note_queue("corp", 500, more=True)
+    assert reservations.pressure(["corp"]) == 0, "a heap of old does not count while it shrinks"
     reservations.note_queue("corp", 3, more=False)
     assert reservations.pressure(["corp"]) == 0, "that was all"
