@@ -138,7 +138,8 @@ class Transactions:
         """Move the log into the database file."""
         try:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        except sqlite3.Error as error:
+        except Exception as error:
+            # Whatever it was, its thread goes on: without it nothing would ever be written again.
             self.suspect = not _is_full(error)
 
     def _set_durable(self, durable: bool) -> None:
@@ -151,7 +152,7 @@ class Transactions:
         self._connection.close()
 
 
-def _is_full(error: sqlite3.Error) -> bool:
+def _is_full(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 

@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from gateway.model.value import Value
 from gateway.ports import SpoolFull
@@ -152,29 +152,27 @@ class Writer:
         """In the loop: one wake-up for the whole batch."""
         for job in batch.jobs:
             self._room.release()
-            if job.error is None and job.settled is not None:
-                self._call_settled(job.settled, job.result)
-            if job.future is None:
-                self.unwritten += job.error is not None
-            elif job.future.done():
-                continue
-            elif job.error is None:
+            try:
+                self._answer_one(job)
+            except Exception as error:
+                # It is written all the same, and the others wait for their answers.
+                self._loop.call_exception_handler({"message": "after a write", "exception": error})
+
+    def _answer_one(self, job: Job) -> None:
+        if job.future is None:
+            self.unwritten += job.error is not None
+        elif not job.future.done():
+            if job.error is None:
                 job.future.set_result(job.result)
             else:
                 job.future.set_exception(job.error)
-
-    def _call_settled(self, settled: Callable[[Any], None], result: Any) -> None:
-        try:
-            settled(result)
-        except Exception as error:
-            # It is written all the same, and the others wait for their answers.
-            self._loop.call_exception_handler({"message": "after a write", "exception": error})
+        # Before the caller goes on: that is the loop's next turn.
+        if job.error is None and job.settled is not None:
+            job.settled(job.result)
 
     def _answer_and_free(self, batch: _Batch) -> None:
-        try:
-            self._answer(batch)
-        finally:
-            self._free()
+        self._answer(batch)
+        self._free()
 
     def _free(self) -> None:
         """The thread has done with the connection."""

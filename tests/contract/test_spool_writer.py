@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from gateway.ports import SpoolFull
+from gateway.spool import writer
 from gateway.spool.writer import Writer
 
 
@@ -256,6 +257,23 @@ async def test_hook_that_fails_disturbs_nobody(bench: Bench) -> None:
     assert await asyncio.gather(first, bench.writer.run(put("b"), quick=True)) == ["a", "b"]
     assert told == ["after a"]
     assert await bench.writer.run(put("c")) == "c"
+
+
+async def test_checkpoint_that_fails_stops_nobody(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "_LONG_LOG", 0)
+    tried: list[str] = []
+
+    def fail(self: Spy, sql: str, *values: Any) -> sqlite3.Cursor:
+        if "wal_checkpoint(PASSIVE)" in sql:
+            tried.append(sql)
+            raise MemoryError
+        return sqlite3.Connection.execute(self, sql, *values)
+
+    monkeypatch.setattr(Spy, "execute", fail)
+    for value in "abc":
+        assert await asyncio.wait_for(bench.writer.run(put(value), quick=True), 5) == value
+    assert tried
+    assert bench.kept() == ["a", "b", "c"]
 
 
 async def test_close_that_was_cancelled_goes_on(bench: Bench) -> None:

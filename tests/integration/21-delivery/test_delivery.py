@@ -121,6 +121,20 @@ async def direct() -> AsyncIterator[Sink]:
         yield sink
 
 
+def hold_up_settling(house: House, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
+    """Outcomes are written only after the second event; the first tells that one waits for it."""
+    writing, go_on = asyncio.Event(), asyncio.Event()
+    settle = house.spool.settle
+
+    async def slow_settle(settlement: Settlement) -> bool:
+        writing.set()
+        await go_on.wait()
+        return await settle(settlement)
+
+    monkeypatch.setattr(house.spool, "settle", slow_settle)
+    return writing, go_on
+
+
 def backend_of(sink: Sink, name: str = "corp", **settings: object) -> Backend:
     given: dict[str, object] = {"hosts": (sink.address,), "command_seconds": 2.0, "final_seconds": 5.0}
     return make_smtp_backend(
@@ -194,15 +208,7 @@ async def test_a_clock_that_jumps_past_the_lease_doubles_nothing(house: House, s
 async def test_a_claim_renewed_while_it_is_written_down_is_settled_all_the_same(
     house: House, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writing, go_on = asyncio.Event(), asyncio.Event()
-    settle = house.spool.settle
-
-    async def slow_settle(settlement: object) -> bool:
-        writing.set()
-        await go_on.wait()
-        return await settle(settlement)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(house.spool, "settle", slow_settle)
+    writing, go_on = hold_up_settling(house, monkeypatch)
     await house.commit(make_claim())
     house.delivery.start()
     await writing.wait()
@@ -428,15 +434,7 @@ async def test_client_is_never_told_250_for_what_is_settled_as_told(
 ) -> None:
     """The budget runs out while the refusal is being written: the client waits for that write and gets the refusal."""
     sink.answers("DOT", b"550 5.7.1 content refused\r\n")
-    writing, go_on = asyncio.Event(), asyncio.Event()
-    settle = house.spool.settle
-
-    async def slow_settle(settlement: object) -> bool:
-        writing.set()
-        await go_on.wait()
-        return await settle(settlement)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(house.spool, "settle", slow_settle)
+    writing, go_on = hold_up_settling(house, monkeypatch)
     attempt = asyncio.create_task(house.attempt(make_claim(), budget=0.2))
     await writing.wait()
     await asyncio.sleep(0.4)
