@@ -16,23 +16,23 @@ from gateway.cli.options import fail, group
 
 MODULES = (
     # module, the name of its group ("" when its commands stand for themselves), those commands
-    ("version", "", "version"),
-    ("service", "", "serve reload check init demo send-sample"),
-    ("messages", "", "explain simulate"),
-    ("autopsy", "", "autopsy"),
-    ("diagnosis", "", "headers bounce"),
-    ("spf", "spf", ""),
-    ("dmarc", "dmarc", ""),
-    ("dkim", "dkim", ""),
-    ("policy", "policy", ""),
-    ("queue", "queue", ""),
-    ("spool", "spool", ""),
-    ("hold", "hold", ""),
-    ("senders", "", "senders"),
-    ("replay", "", "replay promote"),
-    ("key", "key", ""),
-    ("user", "user", ""),
-    ("outbound", "outbound", ""),
+    ("cli.version", "", "version"),
+    ("cli.service", "", "serve reload check init demo send-sample"),
+    ("cli.messages", "", "explain simulate"),
+    ("diagnosis.cli.autopsy", "", "autopsy"),
+    ("diagnosis.cli.diagnosis", "", "headers bounce"),
+    ("diagnosis.cli.spf", "spf", ""),
+    ("diagnosis.cli.dmarc", "dmarc", ""),
+    ("diagnosis.cli.dkim", "dkim", ""),
+    ("cli.policy", "policy", ""),
+    ("cli.queue", "queue", ""),
+    ("cli.spool", "spool", ""),
+    ("cli.hold", "hold", ""),
+    ("cli.senders", "", "senders"),
+    ("cli.replay", "", "replay promote"),
+    ("cli.key", "key", ""),
+    ("cli.user", "user", ""),
+    ("cli.outbound", "outbound", ""),
 )
 
 
@@ -55,7 +55,7 @@ def load_commands(words: Sequence[str]) -> typer.Typer:
         "An SMTP relay gateway that judges each message once, at the true edge, and changes no byte of it."
     )
     for module, name, _ in found or MODULES:
-        commands.add_typer(importlib.import_module(f"gateway.cli.{module}").commands, name=name or None)
+        commands.add_typer(importlib.import_module(f"gateway.{module}").commands, name=name or None)
     return commands
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.tools.autopsy.examination import Autopsy, Status, examine
-from gateway.tools.autopsy.proofs import FailingPart
+from gateway.diagnosis.autopsy.examination import Autopsy, Status, examine
+from gateway.diagnosis.autopsy.proofs import FailingPart
 from tests.mutated import CONTROLS, NOT_INVERTIBLE, Case, cases, keys, pairs
 
 KEYS = keys()

@@ -9,14 +9,14 @@ import random
 from collections.abc import Callable
 
 from gateway.authentication.body import BodyHasher
+from gateway.diagnosis.autopsy.bodies import Body, Wanted
+from gateway.diagnosis.autopsy.edits import Edit, apply_edits
+from gateway.diagnosis.autopsy.examination import Status, examine
+from gateway.diagnosis.autopsy.output import autopsy_json
+from gateway.diagnosis.autopsy.redaction import compose_report
+from gateway.diagnosis.autopsy.rendering import render_autopsy
+from gateway.diagnosis.autopsy.specimen import read_specimen
 from gateway.mail.header import split_message
-from gateway.tools.autopsy.bodies import Body, Wanted
-from gateway.tools.autopsy.edits import Edit, apply_edits
-from gateway.tools.autopsy.examination import Status, examine
-from gateway.tools.autopsy.output import autopsy_json
-from gateway.tools.autopsy.redaction import compose_report
-from gateway.tools.autopsy.rendering import render_autopsy
-from gateway.tools.autopsy.specimen import read_specimen
 from tests.corpora import corpus
 from tests.fuzz.mutation import run
 

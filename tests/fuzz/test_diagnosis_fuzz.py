@@ -11,14 +11,14 @@ from time import process_time
 import pytest
 from rich.console import Console
 
-from gateway.mail.aggregate import ReportRefused
-from gateway.mail.arf import read_feedback
-from gateway.mail.bounce import read_bounce
-from gateway.mail.mime import read_mime
-from gateway.tools.bounce import bounce_json, render_bounce
-from gateway.tools.dmarc_report import read_reports, render_report, report_json
-from gateway.tools.feedback import feedback_json, judge_feedback, render_feedback
-from gateway.tools.headers import find_all, headers_json, read_headers, render_headers
+from gateway.diagnosis.aggregate import ReportRefused
+from gateway.diagnosis.arf import read_feedback
+from gateway.diagnosis.bounce import read_bounce
+from gateway.diagnosis.bounce_report import bounce_json, render_bounce
+from gateway.diagnosis.dmarc_report import read_reports, render_report, report_json
+from gateway.diagnosis.feedback import feedback_json, judge_feedback, render_feedback
+from gateway.diagnosis.headers import find_all, headers_json, read_headers, render_headers
+from gateway.diagnosis.mime import read_mime
 from gateway.tools.newlines import read_lines
 from tests.bounces import SAMPLES
 from tests.corpora import corpora, corpus

@@ -12,17 +12,17 @@ from functools import partial
 from rich.console import Console
 
 from gateway.authentication import spf
-from gateway.authentication.dmarc_lint import explain, lint
-from gateway.authentication.key_lint import report_key
 from gateway.authentication.lookup import Window
-from gateway.authentication.spf_walk import MOST_LOOKUPS, walk
+from gateway.diagnosis.dmarc_advice import advice_json, advise, render_advice, render_survey, survey_json
+from gateway.diagnosis.dmarc_lint import explain, lint
+from gateway.diagnosis.dmarc_survey import survey
+from gateway.diagnosis.key_lint import report_key
+from gateway.diagnosis.spf_report import render_check, render_walk, walk_json
+from gateway.diagnosis.spf_walk import MOST_LOOKUPS, walk
 from gateway.model.address import Mailbox, ip_text
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.result import SpfIdentity, SpfVerdict
 from gateway.net.zone import Zone, build_zone
-from gateway.tools.dmarc import advice_json, advise, render_advice, render_survey, survey_json
-from gateway.tools.dmarc_survey import survey
-from gateway.tools.spf import render_check, render_walk, walk_json
 from tests.fuzz.mutation import CASES, run
 from tests.spf_zones import outlook_like
 

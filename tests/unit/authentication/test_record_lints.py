@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.authentication.dmarc_lint import explain, lint
-from gateway.authentication.key_lint import report_key
-from gateway.authentication.typography import find_odd, read_text, repair
+from gateway.diagnosis.dmarc_lint import explain, lint
+from gateway.diagnosis.key_lint import report_key
+from gateway.diagnosis.typography import find_odd, read_text, repair
 from tests.signing import key_record, rsa_key
 
 

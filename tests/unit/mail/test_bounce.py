@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.mail.bounce import Bounce, read_bounce
-from gateway.mail.mime import read_mime
+from gateway.diagnosis.bounce import Bounce, read_bounce
+from gateway.diagnosis.mime import read_mime
 from gateway.mail.refusal import Cause, Refusal
 from tests.bounces import SAMPLES, Sample, plain, postfix, report
 from tests.corpora import corpus

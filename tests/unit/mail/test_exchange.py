@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.mail.exchange import ACTIONS, explain_reason, explain_scl, read_marks
+from gateway.diagnosis.exchange import ACTIONS, explain_reason, explain_scl, read_marks
 from gateway.mail.header import parse_header
 
 REPORT = "CIP:198.51.100.9;CTRY:;LANG:en;SCL:5;SRV:;IPV:NLI;SFV:SPM;H:mail.x.example;PTR:;CAT:SPOOF;SFS:(1);DIR:INB;"

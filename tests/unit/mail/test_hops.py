@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.diagnosis.hops import Hop, read_date, read_hops
 from gateway.mail.header import parse_header
-from gateway.mail.hops import Hop, read_date, read_hops
 
 
 def read(text: str) -> Hop:

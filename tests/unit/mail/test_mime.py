@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.mail.mime import read_mime
+from gateway.diagnosis.mime import read_mime
 
 NESTED = (
     b"Content-Type: multipart/mixed; boundary=out\r\n\r\npreamble\r\n--out\r\n"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gateway.diagnosis.verdicts import Verdicts, read_verdicts
 from gateway.mail.header import parse_header
-from gateway.mail.verdicts import Verdicts, read_verdicts
 
 
 def read(field: str) -> Verdicts:

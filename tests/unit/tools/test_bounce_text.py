@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from gateway.mail.bounce import read_bounce
-from gateway.mail.mime import read_mime
-from gateway.tools.bounce import bounce_json, render_bounce
+from gateway.diagnosis.bounce import read_bounce
+from gateway.diagnosis.bounce_report import bounce_json, render_bounce
+from gateway.diagnosis.mime import read_mime
 from gateway.tools.newlines import Newlines
 from tests.bounces import SAMPLES
 

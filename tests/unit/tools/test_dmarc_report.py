@@ -14,8 +14,8 @@ from time import process_time
 import pytest
 from rich.console import Console
 
-from gateway.mail.aggregate import AggregateReport, ReportRefused
-from gateway.tools.dmarc_report import read_reports, render_report, report_json
+from gateway.diagnosis.aggregate import AggregateReport, ReportRefused
+from gateway.diagnosis.dmarc_report import read_reports, render_report, report_json
 from tests.corpora import corpus
 
 ROW = (

@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 
 from gateway.authentication.lookup import Window
+from gateway.diagnosis.dkim_report import KeyCheck, check_key, key_json, render_key
+from gateway.diagnosis.dmarc_advice import Advice, advice_json, advise, render_advice, render_survey, survey_json
+from gateway.diagnosis.dmarc_survey import Survey, survey
 from gateway.net.zone import build_zone
-from gateway.tools.dkim import KeyCheck, check_key, key_json, render_key
-from gateway.tools.dmarc import Advice, advice_json, advise, render_advice, render_survey, survey_json
-from gateway.tools.dmarc_survey import Survey, survey
 
 GOOD = "v=DMARC1; p=reject; np=reject; rua=mailto:r@a.example"
 

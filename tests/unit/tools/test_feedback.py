@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from gateway.mail.arf import read_feedback
-from gateway.mail.mime import read_mime
-from gateway.tools.feedback import feedback_json, judge_feedback, render_feedback
+from gateway.diagnosis.arf import read_feedback
+from gateway.diagnosis.feedback import feedback_json, judge_feedback, render_feedback
+from gateway.diagnosis.mime import read_mime
 from gateway.tools.newlines import Newlines
 
 EDGE = (

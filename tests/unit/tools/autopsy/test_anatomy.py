@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.tools.autopsy.anatomy import Anatomy
+from gateway.diagnosis.autopsy.anatomy import Anatomy
 from tests.split_mail import unsigned_message
 
 NESTED = unsigned_message()

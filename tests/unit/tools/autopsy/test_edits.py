@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.tools.autopsy.edits import Edit, Ruler, apply_edits, overlap
-from gateway.tools.autopsy.variants import Choice, Variant, choose
+from gateway.diagnosis.autopsy.edits import Edit, Ruler, apply_edits, overlap
+from gateway.diagnosis.autopsy.variants import Choice, Variant, choose
 
 MESSAGE = b"0123456789"
 EDITS = (Edit(8, 8, b"new"), Edit(2, 4), Edit(5, 6, b"five"))

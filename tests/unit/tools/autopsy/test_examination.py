@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.diagnosis.autopsy.examination import Autopsy, Status, examine
+from gateway.diagnosis.autopsy.proofs import FailingPart
 from gateway.model.dnsdata import Answer, Question
 from gateway.model.dnsdata import Status as DnsStatus
-from gateway.tools.autopsy.examination import Autopsy, Status, examine
-from gateway.tools.autopsy.proofs import FailingPart
 from tests.signing import MESSAGE, NOW, key_record, sign, zone
 
 KEYS = zone(key_record())

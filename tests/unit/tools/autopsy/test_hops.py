@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.tools.autopsy.anatomy import Anatomy
-from gateway.tools.autopsy.hops import Culprit, find_culprit, read_hops
+from gateway.diagnosis.autopsy.anatomy import Anatomy
+from gateway.diagnosis.autopsy.hops import Culprit, find_culprit, read_hops
 from tests.signing import MESSAGE, seal, sign
 
 SIGNED = sign()

@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import load_commands
+from gateway.diagnosis.autopsy import examination
+from gateway.diagnosis.autopsy.examination import Autopsy, VerifiedBy, examine
+from gateway.diagnosis.autopsy.proofs import FailingPart
 from gateway.model.dnsdata import Answer, Question, Status
-from gateway.tools.autopsy import examination
-from gateway.tools.autopsy.examination import Autopsy, VerifiedBy, examine
-from gateway.tools.autopsy.proofs import FailingPart
 from tests.samples import sign, signing_key
 from tests.split_mail import DOMAIN, break_at, signed_message, through_exchange, unsigned_message
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.tools.autopsy.examination import Status, examine
-from gateway.tools.autopsy.search import Effort
+from gateway.diagnosis.autopsy.examination import Status, examine
+from gateway.diagnosis.autopsy.search import Effort
 from tests.signing import NOW, key_record, sign, zone
 
 KEYS = zone(key_record())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.tools.headers import find_all, read_headers
+from gateway.diagnosis.headers import find_all, read_headers
 
 DIRECT = (
     "Received: from mail.a.example (mail.a.example [198.51.100.7])\r\n\tby mx.corp.example with ESMTPS id 1;"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gateway.tools.headers import find_all, headers_json, read_headers, render_headers
+from gateway.diagnosis.headers import find_all, headers_json, read_headers, render_headers
 from gateway.tools.newlines import read_lines
 
 CASES = Path(__file__).parent / "incidents"

@@ -1,0 +1,131 @@
+"""The way of a message: its Received fields, the programs that wrote them, and who saw it still intact.
+
+In: a message's anatomy. Out: the hop that most likely changed it, with grounds. What a header says is no proof: it is
+said as grounds, never as a verdict.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from gateway.authentication.body import AMS_FORMS
+from gateway.authentication.signature import Signature, read_signature
+from gateway.diagnosis import hops
+from gateway.diagnosis.autopsy.anatomy import Anatomy
+from gateway.diagnosis.autopsy.programs import PROGRAMS, programs_of, seen_in
+from gateway.mail import authres
+from gateway.mail.header import fields, unfold
+from gateway.model.value import Value
+
+_CONVERTED_BY = re.compile(r"\bby\s+([A-Za-z0-9._-]{1,255})", re.IGNORECASE)
+_MOST_HOPS = 100
+_LONGEST_RESULTS = 16_384
+_OPINIONS = ("pass", "fail", "neutral")
+"""`neutral` is Gmail's word for a body hash that does not verify."""
+
+
+class Hop(Value):
+    """One Received field."""
+
+    by: str
+    """The host that wrote it; empty where it does not say."""
+    programs: frozenset[str]
+    start: int
+    """Where the field starts: what a later hop wrote stands above, so it has a smaller offset."""
+
+
+class Culprit(Value):
+    """The hop that most likely changed the message."""
+
+    name: str
+    grounds: tuple[str, ...]
+
+
+class _Sighting(Value):
+    """Somebody on the way looked at the signature."""
+
+    start: int
+    intact: bool
+    leaving: bool
+    """It was seen as it left, not as it came."""
+    ground: str
+
+
+def read_hops(anatomy: Anatomy) -> tuple[Hop, ...]:
+    """The hops, oldest first."""
+    written = reversed(fields(anatomy.header, "received"))
+    read = zip(hops.read_hops(anatomy.header), written, strict=True)
+    return tuple(Hop(hop.by, programs_of(unfold(field.value)), hop.start) for hop, field in read)[-_MOST_HOPS:]
+
+
+def find_culprit(anatomy: Anatomy, signature: Signature, body: bool, who: Sequence[str]) -> Culprit | None:
+    """The likeliest hop, as far as anything speaks for one. `body`: it is the body that was changed; `who`: programs
+    known to do what was done."""
+    told = _converter(anatomy) if {"sendmail", "postfix"} & set(who) else None
+    if told is not None:
+        return told
+    way = read_hops(anatomy)
+    suspects, grounds = _narrow(way, [*_opinions(anatomy, signature, way), *_seals(anatomy, signature, body)])
+    for hop in suspects:
+        known = [key for key in who if key in hop.programs]
+        if known and hop.by:
+            label = PROGRAMS[known[0]].label
+            return Culprit(hop.by, (*grounds, f"its Received line is one of {label}, which is known to do this"))
+    marks = seen_in(anatomy.header)
+    for key in who:
+        if key in marks:
+            return Culprit(PROGRAMS[key].label, (*grounds, marks[key]))
+    if len(suspects) == 1 and suspects[0].by and grounds:
+        return Culprit(suspects[0].by, (*grounds, "no other hop is left"))
+    return None
+
+
+def _narrow(way: Sequence[Hop], sightings: Iterable[_Sighting]) -> tuple[list[Hop], tuple[str, ...]]:
+    """The hops between the last that saw the message intact and the first that saw it broken."""
+    suspects = list(way)
+    grounds = []
+    for seen in sightings:
+        below = [hop for hop in way if hop.start > seen.start]
+        # The field stands above the Received line of the hop that wrote it, which came last.
+        before = below if seen.leaving else below[:-1]
+        left = [hop for hop in suspects if (hop not in before) == seen.intact]
+        if left:
+            suspects = left
+            grounds.append(seen.ground)
+    return suspects, tuple(dict.fromkeys(grounds))
+
+
+def _opinions(anatomy: Anatomy, signature: Signature, way: Sequence[Hop]) -> Iterator[_Sighting]:
+    """What servers on the way said of this signature (RFC 8601)."""
+    for field in fields(anatomy.header, "authentication-results"):
+        parsed = authres.parse(unfold(field.value)) if len(field.value) < _LONGEST_RESULTS else None
+        for result in parsed.results if parsed else ():
+            domain = result.value("header", "d") or result.value("header", "i").rpartition("@")[2]
+            if result.method != "dkim" or result.result not in _OPINIONS or domain.lower() != signature.domain:
+                continue
+            server = parsed.authserv_id if parsed else ""
+            server = server or next((hop.by for hop in reversed(way) if hop.start > field.start), "") or "some server"
+            words = "still verified" if result.result == "pass" else "no longer verified"
+            ground = f"the signature {words} when the message came to {server}, as its Authentication-Results says"
+            yield _Sighting(field.start, result.result == "pass", False, ground)
+
+
+def _seals(anatomy: Anatomy, signature: Signature, body: bool) -> Iterator[_Sighting]:
+    """An ARC message signature has a body hash too (RFC 8617 section 4.1.2): the same one means the same body."""
+    for field in fields(anatomy.header, "arc-message-signature") if body else ():
+        seal = read_signature(field, "", AMS_FORMS)
+        if not seal.problem and (seal.body_form, seal.length) == (signature.body_form, signature.length):
+            intact = seal.body_hash == signature.body_hash
+            state = "as it had been signed" if intact else "no longer as it had been signed"
+            yield _Sighting(field.start, intact, True, f"the body was {state} when {seal.domain} sealed it (ARC)")
+
+
+def _converter(anatomy: Anatomy) -> Culprit | None:
+    """Who converted a transfer encoding says so himself."""
+    for field in fields(anatomy.header, "x-mime-autoconverted"):
+        text = unfold(field.value)
+        found = _CONVERTED_BY.search(text)
+        if found:
+            return Culprit(found[1].lower(), (f"X-MIME-Autoconverted says so: {text[:200]}",))
+    return None

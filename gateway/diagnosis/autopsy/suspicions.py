@@ -1,0 +1,142 @@
+"""Marks of changes that were not, or cannot be, undone: grounds for a suspicion, never a proof."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from gateway.authentication.signature import Signature
+from gateway.diagnosis.autopsy import catalogue
+from gateway.diagnosis.autopsy.anatomy import Anatomy
+from gateway.diagnosis.autopsy.entry import Entry
+from gateway.mail.author import find_author
+from gateway.mail.domain import is_subdomain
+from gateway.mail.header import fields, unfold
+from gateway.model.value import Value
+
+_ENTRIES = {entry.id: entry for entry in (*catalogue.BODY, *catalogue.HEADER)}
+_STYLES = {
+    "Exchange": re.compile(rb"_\d{3}_[0-9A-Za-z]{4,}_"),
+    "Mimecast": re.compile(rb"MCBoundary=_\d+|=-?[A-Za-z0-9+/]{20,}Mimecast"),
+}
+"""Boundaries of programs that are known to write messages anew."""
+_ORIGINS = {
+    "Exchange": re.compile(r"\.outlook\.com>|\.exchangelabs\.com>|Microsoft|Outlook|Exchange", re.IGNORECASE),
+    "Mimecast": re.compile("mimecast", re.IGNORECASE),
+}
+"""What Message-ID or X-Mailer says where the message was first written by the same."""
+_NOTICE = re.compile(
+    rb"\b(?:attachment|file|anhang)\b[^\r\n]{0,120}\b(?:removed|deleted|blocked|stripped|quarantined|replaced|entfernt)\b"
+    rb"|VirusWarning\.txt|AttachmentWarning",
+    re.IGNORECASE,
+)
+_SOFT_END = re.compile(rb"[^ \r\n] \r\n")
+_BARE_SIGNATURE = re.compile(rb"\n--\r\n")
+_SCANNED_LINK = re.compile(
+    rb"https://(?:[a-z0-9.-]+\.safelinks\.protection\.outlook|urldefense(?:\.proofpoint)?)\.(?:com|us)/"
+)
+_ALWAYS_THERE = ("from", "date", "message-id", "subject", "to")
+_RELAY_IDS = re.compile(r"@(?:[a-z0-9-]+\.)*(?:amazonses\.com|email\.amazonses\.com)>", re.IGNORECASE)
+
+
+class Suspicion(Value):
+    """An entry whose marks are there."""
+
+    entry: Entry
+    ground: str
+
+
+def suspect_body(anatomy: Anatomy, signature: Signature, header_holds: bool | None) -> tuple[Suspicion, ...]:
+    """What may have changed the body. `header_holds`: the signed header is as it was; None: the key is missing."""
+    return (
+        *_renamed(anatomy, header_holds is True and "content-type" in signature.names),
+        *_stripped(anatomy, signature),
+        *_replaced(anatomy),
+        *_converted(anatomy),
+        *_rewritten(anatomy),
+    )
+
+
+def _suspicion(id: str, ground: str) -> Suspicion:
+    return Suspicion(_ENTRIES[id], ground)
+
+
+def _renamed(anatomy: Anatomy, outermost_holds: bool) -> Iterator[Suspicion]:
+    multiparts = [part for part in (anatomy.whole, *anatomy.parts) if part.boundary]
+    marks = [unfold(field.value) for name in ("message-id", "x-mailer") for field in fields(anatomy.header, name)]
+    for program, style in _STYLES.items():
+        styled = [part for part in multiparts if style.fullmatch(part.boundary)]
+        if not styled or any(_ORIGINS[program].search(mark) for mark in marks):
+            continue
+        if outermost_holds and styled[0].depth < 0:
+            continue
+        boundary = styled[0].boundary.decode("ascii", "replace")
+        yield _suspicion(
+            "B07",
+            f"the boundary {boundary} is of the style of {program}, but neither Message-ID nor X-Mailer says that the "
+            "message was written there",
+        )
+
+
+def _stripped(anatomy: Anatomy, signature: Signature) -> Iterator[Suspicion]:
+    if signature.body_form != "simple":
+        return
+    for part in anatomy.texts:
+        octets = anatomy.message[part.body : part.end]
+        if part.flowed and not _SOFT_END.search(octets):
+            yield _suspicion("B17", "the text is format=flowed, yet no line of it ends in a space")
+        elif _BARE_SIGNATURE.search(octets):
+            yield _suspicion("B17", "the line `--` above the signature has lost the space that belongs at its end")
+
+
+def _replaced(anatomy: Anatomy) -> Iterator[Suspicion]:
+    for part in anatomy.parts:
+        found = _NOTICE.search(anatomy.message, part.start, min(part.end, part.start + 20_000))
+        if found and part.type.startswith("text/"):
+            yield _suspicion("B24", f"a part reads like a notice of a scanner: {found[0].decode('ascii', 'replace')}")
+            return
+
+
+def _converted(anatomy: Anatomy) -> Iterator[Suspicion]:
+    for field in fields(anatomy.header, "x-mime-autoconverted")[:1]:
+        text = unfold(field.value)
+        yield _suspicion("B12" if "to quoted-printable" in text else "B13", f"X-MIME-Autoconverted: {text[:200]}")
+
+
+def _rewritten(anatomy: Anatomy) -> Iterator[Suspicion]:
+    found = _SCANNED_LINK.search(anatomy.message, anatomy.body)
+    if found:
+        yield _suspicion("B21", f"a link leads through a scanner: {found[0].decode('ascii', 'replace')}")
+
+
+def suspect_header(anatomy: Anatomy, signature: Signature) -> tuple[Suspicion, ...]:
+    """What may have changed the signed header."""
+    return (*_removed(anatomy, signature), *_numbered(anatomy, signature), *_munged(anatomy, signature))
+
+
+def _removed(anatomy: Anatomy, signature: Signature) -> Iterator[Suspicion]:
+    there = {field.lower for field in anatomy.header}
+    for name in dict.fromkeys(signature.names):
+        expected = name in _ALWAYS_THERE or (name == "mime-version" and "content-type" in there)
+        if name not in there and expected:
+            yield _suspicion("H08", f"the signature covers {name}, and there is no such field")
+
+
+def _numbered(anatomy: Anatomy, signature: Signature) -> Iterator[Suspicion]:
+    for field in fields(anatomy.header, "message-id")[:1]:
+        text = unfold(field.value)
+        if (
+            "message-id" in signature.names
+            and _RELAY_IDS.search(text)
+            and not signature.domain.endswith("amazonses.com")
+        ):
+            yield _suspicion("H06", f"the signed Message-ID is one that Amazon SES gives: {text[:200]}")
+
+
+def _munged(anatomy: Anatomy, signature: Signature) -> Iterator[Suspicion]:
+    author = find_author(anatomy.header)
+    is_list = any(field.lower.startswith("list-") for field in anatomy.header)
+    if is_list and author.domains and not any(is_subdomain(one, signature.domain) for one in author.domains):
+        yield _suspicion(
+            "H05", f"From is at {author.domains[0]}, the signature of {signature.domain}, and a list came between"
+        )

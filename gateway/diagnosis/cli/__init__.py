@@ -1,0 +1,1 @@
+"""The commands of the diagnosis tools: options in, text or JSON out."""

@@ -1,0 +1,103 @@
+"""`waypost autopsy`: why a message's signature fails. Needs no configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from gateway.cli.options import (
+    DnsOption,
+    FileArgument,
+    JsonOption,
+    RawOption,
+    fail,
+    group,
+    print_json,
+    print_text,
+    read_file,
+)
+from gateway.diagnosis.autopsy.differences import find_differences
+from gateway.diagnosis.autopsy.examination import Autopsy, examine, questions
+from gateway.diagnosis.autopsy.output import autopsy_json
+from gateway.diagnosis.autopsy.redaction import compose_report
+from gateway.diagnosis.autopsy.rendering import render_autopsy
+from gateway.diagnosis.autopsy.specimen import Specimen, read_specimen
+from gateway.diagnosis.offline import make_asker
+from gateway.model.dnsdata import Answer, Question
+
+commands = group("One broken message.")
+
+
+@commands.command()
+def autopsy(
+    file: FileArgument,
+    original: Annotated[Path | None, typer.Option(help="The message as it was sent: shows what differs.")] = None,
+    dns: DnsOption = None,
+    now: Annotated[float | None, typer.Option(help="The time to judge at, epoch seconds.")] = None,
+    repair: Annotated[Path | None, typer.Option(help="Write the message as it was before the change.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a report without private data, for a support desk.")
+    ] = None,
+    raw: RawOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find out why a message's DKIM signature fails: what was changed, where, and by which hop.
+
+    Needs no configuration, and for changes to the body no network either. Exit status 0 whatever is found; 2 when a
+    file cannot be read or written.
+    """
+    specimen = read_specimen(str(file), read_file(file), raw)
+    for out in (repair, report):
+        if out is not None and out.exists() and file.exists() and out.samefile(file):
+            fail(f"{out} is the message itself, which is never changed. Name another file.")
+    answers = _fetch_keys(specimen.message, dns)
+    with _progress() as progress:
+        found = examine(specimen.message, answers, time.time() if now is None else now, progress)
+    differences = None
+    if original is not None:
+        differences = find_differences(read_specimen(str(original), read_file(original), raw).message, specimen.message)
+    _write(found, specimen, repair, report)
+    if as_json:
+        print_json(autopsy_json(found, specimen, differences))
+    else:
+        print_text(render_autopsy(found, specimen, differences))
+
+
+def _fetch_keys(message: bytes, dns: Path | None) -> dict[Question, Answer]:
+    """What DNS says to every question; a lookup that fails is an answer too."""
+    wanted = questions(message)
+    answers, _ = asyncio.run(make_asker(dns).run(lambda window: window.ask_all(wanted)))
+    return dict(zip(wanted, answers, strict=True))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[float, int], None]]:
+    """Shows on standard error how far the search is, if somebody watches."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda share, trials: None
+        return
+    columns = (TextColumn("Searching"), BarColumn(), TextColumn("{task.fields[trials]} repairs tried"))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=1.0, trials=0)
+        yield lambda share, trials: bar.update(task, completed=share, trials=trials)
+
+
+def _write(found: Autopsy, specimen: Specimen, repair: Path | None, report: Path | None) -> None:
+    if repair is not None and found.repaired is None:
+        print(f"{repair} was not written: there is nothing proven to undo.", file=sys.stderr)
+    elif repair is not None and found.repaired is not None:
+        repair.write_bytes(specimen.restore(found.repaired))
+        print(f"{repair}: the message as it was before the change.", file=sys.stderr)
+    if report is not None:
+        report.write_text(compose_report(found, specimen), "utf-8")
+        print(f"{report}: written without addresses, subject and text. Read it before you send it.", file=sys.stderr)

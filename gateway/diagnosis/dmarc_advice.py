@@ -1,0 +1,210 @@
+"""`waypost dmarc check` and `advise`: the record that applies, every default in it, and the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group
+from rich.text import Text
+
+from gateway.diagnosis.dmarc_survey import Survey
+from gateway.diagnosis.typography import repair
+from gateway.model.result import DmarcPolicy
+from gateway.model.value import Value
+from gateway.tools.narrative import clean
+from gateway.tools.results import Json, safe_json
+from gateway.tools.text import render_section
+
+
+class Advice(Value):
+    """What to do next, in order, and the record to publish."""
+
+    steps: tuple[str, ...]
+    name: str
+    record: str
+    """Empty when the present one needs no change."""
+
+
+def survey_json(survey: Survey) -> dict[str, Json]:
+    """Everything, for programs."""
+    result = survey.result
+    return safe_json(
+        {
+            "domain": survey.domain,
+            "record": survey.record or None,
+            "policy_domain": result.policy_domain or None,
+            "organizational_domain": result.organizational_domain or None,
+            "published": result.published.value if result.published else None,
+            "policy": result.policy.value if result.policy else None,
+            "reason": result.reason if result.published is None else None,
+            "tags": [
+                {"name": tag.name, "value": tag.value, "source": tag.source, "meaning": tag.meaning}
+                for tag in survey.tags
+            ],
+            "walk": [
+                {"name": f"_dmarc.{one.name}", "status": one.status, "records": list(one.records)}
+                for one in survey.places
+            ],
+            "lints": [{"weight": one.weight, "text": one.text} for one in survey.lints],
+            "destinations": [
+                {"host": one.host, "allowed": one.allowed, "record": one.record} for one in survey.destinations
+            ],
+        }
+    )
+
+
+def render_survey(survey: Survey) -> Group:
+    """For people: what applies, every tag with its value, then what to mend."""
+    parts = [Text(f"DMARC of {survey.domain}", "bold")]
+    if survey.record:
+        parts.append(Text(clean(f"  _dmarc.{survey.result.policy_domain}: {survey.record}")))
+    parts.append(Text(f"  {clean(_outcome(survey))}", "" if survey.sound else "bold red"))
+    parts += render_section("Tags", _tag_lines(survey))
+    parts += render_section("Names asked, in this order", _place_lines(survey))
+    parts += render_section("Reports to others", _destination_lines(survey))
+    parts += [Text()] if survey.lints else []
+    for lint in sorted(survey.lints, key=lambda lint: lint.weight):
+        style = "bold red" if lint.weight == "error" else "yellow"
+        parts.append(Text(clean(f"{lint.weight.capitalize()}: {lint.text}"), style))
+    return Group(*parts)
+
+
+def _outcome(survey: Survey) -> str:
+    result = survey.result
+    if result.policy is None:
+        return f"No policy applies: {result.reason or 'no DMARC record'}."
+    lowered = ", one step lower because it is a test" if result.testing else ""
+    return (
+        f"Mail in the name of {survey.domain} that fails DMARC: {_DEEDS[result.policy]} (p={result.policy}{lowered})."
+    )
+
+
+_DEEDS = {
+    DmarcPolicy.NONE: "the domain asks for nothing",
+    DmarcPolicy.QUARANTINE: "the domain asks to suspect it",
+    DmarcPolicy.REJECT: "the domain asks to refuse it",
+}
+
+
+def _tag_lines(survey: Survey) -> Iterator[str]:
+    width = max((len(tag.value) for tag in survey.tags), default=0)
+    for tag in survey.tags:
+        value = (tag.value or "-").ljust(min(width, 40))
+        yield f"{tag.name:<6} {value}  {tag.source:<8} {tag.meaning}"
+
+
+def _place_lines(survey: Survey) -> Iterator[str]:
+    for place in survey.places:
+        yield f"_dmarc.{place.name}: {'; '.join(place.records) or place.status}"
+
+
+def _destination_lines(survey: Survey) -> Iterator[str]:
+    for one in survey.destinations:
+        said = {True: "takes them", False: "does not say that it takes them: no report is sent", None: "no answer"}
+        yield f"{one.host}: {said[one.allowed]} ({one.record})"
+
+
+def advise(survey: Survey) -> Advice:
+    """The next steps towards a policy that protects the domain and loses no mail."""
+    name = f"_dmarc.{survey.domain}"
+    own = survey.result.policy_domain == survey.domain
+    if not survey.sends:
+        steps = ["The SPF record says that the domain sends no mail, so nothing can be lost: refuse everything."]
+        done = own and survey.sound and survey.result.policy is DmarcPolicy.REJECT
+        return Advice(tuple(steps), name, "" if done else _write(survey, "reject"))
+    if survey.meant:
+        return Advice((f"Mend the record first: {survey.errors[0].text}.",), name, survey.meant)
+    if survey.record and not own:
+        place = survey.result.policy_domain
+        step = (
+            f"The record of {place} applies, so work on that one: `waypost dmarc advise {place}`. A record of its own "
+        )
+        return Advice((f"{step}is needed only where {survey.domain} shall differ.",), name, "")
+    if not survey.record:
+        steps = ["Publish a record that asks for nothing and collects reports.", *_groundwork(survey), _READ]
+        return Advice(tuple(steps), name, f"v=DMARC1; p=none; rua=mailto:dmarc-reports@{survey.domain}")
+    steps = []
+    if survey.errors:
+        steps.append(f"Mend the record first: {survey.errors[0].text}.")
+    steps += _groundwork(survey)
+    policy = survey.result.published or DmarcPolicy.NONE
+    reports = any(tag.name == "rua" and tag.value for tag in survey.tags)
+    if not reports:
+        steps.append("Add rua=: without reports nobody knows what a stricter policy would hit.")
+    if policy is not DmarcPolicy.NONE and any(tag.name == "sp" and tag.value == "none" for tag in survey.tags):
+        steps.append("Leave sp=none out, so that subdomains are protected, too; see before that their mail passes.")
+    following = _NEXT[policy] if reports and not survey.errors else policy
+    steps += [_READ] if policy is DmarcPolicy.NONE else []
+    if following is not policy:
+        steps.append(_STEPS[following])
+    elif policy is DmarcPolicy.REJECT and not survey.errors:
+        steps.append("The policy is as strict as it can be. Keep reading the reports: new services come and go.")
+    record = _write(survey, following.value)
+    return Advice(tuple(steps), name, "" if _tags(record) == _tags(survey.record) else record)
+
+
+_NEXT = {
+    DmarcPolicy.NONE: DmarcPolicy.QUARANTINE,
+    DmarcPolicy.QUARANTINE: DmarcPolicy.REJECT,
+    DmarcPolicy.REJECT: DmarcPolicy.REJECT,
+}
+_READ = (
+    "Read the reports for some weeks (`waypost dmarc report FILE`): each service that sends for the domain must pass "
+    "by a DKIM signature of the domain, since SPF is lost when mail is forwarded."
+)
+_STEPS = {
+    DmarcPolicy.QUARANTINE: "When every source of your own passes, ask for quarantine (p=reject with t=y is the same).",
+    DmarcPolicy.REJECT: (
+        "When nothing of your own has failed for some weeks, ask to refuse. Posts of your people to mailing lists that "
+        "alter them may then be lost, where receivers look at no more than the record (RFC 9989 section 7.4)."
+    ),
+}
+
+
+def _groundwork(survey: Survey) -> Iterator[str]:
+    if not survey.spf:
+        yield "Publish an SPF record with the addresses that send for the domain, ending in ~all or -all."
+    refused = [one.host for one in survey.destinations if one.allowed is False]
+    if refused:
+        name = f"{survey.domain}._report._dmarc.HOST"
+        yield f"Have {', '.join(refused)} publish {name} with v=DMARC1, or send reports to yourself."
+
+
+def _write(survey: Survey, policy: str) -> str:
+    """The record with a policy, without what is obsolete. Subdomains that do not exist send nothing: refuse them."""
+    kept = {tag.name: tag.value for tag in survey.tags if tag.source == "record"}
+    tags = {"v": "DMARC1", "p": policy}
+    if kept.get("sp") not in (None, "none", policy):
+        tags["sp"] = kept["sp"]
+    tags["np"] = "reject"
+    tags |= {name: kept[name] for name in ("adkim", "aspf", "psd", "fo") if name in kept}
+    rua = repair(kept.get("rua", "")) or f"mailto:dmarc-reports@{survey.domain}"
+    tags["rua"] = rua if ":" in rua else f"mailto:{rua}"
+    if "ruf" in kept:
+        tags["ruf"] = kept["ruf"]
+    return "; ".join(f"{name}={value}" for name, value in tags.items())
+
+
+def _tags(record: str) -> set[str]:
+    return {part.replace(" ", "").lower() for part in record.split(";") if part.strip()}
+
+
+def advice_json(survey: Survey, advice: Advice) -> dict[str, Json]:
+    return safe_json(
+        {
+            "domain": survey.domain,
+            "present": survey.record or None,
+            "steps": list(advice.steps),
+            "name": advice.name,
+            "record": advice.record or None,
+        }
+    )
+
+
+def render_advice(survey: Survey, advice: Advice) -> Group:
+    """Numbered steps, and the line to publish."""
+    parts = [Text(f"DMARC of {survey.domain}", "bold"), Text(clean(f"  now: {survey.record or 'no record'}")), Text()]
+    parts += [Text(clean(f"{number}. {step}")) for number, step in enumerate(advice.steps, 1)]
+    if advice.record:
+        parts += [Text(), Text("Publish", "bold"), Text(clean(f'  {advice.name}. TXT "{advice.record}"'), "green")]
+    return Group(*parts)

@@ -1,0 +1,73 @@
+"""A DKIM key record, tag by tag, and what is wrong with it (RFC 6376 section 3.6.1, RFC 8301, RFC 8463)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from gateway.authentication.dkimpy import Key, read_key
+from gateway.diagnosis.typography import find_odd, read_text, repair
+from gateway.mail.tags import parse_tags
+from gateway.model.value import Value
+
+_WELL = 2048
+
+
+class KeyReport(Value):
+    """One key record."""
+
+    record: str
+    type: str
+    """`rsa`, `ed25519`, or what the record says."""
+    bits: int | None
+    usable: bool
+    testing: bool
+    """t=y: receivers treat failures as if the message was not signed."""
+    strict: bool
+    """t=s: no subdomain may sign with it."""
+    problems: tuple[str, ...]
+    """Each makes it unusable."""
+    notes: tuple[str, ...]
+
+
+def report_key(record: str) -> KeyReport:
+    """Read a TXT record. Never raises."""
+    text = read_text(record)
+    key = read_key(record)
+    bits = key.public.key_size if isinstance(key.public, RSAPublicKey) else None
+    tags = parse_tags(record) or {}
+    flags = [flag.strip() for flag in tags.get("t", "").split(":")]
+    return KeyReport(
+        record=text,
+        type=key.type,
+        bits=bits,
+        usable=not key.problem,
+        testing="y" in flags,
+        strict="s" in flags,
+        problems=tuple(_find_problems(text, key)),
+        notes=tuple(_find_notes(tags, bits, flags)),
+    )
+
+
+def _find_problems(text: str, key: Key) -> Iterator[str]:
+    odd = find_odd(text)
+    if odd:
+        yield f"holds {', '.join(odd)}; meant is probably: {repair(text)}"
+    if text.startswith(('"', "'")) or '" "' in text:
+        yield "holds quotes of the zone file inside the record: publish it without them"
+    if key.problem:
+        yield key.problem
+
+
+def _find_notes(tags: dict[str, str], bits: int | None, flags: list[str]) -> Iterator[str]:
+    if bits is not None and bits < _WELL:
+        yield f"a key of {bits} bits is accepted, but {_WELL} are recommended (RFC 8301 section 3.2)"
+    if tags and "v" not in tags:
+        yield "has no v=DKIM1: allowed, but some receivers want it"
+    if "y" in flags:
+        yield "t=y says that signing is still being tested: remove it when it is not"
+    if "g" in tags:
+        yield "g= is from an older standard and ignored"
+    if "sha1" in tags.get("h", ""):
+        yield "h= allows sha1, which no signature may use any more (RFC 8301 section 3.1)"

@@ -1,0 +1,119 @@
+"""Files that reports come in: XML, gzip, zip, or a mail with one of them. Bombs are cut off while unpacking."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+
+from gateway.diagnosis.aggregate import ReportRefused
+from gateway.diagnosis.mime import Part, read_mime
+from gateway.model.value import Value
+from gateway.tools.newlines import read_lines
+
+_MOST_FILE = 64_000_000
+_MOST_OCTETS = 64_000_000
+"""Of one report, unpacked."""
+_MOST_MEMBERS = 20
+_MOST_NESTED = 3
+_TYPES = (
+    "application/gzip",
+    "application/zip",
+    "application/x-zip",
+    "application/x-gzip",
+    "text/xml",
+    "application/xml",
+)
+_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+
+
+class Unpacked(Value):
+    """One document that was in the file."""
+
+    name: str
+    """Its name in an archive or a mail; empty for the file itself."""
+    octets: bytes
+
+
+def unpack(octets: bytes, name: str = "", depth: int = 0) -> list[Unpacked]:
+    """The documents in a file. Raises ReportRefused for what cannot be unpacked, or not within bounds."""
+    if len(octets) > _MOST_FILE:
+        raise ReportRefused(f"it has {len(octets)} octets, more than any report")
+    if depth > _MOST_NESTED:
+        raise ReportRefused("archives are packed in archives")
+    if octets.startswith(_GZIP):
+        return unpack(_gunzip(octets), name, depth + 1)
+    if octets.startswith(_ZIP):
+        return _unzip(octets, depth)
+    if _is_mail(octets):
+        return _open_mail(octets, depth)
+    return [Unpacked(name, octets)]
+
+
+def _gunzip(octets: bytes) -> bytes:
+    """All members one after the other, until the bound; what follows them is not looked at."""
+    found = bytearray()
+    while octets.startswith(_GZIP):
+        member = zlib.decompressobj(wbits=31)
+        try:
+            found += member.decompress(octets, _MOST_OCTETS + 1 - len(found))
+        except zlib.error as error:
+            raise ReportRefused(f"it is no sound gzip file: {error}") from None
+        if len(found) > _MOST_OCTETS:
+            raise ReportRefused(f"unpacked it has more than {_MOST_OCTETS // 1_000_000} MB: a bomb, or no report")
+        if not member.eof:
+            raise ReportRefused("the gzip file is cut off")
+        octets = member.unused_data
+    return bytes(found)
+
+
+def _unzip(octets: bytes, depth: int) -> list[Unpacked]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(octets)) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            if len(members) > _MOST_MEMBERS:
+                raise ReportRefused(f"the archive has {len(members)} files")
+            return [one for member in members for one in unpack(_extract(archive, member), member.filename, depth + 1)]
+    except ReportRefused:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
+        raise ReportRefused(f"it is no sound zip file: {error}") from None
+
+
+def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """One member. What the archive says of its size is not believed."""
+    with archive.open(member) as stream:
+        octets = stream.read(_MOST_OCTETS + 1)
+    if len(octets) > _MOST_OCTETS:
+        raise ReportRefused(f"unpacked it has more than {_MOST_OCTETS // 1_000_000} MB: a bomb, or no report")
+    return octets
+
+
+def _is_mail(octets: bytes) -> bool:
+    """It begins with a header field, or with the line that a mailbox file has above it."""
+    if octets.startswith(b"From "):
+        return True
+    name, colon, _ = octets[:200].partition(b":")
+    return bool(colon) and name.replace(b"-", b"").isalnum() and not octets.startswith((b"{", b"<"))
+
+
+def _open_mail(octets: bytes, depth: int) -> list[Unpacked]:
+    message = read_mime(read_lines(octets, raw=False)[0])
+    if message.find("message/feedback-report"):
+        raise ReportRefused("it is a feedback report (ARF), not an aggregate one: `waypost bounce` reads it")
+    found = [one for part in message.walk() for one in _open_part(part, depth)]
+    if not found:
+        raise ReportRefused("the mail has no report attached")
+    return found
+
+
+def _open_part(part: Part, depth: int) -> list[Unpacked]:
+    if part.children or part.type.startswith("multipart/"):
+        return []
+    octets = part.octets()
+    # Reports come under many types, so what they begin with decides.
+    if octets.startswith((_GZIP, _ZIP)) or octets.lstrip().startswith(b"<?xml") or part.type in _TYPES:
+        return unpack(octets, part.parameters.get("name", ""), depth + 1)
+    if part.type.startswith("application/tlsrpt"):
+        return [Unpacked(part.parameters.get("name", ""), b"{")]
+    return []

@@ -1,0 +1,96 @@
+"""`waypost spf`: what a domain's SPF record comes to, and whether an address may send."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group
+from rich.text import Text
+
+from gateway.diagnosis.spf_walk import MOST_LOOKUPS, MOST_VOID, Fault, SpfWalk
+from gateway.model.result import SpfResult, SpfVerdict
+from gateway.tools.narrative import clean
+from gateway.tools.results import Json, safe_json, spf_json
+from gateway.tools.text import render_section
+
+
+def walk_json(walk: SpfWalk, verdict: SpfResult | None = None) -> dict[str, Json]:
+    """Everything, for programs; `verdict` when an address was judged."""
+    return safe_json(
+        {
+            "domain": walk.domain,
+            "records": [
+                {"domain": step.domain, "depth": step.depth, "record": step.record or None, "lookups": step.lookups}
+                for step in walk.steps
+            ],
+            "networks": [
+                {
+                    "network": one.network,
+                    "result": one.result,
+                    "term": one.term,
+                    "path": list(one.path),
+                    "reached": one.reached,
+                }
+                for one in walk.networks
+            ],
+            "others": walk.last or None,
+            "lookups": walk.lookups,
+            "void_lookups": walk.void,
+            "faults": [{"weight": one.weight, "domain": one.domain, "text": one.text} for one in walk.faults],
+            "verdict": {**spf_json(verdict), "mechanism": verdict.mechanism or None} if verdict else None,
+        }
+    )
+
+
+def is_sound(walk: SpfWalk) -> bool:
+    """There is a record, and receivers can use it."""
+    return bool(walk.steps and walk.steps[0].record) and not any(fault.weight == "error" for fault in walk.faults)
+
+
+def render_walk(walk: SpfWalk) -> Group:
+    """Who may send, network by network, with the way that leads there."""
+    parts = [Text(f"SPF of {walk.domain}", "bold"), *_steps(walk)]
+    networks = [_network_line(walk, at) for at in range(len(walk.networks))]
+    parts += render_section(f"Networks ({len(networks)})", networks)
+    parts += render_section("All others", [walk.last or "neutral: the record does not say"] if walk.steps else [])
+    return Group(*parts, *_cost(walk), *_faults(walk.faults))
+
+
+def render_check(walk: SpfWalk, verdict: SpfResult | None) -> Group:
+    """The verdict for one address, if one was asked for, and what is wrong with the record."""
+    parts = [Text(f"SPF of {walk.domain}", "bold"), *_steps(walk)[:1]]
+    if verdict is not None:
+        style = "green" if verdict.result is SpfVerdict.PASS else "bold red"
+        why = f" by {clean(verdict.mechanism)}" if verdict.mechanism else ""
+        parts += [Text(), Text(f"{verdict.result}{why}", style)]
+        if verdict.reason:
+            parts.append(Text(f"  {clean(verdict.reason)}"))
+    parts += [*_cost(walk), *_faults(walk.faults)]
+    if not walk.faults:
+        parts += [Text(), Text("Nothing is wrong with it.", "green")]
+    return Group(*parts)
+
+
+def _steps(walk: SpfWalk) -> list[Text]:
+    return [Text(clean(f"  {'    ' * step.depth}{step.domain}: {step.record or '(no record)'}")) for step in walk.steps]
+
+
+def _network_line(walk: SpfWalk, at: int) -> str:
+    one = walk.networks[at]
+    width = max(len(other.network) for other in walk.networks)
+    beyond = "" if one.reached else f"  (beyond {MOST_LOOKUPS} lookups: never reached)"
+    result = "" if one.result == "pass" else f"  {one.result}"
+    return f"{one.network.ljust(width)}  {' > '.join(one.path)}{result}{beyond}"
+
+
+def _cost(walk: SpfWalk) -> list[Text]:
+    void = f", {walk.void} of at most {MOST_VOID} for names that are not there" if walk.void else ""
+    return [Text(), Text(f"Lookups: {walk.lookups} of at most {MOST_LOOKUPS}{void}")]
+
+
+def _faults(faults: tuple[Fault, ...]) -> Iterator[Text]:
+    if faults:
+        yield Text()
+    for fault in sorted(faults, key=lambda fault: fault.weight):
+        style = "bold red" if fault.weight == "error" else "yellow"
+        yield Text(clean(f"{fault.weight.capitalize()}: {fault.domain} {fault.text}"), style)

@@ -1,0 +1,244 @@
+"""An SPF record followed through its includes: who may send, at what cost in lookups, and what is wrong with it.
+
+Unlike an evaluation it follows every term, so it shows what any client would meet. Nothing here is a verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+
+from gateway.authentication.lookup import NeedAnswers, Window
+from gateway.diagnosis.spf_record import RESULTS, Term, is_spf, read_terms
+from gateway.diagnosis.typography import find_odd, read_text, repair
+from gateway.mail.domain import a_label
+from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.value import Value
+
+MOST_LOOKUPS = 10
+"""RFC 7208 section 4.6.4."""
+MOST_VOID = 2
+_MOST_HOSTS = 10
+_MOST_FOLLOWED = 60
+"""Terms with lookups that are followed at all, so that what lies beyond the limit is seen."""
+
+
+class Network(Value):
+    """One network, and what its addresses get."""
+
+    network: str
+    result: str
+    path: tuple[str, ...]
+    """The domains whose records lead to it, the first one asked first."""
+    term: str
+    reached: bool
+    """Within the lookups that a receiver makes; beyond them its answer is permerror."""
+
+
+class Fault(Value):
+    """Something wrong, or worth knowing."""
+
+    weight: str
+    """`error` where receivers get no result, else `warning`."""
+    domain: str
+    text: str
+
+
+class Step(Value):
+    """One record on the way."""
+
+    depth: int
+    domain: str
+    record: str
+    """As published; empty when there is none."""
+    lookups: int
+    """Lookups made before this record was asked for, its own included."""
+
+
+class SpfWalk(Value):
+    """Everything that a domain's record leads to."""
+
+    domain: str
+    steps: tuple[Step, ...]
+    networks: tuple[Network, ...]
+    lookups: int
+    void: int
+    last: str
+    """What all others get; empty when the record does not say, which means neutral."""
+    faults: tuple[Fault, ...]
+
+
+@dataclass(slots=True)
+class _Walk:
+    """A walk under way."""
+
+    window: Window
+    steps: list[Step] = field(default_factory=list)
+    networks: list[Network] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    lookups: int = 0
+    void: int = 0
+    last: str = ""
+
+
+def walk(domain: str, window: Window) -> SpfWalk:
+    """Follow the record of a domain, given as A-labels. Raises NeedAnswers, and nothing else."""
+    run = _Walk(window)
+    _follow(run, domain, (domain,), None)
+    if window.pending:
+        raise NeedAnswers
+    if run.lookups > MOST_LOOKUPS:
+        text = (
+            f"needs {run.lookups} lookups; receivers stop after {MOST_LOOKUPS} with permerror (RFC 7208 section 4.6.4)"
+        )
+        run.faults.append(Fault("error", domain, text))
+    if run.void > MOST_VOID:
+        text = f"asks for {run.void} names that are not there; more than {MOST_VOID} are a permerror"
+        run.faults.append(Fault("error", domain, text))
+    faults = tuple(dict.fromkeys(run.faults))
+    return SpfWalk(domain, tuple(run.steps), tuple(run.networks), run.lookups, run.void, run.last, faults)
+
+
+def _follow(run: _Walk, domain: str, path: tuple[str, ...], outer: str | None) -> None:
+    """Read one record; `outer` is what a pass counts as inside the include that leads to it (see `_inside`), None
+    outside of any."""
+    answer = run.window.peek(Question(domain, "TXT"))
+    if answer is None:
+        return
+    record = _select(run, domain, answer, first=len(path) == 1)
+    run.steps.append(Step(len(path) - 1, domain, record, run.lookups))
+    terms = read_terms(record)
+    run.faults += _find_faults(domain, terms, included=len(path) > 1)
+    ended = False
+    for term in terms:
+        if term.name == "all" and not term.problem:
+            ended = True
+            run.last = run.last or (RESULTS[term.qualifier] if len(path) == 1 else "")
+        elif not term.problem and not ended and term.name not in ("redirect", "exp"):
+            _take(run, domain, term, path, outer)
+    redirect = next((term for term in terms if term.name == "redirect" and not term.problem), None)
+    if redirect is not None and not ended:
+        _take(run, domain, redirect, path, outer)
+
+
+def _select(run: _Walk, domain: str, answer: Answer, *, first: bool) -> str:
+    """The domain's one SPF record; empty, with a fault, when there is none."""
+    if answer.failed:
+        run.faults.append(Fault("error", domain, f"DNS gave no answer ({answer.status}): temperror for now"))
+        return ""
+    records = [record for record in answer.records if is_spf(record)]
+    if len(records) == 1:
+        odd = find_odd(read_text(records[0]))
+        if odd:
+            text = f"holds {', '.join(odd)}; meant is probably: {repair(read_text(records[0]))}"
+            run.faults.append(Fault("error", domain, text))
+        return read_text(records[0])
+    if records:
+        run.faults.append(Fault("error", domain, f"has {len(records)} SPF records: permerror (RFC 7208 section 4.5)"))
+        return ""
+    for near in (read_text(record) for record in answer.records):
+        if "v=spf1" in near.lower():
+            text = f"has a record that looks like SPF and is none: {near!r}; meant is probably: {repair(near)}"
+            run.faults.append(Fault("error", domain, text))
+    what = "does not exist" if answer.status is Status.NXDOMAIN else "has no SPF record"
+    if not first:
+        run.faults.append(Fault("error", domain, f"is included and {what}: permerror"))
+    else:
+        run.faults.append(Fault("warning", domain, f"{what}, so receivers get none"))
+    return ""
+
+
+def _take(run: _Walk, domain: str, term: Term, path: tuple[str, ...], outer: str | None) -> None:
+    """One term: its networks, or the record it leads to."""
+    if term.counts:
+        run.lookups += 1
+        if run.lookups > _MOST_FOLLOWED:
+            return
+    if term.name in ("ip4", "ip6"):
+        _add(run, [term.value], term, path, outer)
+    elif term.macro or term.name in ("ptr", "exists"):
+        return
+    elif term.name in ("include", "redirect"):
+        target = a_label(term.value)
+        if target is None:
+            run.faults.append(Fault("error", domain, f"{term.text} names no domain"))
+        elif target in path:
+            run.faults.append(Fault("error", domain, f"{term.text} leads back to a record on the way: permerror"))
+        else:
+            _follow(run, target, (*path, target), outer if term.name == "redirect" else _inside(outer, term))
+    else:
+        target = a_label(term.value or domain)
+        if target is None:
+            run.faults.append(Fault("error", domain, f"{term.text} names no domain"))
+        else:
+            hosts = [target] if term.name == "a" else _hosts(run, domain, target, term)
+            _add(run, [address for host in hosts for address in _addresses(run, host, term)], term, path, outer)
+
+
+def _inside(outer: str | None, term: Term) -> str:
+    """What a pass inside this include counts as, seen from outside all includes; empty for nothing."""
+    if outer is None:
+        return term.qualifier
+    return outer if term.qualifier == "+" else ""
+
+
+def _hosts(run: _Walk, domain: str, target: str, term: Term) -> list[str]:
+    answer = run.window.peek(Question(target, "MX"))
+    if answer is None:
+        return []
+    _count_void(run, answer)
+    if len(answer.records) > _MOST_HOSTS:
+        run.faults.append(Fault("error", domain, f"{term.text} has more than {_MOST_HOSTS} hosts: permerror"))
+    hosts = [record.partition(" ")[2] for record in answer.records[:_MOST_HOSTS]]
+    return [host for host in hosts if host and host != "."]
+
+
+def _addresses(run: _Walk, host: str, term: Term) -> Iterator[str]:
+    answers = [(run.window.peek(Question(host, type)), bits) for type, bits in (("A", term.four), ("AAAA", term.six))]
+    if term.name == "a" and answers[0][0] is not None and not (answers[1][0] and answers[1][0].records):
+        _count_void(run, answers[0][0])
+    for answer, bits in answers:
+        for address in answer.records if answer else ():
+            yield f"{address}/{bits}"
+
+
+def _count_void(run: _Walk, answer: Answer) -> None:
+    run.void += answer.status in (Status.NODATA, Status.NXDOMAIN)
+
+
+def _add(run: _Walk, values: list[str], term: Term, path: tuple[str, ...], outer: str | None) -> None:
+    """Networks of one term. `outer` is the qualifier of the include around it, None outside of any: inside only a
+    pass matters, and it then counts as the include's own qualifier says (RFC 7208 section 5.2)."""
+    if outer == "" or (outer is not None and term.qualifier != "+"):
+        return
+    result = RESULTS[outer or term.qualifier]
+    for value in values:
+        network = str(ip_network(value, strict=False))
+        run.networks.append(Network(network, result, path, term.text, run.lookups <= MOST_LOOKUPS))
+
+
+def _find_faults(domain: str, terms: tuple[Term, ...], *, included: bool) -> Iterator[Fault]:
+    """What the record itself says."""
+    for term in terms:
+        if term.problem:
+            yield Fault("error", domain, f"{term.text} {term.problem}: permerror")
+        elif term.name == "ptr":
+            yield Fault("warning", domain, f"{term.text}: slow and unreliable, not to be used (RFC 7208 section 5.5)")
+        elif term.name in ("ip4", "ip6") and ip_network(term.value, strict=False).prefixlen <= int(term.name[2]) * 2:
+            yield Fault("warning", domain, f"{term.text} lets a very large part of the network send")
+    names = [term.name for term in terms]
+    if "all" in names:
+        at = names.index("all")
+        if [name for name in names[at + 1 :] if name not in ("exp", "redirect")]:
+            yield Fault("warning", domain, "has terms after `all`: they are never reached")
+        if "redirect" in names:
+            yield Fault("warning", domain, "has both `all` and redirect=: redirect= is ignored")
+        if terms[at].qualifier == "+" and not included:
+            yield Fault("error", domain, "+all lets everyone send in this domain's name")
+        elif terms[at].qualifier == "?" and not included:
+            yield Fault("warning", domain, "?all says nothing about others: use ~all or -all")
+    elif terms and "redirect" not in names and not included:
+        yield Fault("warning", domain, "ends without `all`: others get neutral; add ~all or -all")
+    if names.count("redirect") > 1 or names.count("exp") > 1:
+        yield Fault("error", domain, "has a modifier twice: permerror (RFC 7208 section 6)")
