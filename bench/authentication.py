@@ -33,7 +33,7 @@ from gateway import app
 from gateway.authentication import dkim as our_dkim
 from gateway.authentication import dmarc, spf
 from gateway.authentication.body import BodyHasher, wanted_digests
-from gateway.authentication.lookup import Window
+from gateway.authentication.lookup import DnsView
 from gateway.config.model import Config
 from gateway.mail.author import find_author
 from gateway.mail.header import parse_header, split_message
@@ -60,7 +60,7 @@ def measure(message: bytes, zone: Zone) -> Costs:
     envelope = Envelope(sender, (Recipient(Mailbox("bob", "dst.example", "dst.example")),))
     tree = {"server": {"hostname": "mx.dst.example"}, "listener": [{"address": "127.0.0.1:25"}]}
     tree |= {"domain": [{"name": "dst.example", "backend": "in"}], "backend": {"in": {"hosts": ["127.0.0.1"]}}}
-    bench = app.make_law(Config.model_validate(tree)).bench
+    bench = app.make_runtime(Config.model_validate(tree)).context
 
     def collect() -> Evidence:
         block, start = split_message(message)
@@ -69,7 +69,7 @@ def measure(message: bytes, zone: Zone) -> Costs:
         return Evidence(block, hasher.digests(), len(message))
 
     def check() -> object:
-        evidence, window = collect(), Window(known)
+        evidence, window = collect(), DnsView(known)
         header = parse_header(evidence.header)
         found = spf.evaluate(ingress, sender, SpfIdentity.MAILFROM, window, "mx.dst.example")
         signatures = our_dkim.verify(evidence, header, window, NOW)
@@ -78,12 +78,12 @@ def measure(message: bytes, zone: Zone) -> Costs:
         return result
 
     def check_spf(mail_from: Mailbox) -> object:
-        found = spf.evaluate(ingress, mail_from, SpfIdentity.MAILFROM, Window(known), "mx.dst.example")
+        found = spf.evaluate(ingress, mail_from, SpfIdentity.MAILFROM, DnsView(known), "mx.dst.example")
         assert found.result == "pass", found
         return found
 
     def judge_all() -> object:
-        return judge(ingress, envelope, collect(), Window(known), NOW, bench)
+        return judge(ingress, envelope, collect(), DnsView(known), NOW, bench)
 
     prose, encoded = make_prose(10_000_000), make_base64(10_000_000)
     return {

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from bench.checks import CLIENT, DOMAIN, NOW, cost, make_message
 from gateway import app
 from gateway.authentication.composition import DIGEST
-from gateway.authentication.lookup import Memory, Window
+from gateway.authentication.lookup import DnsView, Memory
 from gateway.config.model import Config
 from gateway.mail.path import mailbox
 from gateway.model.address import ip_text
@@ -35,7 +35,7 @@ from gateway.plan.intake import Arrival, take_in
 from gateway.plan.judgement import judge
 from gateway.ports import ContentWriter, IntakeStore
 from gateway.service.collector import Collector
-from gateway.service.desk import Law
+from gateway.service.runtime import RuntimeConfig
 
 ROUNDS, REPEATS = 12, 20
 BAR = 1.0
@@ -72,14 +72,14 @@ def make_key(directory: Path) -> Path:
     return key
 
 
-def make_law(key: Path, seal: bool) -> Law:
+def make_runtime(key: Path, seal: bool) -> RuntimeConfig:
     tree: dict[str, Any] = {"server": {"hostname": "mx.dst.example"}, "listener": [{"address": "127.0.0.1:25"}]}
     tree |= {"domain": [{"name": "dst.example", "backend": "in"}], "backend": {"in": {"hosts": "mx", "seal": seal}}}
     tree |= {"seal": {"domain": "dst.example", "selector": "arc", "key": key}}
-    return app.make_law(Config.model_validate(tree))
+    return app.make_runtime(Config.model_validate(tree))
 
 
-def make_run(law: Law, message: bytes, known: Callable[..., Any], recipients: int = 1) -> Callable[[], bytes]:
+def make_run(law: RuntimeConfig, message: bytes, known: Callable[..., Any], recipients: int = 1) -> Callable[[], bytes]:
     """Everything between the first octet and the writes; returns what stands above the message."""
     client = ip_text(CLIENT)
     ingress = EdgeIngress(client, ClientSource.PEER, f"mail.{DOMAIN}", "mx", client)
@@ -91,13 +91,13 @@ def make_run(law: Law, message: bytes, known: Callable[..., Any], recipients: in
     memory = Memory()
 
     def run() -> bytes:
-        collector = Collector(spool, 100_000, {DIGEST} if law.bench.sealing else ())
+        collector = Collector(spool, 100_000, {DIGEST} if law.context.sealing else ())
         _finish(collector.take(message))
         received = _finish(collector.finish())
-        window = Window(known, memory)
-        judgement = judge(ingress, envelope, received.evidence, window, NOW, law.bench, collector.header)
+        window = DnsView(known, memory)
+        judgement = judge(ingress, envelope, received.evidence, window, NOW, law.context, collector.header)
         arrival = Arrival("id", NOW, ingress, envelope, received, collector.header)
-        intake = take_in(arrival, judgement, window, law.routing.group(envelope.rcpts), law.bench, claimed=False)
+        intake = take_in(arrival, judgement, window, law.routing.group(envelope.rcpts), law.context, claimed=False)
         return intake.transfers[0].prefix
 
     return run
@@ -118,7 +118,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         key = make_key(Path(directory))
         pem = key.read_bytes()
-        laws, signer = (make_law(key, False), make_law(key, True)), load_signer(key)
+        laws, signer = (make_runtime(key, False), make_runtime(key, True)), load_signer(key)
     plain, sealed = (make_run(law, message, known) for law in laws)
     assert b"ARC-Seal: " in sealed()
     assert b"ARC-Seal: " not in plain()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from gateway.authentication.lookup import NeedAnswers, Window
+from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.model.dnsdata import Question
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import Zone, build_zone
@@ -14,9 +14,9 @@ from gateway.ports import Resolver
 T = TypeVar("T")
 
 
-async def judge(resolver: Resolver, check: Callable[[Window], T], rounds: list[set[Question]] | None = None) -> T:
+async def judge(resolver: Resolver, check: Callable[[DnsView], T], rounds: list[set[Question]] | None = None) -> T:
     """The check's result; `rounds` collects what was asked for in each round."""
-    window = Window(resolver.known)
+    window = DnsView(resolver.known)
     for _ in range(60):
         try:
             result = check(window)
@@ -31,7 +31,7 @@ async def judge(resolver: Resolver, check: Callable[[Window], T], rounds: list[s
     raise AssertionError("the check never ends")
 
 
-def judge_zone(zone: Zone | dict[str, object], check: Callable[[Window], T]) -> T:
+def judge_zone(zone: Zone | dict[str, object], check: Callable[[DnsView], T]) -> T:
     """The check's result over a zone: one run, no loop."""
     resolver = ZoneResolver(zone if isinstance(zone, Zone) else build_zone(zone))
-    return check(Window(resolver.known))
+    return check(DnsView(resolver.known))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from tests.corpora import corpus
 
 CONTROLS = ("B20", "H03", "H11", "H13", "H14")
@@ -41,7 +41,7 @@ def _corpus() -> dict[str, Any]:
 
 def keys() -> dict[Question, Answer]:
     """The signers' keys."""
-    return {Question(name, "TXT"): Answer(Status.FOUND, (text,)) for name, text in _corpus()["dns"].items()}
+    return {Question(name, "TXT"): Answer(DnsStatus.FOUND, (text,)) for name, text in _corpus()["dns"].items()}
 
 
 def cases() -> list[Case]:

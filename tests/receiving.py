@@ -15,9 +15,9 @@ from gateway.net.system import SystemClock
 from gateway.net.zone import build_zone
 from gateway.ports import Clock, IntakeStore
 from gateway.service.authenticator import Authenticator
-from gateway.service.desk import Deliverer, Desk, Law
 from gateway.service.inquiry import Inquiry, NoInquiry
 from gateway.service.reception import MxReception
+from gateway.service.runtime import Deliverer, RuntimeConfig, Services
 from tests.fake_spool import FakeSpool
 
 ZONE: dict[str, Any] = {
@@ -90,8 +90,8 @@ def make_config(limits: Mapping[str, Any] | None = None) -> Config:
 
 
 @cache
-def _make_law(limits: tuple[tuple[str, Any], ...]) -> Law:
-    return app.make_law(make_config(dict(limits)))
+def _make_law(limits: tuple[tuple[str, Any], ...]) -> RuntimeConfig:
+    return app.make_runtime(make_config(dict(limits)))
 
 
 def make_reception(
@@ -107,5 +107,5 @@ def make_reception(
     law = _make_law(tuple((limits or {}).items()))
     emit = (events if events is not None else []).append
     authenticator = Authenticator(ZoneResolver(build_zone(ZONE)), clock, 18.0)
-    desk = Desk(clock, spool, authenticator, deliverer or Nobody(), emit, inquiry or NoInquiry())
+    desk = Services(clock, spool, authenticator, deliverer or Nobody(), emit, inquiry or NoInquiry())
     return MxReception(desk, lambda: law)

@@ -21,7 +21,7 @@ from gateway.authentication.composition import DIGEST
 from gateway.authentication.seal import Sealer
 from gateway.mail.header import Field, parse_header, split_message
 from gateway.model.address import ip_text
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.message import Evidence
 from gateway.model.result import (
@@ -60,7 +60,7 @@ def zone() -> dict[str, str]:
 
 
 def known() -> dict[Question, Answer]:
-    return {Question(name, "TXT"): Answer(Status.FOUND, (text,)) for name, text in zone().items()}
+    return {Question(name, "TXT"): Answer(DnsStatus.FOUND, (text,)) for name, text in zone().items()}
 
 
 def read(message: bytes) -> tuple[Evidence, tuple[Field, ...]]:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from gateway.mail.domain import a_label
 from gateway.model.address import Mailbox
 from gateway.model.delivery import Claim, Transfer
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.envelope import Body, Recipient
 from gateway.model.message import Content, Evidence, Message, Span
 from gateway.model.value import replace
@@ -82,7 +82,7 @@ def reader(claim: Claim, chunk: int = 65536) -> Callable[[], AsyncIterator[bytes
 class FixedResolver:
     """Answers from a table: name -> type -> records or a Status; anything else does not exist."""
 
-    def __init__(self, zone: dict[str, dict[str, list[str] | Status]] | None = None) -> None:
+    def __init__(self, zone: dict[str, dict[str, list[str] | DnsStatus]] | None = None) -> None:
         self._zone = zone or {}
 
     def known(self, question: Question) -> Answer | None:
@@ -94,11 +94,11 @@ class FixedResolver:
     def _answer(self, question: Question) -> Answer:
         types = self._zone.get(question.name)
         if types is None:
-            return Answer(Status.NXDOMAIN)
+            return Answer(DnsStatus.NXDOMAIN)
         found = types.get(question.type)
-        if isinstance(found, Status):
+        if isinstance(found, DnsStatus):
             return Answer(found)
-        return Answer(Status.FOUND, tuple(found)) if found else Answer(Status.NODATA)
+        return Answer(DnsStatus.FOUND, tuple(found)) if found else Answer(DnsStatus.NODATA)
 
 
 class StillClock:

@@ -17,9 +17,9 @@ from dkim.canonicalization import CanonicalizationPolicy
 
 from gateway.authentication import arc, dkim
 from gateway.authentication.body import BodyHasher, wanted_digests
-from gateway.authentication.lookup import Window
+from gateway.authentication.lookup import DnsView
 from gateway.mail.header import Field, parse_header, split_message
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.message import Evidence
 from gateway.model.result import ArcResult, DkimResult
 
@@ -57,12 +57,12 @@ def key_record(key: RSAPrivateKey | Ed25519PrivateKey | None = None, tags: str =
 
 
 def zone(*records: str, name: str = "s._domainkey.src.example") -> dict[Question, Answer]:
-    return {Question(name, "TXT"): Answer(Status.FOUND, records)}
+    return {Question(name, "TXT"): Answer(DnsStatus.FOUND, records)}
 
 
-def window(known: dict[Question, Answer]) -> Window:
+def window(known: dict[Question, Answer]) -> DnsView:
     """A window on DNS where every other name does not exist."""
-    return Window(lambda question: known.get(question, Answer(Status.NXDOMAIN)))
+    return DnsView(lambda question: known.get(question, Answer(DnsStatus.NXDOMAIN)))
 
 
 def evidence(message: bytes) -> tuple[Evidence, tuple[Field, ...]]:

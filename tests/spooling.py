@@ -14,14 +14,14 @@ from gateway.model.delivery import (
     Ending,
     Final,
     Intake,
-    Kind,
     Outcome,
+    OutcomeKind,
     Scope,
     Settlement,
     Trace,
     Transfer,
 )
-from gateway.model.dnsdata import Answer, Lookup, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Lookup, Question
 from gateway.model.envelope import Body, Envelope, Notify, Recipient, Ret
 from gateway.model.history import Sighting
 from gateway.model.holding import Hold
@@ -116,7 +116,7 @@ def make_trace(id: str, message: Message | None, rcpts: tuple[Recipient, ...], r
         content=replace(message.content, data=None, path="") if message else None,
         dropped=message.dropped if message else (),
         authentication=authentication() if message else None,
-        lookups=(Lookup(Question("sender.example", "TXT"), Answer(Status.FOUND, ("v=spf1 -all", "\xff"), True)),),
+        lookups=(Lookup(Question("sender.example", "TXT"), Answer(DnsStatus.FOUND, ("v=spf1 -all", "\xff"), True)),),
         decision=Decision(Action.ACCEPT, "default", "enforce", OK, considered=(RuleHit("r", Stage.DATA, False),)),
         routes=tuple((str(rcpt.mailbox), "backend") for rcpt in rcpts),
         added=("Received: from x",),
@@ -198,7 +198,7 @@ def make_settlement(
         Outcome(rcpt, *_outcome(state), Scope.RECIPIENT, "mx.google.example", "192.0.2.9", Tls("1.3", "X"), "verified")
         for rcpt, state in done
     )
-    deferred = tuple(Outcome(rcpt, Kind.DEFERRED, BUSY, Scope.SITE, "mx.google.example") for rcpt in remaining)
+    deferred = tuple(Outcome(rcpt, OutcomeKind.DEFERRED, BUSY, Scope.SITE, "mx.google.example") for rcpt in remaining)
     return Settlement(
         transfer_id=transfer.id,
         message_id=transfer.message_id,
@@ -212,8 +212,8 @@ def make_settlement(
     )
 
 
-def _outcome(state: Final) -> tuple[Kind, Reply]:
-    return (Kind.DELIVERED, OK) if state is Final.DELIVERED else (Kind.FAILED, NO)
+def _outcome(state: Final) -> tuple[OutcomeKind, Reply]:
+    return (OutcomeKind.DELIVERED, OK) if state is Final.DELIVERED else (OutcomeKind.FAILED, NO)
 
 
 def content_files(directory: Path) -> set[str]:

@@ -31,7 +31,7 @@ Handler = Callable[[Arguments], Awaitable[Any]]
 Commands = Mapping[str, Handler]
 
 
-class Refused(Exception):
+class CommandRefused(Exception):
     """A command is not done; the text says why, for the admin."""
 
 
@@ -74,20 +74,20 @@ async def ask(shard: Path, command: str, arguments: Arguments) -> Any:
         raise NobodyThere(f"no gateway runs on {shard}") from None
     except OSError as error:
         why = "only its owner and root may ask" if isinstance(error, PermissionError) else error.strerror
-        raise Refused(f"the gateway's control socket {shard / SOCKET}: {why}") from None
+        raise CommandRefused(f"the gateway's control socket {shard / SOCKET}: {why}") from None
     with contextlib.closing(writer):
         try:
             writer.write(_line({"command": command, "arguments": arguments}))
             line = await asyncio.wait_for(reader.readline(), _PATIENCE)
         except TimeoutError:
-            raise Refused(f"the gateway has not answered for {_PATIENCE:.0f} s; it may still do it") from None
+            raise CommandRefused(f"the gateway has not answered for {_PATIENCE:.0f} s; it may still do it") from None
         except ConnectionError:
             line = b""
     if not line:
-        raise Refused("the gateway ended before it answered: look whether it was done")
+        raise CommandRefused("the gateway ended before it answered: look whether it was done")
     tree = json.loads(line)
     if "refused" in tree:
-        raise Refused(tree["refused"])
+        raise CommandRefused(tree["refused"])
     return tree["answer"]
 
 
@@ -95,7 +95,7 @@ async def run_command(commands: Commands, command: str, arguments: Arguments) ->
     """One command's answer. Raises Refused, also for a command that there is not."""
     handler = commands.get(command)
     if handler is None:
-        raise Refused(f"no command {command!r}; there are: {', '.join(sorted(commands)) or 'none'}")
+        raise CommandRefused(f"no command {command!r}; there are: {', '.join(sorted(commands)) or 'none'}")
     return await handler(arguments)
 
 
@@ -123,7 +123,7 @@ async def _answer(line: bytes, commands: Commands, report: Callable[[BaseExcepti
     try:
         command, arguments = _read(line)
         return {"answer": await run_command(commands, command, arguments)}
-    except Refused as refused:
+    except CommandRefused as refused:
         return {"refused": str(refused)}
     except Exception as error:
         # The admin reads the log; what went wrong stands there with its place.
@@ -134,12 +134,12 @@ def _read(line: bytes) -> tuple[str, Arguments]:
     try:
         tree = json.loads(line)
     except ValueError:
-        raise Refused("a request is one line of JSON") from None
+        raise CommandRefused("a request is one line of JSON") from None
     if not isinstance(tree, dict) or not isinstance(tree.get("command"), str):
-        raise Refused('a request is {"command": "...", "arguments": {...}}')
+        raise CommandRefused('a request is {"command": "...", "arguments": {...}}')
     arguments = tree.get("arguments", {})
     if not isinstance(arguments, dict):
-        raise Refused('"arguments" is an object')
+        raise CommandRefused('"arguments" is an object')
     return tree["command"], arguments
 
 

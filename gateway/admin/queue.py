@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-from gateway.admin.control import Arguments, Commands, Refused
+from gateway.admin.control import Arguments, CommandRefused, Commands
 from gateway.config.model import Config
 from gateway.config.policies import retry_terms
 from gateway.model.address import Mailbox
@@ -20,10 +20,10 @@ from gateway.model.event import Event
 from gateway.model.reply import REPLIES, Reply
 from gateway.model.value import Value, replace
 from gateway.plan import amendment
-from gateway.plan.settlement import Circumstances
+from gateway.plan.settlement import AttemptContext
 from gateway.policy.routing import RoutingTable
 from gateway.ports import Clock, EventSink, emit_all
-from gateway.service.desk import Law
+from gateway.service.runtime import RuntimeConfig
 from gateway.tools.results import Json
 
 MOST_IDS = 1000
@@ -57,7 +57,7 @@ class QueueDesk(Value):
     spool: QueueStore
     clock: Clock
     emit: EventSink
-    law: Callable[[], Law]
+    runtime: Callable[[], RuntimeConfig]
     backends: Collection[str]
     """Those that mail can be given to."""
     route_dsn: Callable[[Mailbox], str]
@@ -94,8 +94,8 @@ class QueueDesk(Value):
         """Give to another backend: {"ids": [...], "backend": "..."}."""
         backend = arguments.get("backend")
         if not isinstance(backend, str) or backend not in self.backends:
-            raise Refused(f"no backend {backend!r}; there are: {', '.join(sorted(self.backends))}")
-        routing, now = self.law().routing, self.clock.now()
+            raise CommandRefused(f"no backend {backend!r}; there are: {', '.join(sorted(self.backends))}")
+        routing, now = self.runtime().routing, self.clock.now()
 
         def act(pending: Pending) -> Change:
             routes = routing.divide(backend, pending.claim.transfer.rcpts)
@@ -105,20 +105,20 @@ class QueueDesk(Value):
 
     async def bounce(self, arguments: Arguments) -> Json:
         """Fail all that is left, and tell the sender if it may be told: {"ids": [...], "reason": "..."}."""
-        config = self.law().config
+        config = self.runtime().config
         reply, terms, now = self._reply("returned-by-admin", arguments, config), retry_terms(config), self.clock.now()
 
         def act(pending: Pending) -> Change:
             sender = pending.claim.transfer.mail_from
             backend = self.route_dsn(sender) if sender else ""
-            at = Circumstances(now, now, 0.0, in_session=False, dsn_id=self.clock.new_id(), dsn_backend=backend)
+            at = AttemptContext(now, now, 0.0, in_session=False, dsn_id=self.clock.new_id(), dsn_backend=backend)
             return amendment.bounce(pending, reply, terms, at)
 
         return await self._amend_all("bounce", arguments, act)
 
     async def delete(self, arguments: Arguments) -> Json:
         """End all that is left and tell nobody: {"ids": [...], "reason": "..."}."""
-        reply, now = self._reply("deleted-by-admin", arguments, self.law().config), self.clock.now()
+        reply, now = self._reply("deleted-by-admin", arguments, self.runtime().config), self.clock.now()
         return await self._amend_all("delete", arguments, lambda pending: amendment.delete(pending, reply, now))
 
     def _reply(self, name: str, arguments: Arguments, config: Config) -> Reply:
@@ -189,14 +189,14 @@ def _message_id(id: str) -> str:
 def _ids(arguments: Arguments) -> list[str]:
     ids = arguments.get("ids")
     if not isinstance(ids, list) or not all(isinstance(id, str) for id in ids):
-        raise Refused('"ids" is a list of ids of messages or transfers')
+        raise CommandRefused('"ids" is a list of ids of messages or transfers')
     if len(ids) > MOST_IDS:
-        raise Refused(f"at most {MOST_IDS} ids at once")
+        raise CommandRefused(f"at most {MOST_IDS} ids at once")
     return ids
 
 
 def _reason(arguments: Arguments, default: str) -> str:
     reason = arguments.get("reason") or default
     if not isinstance(reason, str) or not reason.isprintable() or len(reason) > _LONGEST_REASON:
-        raise Refused(f'"reason" is one line of at most {_LONGEST_REASON} printable characters')
+        raise CommandRefused(f'"reason" is one line of at most {_LONGEST_REASON} printable characters')
     return reason

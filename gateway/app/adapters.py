@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.app.law import make_law, read_config
+from gateway.app.runtime_config import make_runtime, read_config
 from gateway.config import load
-from gateway.config.backends import Backend as BackendSettings
+from gateway.config.backends import BackendSettings
 from gateway.config.directories import LoginSource, MapSource
 from gateway.config.maps import DIRECT, map_files
 from gateway.config.model import Config
@@ -25,9 +25,9 @@ from gateway.ports import Backend, Clock, EventSink, Resolver, Spool, Tally
 from gateway.service.alarms import Courier, MailCourier
 from gateway.service.importer import Import
 from gateway.service.traffic import Share, Traffic
-from gateway.spool.rows import Retention
+from gateway.spool.rows import RetentionPeriods
 from gateway.spool.view import ShardedView
-from gateway.tools.simulate import Workshop
+from gateway.tools.simulate import SimulationContext
 
 
 def make_resolver(config: Config, zone: str | None = None) -> Resolver:
@@ -39,9 +39,9 @@ def make_resolver(config: Config, zone: str | None = None) -> Resolver:
     return DnsResolver(config.dns.nameservers, config.dns.query_seconds, SystemClock().monotonic)
 
 
-def make_workshop() -> Workshop:
+def make_simulation_context() -> SimulationContext:
     """What `simulate` needs of the world."""
-    return Workshop(read_config, make_law, make_resolver, time.time)
+    return SimulationContext(read_config, make_runtime, make_resolver, time.time)
 
 
 def find_spool(path: Path) -> Path:
@@ -49,10 +49,10 @@ def find_spool(path: Path) -> Path:
     return load.find_spool(path, os.environ)
 
 
-def make_retention(config: Config) -> Retention:
+def make_retention(config: Config) -> RetentionPeriods:
     """How long the spool keeps what is done with."""
     kept = config.retention
-    return Retention(kept.delivered, kept.failed, kept.trace, kept.refused_octets)
+    return RetentionPeriods(kept.delivered, kept.failed, kept.trace, kept.refused_octets)
 
 
 def open_reader(config: Config) -> ShardedView:

@@ -9,16 +9,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gateway.admin.control import Arguments, Commands, NobodyThere, Refused, ask, run_command
+from gateway.admin.control import Arguments, CommandRefused, Commands, NobodyThere, ask, run_command
 from gateway.admin.holding import hold_commands
 from gateway.admin.queue import QueueDesk
 from gateway.app.adapters import find_spool, make_retention
-from gateway.app.law import make_law, read_config, route_dsn
+from gateway.app.runtime_config import make_runtime, read_config, route_dsn
 from gateway.config.maps import DIRECT
 from gateway.model.event import Event
 from gateway.net.system import SystemClock
 from gateway.service.delivery import LEASE
-from gateway.service.keeper import Keeper
+from gateway.service.held_mail import HeldMail
 from gateway.spool.disk import SpoolInUse
 from gateway.spool.reader import find_shards
 from gateway.spool.sqlite import SqliteSpool
@@ -53,7 +53,7 @@ async def order_one(shard: Path, own: Owning, command: str, arguments: Arguments
         try:
             async with own(shard) as commands:
                 if command not in commands:
-                    raise Refused(f"`{command}` is for a gateway that runs, and none does")
+                    raise CommandRefused(f"`{command}` is for a gateway that runs, and none does")
                 return await run_command(commands, command, arguments)
         except SpoolInUse:
             tries += 1
@@ -65,13 +65,13 @@ async def order_one(shard: Path, own: Owning, command: str, arguments: Arguments
 @asynccontextmanager
 async def _own(path: Path, shard: Path) -> AsyncIterator[Commands]:
     config, clock = read_config(path), SystemClock()
-    law = cache(lambda: make_law(config))
+    runtime = cache(lambda: make_runtime(config))
     backends = frozenset({DIRECT, *config.backend})
     spool = await SqliteSpool.open(shard.parent, clock, LEASE, make_retention(config), shard=shard.name)
     try:
-        keeper = Keeper(spool, law, clock, _unheard, lambda: None, lambda to: route_dsn(law(), to))
-        desk = QueueDesk(spool, clock, _unheard, law, backends, lambda to: route_dsn(law(), to))
-        yield {**desk.commands(), **hold_commands(keeper)}
+        held_mail = HeldMail(spool, runtime, clock, _unheard, lambda: None, lambda to: route_dsn(runtime(), to))
+        services = QueueDesk(spool, clock, _unheard, runtime, backends, lambda to: route_dsn(runtime(), to))
+        yield {**services.commands(), **hold_commands(held_mail)}
     finally:
         await spool.close()
 

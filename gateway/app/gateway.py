@@ -21,34 +21,34 @@ from gateway.app.adapters import (
     make_retention,
     make_traffic,
 )
-from gateway.app.law import route_dsn, with_lists
-from gateway.app.post import Post
 from gateway.app.reload import Reloaded, Reloader
+from gateway.app.runtime_config import route_dsn, with_lists
+from gateway.app.worker_context import WorkerContext
 from gateway.model.address import Mailbox
 from gateway.model.event import Event, Level
 from gateway.model.value import asdict, replace
 from gateway.net.system import SystemClock
 from gateway.policy.routing import RoutingTable
 from gateway.ports import Backend, Clock, Spool
+from gateway.service.admission_switch import AdmissionSwitch
 from gateway.service.alarms import Alarms, fan_out
 from gateway.service.authenticator import Authenticator
 from gateway.service.blocklists import keep_usable
 from gateway.service.delivery import LEASE, Delivery
-from gateway.service.desk import Desk, Law
 from gateway.service.directory import Directory
-from gateway.service.flow import Flow
+from gateway.service.flow import OctetsInFlight
 from gateway.service.front import FrontEnd
-from gateway.service.gate import Gate
+from gateway.service.held_mail import HeldMail
 from gateway.service.housekeeper import Housekeeper
 from gateway.service.importer import Importer
 from gateway.service.inquiry import Callout
-from gateway.service.keeper import Keeper
-from gateway.service.ledger import Ledger
 from gateway.service.listener import bind_socket
 from gateway.service.minute import Minute
 from gateway.service.observer import Observer
 from gateway.service.reception import MxReception
+from gateway.service.runtime import RuntimeConfig, Services
 from gateway.service.sending import Failures, SendingRole
+from gateway.service.sending_limits import SendingLimits
 from gateway.service.suspension import Suspensions
 from gateway.spool.shards import ShardedSpool
 from gateway.spool.sqlite import SqliteSpool
@@ -61,38 +61,40 @@ class Gateway:
 
     def __init__(
         self,
-        law: Law,
+        runtime: RuntimeConfig,
         clock: Clock,
         spool: Spool,
         backends: Mapping[str, Backend],
         observer: Observer,
-        post: Post | None = None,
+        post: WorkerContext | None = None,
     ) -> None:
         self.ready = False
-        self._post = post or Post()
-        self._law = law
+        self._post = post or WorkerContext()
+        self._runtime = runtime
         self._clock = clock
         self._spool = spool
         self._observer = observer
-        couriers = make_couriers(law.config, spool, clock, self._route_dsn, self._wake)
-        self._alarms = Alarms(couriers, clock, observer, law.config.alarm.repeat_after, self._post.tally)
+        couriers = make_couriers(runtime.config, spool, clock, self._route_dsn, self._wake)
+        self._alarms = Alarms(couriers, clock, observer, runtime.config.alarm.repeat_after, self._post.tally)
         told = fan_out(observer, self._alarms)
-        self._ledger = Ledger(self._post.tally, clock, Suspensions(law.config.server.spool), told)
-        self._emit = fan_out(told, Failures(self._ledger, lambda: self._law))
-        self._traffic = make_traffic(law.config, clock, self._emit, self._post.tally)
-        self._delivery = Delivery(spool, backends, clock, self._emit, law.config, self._route_dsn, self._traffic)
-        self._keeper = Keeper(spool, lambda: self._law, clock, self._emit, self._wake, self._route_dsn)
-        self._gate = Gate()
+        self._sending_limits = SendingLimits(self._post.tally, clock, Suspensions(runtime.config.server.spool), told)
+        self._emit = fan_out(told, Failures(self._sending_limits, lambda: self._runtime))
+        self._traffic = make_traffic(runtime.config, clock, self._emit, self._post.tally)
+        self._delivery = Delivery(spool, backends, clock, self._emit, runtime.config, self._route_dsn, self._traffic)
+        self._held_mail = HeldMail(spool, lambda: self._runtime, clock, self._emit, self._wake, self._route_dsn)
+        self._gate = AdmissionSwitch()
         self._front: FrontEnd | None = None
         self._looking: asyncio.Task[None] | None = None
-        self._reloader = Reloader(lambda: self._law, self._adopt, self._delivery.backends, self._emit)
+        self._reloader = Reloader(lambda: self._runtime, self._adopt, self._delivery.backends, self._emit)
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, law: Law, observer: Observer, path: Path, post: Post) -> AsyncIterator[Gateway]:
+    async def open(
+        cls, runtime: RuntimeConfig, observer: Observer, path: Path, post: WorkerContext
+    ) -> AsyncIterator[Gateway]:
         """Everything started in the order in which it is needed, and stopped in the reverse order. `path` is the
         configuration that a reload reads."""
-        config, clock = law.config, SystemClock(post.number)
+        config, clock = runtime.config, SystemClock(post.number)
         resolver = make_resolver(config)
         async with AsyncExitStack() as stack:
             kept = make_retention(config)
@@ -101,49 +103,52 @@ class Gateway:
             backends = make_backends(config, resolver, clock, post.tally)
             for backend in backends.values():
                 stack.push_async_callback(backend.close)
-            gateway = cls(law, clock, spool, backends, observer, post)
+            gateway = cls(runtime, clock, spool, backends, observer, post)
             delivery, emit = gateway._delivery, gateway._emit
             stack.push_async_callback(delivery.drain)
             authenticator = Authenticator(resolver, clock, config.dns.budget_seconds)
-            usable = await keep_usable(law.bench.client.lists, authenticator, emit)
-            gateway._law = with_lists(law, usable)
+            usable = await keep_usable(runtime.context.client.lists, authenticator, emit)
+            gateway._runtime = with_lists(runtime, usable)
             callout = Callout(backends, clock, emit, config.limits, post.tally)
             stack.push_async_callback(callout.close)
-            flow = Flow(post.tally)
+            flow = OctetsInFlight(post.tally)
             await gateway._start(
-                stack, Desk(clock, spool, authenticator, delivery, emit, callout, flow, minute=Minute(post.tally))
+                stack, Services(clock, spool, authenticator, delivery, emit, callout, flow, minute=Minute(post.tally))
             )
             for shard in spool.shards:
                 commands = gateway._commands(shard, path)
                 await stack.enter_async_context(serve_control(shard.path, commands, gateway._report))
             yield gateway
 
-    async def _start(self, stack: AsyncExitStack, desk: Desk) -> None:
-        config = self._law.config
+    async def _start(self, stack: AsyncExitStack, services: Services) -> None:
+        config = self._runtime.config
         telling = asyncio.create_task(self._alarms.run())
         stack.callback(telling.cancel)
         stack.push_async_callback(self._alarms.close)
         self._delivery.start()
         housekeeping = asyncio.create_task(Housekeeper(self._spool, self._clock, self._emit).run())
         stack.callback(housekeeping.cancel)
-        keeping = asyncio.create_task(self._keeper.run(lists=self._post.number == 0))
+        keeping = asyncio.create_task(self._held_mail.run(lists=self._post.number == 0))
         stack.callback(keeping.cancel)
-        counting = asyncio.create_task(self._ledger.run())
+        counting = asyncio.create_task(self._sending_limits.run())
         stack.callback(counting.cancel)
-        directory = Directory(lambda: self._law, self._reroute, self._clock, self._emit, self._delivery.backends)
+        directory = Directory(lambda: self._runtime, self._reroute, self._clock, self._emit, self._delivery.backends)
         watching = asyncio.create_task(directory.run())
         stack.callback(watching.cancel)
         if self._post.number == 0:
             # What one worker fetches all of them see as a file.
-            importer = Importer(lambda: self._law, make_imports, self._delivery.backends, self._emit)
+            importer = Importer(lambda: self._runtime, make_imports, self._delivery.backends, self._emit)
             importing = asyncio.create_task(importer.run())
             stack.callback(importing.cancel)
         stack.push_async_callback(self._reloader.close)
         await self._serve_admin(stack)
         post = self._post
-        doing = {"submission": SendingRole(True, self._ledger), "smarthost": SendingRole(False, self._ledger)}
-        roles = {role: MxReception(desk, lambda: self._law, does) for role, does in doing.items()}
-        roles["mx"] = MxReception(desk, lambda: self._law)
+        doing = {
+            "submission": SendingRole(True, self._sending_limits),
+            "smarthost": SendingRole(False, self._sending_limits),
+        }
+        roles = {role: MxReception(services, lambda: self._runtime, does) for role, does in doing.items()}
+        roles["mx"] = MxReception(services, lambda: self._runtime)
         self._front = FrontEnd(
             config,
             {role: self._gate.before(reception) for role, reception in roles.items()},
@@ -161,7 +166,7 @@ class Gateway:
 
     async def _serve_admin(self, stack: AsyncExitStack) -> None:
         """Metrics and health of all workers, by whichever of them is asked."""
-        config = self._law.config
+        config = self._runtime.config
         view = ShardedView(config.server.spool)
         stack.push_async_callback(view.close)
         counters = self._post.counters or self._observer.registry
@@ -171,7 +176,7 @@ class Gateway:
 
     def _reroute(self, routing: RoutingTable) -> None:
         """New addresses, under the same law. Open transactions keep those they began under."""
-        self._law = replace(self._law, routing=routing)
+        self._runtime = replace(self._runtime, routing=routing)
 
     def _wake(self) -> None:
         self._delivery.wake()
@@ -182,7 +187,7 @@ class Gateway:
         self._wake()
 
     def _route_dsn(self, return_path: Mailbox) -> str:
-        return route_dsn(self._law, return_path)
+        return route_dsn(self._runtime, return_path)
 
     def _report(self, error: BaseException) -> str:
         """An unknown exception: the client gets the event's id, the log gets the rest (promise P5)."""
@@ -204,17 +209,17 @@ class Gateway:
 
     def _commands(self, shard: SqliteSpool, path: Path) -> Commands:
         """What can be asked through the control socket of one shard."""
-        desk = QueueDesk(
+        services = QueueDesk(
             shard,
             self._clock,
             self._emit,
-            lambda: self._law,
+            lambda: self._runtime,
             self._delivery.backends,
             self._route_dsn,
             self._hurry,
         )
         whole: Commands = {"reload": partial(self._answer_reload, path), "drain": self._answer_drain}
-        return {**whole, **desk.commands(), **hold_commands(self._keeper)}
+        return {**whole, **services.commands(), **hold_commands(self._held_mail)}
 
     async def _answer_reload(self, path: Path, arguments: Arguments) -> Json:
         # Who asked may go away: the reading goes on.
@@ -227,8 +232,8 @@ class Gateway:
         self._emit(Event("draining-spool", ""))
         return None
 
-    def _adopt(self, law: Law) -> None:
-        self._law = law
+    def _adopt(self, runtime: RuntimeConfig) -> None:
+        self._runtime = runtime
 
     async def drain(self, seconds: float) -> None:
         """Take no new session, let open ones end for so many seconds, then 421; end running attempts."""

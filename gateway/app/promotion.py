@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from gateway.admin.control import NobodyThere, Refused, ask
+from gateway.admin.control import CommandRefused, NobodyThere, ask
 from gateway.config.load import find_spool
 from gateway.config.promotion import NotWritten, name_set
 from gateway.spool.disk import SpoolUnusable
@@ -26,7 +26,7 @@ async def promote(path: Path, name: str) -> str:
     problems = list(dict.fromkeys(answer["problem"] for answer in answers if answer["problem"]))
     if problems:
         _write(file, before, name)
-        raise Refused("\n".join([*problems, f"Not promoted: {path} is as it was."]))
+        raise CommandRefused("\n".join([*problems, f"Not promoted: {path} is as it was."]))
     if not answers:
         return f'{path} says set = "{name}": in force from the next start on.'
     return f'{path} says set = "{name}", and the running gateway judges by it.'

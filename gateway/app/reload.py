@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from gateway.app.law import read_law, with_lists
+from gateway.app.runtime_config import read_runtime, with_lists
 from gateway.config.mistakes import ConfigErrors
 from gateway.config.model import Config
 from gateway.model.event import Event, Level
 from gateway.model.value import Value, replace
-from gateway.plan.judgement import Bench
+from gateway.plan.judgement import JudgementContext
 from gateway.policy.rules import RuleErrors
 from gateway.ports import EventSink
-from gateway.service.desk import Law
 from gateway.service.directory import keep_maps
+from gateway.service.runtime import RuntimeConfig
 
 _FIXED = frozenset(
     "server listener submission backend limits dns dnsbl delivery retention admin log alarm".split()  # noqa: SIM905
@@ -38,10 +38,14 @@ class Reloader:
     """Replaces the law by what the files say now."""
 
     def __init__(
-        self, law: Callable[[], Law], adopt: Callable[[Law], None], running: Collection[str], emit: EventSink
+        self,
+        runtime: Callable[[], RuntimeConfig],
+        adopt: Callable[[RuntimeConfig], None],
+        running: Collection[str],
+        emit: EventSink,
     ) -> None:
         """`running` names the backends that mail can be given to."""
-        self._law = law
+        self._runtime = runtime
         self._adopt = adopt
         self._running = running
         self._emit = emit
@@ -68,27 +72,33 @@ class Reloader:
             self._next = None
             try:
                 # In a thread: the maps of a large organisation take seconds.
-                law = await asyncio.to_thread(read_law, path)
+                runtime = await asyncio.to_thread(read_runtime, path)
             except (ConfigErrors, RuleErrors) as error:
                 return self._refuse(error.format())
             except Exception as error:
                 return self._refuse(repr(error))
-            return self._replace(law)
+            return self._replace(runtime)
 
-    def _replace(self, law: Law) -> Reloaded:
-        before = self._law()
-        law = replace(law, routing=keep_maps(law, before))
-        unknown = sorted(law.routing.backends().difference(self._running))
+    def _replace(self, runtime: RuntimeConfig) -> Reloaded:
+        before = self._runtime()
+        runtime = replace(runtime, routing=keep_maps(runtime, before))
+        unknown = sorted(runtime.routing.backends().difference(self._running))
         if unknown:
             return self._refuse(f"backend {', '.join(unknown)} is new: restart to use it")
         # Only lists that passed their self-test at start are asked.
-        law = with_lists(law, before.bench.client.lists)
-        changed = [name for name in Config.model_fields if getattr(law.config, name) != getattr(before.config, name)]
+        runtime = with_lists(runtime, before.context.client.lists)
+        changed = [
+            name for name in Config.model_fields if getattr(runtime.config, name) != getattr(before.config, name)
+        ]
         later = [name for name in changed if name in _FIXED]
-        if _laid_out(law.bench) != _laid_out(before.bench):
+        if _laid_out(runtime.context) != _laid_out(before.context):
             changed.append("rules")
-        self._adopt(law)
-        fields = (("policy", law.bench.rules.name), ("changed", ",".join(changed)), ("after_restart", ",".join(later)))
+        self._adopt(runtime)
+        fields = (
+            ("policy", runtime.context.rules.name),
+            ("changed", ",".join(changed)),
+            ("after_restart", ",".join(later)),
+        )
         self._emit(Event("reloaded", "", fields))
         return Reloaded(changed=tuple(changed), after_restart=tuple(later))
 
@@ -97,9 +107,9 @@ class Reloader:
         return Reloaded(problem=problem)
 
 
-def _laid_out(bench: Bench) -> list[tuple[object, ...]]:
+def _laid_out(context: JudgementContext) -> list[tuple[object, ...]]:
     """Every rule as values that can be compared: compiled expressions cannot."""
-    sets = [bench.rules, bench.rules.beside, bench.shadow, *bench.domain_rules.values()]
+    sets = [context.rules, context.rules.beside, context.shadow, *context.domain_rules.values()]
     return [
         (
             one.name,

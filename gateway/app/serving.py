@@ -14,13 +14,13 @@ from select import select
 import uvloop
 
 from gateway.app.gateway import Gateway
-from gateway.app.law import make_law, read_config
-from gateway.app.post import Post
+from gateway.app.runtime_config import make_runtime, read_config
 from gateway.app.supervisor import Supervisor
+from gateway.app.worker_context import WorkerContext
 from gateway.config.model import Config
 from gateway.model.event import Event, Level
-from gateway.service.desk import Law
 from gateway.service.observer import Lines, Observer
+from gateway.service.runtime import RuntimeConfig
 
 
 def serve(path: Path) -> int:
@@ -28,15 +28,15 @@ def serve(path: Path) -> int:
 
     Raises whatever keeps it from starting. With several workers it returns, or raises, in each of them too.
     """
-    law = make_law(read_config(path, copies=True), copies=True)
-    config = law.config
-    post: Post | int = Post()
+    runtime = make_runtime(read_config(path, copies=True), copies=True)
+    config = runtime.config
+    post: WorkerContext | int = WorkerContext()
     if config.server.workers > 1:
         post = Supervisor(config, partial(_say, make_lines(config))).run()
     if isinstance(post, int):
         return post
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(path, law, post))
+        return runner.run(_run(path, runtime, post))
 
 
 _GARBAGE = 20_000
@@ -47,12 +47,12 @@ _OLDER = 4
 they grew to some 15 MB of each worker in three minutes."""
 
 
-async def _run(path: Path, law: Law, post: Post) -> int:
+async def _run(path: Path, runtime: RuntimeConfig, post: WorkerContext) -> int:
     gc.freeze()
     gc.set_threshold(_GARBAGE, _OLDER, _OLDER)
-    observer = Observer(make_lines(law.config, post.number if post.workers > 1 else None))
+    observer = Observer(make_lines(runtime.config, post.number if post.workers > 1 else None))
     try:
-        async with Gateway.open(law, observer, path, post) as gateway:
+        async with Gateway.open(runtime, observer, path, post) as gateway:
             loop, stopping = asyncio.get_running_loop(), asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stopping.set)
@@ -62,7 +62,7 @@ async def _run(path: Path, law: Law, post: Post) -> int:
                 gateway.reload(path)
             await stopping.wait()
             # Without a supervisor a new gateway may want the spool: it does not wait for clients.
-            await gateway.drain(0.0 if orphaned.is_set() else law.config.server.drain_timeout)
+            await gateway.drain(0.0 if orphaned.is_set() else runtime.config.server.drain_timeout)
     finally:
         observer.close()
     return 0

@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from gateway.app.post import Post, ready_key
+from gateway.app.worker_context import WorkerContext, ready_key
 from gateway.config.model import Config
 from gateway.model.event import Event, Level
 from gateway.ports import EventSink
@@ -57,7 +57,7 @@ class Supervisor:
         self._lifeline = os.pipe()
         self._seats = [_Seat() for _ in range(config.server.workers)]
 
-    def run(self) -> Post | int:
+    def run(self) -> WorkerContext | int:
         """Returns once in each worker, with its post; in the supervisor when all is over, with the exit status."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         # What is there now is never garbage: the collector would touch, and so copy, every shared page.
@@ -78,7 +78,7 @@ class Supervisor:
             if status is not None:
                 return self._stop(status)
 
-    def _fork(self, number: int, seat: _Seat) -> Post | None:
+    def _fork(self, number: int, seat: _Seat) -> WorkerContext | None:
         """The new worker's post, in the worker."""
         sys.stdout.flush()
         sys.stderr.flush()
@@ -89,7 +89,7 @@ class Supervisor:
         os.close(self._lifeline[1])
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         server = self._config.server
-        return Post(
+        return WorkerContext(
             number=number,
             workers=server.workers,
             tally=self._counts.tally(number),

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from gateway.authentication.body import AMS_FORMS, MAX_SETS
 from gateway.authentication.dkim import judge
 from gateway.authentication.dkimpy import SignedHeader
-from gateway.authentication.lookup import Window
-from gateway.authentication.signature import Finding, Signature, check_key, read_signature
+from gateway.authentication.lookup import DnsView
+from gateway.authentication.signature import Signature, SignatureFinding, check_key, read_signature
 from gateway.mail.header import Field
 from gateway.model.dnsdata import Answer, Question
 from gateway.model.message import Evidence
@@ -41,7 +41,7 @@ def questions(header: tuple[Field, ...]) -> tuple[Question, ...]:
     return () if problem else _questions(sets)
 
 
-def validate(evidence: Evidence, header: tuple[Field, ...], window: Window, now: float) -> ArcResult:
+def validate(evidence: Evidence, header: tuple[Field, ...], window: DnsView, now: float) -> ArcResult:
     """Validate the chain; `header` is `evidence.header` parsed, `now` is in epoch seconds.
 
     A key that DNS does not give now makes the chain fail with a reason that starts `temperror:`, because RFC 8617
@@ -59,7 +59,7 @@ def validate(evidence: Evidence, header: tuple[Field, ...], window: Window, now:
     answers = dict(zip(asked, window.ask_all(asked), strict=True))
     signed = SignedHeader(evidence.header, header)
 
-    def check_message(signature: Signature) -> Finding:
+    def check_message(signature: Signature) -> SignatureFinding:
         return judge(signature, signature.domain, signed, answers[signature.question], evidence.digests, now)
 
     newest = check_message(sets[-1].message)
@@ -88,7 +88,7 @@ def _covered(sets: Sequence[_Set]) -> list[Field]:
     return [field for each in sets for field in (each.results, each.message.field, each.seal.field)]
 
 
-def _check_seal(sets: Sequence[_Set], signed: SignedHeader, answers: dict[Question, Answer]) -> Finding:
+def _check_seal(sets: Sequence[_Set], signed: SignedHeader, answers: dict[Question, Answer]) -> SignatureFinding:
     """A seal covers its own set and all before it, in order, always relaxed (RFC 8617 section 5.1.1)."""
     seal = sets[-1].seal
     digest = signed.digest(_covered(sets)[:-1], seal.field, "relaxed")
@@ -153,6 +153,6 @@ def _questions(sets: Sequence[_Set]) -> tuple[Question, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _say(name: str, finding: Finding) -> str:
+def _say(name: str, finding: SignatureFinding) -> str:
     temporary = "temperror: " if finding.verdict is DkimVerdict.TEMPERROR else ""
     return f"{temporary}{name}: {finding.reason}"

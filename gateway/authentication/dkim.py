@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from gateway.authentication.body import MAX_SIGNATURES
 from gateway.authentication.dkimpy import SignedHeader
-from gateway.authentication.lookup import Window
+from gateway.authentication.lookup import DnsView
 from gateway.authentication.signature import (
     MAX_FIELD,
-    Finding,
     Signature,
+    SignatureFinding,
     check_body,
     check_key,
     clean,
@@ -47,7 +47,7 @@ def read_signatures(header: Sequence[Field]) -> list[Signature]:
     return [_read(field) for field in _signatures(header)[:MAX_SIGNATURES]]
 
 
-def verify(evidence: Evidence, header: tuple[Field, ...], window: Window, now: float) -> tuple[DkimResult, ...]:
+def verify(evidence: Evidence, header: tuple[Field, ...], window: DnsView, now: float) -> tuple[DkimResult, ...]:
     """Judge the signatures, top to bottom; `header` is `evidence.header` parsed, `now` is in epoch seconds.
 
     Beyond the first eight the result is `policy`. Raises NeedAnswers when keys are not known yet.
@@ -60,9 +60,9 @@ def verify(evidence: Evidence, header: tuple[Field, ...], window: Window, now: f
     results = []
     for signature, mark in zip(read, _marks(read), strict=True):
         if len(signature.field.value) > MAX_FIELD:
-            finding = Finding(DkimVerdict.POLICY, f"signature field is longer than {MAX_FIELD} octets")
+            finding = SignatureFinding(DkimVerdict.POLICY, f"signature field is longer than {MAX_FIELD} octets")
         elif signature.problem:
-            finding = Finding(DkimVerdict.PERMERROR, signature.problem)
+            finding = SignatureFinding(DkimVerdict.PERMERROR, signature.problem)
         else:
             answer = answers[signature.question]
             finding = judge(signature, read_identity(signature)[1], signed, answer, evidence.digests, now)
@@ -78,10 +78,10 @@ def judge(
     answer: Answer,
     digests: Sequence[BodyDigest],
     now: float,
-) -> Finding:
+) -> SignatureFinding:
     """Verify one sound signature, of DKIM or of an ARC set; `identity` is the domain that it speaks for."""
     if signature.expires is not None and now > signature.expires + SKEW:
-        return Finding(DkimVerdict.PERMERROR, "signature has expired")  # RFC 6376 section 6.1.1
+        return SignatureFinding(DkimVerdict.PERMERROR, "signature has expired")  # RFC 6376 section 6.1.1
     fields = signed.select(signature.names, signature.field)
     digest = signed.digest(fields, signature.field, signature.header_form)
     key = check_key(signature, answer, digest, identity)
@@ -95,9 +95,9 @@ def judge(
         return key
     unsigned = leaves_unsigned(signature, digests)
     if unsigned:
-        return Finding(DkimVerdict.POLICY, f"l= leaves {unsigned} octets of the body unsigned")
+        return SignatureFinding(DkimVerdict.POLICY, f"l= leaves {unsigned} octets of the body unsigned")
     if signed.count("from") > signature.names.count("from") > 0:
-        return Finding(DkimVerdict.POLICY, "a From field is not signed")  # RFC 6376 section 8.15
+        return SignatureFinding(DkimVerdict.POLICY, "a From field is not signed")  # RFC 6376 section 8.15
     return key
 
 
@@ -146,7 +146,7 @@ def _marks(signatures: Sequence[Signature]) -> list[str]:
     return [value[:size] for value in values]
 
 
-def _result(signature: Signature, finding: Finding, mark: str) -> DkimResult:
+def _result(signature: Signature, finding: SignatureFinding, mark: str) -> DkimResult:
     tags = signature.tags
     return DkimResult(
         finding.verdict,

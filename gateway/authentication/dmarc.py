@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from gateway.authentication.dmarc_record import DmarcRecord, list_walk, select_records
-from gateway.authentication.lookup import Window
+from gateway.authentication.lookup import DnsView
 from gateway.mail.author import Author
 from gateway.mail.domain import is_subdomain
-from gateway.model.dnsdata import Question, Status
+from gateway.model.dnsdata import DnsStatus, Question
 from gateway.model.result import (
     DkimResult,
     DkimVerdict,
@@ -63,7 +63,7 @@ class _Walk(Value):
 class _Walks:
     """Walks of one evaluation, each made once."""
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: DnsView) -> None:
         self._window = window
         self._made: dict[str, _Walk] = {}
 
@@ -93,7 +93,7 @@ class _Walks:
 
 
 def evaluate(
-    author: Author, spf: SpfResult, dkim: tuple[DkimResult, ...], window: Window, *, can_fail: bool = True
+    author: Author, spf: SpfResult, dkim: tuple[DkimResult, ...], window: DnsView, *, can_fail: bool = True
 ) -> DmarcResult:
     """Judge the message (RFC 9989 section 5.3). Raises NeedAnswers, and nothing else.
 
@@ -132,7 +132,7 @@ def _rank(result: DmarcResult) -> int:
     return _SEVERITY[result.result, result.policy if result.result is DmarcVerdict.FAIL else None]
 
 
-def _judge(domain: str, spf: SpfResult, dkim: tuple[DkimResult, ...], walks: _Walks, window: Window) -> DmarcResult:
+def _judge(domain: str, spf: SpfResult, dkim: tuple[DkimResult, ...], walks: _Walks, window: DnsView) -> DmarcResult:
     """One author domain."""
     walk = walks.walk(domain)
     spf_same = spf.result is SpfVerdict.PASS and spf.domain == domain
@@ -177,7 +177,7 @@ def _discover(walk: _Walk) -> tuple[str, DmarcRecord | None]:
     return "", None
 
 
-def _choose_policy(domain: str, place: str, record: DmarcRecord, window: Window) -> tuple[DmarcPolicy, str]:
+def _choose_policy(domain: str, place: str, record: DmarcRecord, window: DnsView) -> tuple[DmarcPolicy, str]:
     """The policy for the author domain, and why it is in doubt when it is."""
     if domain == place:
         return record.policy, ""
@@ -185,7 +185,7 @@ def _choose_policy(domain: str, place: str, record: DmarcRecord, window: Window)
         return record.subdomain_policy, ""
     # RFC 9989 section 4.7, np: NXDOMAIN alone means non-existent; any record type tells.
     answer = window.ask(Question(domain, "A"))
-    if answer.status is Status.NXDOMAIN:
+    if answer.status is DnsStatus.NXDOMAIN:
         return record.nonexistent_policy, ""
     if answer.failed:
         return max(record.subdomain_policy, record.nonexistent_policy, key=_STRICTNESS.index), f"no answer for {domain}"

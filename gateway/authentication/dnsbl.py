@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network
 
-from gateway.authentication.lookup import Window
+from gateway.authentication.lookup import DnsView
 from gateway.model.address import IPText, parse_ip
 from gateway.model.dnsdata import Answer, Question
 from gateway.model.result import DnsblResult
@@ -37,7 +37,7 @@ def questions(client: IPText, lists: Sequence[BlockList]) -> tuple[Question, ...
     return tuple(Question(f"{reverse}.{one.zone}", "A") for one in lists)
 
 
-def evaluate(client: IPText, lists: Sequence[BlockList], window: Window) -> DnsblResult:
+def evaluate(client: IPText, lists: Sequence[BlockList], window: DnsView) -> DnsblResult:
     """Ask every list. Raises NeedAnswers, and nothing else: a list that cannot be asked is in `errors`."""
     answers = window.ask_all(questions(client, lists))
     listed = tuple(one.zone for one, answer in zip(lists, answers, strict=True) if _is_listed(one, answer))
@@ -51,7 +51,7 @@ def self_test_questions(lists: Sequence[BlockList]) -> tuple[Question, ...]:
     return questions(_LISTED, lists) + questions(_NOT_LISTED, lists)
 
 
-def find_broken(lists: Sequence[BlockList], window: Window) -> dict[str, str]:
+def find_broken(lists: Sequence[BlockList], window: DnsView) -> dict[str, str]:
     """The lists that fail the test of RFC 5782 section 5, with the reason: those that answer wrongly. One that does not
     answer now may do so in a minute; until then it is in `errors`. Raises NeedAnswers."""
     answers = window.ask_all(self_test_questions(lists))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.authentication.lookup import Window
+from gateway.authentication.lookup import DnsView
 from gateway.mail.domain import a_label
 from gateway.model.address import IPText, ip_text, parse_ip
 from gateway.model.dnsdata import Question
@@ -17,7 +17,7 @@ def questions(client: IPText) -> tuple[Question, ...]:
     return (Question(parse_ip(client).reverse_pointer, "PTR"),)
 
 
-def evaluate(client: IPText, window: Window) -> IprevResult:
+def evaluate(client: IPText, window: DnsView) -> IprevResult:
     """Look the address up, then each of its names: one of them must lead back. Raises NeedAnswers, and nothing else."""
     reverse = window.ask(questions(client)[0])
     if reverse.failed:

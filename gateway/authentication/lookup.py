@@ -39,7 +39,7 @@ class Memory:
             self._kept.popitem(last=False)
 
 
-class Window:
+class DnsView:
     """DNS as one judgement sees it. Answers are copied on first use, so a judgement sees each name once, always alike.
 
     `pending` decides whether a run counts, not the exception alone: pyspf has a bare except around exp=.

@@ -32,7 +32,7 @@ _MAX_TIME = 10**12
 _MAX_LENGTH = 10**18
 
 
-class Finding(Value):
+class SignatureFinding(Value):
     """What one look at a signature says."""
 
     verdict: DkimVerdict
@@ -135,16 +135,16 @@ def _find_problem(tags: dict[str, str], required: list[str]) -> str:
     return "" if len(f"{selector}._domainkey.{domain}") <= _MAX_NAME else "key's name is too long"
 
 
-def check_body(signature: Signature, digests: Sequence[BodyDigest]) -> Finding:
+def check_body(signature: Signature, digests: Sequence[BodyDigest]) -> SignatureFinding:
     """Compare bh= with what was received. PASS also when l= leaves octets unsigned: see `leaves_unsigned`."""
     digest = _digest_for(signature, digests)
     if digest is None:
-        return Finding(DkimVerdict.TEMPERROR, "body was not digested for this signature")
+        return SignatureFinding(DkimVerdict.TEMPERROR, "body was not digested for this signature")
     if digest.length is not None and digest.length > digest.octets:
-        return Finding(DkimVerdict.PERMERROR, "l= reaches beyond the body")  # RFC 6376 section 3.5
+        return SignatureFinding(DkimVerdict.PERMERROR, "l= reaches beyond the body")  # RFC 6376 section 3.5
     if digest.digest != signature.body_hash:
-        return Finding(DkimVerdict.FAIL, "body hash did not verify")
-    return Finding(DkimVerdict.PASS)
+        return SignatureFinding(DkimVerdict.FAIL, "body hash did not verify")
+    return SignatureFinding(DkimVerdict.PASS)
 
 
 def leaves_unsigned(signature: Signature, digests: Sequence[BodyDigest]) -> int:
@@ -153,10 +153,10 @@ def leaves_unsigned(signature: Signature, digests: Sequence[BodyDigest]) -> int:
     return digest.octets - digest.length if digest and digest.length is not None else 0
 
 
-def check_key(signature: Signature, answer: Answer, digest: bytes, identity: str) -> Finding:
+def check_key(signature: Signature, answer: Answer, digest: bytes, identity: str) -> SignatureFinding:
     """Verify b= over the header's `digest` by the keys that DNS gave; `identity` is i='s domain, for t=s."""
     if answer.failed:
-        return Finding(DkimVerdict.TEMPERROR, "key could not be looked up")
+        return SignatureFinding(DkimVerdict.TEMPERROR, "key could not be looked up")
     keys = [read_key(record) for record in answer.records[:_MAX_RECORDS]]
     type = _KEY_TYPES[signature.tags["a"]]
     usable = [key for key in keys if key.type == type and not key.problem]
@@ -166,19 +166,19 @@ def check_key(signature: Signature, answer: Answer, digest: bytes, identity: str
     for key in usable[:_MAX_KEYS]:
         if key.verifies(signature.octets, digest):
             if key.strict and identity != signature.domain:
-                return Finding(DkimVerdict.PERMERROR, "key is for d= itself, i= is below it")
-            return Finding(DkimVerdict.PASS)
-    return Finding(DkimVerdict.FAIL, "signature did not verify")
+                return SignatureFinding(DkimVerdict.PERMERROR, "key is for d= itself, i= is below it")
+            return SignatureFinding(DkimVerdict.PASS)
+    return SignatureFinding(DkimVerdict.FAIL, "signature did not verify")
 
 
-def _explain(keys: list[Key], type: str) -> Finding:
+def _explain(keys: list[Key], type: str) -> SignatureFinding:
     """Why no key is usable: the one of the right type speaks first."""
     ordered = sorted(keys, key=lambda key: key.type != type)
     if not ordered:
-        return Finding(DkimVerdict.PERMERROR, "no key for signature")
+        return SignatureFinding(DkimVerdict.PERMERROR, "no key for signature")
     first = ordered[0]
     verdict = DkimVerdict.POLICY if first.weak else DkimVerdict.PERMERROR
-    return Finding(verdict, first.problem or "key is of another type than a=")
+    return SignatureFinding(verdict, first.problem or "key is of another type than a=")
 
 
 def clean(text: str, limit: int = 64) -> str:

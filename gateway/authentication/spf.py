@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, cast
 
-from gateway.authentication.lookup import NeedAnswers, Window
+from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.mail.domain import a_label
 from gateway.model.address import Mailbox, ip_text
 from gateway.model.dnsdata import Question
@@ -43,7 +43,7 @@ _TERM = re.compile(
 class _Run:
     """One evaluation under way."""
 
-    window: Window
+    window: DnsView
     query: Any = None
     read: list[tuple[Question, tuple[str, ...]]] = field(default_factory=list)
     """Records seen so far; what they point to is asked for with whatever lacks."""
@@ -57,7 +57,7 @@ _RUN: ContextVar[_Run] = ContextVar("spf_run")
 
 
 def evaluate(
-    ingress: EdgeIngress, mail_from: Mailbox | None, identity: SpfIdentity, window: Window, receiver: str
+    ingress: EdgeIngress, mail_from: Mailbox | None, identity: SpfIdentity, window: DnsView, receiver: str
 ) -> SpfResult:
     """Judge one identity (RFC 7208 section 4). Raises NeedAnswers, and nothing else.
 
@@ -90,7 +90,7 @@ def questions(ingress: EdgeIngress, mail_from: Mailbox | None) -> tuple[Question
 
 
 def _check(
-    ingress: EdgeIngress, sender: Mailbox | None, domain: str, window: Window, receiver: str
+    ingress: EdgeIngress, sender: Mailbox | None, domain: str, window: DnsView, receiver: str
 ) -> tuple[SpfVerdict, str, str]:
     """Result, reason and deciding mechanism. Raises NeedAnswers."""
     # Without macros a record says the same of whoever writes from this address (RFC 7208 section 7.3): neither the
@@ -299,7 +299,7 @@ def _read_term(term: str, domain: str, family: str) -> Iterator[Question]:
             yield Question(name, {"exists:": "A", "a": family, "mx": "MX"}.get(kind, "TXT"))
 
 
-def _sends_no_mail(domain: str, window: Window) -> bool:
+def _sends_no_mail(domain: str, window: DnsView) -> bool:
     """The domain's record is `v=spf1 -all` and no more."""
     answer = window.ask(Question(domain, "TXT"))
     records = [record.lower().split() for record in answer.records if _is_spf(record)]

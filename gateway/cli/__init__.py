@@ -61,7 +61,7 @@ def load_commands(words: Sequence[str]) -> typer.Typer:
 
 def _describe_mistake(error: Exception) -> str | None:
     """What to tell the user; None for an error of our own. The classes are imported only now that one is needed."""
-    from gateway.admin.control import Refused
+    from gateway.admin.control import CommandRefused
     from gateway.config.mistakes import ConfigErrors
     from gateway.policy.rules import RuleErrors
     from gateway.spool.disk import SpoolUnusable
@@ -70,4 +70,4 @@ def _describe_mistake(error: Exception) -> str | None:
         return error.format()
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return str(error) if isinstance(error, Refused | SpoolUnusable | OSError | ValueError) else None
+    return str(error) if isinstance(error, CommandRefused | SpoolUnusable | OSError | ValueError) else None

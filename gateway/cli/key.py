@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from gateway import app
-from gateway.admin.control import Refused
+from gateway.admin.control import CommandRefused
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text
 from gateway.config.keyring import KeyEntry, KeyState, read_keyring
 from gateway.config.model import Config
@@ -86,7 +86,7 @@ def _reload(config: Path) -> None:
     """Have a running gateway take the keys; one that does not run takes them when it starts."""
     try:
         answers = asyncio.run(app.order(config, "reload", {}))
-    except (Refused, OSError, ValueError) as error:
+    except (CommandRefused, OSError, ValueError) as error:
         print(f"No running gateway was told: {error}", file=sys.stderr)
         return
     problems = [answer["problem"] for answer in answers if answer["problem"]]

@@ -47,7 +47,7 @@ async def _read_story(config: Config, id: str) -> tuple[Story, Checked] | None:
         if story is None:
             return None
         content = await check_content(story.trace, await spool.content(id))
-        return story, Checked(content, replay(story.trace, app.make_law(config).bench))
+        return story, Checked(content, replay(story.trace, app.make_runtime(config).context))
     finally:
         await spool.close()
 
@@ -81,10 +81,10 @@ def simulate(
         "raw": raw or None,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    workshop = app.make_workshop()
+    simulation_context = app.make_simulation_context()
     if batch is not None:
         sys.exit(asyncio.run(_simulate_batch(batch, batch.absolute().parent, given)))
-    simulation = asyncio.run(simulate_case(read_case(given, Path()), workshop))
+    simulation = asyncio.run(simulate_case(read_case(given, Path()), simulation_context))
     if as_json:
         print_json(simulation_json(simulation))
     else:
@@ -94,7 +94,7 @@ def simulate(
 async def _simulate_batch(batch: Path, directory: Path, defaults: dict[str, Any]) -> int:
     failed = False
     with batch.open("rb") as lines:
-        async for result in run_batch(lines, directory, defaults, app.make_workshop()):
+        async for result in run_batch(lines, directory, defaults, app.make_simulation_context()):
             failed = failed or "error" in result
             print(json.dumps(result, ensure_ascii=False), flush=True)
     return int(failed)

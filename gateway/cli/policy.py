@@ -16,8 +16,8 @@ from gateway.config.model import Config
 from gateway.config.policies import find_files, load_set, name_domain_sets
 from gateway.policy.rules import RuleSet
 from gateway.policy.vocabulary import facts_table
-from gateway.tools.lawbook import Lawbook, lawbook_json, render_lawbook
-from gateway.tools.trials import Trial, Wanted, read_wanted, render_trials, trials_json, try_rules, try_wanted
+from gateway.tools.rule_sets import Lawbook, render_rule_sets, rule_sets_json
+from gateway.tools.trials import Trial, WantedDecision, read_wanted, render_trials, trials_json, try_rules, try_wanted
 
 commands = group("The rules, and what they can ask about.")
 
@@ -45,9 +45,9 @@ def policy_show(config: _Config = None, policy: _Policy = "", as_json: JsonOptio
     domains = name_domain_sets(settings) if settings else {}
     book = Lawbook(_load(settings, policy), find_files(_directory(settings)), settings, domains)
     if as_json:
-        print_json(lawbook_json(book))
+        print_json(rule_sets_json(book))
     else:
-        print_text(render_lawbook(book))
+        print_text(render_rule_sets(book))
 
 
 @commands.command("test")
@@ -72,8 +72,8 @@ async def _try(files: list[Path], path: Path | None, settings: Config | None, po
     sets = [_load(settings, name) for name in (policy, *sorted(more))]
     trials = [trial for one in sets for trial in try_rules(one)]
     defaults = {"config": path, "policy": sets[0].name}
-    wanted: list[Wanted] = [one for file in files for one in read_wanted(file, defaults)]
-    trials += [trial async for trial in try_wanted(wanted, sets[0], app.make_workshop())]
+    wanted: list[WantedDecision] = [one for file in files for one in read_wanted(file, defaults)]
+    trials += [trial async for trial in try_wanted(wanted, sets[0], app.make_simulation_context())]
     return trials
 
 

@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text
-from gateway.service.desk import Law
+from gateway.service.runtime import RuntimeConfig
 from gateway.tools.replay import Replay, render_replay, replay_all, replay_json
 
 commands = group("What other rules would have done.")
@@ -33,13 +33,13 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """List the past messages that these rules would decide otherwise. Works after content is purged; sends nothing."""
-    law = app.make_trial(app.read_config(config), policy)
+    runtime = app.make_trial(app.read_config(config), policy)
     start = time.time() - _seconds(since)
-    found = asyncio.run(_replay(law, start))
+    found = asyncio.run(_replay(runtime, start))
     if as_json:
-        print_json(replay_json(found, law.bench.rules.name, start))
+        print_json(replay_json(found, runtime.context.rules.name, start))
     else:
-        print_text(render_replay(found, law.bench.rules.name, start))
+        print_text(render_replay(found, runtime.context.rules.name, start))
 
 
 @commands.command()
@@ -54,9 +54,9 @@ def promote(
     settings = app.read_config(config)
     if Path(policy).suffix == ".toml":
         fail(f"Put {policy} into a directory that policy.directory names, and promote it by its name.")
-    law = app.make_trial(settings, policy)
+    runtime = app.make_trial(settings, policy)
     start = time.time() - _seconds(since)
-    print_text(render_replay(asyncio.run(_replay(law, start)), law.bench.rules.name, start))
+    print_text(render_replay(asyncio.run(_replay(runtime, start)), runtime.context.rules.name, start))
     if policy == settings.policy.set:
         print(f"{policy} is in force already.")
         return
@@ -67,12 +67,12 @@ def promote(
     print(asyncio.run(app.promote(config, policy)))
 
 
-async def _replay(law: Law, start: float) -> Replay:
-    spool = app.open_reader(law.config)
+async def _replay(runtime: RuntimeConfig, start: float) -> Replay:
+    spool = app.open_reader(runtime.config)
     try:
         with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
             task = progress.add_task("judging again", total=await spool.count_traces(start))
-            return await replay_all(spool.traces(start), law.bench, lambda count: progress.advance(task, count))
+            return await replay_all(spool.traces(start), runtime.context, lambda count: progress.advance(task, count))
     finally:
         await spool.close()
 

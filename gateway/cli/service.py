@@ -39,10 +39,10 @@ def reload(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
 @commands.command()
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Check configuration and rules; every mistake is shown with its place."""
-    law = app.make_law(app.read_config(config))
-    rules = sum(len(stage) for stage in law.bench.rules.rules.values())
-    print(f"{config}: good. {len(law.config.domain)} domains, {len(law.config.backend)} backends, ", end="")
-    print(f"{len(law.config.listener)} listeners, policy {law.bench.rules.name} ({rules} rules).")
+    runtime = app.make_runtime(app.read_config(config))
+    rules = sum(len(stage) for stage in runtime.context.rules.rules.values())
+    print(f"{config}: good. {len(runtime.config.domain)} domains, {len(runtime.config.backend)} backends, ", end="")
+    print(f"{len(runtime.config.listener)} listeners, policy {runtime.context.rules.name} ({rules} rules).")
 
 
 @commands.command()

@@ -6,7 +6,7 @@ from gateway.config.section import Section
 from gateway.config.values import Mailboxes, Seconds, WebAddress
 
 
-class Alarm(Section):
+class AlarmSettings(Section):
     """Where alarms go besides the log."""
 
     webhook: WebAddress = ""

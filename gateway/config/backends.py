@@ -29,7 +29,7 @@ PRESETS: dict[str, dict[str, object]] = {
 """What a backend preset sets; a setting written out in the file wins over it."""
 
 
-class Backend(Section):
+class BackendSettings(Section):
     """A next hop."""
 
     preset: Literal["google-workspace", "microsoft-365", "generic"] = "generic"
@@ -100,7 +100,7 @@ class Backend(Section):
         return {**PRESETS.get(preset, {}), **data} if isinstance(preset, str) else data
 
 
-class Delivery(Section):
+class DeliverySettings(Section):
     """When and how long delivery is tried."""
 
     in_session: bool = True
@@ -114,7 +114,7 @@ class Delivery(Section):
     """Backend for our own DSNs; direct to the MX of their recipient when empty."""
 
 
-class Retention(Section):
+class RetentionSettings(Section):
     """How long the spool keeps what is done with. Content that is held stays until it is decided about."""
 
     delivered: SecondsOrNone = 0.0

@@ -30,7 +30,7 @@ class Forwarder(Section):
         return self
 
 
-class Sender(Forwarder):
+class NamedSender(Forwarder):
     """A service that writes as one of our domains without that domain's own authentication."""
 
     domains: DomainNames = ()
@@ -49,7 +49,7 @@ class Policy(Section):
     """What happens to unauthenticated mail of our own domains; `published`: reject where the domain publishes
     quarantine or reject, else quarantine."""
     protected_domains: DomainNames = ()
-    sender: tuple[Sender, ...] = ()
+    sender: tuple[NamedSender, ...] = ()
     """Who passes that firewall."""
     forwarder: tuple[Forwarder, ...] = ()
     listed: Literal["ignore", "quarantine", "reject"] = "ignore"
@@ -62,7 +62,7 @@ class Policy(Section):
     """d= of ARC sealers whose word counts when they say that a message passed DMARC with them."""
 
 
-class Greylisting(Section):
+class GreylistSettings(Section):
     """Whether senders that are new here are told to come back once (RFC 6647)."""
 
     enabled: bool = False
@@ -74,7 +74,7 @@ class Greylisting(Section):
     """For which who was let in is remembered, from its last message on: 35 days."""
 
 
-class Seal(Section):
+class SealSettings(Section):
     """Who we are in ARC seals (RFC 8617)."""
 
     domain: DomainName

@@ -8,12 +8,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from gateway.config.alarm import Alarm
-from gateway.config.backends import Backend, Delivery, Retention
+from gateway.config.alarm import AlarmSettings
+from gateway.config.backends import BackendSettings, DeliverySettings, RetentionSettings
 from gateway.config.edge import Limits, Listener, OwnHop, Submission, TrustedRelay
 from gateway.config.holding import Holding
-from gateway.config.judging import Dnsbl, Greylisting, Policy, Seal
-from gateway.config.outbound import Outbound, Sender, Tenant
+from gateway.config.judging import Dnsbl, GreylistSettings, Policy, SealSettings
+from gateway.config.outbound import Outbound, SenderSettings, TenantSettings
 from gateway.config.recipients import Domain, Routing, SenderRewriting
 from gateway.config.section import Section
 from gateway.config.values import DomainName, File, ListenAddress, NameServers, Seconds
@@ -64,24 +64,24 @@ class Config(Section):
     server: Server
     listener: tuple[Listener, ...]
     domain: tuple[Domain, ...]
-    backend: dict[str, Backend]
+    backend: dict[str, BackendSettings]
     limits: Limits = Limits()
     submission: Submission = Submission()
     routing: Routing = Routing()
     srs: SenderRewriting | None = None
-    sender: tuple[Sender, ...] = ()
-    tenant: tuple[Tenant, ...] = ()
+    sender: tuple[SenderSettings, ...] = ()
+    tenant: tuple[TenantSettings, ...] = ()
     outbound: Outbound = Outbound()
     relay: tuple[TrustedRelay, ...] = ()
     own_hop: tuple[OwnHop, ...] = ()
     policy: Policy = Policy()
     dnsbl: tuple[Dnsbl, ...] = ()
-    greylisting: Greylisting = Greylisting()
+    greylisting: GreylistSettings = GreylistSettings()
     hold: Holding = Holding()
-    seal: Seal | None = None
+    seal: SealSettings | None = None
     dns: Dns = Dns()
-    delivery: Delivery = Delivery()
-    retention: Retention = Retention()
+    delivery: DeliverySettings = DeliverySettings()
+    retention: RetentionSettings = RetentionSettings()
     admin: Admin = Admin()
     log: Log = Log()
-    alarm: Alarm = Alarm()
+    alarm: AlarmSettings = AlarmSettings()

@@ -45,7 +45,7 @@ class Rates(Section):
     """Distinct recipients that were refused for good."""
 
 
-class Sender(Section):
+class SenderSettings(Section):
     """Somebody who may send through us: a person who logs in, or machines by their addresses."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9._@-]{1,64}$")
@@ -67,7 +67,7 @@ class Sender(Section):
         return self
 
 
-class Tenant(Section):
+class TenantSettings(Section):
     """Our account at a provider whose machines send for everybody: proven by more than where its mail comes from."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway.authentication.dnsbl import BlockList
 from gateway.config.holding import Holding
-from gateway.config.judging import Forwarder, Greylisting
+from gateway.config.judging import Forwarder, GreylistSettings
 from gateway.config.model import Config
 from gateway.model.decision import Stage
 from gateway.model.holding import Quota
@@ -114,7 +114,7 @@ def hold_terms(settings: Holding) -> HoldTerms:
     return HoldTerms(settings.expire, quota)
 
 
-def greylist_terms(settings: Greylisting) -> GreylistTerms | None:
+def greylist_terms(settings: GreylistSettings) -> GreylistTerms | None:
     """How long a new sender waits, and is remembered; None when nobody has to."""
     return GreylistTerms(settings.delay, settings.retry, settings.keep) if settings.enabled else None
 

@@ -74,11 +74,11 @@ class Mailroom:
         self._directory = directory
         self._clock = clock
 
-    async def connect(self, connection: Connection) -> Delivery | Reply:
-        return Delivery(self._manner, self._directory, self._clock)
+    async def connect(self, connection: Connection) -> StoredTransaction | Reply:
+        return StoredTransaction(self._manner, self._directory, self._clock)
 
 
-class Delivery:
+class StoredTransaction:
     """One session."""
 
     def __init__(self, manner: Manner, directory: Path, clock: Clock) -> None:

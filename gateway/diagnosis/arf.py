@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.diagnosis.mime import Part
+from gateway.diagnosis.mime import MimePart
 from gateway.mail.header import Field, fields, parse_header, split_message, unfold
 from gateway.model.address import IPText, ip_text
 from gateway.model.value import Value
@@ -35,7 +35,7 @@ class Feedback(Value):
     """Header block of the message it is about; empty without one."""
 
 
-def read_feedback(message: Part) -> Feedback | None:
+def read_feedback(message: MimePart) -> Feedback | None:
     """The report in a message; None for a message that holds none."""
     part = message.find("message/feedback-report")
     if part is None:
@@ -58,7 +58,7 @@ def read_feedback(message: Part) -> Feedback | None:
     )
 
 
-def _original(message: Part) -> bytes:
+def _original(message: MimePart) -> bytes:
     part = message.find("message/rfc822", "text/rfc822-headers", "text/rfc822", "message/rfc822-headers")
     return split_message(part.octets().lstrip(b"\r\n"))[0] if part is not None else b""
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from gateway.diagnosis.hops import organisation, read_hops
-from gateway.diagnosis.mime import Part
+from gateway.diagnosis.mime import MimePart
 from gateway.mail.header import Field, fields, parse_header, unfold
 from gateway.mail.refusal import Cause, Refusal, classify, classify_text
 from gateway.mail.refusal.nesting import unwrap
@@ -74,7 +74,7 @@ class Bounce(Value):
     recipients: tuple[Bounced, ...]
 
 
-def read_bounce(message: Part) -> Bounce | None:
+def read_bounce(message: MimePart) -> Bounce | None:
     """The bounce; None for a message that is none."""
     reports = [part for part in message.walk() if part.type in _REPORTS]
     prose = _prose(message)
@@ -93,7 +93,7 @@ def read_bounce(message: Part) -> Bounce | None:
     return Bounce("text", host[1].lower() if host else "", tuple(_read_prose(prose, failed)))
 
 
-def _prose(message: Part) -> str:
+def _prose(message: MimePart) -> str:
     """What people are told; without the copy of the message that follows it in older bounces."""
     parts = [part for part in message.walk() if part.type in ("text/plain", "text/html") and not part.children]
     plain = [part.text() for part in parts if part.type == "text/plain"]
@@ -103,11 +103,11 @@ def _prose(message: Part) -> str:
     return text[: copy.start()] if copy else text
 
 
-def _strip_tags(part: Part) -> str:
+def _strip_tags(part: MimePart) -> str:
     return html.unescape(_TAG.sub("\n", part.text()[:_MOST_TEXT]))
 
 
-def _read_report(report: Part, message: Part, prose: str) -> Bounce:
+def _read_report(report: MimePart, message: MimePart, prose: str) -> Bounce:
     """RFC 3464 section 2: fields of the message, then those of each recipient."""
     groups = [
         parse_header(group + b"\r\n") for group in re.split(rb"\r\n(?:[ \t]*\r\n)+", report.octets()) if group.strip()
@@ -204,7 +204,7 @@ def _told(recipient: str, words: str) -> Bounced:
     return Bounced(recipient, action, "", " ".join(words[:2000].split()), "", refusal)
 
 
-def _was_handed_on(message: Part, reporter: str) -> bool:
+def _was_handed_on(message: MimePart, reporter: str) -> bool:
     """The returned header shows that the reporter had the message from a server of another name, and not from someone
     who logged in."""
     returned = message.find("message/rfc822", "text/rfc822-headers", "message/rfc822-headers", "message/global-headers")

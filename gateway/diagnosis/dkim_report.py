@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.console import Group
 from rich.text import Text
 
-from gateway.authentication.lookup import Window
+from gateway.authentication.lookup import DnsView
 from gateway.diagnosis.key_lint import KeyReport, report_key
-from gateway.model.dnsdata import Question, Status
+from gateway.model.dnsdata import DnsStatus, Question
 from gateway.model.value import Value
 from gateway.tools.narrative import clean
 from gateway.tools.results import Json, safe_json
@@ -28,14 +28,14 @@ class KeyCheck(Value):
         return not self.faults and all(key.usable and not key.problems for key in self.keys)
 
 
-def check_key(selector: str, domain: str, window: Window) -> KeyCheck:
+def check_key(selector: str, domain: str, window: DnsView) -> KeyCheck:
     """Look up one selector of a domain, both as A-labels. Raises NeedAnswers."""
     name = f"{selector}._domainkey.{domain}"
     answer = window.ask(Question(name, "TXT"))
     faults = []
     if answer.failed:
         faults.append(f"DNS gave no answer ({answer.status}): receivers try again later")
-    elif answer.status is Status.NXDOMAIN:
+    elif answer.status is DnsStatus.NXDOMAIN:
         faults.append("there is no such name: no signature with this selector verifies")
     elif not answer.records:
         faults.append("the name has no TXT record: no signature with this selector verifies")

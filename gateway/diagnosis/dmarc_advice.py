@@ -16,7 +16,7 @@ from gateway.tools.results import Json, safe_json
 from gateway.tools.text import render_section
 
 
-class Advice(Value):
+class RecordAdvice(Value):
     """What to do next, in order, and the record to publish."""
 
     steps: tuple[str, ...]
@@ -104,25 +104,25 @@ def _destination_lines(survey: Survey) -> Iterator[str]:
         yield f"{one.host}: {said[one.allowed]} ({one.record})"
 
 
-def advise(survey: Survey) -> Advice:
+def advise(survey: Survey) -> RecordAdvice:
     """The next steps towards a policy that protects the domain and loses no mail."""
     name = f"_dmarc.{survey.domain}"
     own = survey.result.policy_domain == survey.domain
     if not survey.sends:
         steps = ["The SPF record says that the domain sends no mail, so nothing can be lost: refuse everything."]
         done = own and survey.sound and survey.result.policy is DmarcPolicy.REJECT
-        return Advice(tuple(steps), name, "" if done else _write(survey, "reject"))
+        return RecordAdvice(tuple(steps), name, "" if done else _write(survey, "reject"))
     if survey.meant:
-        return Advice((f"Mend the record first: {survey.errors[0].text}.",), name, survey.meant)
+        return RecordAdvice((f"Mend the record first: {survey.errors[0].text}.",), name, survey.meant)
     if survey.record and not own:
         place = survey.result.policy_domain
         step = (
             f"The record of {place} applies, so work on that one: `waypost dmarc advise {place}`. A record of its own "
         )
-        return Advice((f"{step}is needed only where {survey.domain} shall differ.",), name, "")
+        return RecordAdvice((f"{step}is needed only where {survey.domain} shall differ.",), name, "")
     if not survey.record:
         steps = ["Publish a record that asks for nothing and collects reports.", *_groundwork(survey), _READ]
-        return Advice(tuple(steps), name, f"v=DMARC1; p=none; rua=mailto:dmarc-reports@{survey.domain}")
+        return RecordAdvice(tuple(steps), name, f"v=DMARC1; p=none; rua=mailto:dmarc-reports@{survey.domain}")
     steps = []
     if survey.errors:
         steps.append(f"Mend the record first: {survey.errors[0].text}.")
@@ -140,7 +140,7 @@ def advise(survey: Survey) -> Advice:
     elif policy is DmarcPolicy.REJECT and not survey.errors:
         steps.append("The policy is as strict as it can be. Keep reading the reports: new services come and go.")
     record = _write(survey, following.value)
-    return Advice(tuple(steps), name, "" if _tags(record) == _tags(survey.record) else record)
+    return RecordAdvice(tuple(steps), name, "" if _tags(record) == _tags(survey.record) else record)
 
 
 _NEXT = {
@@ -189,7 +189,7 @@ def _tags(record: str) -> set[str]:
     return {part.replace(" ", "").lower() for part in record.split(";") if part.strip()}
 
 
-def advice_json(survey: Survey, advice: Advice) -> dict[str, Json]:
+def advice_json(survey: Survey, advice: RecordAdvice) -> dict[str, Json]:
     return safe_json(
         {
             "domain": survey.domain,
@@ -201,7 +201,7 @@ def advice_json(survey: Survey, advice: Advice) -> dict[str, Json]:
     )
 
 
-def render_advice(survey: Survey, advice: Advice) -> Group:
+def render_advice(survey: Survey, advice: RecordAdvice) -> Group:
     """Numbered steps, and the line to publish."""
     parts = [Text(f"DMARC of {survey.domain}", "bold"), Text(clean(f"  now: {survey.record or 'no record'}")), Text()]
     parts += [Text(clean(f"{number}. {step}")) for number, step in enumerate(advice.steps, 1)]

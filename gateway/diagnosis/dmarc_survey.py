@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gateway.authentication import dmarc
 from gateway.authentication.dmarc_record import list_walk, select_records
-from gateway.authentication.lookup import NeedAnswers, Window
+from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.diagnosis.dmarc_lint import Lint, Tag, explain, lint
 from gateway.diagnosis.spf_record import is_spf
 from gateway.diagnosis.typography import read_text, repair
@@ -17,7 +17,7 @@ from gateway.model.result import DmarcResult, SpfIdentity, SpfResult, SpfVerdict
 from gateway.model.value import Value
 
 
-class Place(Value):
+class RecordPlace(Value):
     """One name of the tree walk, and what stands there."""
 
     name: str
@@ -40,7 +40,7 @@ class Survey(Value):
     """Everything about one domain."""
 
     domain: str
-    places: tuple[Place, ...]
+    places: tuple[RecordPlace, ...]
     result: DmarcResult
     record: str
     """The record that applies, in people's characters; empty without one."""
@@ -66,13 +66,13 @@ class Survey(Value):
         return tuple(one for one in self.lints if one.weight == "error")
 
 
-def survey(domain: str, window: Window) -> Survey:
+def survey(domain: str, window: DnsView) -> Survey:
     """Look at a domain, given as A-labels. Raises NeedAnswers, and nothing else."""
     names = list_walk(domain)
     answers = window.ask_all([*(Question(f"_dmarc.{name}", "TXT") for name in names), *_others(domain)])
     around, mx = answers[len(names)], answers[len(names) + 1]
     places = tuple(
-        Place(name, answer.status.value, tuple(read_text(one) for one in answer.records if select_records([one])))
+        RecordPlace(name, answer.status.value, tuple(read_text(one) for one in answer.records if select_records([one])))
         for name, answer in zip(names, answers, strict=False)
     )
     nobody = SpfResult(SpfVerdict.NONE, "", SpfIdentity.MAILFROM, "")
@@ -118,7 +118,7 @@ def _misplaced(domain: str, near: list[str], around: tuple[str, ...], result: Dm
         yield Lint("warning", f"has no record of its own: that of {result.policy_domain} applies, by its sp= or np=")
 
 
-def _destinations(record: str, policy_domain: str, window: Window) -> tuple[Destination, ...]:
+def _destinations(record: str, policy_domain: str, window: DnsView) -> tuple[Destination, ...]:
     """Report addresses at other organisations (RFC 9990 section 4)."""
     tags = {tag.name: tag.value for tag in explain(record)}
     uris = [uri.strip() for name in ("rua", "ruf") for uri in tags[name].split(",")]

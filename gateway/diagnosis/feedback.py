@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.text import Text
 
 from gateway.diagnosis.arf import Feedback
-from gateway.diagnosis.headers.findings import Finding, Weight
+from gateway.diagnosis.headers.findings import HeaderFinding, Weight
 from gateway.diagnosis.headers.places import find_relay, organisations
 from gateway.diagnosis.headers.reading import Reading, read_headers
 from gateway.diagnosis.hops import organisation
@@ -33,7 +33,7 @@ _WORDS = {
 }
 
 
-def judge_feedback(feedback: Feedback) -> tuple[Finding, ...]:
+def judge_feedback(feedback: Feedback) -> tuple[HeaderFinding, ...]:
     """What the report means for the one who got it."""
     behind = _inner_check(feedback) if _speaks_of_spf(feedback) else None
     if behind is not None:
@@ -41,10 +41,10 @@ def judge_feedback(feedback: Feedback) -> tuple[Finding, ...]:
     if feedback.type != "auth-failure":
         text = f"A complaint ({feedback.type or 'of no type'}): someone marked the message as unwanted."
         remedy = "Take the recipient off the list that the message was sent to, or look for a stolen account."
-        return (Finding("complaint", Weight.PROBLEM, text, (remedy,)),)
+        return (HeaderFinding("complaint", Weight.PROBLEM, text, (remedy,)),)
     failed = _WORDS.get(feedback.failure, "authentication failed")
     text = f"A receiver reports that {failed} for {feedback.domain or 'your domain'}."
-    return (Finding("auth-failure", Weight.PROBLEM, text, tuple(_remedies(feedback))),)
+    return (HeaderFinding("auth-failure", Weight.PROBLEM, text, tuple(_remedies(feedback))),)
 
 
 def _speaks_of_spf(feedback: Feedback) -> bool:
@@ -53,7 +53,7 @@ def _speaks_of_spf(feedback: Feedback) -> bool:
     return feedback.failure == "spf" or (not feedback.failure and "spf=" in feedback.results)
 
 
-def _inner_check(feedback: Feedback) -> Finding | None:
+def _inner_check(feedback: Feedback) -> HeaderFinding | None:
     """The address that was judged is one behind the recipient's edge (RFC 7208 appendix D)."""
     if feedback.source is None:
         return None
@@ -72,7 +72,7 @@ def _inner_check(feedback: Feedback) -> Finding | None:
         f"Tell the postmaster of {organisation(edge) or edge} that SPF belongs where mail enters, at another address "
         "than the one that failed. A second, identical report is of the same check.",
     )
-    return Finding("second-spf-check", Weight.PROBLEM, text, remedies)
+    return HeaderFinding("second-spf-check", Weight.PROBLEM, text, remedies)
 
 
 def _place_of_check(feedback: Feedback, reading: Reading) -> tuple[str, str] | None:
@@ -106,7 +106,7 @@ def _remedies(feedback: Feedback) -> Iterator[str]:
         )
 
 
-def feedback_json(feedback: Feedback, findings: tuple[Finding, ...], newlines: Newlines) -> dict[str, Json]:
+def feedback_json(feedback: Feedback, findings: tuple[HeaderFinding, ...], newlines: Newlines) -> dict[str, Json]:
     """Everything, for programs; without the message that the report is about."""
     fields: dict[str, Json] = {name: value or None for name, value in asdict(feedback).items() if name != "original"}
     said: list[Json] = [
@@ -116,7 +116,7 @@ def feedback_json(feedback: Feedback, findings: tuple[Finding, ...], newlines: N
     return safe_json({"kind": "feedback", **fields, "findings": said, "newlines": newlines.value})
 
 
-def render_feedback(feedback: Feedback, findings: tuple[Finding, ...], newlines: Newlines) -> Group:
+def render_feedback(feedback: Feedback, findings: tuple[HeaderFinding, ...], newlines: Newlines) -> Group:
     """For people: what it means, then what it says."""
     parts = [Text(f"Feedback report{f' by {clean(feedback.reporter)}' if feedback.reporter else ''}", "bold")]
     for finding in findings:

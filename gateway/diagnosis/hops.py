@@ -40,7 +40,7 @@ _SECURE = re.compile(
 )
 
 
-class Hop(Value):
+class ReceivedHop(Value):
     """One Received field's claims; what it does not say is empty or None."""
 
     sender: str
@@ -61,9 +61,9 @@ class Hop(Value):
     """Where the field stands in the header block."""
 
 
-def read_hops(header: Sequence[Field]) -> tuple[Hop, ...]:
+def read_hops(header: Sequence[Field]) -> tuple[ReceivedHop, ...]:
     """All hops, the oldest first."""
-    hops: list[Hop] = []
+    hops: list[ReceivedHop] = []
     last: float | None = None
     for field in reversed(fields(header, "received")[:_MOST_HOPS]):
         hop = _read(field, last)
@@ -111,7 +111,7 @@ def read_date(text: str) -> float | None:
         return None
 
 
-def _read(field: Field, last: float | None) -> Hop:
+def _read(field: Field, last: float | None) -> ReceivedHop:
     text = unfold(field.value[:_MOST_OCTETS])
     text = text.encode("utf-8", "replace").decode()
     trace, _, date = text.rpartition(";")
@@ -124,7 +124,7 @@ def _read(field: Field, last: float | None) -> Hop:
     tls = _TLS.search(trace)
     # Comments, one inside another, speak of ciphers and clients in the same words.
     plain = _COMMENT.sub(" ", _COMMENT.sub(" ", trace))
-    return Hop(
+    return ReceivedHop(
         sender=named["name"] if named else "",
         rdns=_first(_RDNS, client, "rdns").lower(),
         address=_address(client) or _address(named["name"] if named else ""),

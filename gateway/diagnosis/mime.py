@@ -22,7 +22,7 @@ _CHARSET = re.compile(
 """Names that are character sets, not other codecs of Python's."""
 
 
-class Part(Value):
+class MimePart(Value):
     """One part; a message is one too."""
 
     header: tuple[Field, ...]
@@ -32,15 +32,15 @@ class Part(Value):
     """Of Content-Type, names in lower case."""
     body: bytes
     """As it stands in the message, transfer encoding and all."""
-    children: tuple[Part, ...]
+    children: tuple[MimePart, ...]
 
-    def walk(self) -> Iterator[Part]:
+    def walk(self) -> Iterator[MimePart]:
         """This part and all parts in it, but none of an attached message."""
         yield self
         for child in self.children:
             yield from child.walk()
 
-    def find(self, *types: str) -> Part | None:
+    def find(self, *types: str) -> MimePart | None:
         """The first part of one of these types."""
         return next((part for part in self.walk() if part.type in types), None)
 
@@ -65,22 +65,22 @@ class Part(Value):
             return self.octets().decode("latin-1")
 
 
-def read_mime(octets: bytes) -> Part:
+def read_mime(octets: bytes) -> MimePart:
     """A message as parts; lines end in CRLF."""
     return _read(octets, _MOST_DEPTH, iter(range(_MOST_PARTS)))
 
 
-def _read(octets: bytes, depth: int, left: Iterator[int]) -> Part:
+def _read(octets: bytes, depth: int, left: Iterator[int]) -> MimePart:
     """One part and those in it; `left` ends when the message has had its share of parts."""
     block, at = split_message(octets)
     header = parse_header(block)
     type, parameters = _content_type(header)
     body = octets[at:]
     boundary = parameters.get("boundary", "")
-    children: tuple[Part, ...] = ()
+    children: tuple[MimePart, ...] = ()
     if type.startswith("multipart/") and boundary and depth:
         children = tuple(_read(piece, depth - 1, left) for piece in _split(body, boundary, left))
-    return Part(header, type, parameters, body, children)
+    return MimePart(header, type, parameters, body, children)
 
 
 def _split(body: bytes, boundary: str, left: Iterator[int]) -> Iterator[bytes]:

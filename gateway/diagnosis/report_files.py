@@ -7,7 +7,7 @@ import zipfile
 import zlib
 
 from gateway.diagnosis.aggregate import ReportRefused
-from gateway.diagnosis.mime import Part, read_mime
+from gateway.diagnosis.mime import MimePart, read_mime
 from gateway.model.value import Value
 from gateway.tools.newlines import read_lines
 
@@ -107,7 +107,7 @@ def _open_mail(octets: bytes, depth: int) -> list[Unpacked]:
     return found
 
 
-def _open_part(part: Part, depth: int) -> list[Unpacked]:
+def _open_part(part: MimePart, depth: int) -> list[Unpacked]:
     if part.children or part.type.startswith("multipart/"):
         return []
     octets = part.octets()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.console import Group
 from rich.text import Text
 
-from gateway.diagnosis.spf_walk import MOST_LOOKUPS, MOST_VOID, Fault, SpfWalk
+from gateway.diagnosis.spf_walk import MOST_LOOKUPS, MOST_VOID, SpfWalk, WalkFault
 from gateway.model.result import SpfResult, SpfVerdict
 from gateway.tools.narrative import clean
 from gateway.tools.results import Json, safe_json, spf_json
@@ -88,7 +88,7 @@ def _cost(walk: SpfWalk) -> list[Text]:
     return [Text(), Text(f"Lookups: {walk.lookups} of at most {MOST_LOOKUPS}{void}")]
 
 
-def _faults(faults: tuple[Fault, ...]) -> Iterator[Text]:
+def _faults(faults: tuple[WalkFault, ...]) -> Iterator[Text]:
     if faults:
         yield Text()
     for fault in sorted(faults, key=lambda fault: fault.weight):

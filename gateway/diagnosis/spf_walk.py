@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
-from gateway.authentication.lookup import NeedAnswers, Window
+from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.diagnosis.spf_record import RESULTS, Term, is_spf, read_terms
 from gateway.diagnosis.typography import find_odd, read_text, repair
 from gateway.mail.domain import a_label
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.value import Value
 
 MOST_LOOKUPS = 10
@@ -36,7 +36,7 @@ class Network(Value):
     """Within the lookups that a receiver makes; beyond them its answer is permerror."""
 
 
-class Fault(Value):
+class WalkFault(Value):
     """Something wrong, or worth knowing."""
 
     weight: str
@@ -45,7 +45,7 @@ class Fault(Value):
     text: str
 
 
-class Step(Value):
+class WalkStep(Value):
     """One record on the way."""
 
     depth: int
@@ -60,29 +60,29 @@ class SpfWalk(Value):
     """Everything that a domain's record leads to."""
 
     domain: str
-    steps: tuple[Step, ...]
+    steps: tuple[WalkStep, ...]
     networks: tuple[Network, ...]
     lookups: int
     void: int
     last: str
     """What all others get; empty when the record does not say, which means neutral."""
-    faults: tuple[Fault, ...]
+    faults: tuple[WalkFault, ...]
 
 
 @dataclass(slots=True)
 class _Walk:
     """A walk under way."""
 
-    window: Window
-    steps: list[Step] = field(default_factory=list)
+    window: DnsView
+    steps: list[WalkStep] = field(default_factory=list)
     networks: list[Network] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[WalkFault] = field(default_factory=list)
     lookups: int = 0
     void: int = 0
     last: str = ""
 
 
-def walk(domain: str, window: Window) -> SpfWalk:
+def walk(domain: str, window: DnsView) -> SpfWalk:
     """Follow the record of a domain, given as A-labels. Raises NeedAnswers, and nothing else."""
     run = _Walk(window)
     _follow(run, domain, (domain,), None)
@@ -92,10 +92,10 @@ def walk(domain: str, window: Window) -> SpfWalk:
         text = (
             f"needs {run.lookups} lookups; receivers stop after {MOST_LOOKUPS} with permerror (RFC 7208 section 4.6.4)"
         )
-        run.faults.append(Fault("error", domain, text))
+        run.faults.append(WalkFault("error", domain, text))
     if run.void > MOST_VOID:
         text = f"asks for {run.void} names that are not there; more than {MOST_VOID} are a permerror"
-        run.faults.append(Fault("error", domain, text))
+        run.faults.append(WalkFault("error", domain, text))
     faults = tuple(dict.fromkeys(run.faults))
     return SpfWalk(domain, tuple(run.steps), tuple(run.networks), run.lookups, run.void, run.last, faults)
 
@@ -107,7 +107,7 @@ def _follow(run: _Walk, domain: str, path: tuple[str, ...], outer: str | None) -
     if answer is None:
         return
     record = _select(run, domain, answer, first=len(path) == 1)
-    run.steps.append(Step(len(path) - 1, domain, record, run.lookups))
+    run.steps.append(WalkStep(len(path) - 1, domain, record, run.lookups))
     terms = read_terms(record)
     run.faults += _find_faults(domain, terms, included=len(path) > 1)
     ended = False
@@ -125,27 +125,29 @@ def _follow(run: _Walk, domain: str, path: tuple[str, ...], outer: str | None) -
 def _select(run: _Walk, domain: str, answer: Answer, *, first: bool) -> str:
     """The domain's one SPF record; empty, with a fault, when there is none."""
     if answer.failed:
-        run.faults.append(Fault("error", domain, f"DNS gave no answer ({answer.status}): temperror for now"))
+        run.faults.append(WalkFault("error", domain, f"DNS gave no answer ({answer.status}): temperror for now"))
         return ""
     records = [record for record in answer.records if is_spf(record)]
     if len(records) == 1:
         odd = find_odd(read_text(records[0]))
         if odd:
             text = f"holds {', '.join(odd)}; meant is probably: {repair(read_text(records[0]))}"
-            run.faults.append(Fault("error", domain, text))
+            run.faults.append(WalkFault("error", domain, text))
         return read_text(records[0])
     if records:
-        run.faults.append(Fault("error", domain, f"has {len(records)} SPF records: permerror (RFC 7208 section 4.5)"))
+        run.faults.append(
+            WalkFault("error", domain, f"has {len(records)} SPF records: permerror (RFC 7208 section 4.5)")
+        )
         return ""
     for near in (read_text(record) for record in answer.records):
         if "v=spf1" in near.lower():
             text = f"has a record that looks like SPF and is none: {near!r}; meant is probably: {repair(near)}"
-            run.faults.append(Fault("error", domain, text))
-    what = "does not exist" if answer.status is Status.NXDOMAIN else "has no SPF record"
+            run.faults.append(WalkFault("error", domain, text))
+    what = "does not exist" if answer.status is DnsStatus.NXDOMAIN else "has no SPF record"
     if not first:
-        run.faults.append(Fault("error", domain, f"is included and {what}: permerror"))
+        run.faults.append(WalkFault("error", domain, f"is included and {what}: permerror"))
     else:
-        run.faults.append(Fault("warning", domain, f"{what}, so receivers get none"))
+        run.faults.append(WalkFault("warning", domain, f"{what}, so receivers get none"))
     return ""
 
 
@@ -162,15 +164,15 @@ def _take(run: _Walk, domain: str, term: Term, path: tuple[str, ...], outer: str
     elif term.name in ("include", "redirect"):
         target = a_label(term.value)
         if target is None:
-            run.faults.append(Fault("error", domain, f"{term.text} names no domain"))
+            run.faults.append(WalkFault("error", domain, f"{term.text} names no domain"))
         elif target in path:
-            run.faults.append(Fault("error", domain, f"{term.text} leads back to a record on the way: permerror"))
+            run.faults.append(WalkFault("error", domain, f"{term.text} leads back to a record on the way: permerror"))
         else:
             _follow(run, target, (*path, target), outer if term.name == "redirect" else _inside(outer, term))
     else:
         target = a_label(term.value or domain)
         if target is None:
-            run.faults.append(Fault("error", domain, f"{term.text} names no domain"))
+            run.faults.append(WalkFault("error", domain, f"{term.text} names no domain"))
         else:
             hosts = [target] if term.name == "a" else _hosts(run, domain, target, term)
             _add(run, [address for host in hosts for address in _addresses(run, host, term)], term, path, outer)
@@ -189,7 +191,7 @@ def _hosts(run: _Walk, domain: str, target: str, term: Term) -> list[str]:
         return []
     _count_void(run, answer)
     if len(answer.records) > _MOST_HOSTS:
-        run.faults.append(Fault("error", domain, f"{term.text} has more than {_MOST_HOSTS} hosts: permerror"))
+        run.faults.append(WalkFault("error", domain, f"{term.text} has more than {_MOST_HOSTS} hosts: permerror"))
     hosts = [record.partition(" ")[2] for record in answer.records[:_MOST_HOSTS]]
     return [host for host in hosts if host and host != "."]
 
@@ -204,7 +206,7 @@ def _addresses(run: _Walk, host: str, term: Term) -> Iterator[str]:
 
 
 def _count_void(run: _Walk, answer: Answer) -> None:
-    run.void += answer.status in (Status.NODATA, Status.NXDOMAIN)
+    run.void += answer.status in (DnsStatus.NODATA, DnsStatus.NXDOMAIN)
 
 
 def _add(run: _Walk, values: list[str], term: Term, path: tuple[str, ...], outer: str | None) -> None:
@@ -218,27 +220,29 @@ def _add(run: _Walk, values: list[str], term: Term, path: tuple[str, ...], outer
         run.networks.append(Network(network, result, path, term.text, run.lookups <= MOST_LOOKUPS))
 
 
-def _find_faults(domain: str, terms: tuple[Term, ...], *, included: bool) -> Iterator[Fault]:
+def _find_faults(domain: str, terms: tuple[Term, ...], *, included: bool) -> Iterator[WalkFault]:
     """What the record itself says."""
     for term in terms:
         if term.problem:
-            yield Fault("error", domain, f"{term.text} {term.problem}: permerror")
+            yield WalkFault("error", domain, f"{term.text} {term.problem}: permerror")
         elif term.name == "ptr":
-            yield Fault("warning", domain, f"{term.text}: slow and unreliable, not to be used (RFC 7208 section 5.5)")
+            yield WalkFault(
+                "warning", domain, f"{term.text}: slow and unreliable, not to be used (RFC 7208 section 5.5)"
+            )
         elif term.name in ("ip4", "ip6") and ip_network(term.value, strict=False).prefixlen <= int(term.name[2]) * 2:
-            yield Fault("warning", domain, f"{term.text} lets a very large part of the network send")
+            yield WalkFault("warning", domain, f"{term.text} lets a very large part of the network send")
     names = [term.name for term in terms]
     if "all" in names:
         at = names.index("all")
         if [name for name in names[at + 1 :] if name not in ("exp", "redirect")]:
-            yield Fault("warning", domain, "has terms after `all`: they are never reached")
+            yield WalkFault("warning", domain, "has terms after `all`: they are never reached")
         if "redirect" in names:
-            yield Fault("warning", domain, "has both `all` and redirect=: redirect= is ignored")
+            yield WalkFault("warning", domain, "has both `all` and redirect=: redirect= is ignored")
         if terms[at].qualifier == "+" and not included:
-            yield Fault("error", domain, "+all lets everyone send in this domain's name")
+            yield WalkFault("error", domain, "+all lets everyone send in this domain's name")
         elif terms[at].qualifier == "?" and not included:
-            yield Fault("warning", domain, "?all says nothing about others: use ~all or -all")
+            yield WalkFault("warning", domain, "?all says nothing about others: use ~all or -all")
     elif terms and "redirect" not in names and not included:
-        yield Fault("warning", domain, "ends without `all`: others get neutral; add ~all or -all")
+        yield WalkFault("warning", domain, "ends without `all`: others get neutral; add ~all or -all")
     if names.count("redirect") > 1 or names.count("exp") > 1:
-        yield Fault("error", domain, "has a modifier twice: permerror (RFC 7208 section 6)")
+        yield WalkFault("error", domain, "has a modifier twice: permerror (RFC 7208 section 6)")

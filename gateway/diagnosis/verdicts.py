@@ -32,7 +32,7 @@ _POLICY = re.compile(r"\bp=(?P<policy>none|quarantine|reject)\b", re.IGNORECASE)
 _APPLIED = re.compile(r"\b(?:dis|d)=(?P<applied>none|quarantine|reject)\b", re.IGNORECASE)
 
 
-class Verdict(Value):
+class StatedVerdict(Value):
     """One method's result."""
 
     method: str
@@ -54,7 +54,7 @@ class Verdicts(Value):
     """Of an ARC set; else 0."""
     start: int
     """Where the field stands in the header block."""
-    results: tuple[Verdict, ...]
+    results: tuple[StatedVerdict, ...]
     client: IPText | None
     """The address that SPF was judged against, where the writer notes it."""
     action: str
@@ -116,14 +116,14 @@ _DOMAINS = {
 }
 
 
-def _verdict(result: ParsedResult, comment: str) -> Verdict:
+def _verdict(result: ParsedResult, comment: str) -> StatedVerdict:
     names = _DOMAINS.get(result.method, ())
     domain = next((value for type, name in names if (value := result.value(type, name))), "")
     selector = result.value("header", "s")
     notes = [f"selector {selector}"] if selector else []
     notes += [comment] if comment else []
     notes += [result.reason] if result.reason and result.method != "compauth" else []
-    return Verdict(
+    return StatedVerdict(
         result.method,
         result.result,
         "" if domain.lower() == "none" else domain.rpartition("@")[2].lower(),

@@ -21,7 +21,7 @@ _MOST_OCTETS = 4096
 """A Received line of a relay is far shorter; a longer one is not looked at."""
 
 
-class Hop(Value):
+class RelayLine(Value):
     """What a relay's line says."""
 
     helo: str
@@ -113,7 +113,7 @@ _LAYOUTS: dict[RelayFormat, _Layout] = {
 }
 
 
-def read_hop(field: Field, format: RelayFormat, writer: IPText) -> Hop | None:
+def read_hop(field: Field, format: RelayFormat, writer: IPText) -> RelayLine | None:
     """The hop, or None for anything that this server does not write. `writer` is the address of the relay whose line
     it should be."""
     if field.name != "Received" or len(field.value) > _MOST_OCTETS:
@@ -134,7 +134,7 @@ def read_hop(field: Field, format: RelayFormat, writer: IPText) -> Hop | None:
         return None
     name = (said.get("name") or "") if layout.names else ""
     address = _client_address(said["address"] or said["address2"], layout.tagged, writer)
-    return Hop(helo, "" if name == "unknown" else name, address, said["by"])
+    return RelayLine(helo, "" if name == "unknown" else name, address, said["by"])
 
 
 def _client_address(text: str, tagged: bool, writer: IPText) -> IPText | None:

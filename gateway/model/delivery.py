@@ -62,7 +62,7 @@ class Transfer(Value):
     """The [[sender]] or [[tenant]] of ours that it is from; empty for mail from outside."""
 
 
-class Kind(StrEnum):
+class OutcomeKind(StrEnum):
     """What became of one recipient in one attempt."""
 
     DELIVERED = "delivered"
@@ -84,7 +84,7 @@ class Outcome(Value):
     """One recipient's outcome of one attempt."""
 
     rcpt: Recipient
-    kind: Kind
+    kind: OutcomeKind
     reply: Reply
     scope: Scope
     remote_mta: str

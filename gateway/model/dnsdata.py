@@ -7,7 +7,7 @@ from enum import StrEnum
 from gateway.model.value import Value
 
 
-class Status(StrEnum):
+class DnsStatus(StrEnum):
     """What became of a lookup."""
 
     FOUND = "found"
@@ -29,7 +29,7 @@ class Answer(Value):
     """What DNS said. TXT records are their strings joined, one latin-1 character an octet; MX is `10 host`;
     names have no final dot."""
 
-    status: Status
+    status: DnsStatus
     records: tuple[str, ...] = ()
     authentic: bool = False
     """The AD bit of a validating resolver."""
@@ -37,7 +37,7 @@ class Answer(Value):
     @property
     def failed(self) -> bool:
         """True when DNS gave no answer at all: a temporary error, never the absence of a record."""
-        return self.status in (Status.SERVFAIL, Status.TIMEOUT)
+        return self.status in (DnsStatus.SERVFAIL, DnsStatus.TIMEOUT)
 
 
 class Lookup(Value):

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
-from gateway.config.backends import Backend as BackendSettings
+from gateway.config.backends import BackendSettings
 from gateway.model.address import IPText, Mailbox
-from gateway.model.delivery import Claim, Kind, Outcome, Scope
+from gateway.model.delivery import Claim, Outcome, OutcomeKind, Scope
 from gateway.model.envelope import Recipient
 from gateway.model.reply import Reply
 from gateway.model.route import Capabilities, Unanswered
@@ -19,9 +19,9 @@ from gateway.net.commands import read_capabilities
 from gateway.net.health import Health
 from gateway.net.mx import Host, HostFinder, NoHost
 from gateway.net.outcomes import (
+    HostRefused,
     NoReply,
     Peer,
-    Refused,
     Result,
     answered,
     at_another_site,
@@ -32,7 +32,7 @@ from gateway.net.outcomes import (
 )
 from gateway.net.pool import Pool, PoolLimits, Reusable
 from gateway.net.transaction import Session, StaleSession, Transaction
-from gateway.net.window import Window
+from gateway.net.window import ConcurrencyWindow
 from gateway.net.wire import wire_size
 from gateway.ports import Tally
 
@@ -78,7 +78,7 @@ class HostBackend:
         self._dialer = dialer
         self._size_limit = settings.message_size
         self._by_domain = hosts.uses_mx or settings.one_domain_per_transaction
-        self._window = Window(name, settings.connections, tally)
+        self._window = ConcurrencyWindow(name, settings.connections, tally)
         self._asking = 0
         """How many of the places in use are for questions."""
         limits = PoolLimits(settings.idle_seconds, settings.connection_seconds, settings.connection_messages)
@@ -110,7 +110,7 @@ class HostBackend:
                     await self._try_hosts(claim, domain, places, results, content, deadline)
         except (asyncio.CancelledError, Exception):
             # Who has the message must not get it again, whatever stopped the rest; for them it shows at the next turn.
-            if not any(result.outcome.kind is Kind.DELIVERED for result in results.values()):
+            if not any(result.outcome.kind is OutcomeKind.DELIVERED for result in results.values()):
                 raise
             for at in range(len(rcpts)):
                 results.setdefault(at, decided_here(rcpts[at], Scope.SESSION, _INTERRUPTED))
@@ -199,7 +199,7 @@ class HostBackend:
             session = await self._open(host, address, deadline)
         except NoReply as silence:
             return [unanswered(rcpt, silence, Peer(host.name, address)) for rcpt in rcpts]
-        except Refused as refusal:
+        except HostRefused as refusal:
             return [answered(rcpt, refusal.phase, refusal.reply, Peer(host.name, address)) for rcpt in rcpts]
         return await self._transact(session, claim, rcpts, content)
 
@@ -207,7 +207,7 @@ class HostBackend:
         self._pool.shrink(self._window.spare())
         try:
             session = await self._dialer.open(host, address, deadline)
-        except (NoReply, Refused):
+        except (NoReply, HostRefused):
             self._health.fail((host, address))
             raise
         self._health.recover((host, address))
@@ -226,7 +226,7 @@ class HostBackend:
             async for host, address in candidates:
                 try:
                     reply = await self._ask_host(host, address, mailbox, deadline)
-                except (NoReply, Refused):
+                except (NoReply, HostRefused):
                     continue
                 if isinstance(reply, Reply):
                     return reply

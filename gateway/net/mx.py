@@ -11,7 +11,7 @@ from typing import Literal
 
 from gateway.model.address import IPText, ip_text
 from gateway.model.delivery import Scope
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.reply import Reply
 from gateway.model.value import Value
 from gateway.ports import Resolver
@@ -69,7 +69,7 @@ async def find_mx(domain: str, resolver: Resolver, own_name: str, jitter: Callab
     answer = (await resolver.fetch([question]))[question]
     if answer.failed:
         raise NoHost(Reply(451, "4.3", f"DNS gave no answer for the mail hosts of {domain}"), Scope.RECIPIENT)
-    if answer.status is Status.NXDOMAIN:
+    if answer.status is DnsStatus.NXDOMAIN:
         raise NoHost(Reply(550, "1.2", f"The domain {domain} does not exist"), Scope.RECIPIENT)
     exchanges = _exchanges(answer)
     if not exchanges:

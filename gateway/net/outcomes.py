@@ -6,7 +6,7 @@ from __future__ import annotations
 from enum import Enum
 
 from gateway.mail.refusal import Cause, classify
-from gateway.model.delivery import Kind, Outcome, Scope
+from gateway.model.delivery import Outcome, OutcomeKind, Scope
 from gateway.model.envelope import Recipient
 from gateway.model.ingress import Tls
 from gateway.model.reply import Reply
@@ -31,10 +31,10 @@ class Phase(Enum):
     DOT = "final dot"
 
 
-class Judgement(Value):
+class ReplyJudgement(Value):
     """What one reply or silence means for the recipients that it is about."""
 
-    kind: Kind
+    kind: OutcomeKind
     scope: Scope
     next_host: bool = False
     """Another host of the backend may take them now."""
@@ -48,51 +48,51 @@ _END = frozenset({Phase.DOT})
 _ANY = frozenset(Phase)
 _NO_DETAIL = "-"
 
-_TABLE: tuple[tuple[frozenset[Phase], str, str, Judgement], ...] = (
+_TABLE: tuple[tuple[frozenset[Phase], str, str, ReplyJudgement], ...] = (
     # phases, how the code begins, how the enhanced code's subject and detail begin, meaning; the first row counts
-    (_END, "2", "", Judgement(Kind.DELIVERED, Scope.MESSAGE)),
+    (_END, "2", "", ReplyJudgement(OutcomeKind.DELIVERED, Scope.MESSAGE)),
     # The host closes. A 4.7.x is a verdict on us or the message that its neighbour would repeat: it waits.
-    (_ANY, "421", "7.", Judgement(Kind.DEFERRED, Scope.SITE)),
-    (_ANY, "421", "", Judgement(Kind.DEFERRED, Scope.SITE, next_host=True)),
+    (_ANY, "421", "7.", ReplyJudgement(OutcomeKind.DEFERRED, Scope.SITE)),
+    (_ANY, "421", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.SITE, next_host=True)),
     # Our password is wrong: no host of the backend will take it, and the admin has to know (promise P5).
-    (_LOGIN, "5", "", Judgement(Kind.DEFERRED, Scope.OURS)),
+    (_LOGIN, "5", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.OURS)),
     # A refusal before MAIL is about the connection, never about a message (RFC 5321 section 3.1): it bounces nothing.
-    (_OPENING, "4", "", Judgement(Kind.DEFERRED, Scope.SITE, next_host=True)),
-    (_OPENING, "5", "", Judgement(Kind.DEFERRED, Scope.SITE, next_host=True)),
+    (_OPENING, "4", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.SITE, next_host=True)),
+    (_OPENING, "5", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.SITE, next_host=True)),
     # Wrong sequence, login or TLS wanted: we or our settings are at fault (promise P5).
-    (_ANY, "503", "", Judgement(Kind.DEFERRED, Scope.OURS)),
-    (_ANY, "530", "", Judgement(Kind.DEFERRED, Scope.OURS)),
-    (_ANY, "534", "", Judgement(Kind.DEFERRED, Scope.OURS)),
-    (_ANY, "535", "", Judgement(Kind.DEFERRED, Scope.OURS)),
-    (_ANY, "538", "", Judgement(Kind.DEFERRED, Scope.OURS)),
+    (_ANY, "503", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.OURS)),
+    (_ANY, "530", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.OURS)),
+    (_ANY, "534", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.OURS)),
+    (_ANY, "535", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.OURS)),
+    (_ANY, "538", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.OURS)),
     # Old servers say 552 for "too many recipients" (RFC 5321 section 4.5.3.1.10).
-    (_RCPT, "552", _NO_DETAIL, Judgement(Kind.DEFERRED, Scope.RECIPIENT)),
-    (_RCPT, "552", "5.3", Judgement(Kind.DEFERRED, Scope.RECIPIENT)),
-    (_RCPT, "4", "", Judgement(Kind.DEFERRED, Scope.RECIPIENT)),
-    (_RCPT, "5", "", Judgement(Kind.FAILED, Scope.RECIPIENT)),
+    (_RCPT, "552", _NO_DETAIL, ReplyJudgement(OutcomeKind.DEFERRED, Scope.RECIPIENT)),
+    (_RCPT, "552", "5.3", ReplyJudgement(OutcomeKind.DEFERRED, Scope.RECIPIENT)),
+    (_RCPT, "4", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.RECIPIENT)),
+    (_RCPT, "5", "", ReplyJudgement(OutcomeKind.FAILED, Scope.RECIPIENT)),
     # The host's own trouble, not the message's: its neighbour may have none.
-    (_MESSAGE, "4", "3.", Judgement(Kind.DEFERRED, Scope.SESSION, next_host=True)),
-    (_MESSAGE, "4", "4.", Judgement(Kind.DEFERRED, Scope.SESSION, next_host=True)),
-    (_MESSAGE, "4", "", Judgement(Kind.DEFERRED, Scope.MESSAGE)),
-    (_MESSAGE, "5", "", Judgement(Kind.FAILED, Scope.MESSAGE)),
+    (_MESSAGE, "4", "3.", ReplyJudgement(OutcomeKind.DEFERRED, Scope.SESSION, next_host=True)),
+    (_MESSAGE, "4", "4.", ReplyJudgement(OutcomeKind.DEFERRED, Scope.SESSION, next_host=True)),
+    (_MESSAGE, "4", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.MESSAGE)),
+    (_MESSAGE, "5", "", ReplyJudgement(OutcomeKind.FAILED, Scope.MESSAGE)),
     # A reply that has no meaning here (a 2yz to DATA, a 3yz to MAIL) is a breach of the protocol.
-    (_ANY, "", "", Judgement(Kind.DEFERRED, Scope.SESSION, next_host=True)),
+    (_ANY, "", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.SESSION, next_host=True)),
 )
 
 
-def judge(phase: Phase, reply: Reply) -> Judgement:
+def judge(phase: Phase, reply: Reply) -> ReplyJudgement:
     """What a reply that a host gave in this phase means."""
     code = str(reply.code)
     detail = reply.detail or _NO_DETAIL
     return next(row[3] for row in _TABLE if phase in row[0] and code.startswith(row[1]) and detail.startswith(row[2]))
 
 
-def judge_silence(phase: Phase) -> Judgement:
+def judge_silence(phase: Phase) -> ReplyJudgement:
     """What it means that no reply came: no connection, a lost one, a timeout, no TLS, or octets that are no reply."""
     if phase in _OPENING:
-        return Judgement(Kind.DEFERRED, Scope.SITE, next_host=True)
+        return ReplyJudgement(OutcomeKind.DEFERRED, Scope.SITE, next_host=True)
     # After the dot the host may have the message: another host would double it.
-    return Judgement(Kind.DEFERRED, Scope.SESSION, next_host=phase is not Phase.DOT)
+    return ReplyJudgement(OutcomeKind.DEFERRED, Scope.SESSION, next_host=phase is not Phase.DOT)
 
 
 class NoReply(Exception):
@@ -105,7 +105,7 @@ class NoReply(Exception):
         self.certificate = certificate
 
 
-class Refused(Exception):
+class HostRefused(Exception):
     """A host refused the session with a reply of its own."""
 
     def __init__(self, phase: Phase, reply: Reply) -> None:
@@ -167,7 +167,7 @@ class Result(Value):
 def answered(rcpt: Recipient, phase: Phase, reply: Reply, peer: Peer) -> Result:
     """The result of a reply that the host gave."""
     found = judge(phase, reply)
-    if reply.code < 400 and found.kind is not Kind.DELIVERED:
+    if reply.code < 400 and found.kind is not OutcomeKind.DELIVERED:
         # No diagnostic can be made of it, so it is told in our own words.
         text = f"{peer.host} [{peer.address}]: unexpected reply ({phase.value}): {reply}"
         return unanswered(rcpt, NoReply(phase, Reply(451, "5.0", text)), peer)
@@ -180,7 +180,7 @@ def answered(rcpt: Recipient, phase: Phase, reply: Reply, peer: Peer) -> Result:
         peer.address,
         tls=peer.tls,
         certificate=peer.certificate,
-        reports=peer.dsn and found.kind is Kind.DELIVERED,
+        reports=peer.dsn and found.kind is OutcomeKind.DELIVERED,
     )
     return Result(outcome, found.next_host)
 
@@ -204,7 +204,7 @@ def unanswered(rcpt: Recipient, error: NoReply, peer: Peer) -> Result:
 
 def decided_here(rcpt: Recipient, scope: Scope, reply: Reply, peer: Peer = NOBODY) -> Result:
     """The result of a reply of our own: what cannot be sent (5yz), or cannot be sent now (4yz)."""
-    kind = Kind.FAILED if reply.permanent else Kind.DEFERRED
+    kind = OutcomeKind.FAILED if reply.permanent else OutcomeKind.DEFERRED
     outcome = Outcome(rcpt, kind, reply, scope, "", peer.address, tls=peer.tls, certificate=peer.certificate)
     return Result(outcome)
 
@@ -216,12 +216,12 @@ def at_backend(outcome: Outcome) -> Outcome:
     """The outcome at a configured backend. It takes others' mail from us: what it holds against our address, names,
     certificate or connector, or against authentication that it checks again behind the edge, is our own fault
     (promise P5), whatever its code says; and when it wants less, that is about the site."""
-    if not outcome.remote_mta or outcome.kind is Kind.DELIVERED:
+    if not outcome.remote_mta or outcome.kind is OutcomeKind.DELIVERED:
         return outcome
     refusal = classify(outcome.reply, outcome.remote_mta, backend=True)
     if refusal.scope is Scope.OURS:
-        return replace(outcome, kind=Kind.DEFERRED, scope=Scope.OURS)
-    if outcome.kind is Kind.DEFERRED and refusal.cause in _WANTS_LESS:
+        return replace(outcome, kind=OutcomeKind.DEFERRED, scope=Scope.OURS)
+    if outcome.kind is OutcomeKind.DEFERRED and refusal.cause in _WANTS_LESS:
         return replace(outcome, scope=Scope.SITE)
     return outcome
 
@@ -235,4 +235,4 @@ def supersedes(new: Result, old: Result | None) -> bool:
     """True when the result of a later host is the one to keep: silence tells less than an answer."""
     if old is None or not old.outcome.remote_mta:
         return True
-    return bool(new.outcome.remote_mta) or new.outcome.ambiguous or new.outcome.kind is not Kind.DEFERRED
+    return bool(new.outcome.remote_mta) or new.outcome.ambiguous or new.outcome.kind is not OutcomeKind.DEFERRED

@@ -22,7 +22,7 @@ import dns.resolver
 import dns.tokenizer
 import dns.zonefile
 
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.net.answers import AnswerCache, LookupSlots
 from gateway.net.zone import MOST_CNAMES, Zone, ZoneError, build_zone, collect_zone
 
@@ -72,12 +72,12 @@ class DnsResolver:
             elif question in self._under_way or len(self._under_way) < _MOST_UNDER_WAY:
                 tasks[question] = self._start(question)
             else:
-                answers[question] = Answer(Status.SERVFAIL)
+                answers[question] = Answer(DnsStatus.SERVFAIL)
         if tasks:
             # Unlike gather, wait leaves the tasks alone when this caller is cancelled.
             await asyncio.wait(tasks.values())
         for question, task in tasks.items():
-            answers[question] = Answer(Status.SERVFAIL) if task.cancelled() else task.result()
+            answers[question] = Answer(DnsStatus.SERVFAIL) if task.cancelled() else task.result()
         return answers
 
     async def close(self) -> None:
@@ -103,10 +103,10 @@ class DnsResolver:
                 limit.reschedule(asyncio.get_running_loop().time() + self._seconds)
                 answer, seconds = await self._resolve(question)
         except TimeoutError:
-            answer, seconds = Answer(Status.TIMEOUT), _FAILED
+            answer, seconds = Answer(DnsStatus.TIMEOUT), _FAILED
         except Exception:
             # Whatever a hostile answer makes the parser raise, the asker gets an answer.
-            answer, seconds = Answer(Status.SERVFAIL), _FAILED
+            answer, seconds = Answer(DnsStatus.SERVFAIL), _FAILED
         if started:
             self._cache.put(question, answer, max(_LEAST_SECONDS, seconds))
         return answer
@@ -116,7 +116,7 @@ class DnsResolver:
         try:
             name, kind = _to_name(question.name), dns.rdatatype.from_text(question.type)
         except (dns.exception.DNSException, ValueError):
-            return Answer(Status.NXDOMAIN), _NEGATIVE
+            return Answer(DnsStatus.NXDOMAIN), _NEGATIVE
         authentic, seconds = True, _MOST_POSITIVE
         for hop in range(MOST_CNAMES + 1):
             response = await self._exchange(name, kind)
@@ -126,15 +126,15 @@ class DnsResolver:
             authentic = authentic and bool(response.flags & dns.flags.AD)
             seconds = min(seconds, chain.minimum_ttl)
             if chain.answer is not None:
-                return Answer(Status.FOUND, tuple(_present(record) for record in chain.answer), authentic), seconds
+                return Answer(DnsStatus.FOUND, tuple(_present(record) for record in chain.answer), authentic), seconds
             is_partial = bool(chain.cnames) and response.rcode() == dns.rcode.NOERROR and not _has_soa(response)
             if not is_partial:
                 # An NXDOMAIN is about the end of the chain (RFC 6604 section 3): a name with a CNAME exists.
                 exists = hop > 0 or bool(chain.cnames) or response.rcode() == dns.rcode.NOERROR
-                status = Status.NODATA if exists else Status.NXDOMAIN
+                status = DnsStatus.NODATA if exists else DnsStatus.NXDOMAIN
                 return Answer(status, (), authentic), min(seconds, _MOST_NEGATIVE)
             name = chain.canonical_name
-        return Answer(Status.SERVFAIL), _FAILED
+        return Answer(DnsStatus.SERVFAIL), _FAILED
 
     async def _exchange(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.message.QueryMessage | None:
         """The first response that says something, None when every server fails. The caller bounds the time."""

@@ -15,15 +15,15 @@ from typing import cast
 
 import aiosmtplib
 
-from gateway.config.backends import Backend as BackendSettings
+from gateway.config.backends import BackendSettings
 from gateway.model.address import IPText
 from gateway.model.reply import Reply
 from gateway.model.value import replace
 from gateway.net.host_backend import HostBackend
 from gateway.net.mx import Host, HostFinder
-from gateway.net.outcomes import Peer, Phase, Refused, read_reply, tls_failed
+from gateway.net.outcomes import HostRefused, Peer, Phase, read_reply, tls_failed
 from gateway.net.replies import ReplyStream
-from gateway.net.smtp_session import SmtpSession, silence
+from gateway.net.smtp_session import BackendSession, silence
 from gateway.net.tls import (
     ClientContexts,
     ClientTls,
@@ -48,7 +48,7 @@ class SmtpDialer:
         self._sources = {address.version: str(address) for address in settings.source_addresses}
         self._login, self._password = settings.login, settings.password
 
-    async def open(self, host: Host, address: IPText, deadline: float) -> SmtpSession:
+    async def open(self, host: Host, address: IPText, deadline: float) -> BackendSession:
         """A session on which MAIL may follow. Raises NoReply and Refused.
 
         Opportunistic TLS goes down one step at a time, each on a connection of its own: a certificate that proves
@@ -81,7 +81,7 @@ class SmtpDialer:
         tls: ClientTls,
         context: ssl.SSLContext | None,
         certificate: str,
-    ) -> SmtpSession:
+    ) -> BackendSession:
         """One connection; under TLS with `context`, one of those of `tls`. Raises NoReply, Refused and TlsTrouble."""
         seconds = max(min(self._seconds[0], deadline - _time()), 0.1)
         source = self._sources.get(ip_address(address).version)
@@ -111,7 +111,7 @@ class SmtpDialer:
         stream = ReplyStream(cast("asyncio.WriteTransport", smtp.transport))
         extensions = smtp.esmtp_extensions
         peer = replace(peer, dsn="dsn" in extensions)
-        return SmtpSession(stream, extensions, host, peer, self._seconds, deadline)
+        return BackendSession(stream, extensions, host, peer, self._seconds, deadline)
 
     async def _log_in(self, smtp: aiosmtplib.SMTP, peer: Peer) -> None:
         """AUTH (RFC 4954). Only ever under TLS that has proven whom we talk to: `config.backends` sees to that."""
@@ -123,7 +123,7 @@ class SmtpDialer:
                 await smtp.auth_login(self._login, self._password)
             else:
                 text = f"{peer.host} [{peer.address}]: offers neither AUTH PLAIN nor LOGIN, and we are to log in"
-                raise Refused(Phase.AUTH, Reply(530, "7.0", text))
+                raise HostRefused(Phase.AUTH, Reply(530, "7.0", text))
 
     async def _secure(self, smtp: aiosmtplib.SMTP, peer: Peer, tls: ClientTls, context: ssl.SSLContext) -> Peer:
         try:
@@ -169,7 +169,7 @@ def _as_silence(phase: Phase, peer: Peer) -> Iterator[None]:
     try:
         yield
     except aiosmtplib.SMTPResponseException as error:
-        raise Refused(phase, read_reply(phase, error.code, error.message, peer)) from error
+        raise HostRefused(phase, read_reply(phase, error.code, error.message, peer)) from error
     except (aiosmtplib.SMTPException, OSError) as error:
         raise silence(phase, peer, error) from error
 

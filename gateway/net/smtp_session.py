@@ -17,7 +17,7 @@ _TRUSTED_IDLE = 1.0
 _CLOSING = 421
 
 
-class SmtpSession:
+class BackendSession:
     """One open connection, greeted and secured. After an exception it is over."""
 
     def __init__(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
-from gateway.config.backends import Backend
+from gateway.config.backends import BackendSettings
 from gateway.model.ingress import Tls
 from gateway.model.value import Value
 
@@ -33,7 +33,7 @@ class ClientTls(Value):
         return self.names or (host,)
 
 
-def client_tls(settings: Backend) -> ClientTls:
+def client_tls(settings: BackendSettings) -> ClientTls:
     """The contexts of a backend. Reads authorities and our certificate from disk. Raises OSError when that fails."""
     verifying = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
     verifying.check_hostname = False
@@ -49,7 +49,7 @@ def client_tls(settings: Backend) -> ClientTls:
 class ClientContexts:
     """A backend's contexts; made anew when the certificate that is shown to it has changed on disk."""
 
-    def __init__(self, settings: Backend) -> None:
+    def __init__(self, settings: BackendSettings) -> None:
         """Raises OSError: a file cannot be read."""
         self._settings = settings
         self._stamp = self._look()

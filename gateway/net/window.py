@@ -12,7 +12,7 @@ _PAUSE = 0.05
 """Seconds until a worker that found no place looks again."""
 
 
-class Window:
+class ConcurrencyWindow:
     """Places that workers share: a session that is in use has one, and one that another worker keeps open idly.
 
     Each worker is sure of its part of them, and may use what the others leave. One that has less than its part and

@@ -10,10 +10,10 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
 
 from gateway.mail.domain import a_label
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 
 MOST_CNAMES = 8
-_FAILURES = {"TIMEOUT": Answer(Status.TIMEOUT), "SERVFAIL": Answer(Status.SERVFAIL)}
+_FAILURES = {"TIMEOUT": Answer(DnsStatus.TIMEOUT), "SERVFAIL": Answer(DnsStatus.SERVFAIL)}
 
 Entry: TypeAlias = Answer | dict[str, Answer]
 """What stands at a name: an answer for each type, or one failure for all of them."""
@@ -42,15 +42,15 @@ class Zone:
                 return entry
             if entry is None:
                 exists = hop > 0 or name in self._above
-                return Answer(Status.NODATA if exists else Status.NXDOMAIN)
+                return Answer(DnsStatus.NODATA if exists else DnsStatus.NXDOMAIN)
             answer = entry.get(kind)
             if answer is not None and (answer.records or answer.failed):
                 return answer
             alias = entry.get("CNAME")
             if alias is None or not alias.records:
-                return alias if alias is not None and alias.failed else Answer(Status.NODATA)
+                return alias if alias is not None and alias.failed else Answer(DnsStatus.NODATA)
             name = fold_name(alias.records[0])
-        return Answer(Status.SERVFAIL)
+        return Answer(DnsStatus.SERVFAIL)
 
 
 def build_zone(data: object) -> Zone:
@@ -96,7 +96,7 @@ def _ancestors(name: str) -> Iterable[str]:
 def _found(records: Iterable[str]) -> Answer:
     # An RRset holds a record once (RFC 2181 section 5).
     distinct = tuple(dict.fromkeys(records))
-    return Answer(Status.FOUND, distinct) if distinct else Answer(Status.NODATA)
+    return Answer(DnsStatus.FOUND, distinct) if distinct else Answer(DnsStatus.NODATA)
 
 
 def _read_failure(value: str, place: str) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.mail.refusal import classify
-from gateway.model.delivery import Intake, Kind, Outcome, Scope, Transfer
+from gateway.model.delivery import Intake, Outcome, OutcomeKind, Scope, Transfer
 from gateway.model.event import Event, Level
 from gateway.plan.fate import Fate
 from gateway.plan.notification import why_withheld
@@ -40,7 +40,7 @@ def tell(
         if fate is Fate.WAITS and due is not None:
             fields.append(("due", round(due, 3)))
         if _NAMES[fate] == "failed":
-            fields += [("in_session", told), ("expired", outcome.kind is Kind.DEFERRED)]
+            fields += [("in_session", told), ("expired", outcome.kind is OutcomeKind.DEFERRED)]
         events.append(Event(_NAMES[fate], transfer.message_id, tuple(fields), _find_level(outcome, fate)))
         if fate is Fate.WITHHELD:
             why = why_withheld(transfer, outcome.rcpt)
@@ -68,7 +68,7 @@ def _describe(transfer: Transfer, outcome: Outcome, started: float, ended: float
         ("seconds", round(ended - started, 3)),
         ("waited", round(ended - transfer.created, 3)),
     ]
-    if outcome.kind is not Kind.DELIVERED:
+    if outcome.kind is not OutcomeKind.DELIVERED:
         refusal = classify(outcome.reply, outcome.remote_mta, backend=outcome.scope is Scope.OURS)
         fields.append(("cause", refusal.cause.value))
         if _needs_mending(outcome):
@@ -86,7 +86,7 @@ def _find_level(outcome: Outcome, fate: Fate) -> Level:
     """Alarming is what an admin has to mend or look at: a fault of ours, required TLS that does not come about, and
     role mail that waits for him. A backend that blames us is one only when it does so again and again: then its route
     is stopped with an alarm."""
-    if outcome.kind is Kind.DELIVERED:
+    if outcome.kind is OutcomeKind.DELIVERED:
         return Level.INFO
     if fate is Fate.KEPT:
         return Level.ALARM

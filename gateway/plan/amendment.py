@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gateway.model.amendment import Amendment, Change, Pending, Requeued
-from gateway.model.delivery import Attempt, Ending, Final, Kind, Outcome, Scope, Settlement
+from gateway.model.delivery import Attempt, Ending, Final, Outcome, OutcomeKind, Scope, Settlement
 from gateway.model.reply import Reply
 from gateway.model.route import Route
 from gateway.model.value import replace
-from gateway.plan.settlement import Circumstances, Terms, settle
+from gateway.plan.settlement import AttemptContext, Terms, settle
 
 
 class Impossible(Exception):
@@ -79,7 +79,7 @@ def reroute(pending: Pending, routes: Sequence[Route], now: float, fresh: str) -
     return Requeued(transfer.id, others, "" if pending.held else None)
 
 
-def bounce(pending: Pending, reply: Reply, terms: Terms, at: Circumstances) -> Settlement:
+def bounce(pending: Pending, reply: Reply, terms: Terms, at: AttemptContext) -> Settlement:
     """Fail every recipient that is left. The sender is told as after any failure, or not told where nobody may be."""
     return settle(pending.claim, _outcomes(pending, reply), terms, at)
 
@@ -106,4 +106,4 @@ def _requeue(pending: Pending, due: float, held: str | None = None) -> Requeued:
 
 
 def _outcomes(pending: Pending, reply: Reply) -> tuple[Outcome, ...]:
-    return tuple(Outcome(rcpt, Kind.FAILED, reply, Scope.RECIPIENT, "") for rcpt in pending.claim.transfer.rcpts)
+    return tuple(Outcome(rcpt, OutcomeKind.FAILED, reply, Scope.RECIPIENT, "") for rcpt in pending.claim.transfer.rcpts)

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 
 from gateway.authentication import dnsbl, iprev
 from gateway.authentication.dnsbl import BlockList
-from gateway.authentication.lookup import Window
+from gateway.authentication.lookup import DnsView
 from gateway.model.dnsdata import Question
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import EdgeIngress, Ingress
@@ -27,7 +27,7 @@ NO_CHECKS = ClientChecks()
 
 
 def check_client(
-    ingress: Ingress, envelope: Envelope, checks: ClientChecks, own: Collection[str], window: Window
+    ingress: Ingress, envelope: Envelope, checks: ClientChecks, own: Collection[str], window: DnsView
 ) -> tuple[IprevResult, DnsblResult]:
     """Both checks, for a client at the edge whose address is known. Raises NeedAnswers with the questions of both
     noted. Mail to role addresses is exempt from block lists (SPEC section 2)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from gateway.model.delivery import Final, Kind, Outcome, Transfer
+from gateway.model.delivery import Final, Outcome, OutcomeKind, Transfer
 from gateway.plan.notification import why_withheld
 
 
@@ -25,10 +25,10 @@ class Fate(Enum):
 
 def find_fate(transfer: Transfer, outcome: Outcome, due: float | None, told: bool) -> Fate:
     """`due`: when the next attempt would be; None when time is over. `told`: the client gets the refusal."""
-    if outcome.kind is Kind.DELIVERED:
+    if outcome.kind is OutcomeKind.DELIVERED:
         return Fate.DELIVERED
-    if outcome.kind is Kind.DEFERRED and due is not None:
+    if outcome.kind is OutcomeKind.DEFERRED and due is not None:
         return Fate.WAITS
     if not told and why_withheld(transfer, outcome.rcpt):
         return Fate.WITHHELD
-    return Fate.EXPIRED if outcome.kind is Kind.DEFERRED else Fate.TOLD
+    return Fate.EXPIRED if outcome.kind is OutcomeKind.DEFERRED else Fate.TOLD

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.authentication.lookup import Window
+from gateway.authentication.lookup import DnsView
 from gateway.mail import authres, received, verdict
 from gateway.mail.findings import describe_verdicts
 from gateway.mail.header import Field
@@ -27,7 +27,7 @@ from gateway.plan.announcement import announce
 from gateway.plan.client import name_client
 from gateway.plan.greylisting import remember
 from gateway.plan.holding import make_hold
-from gateway.plan.judgement import Bench, Judgement
+from gateway.plan.judgement import Judgement, JudgementContext
 from gateway.plan.repetition import fingerprint
 from gateway.plan.return_path import is_proven
 from gateway.plan.sighting import sight
@@ -49,7 +49,7 @@ class Arrival(Value):
     """How it leaves, when it is a sender's of ours."""
 
 
-class Delivery(Value):
+class PlannedDelivery(Value):
     """What is sent of a message, and to which backends."""
 
     message: Message
@@ -61,19 +61,26 @@ class Delivery(Value):
 
 
 def compose_fields(
-    arrival: Arrival, judgement: Judgement, envelope: Envelope, bench: Bench, omitted: Mapping[str, str], action: str
+    arrival: Arrival,
+    judgement: Judgement,
+    envelope: Envelope,
+    context: JudgementContext,
+    omitted: Mapping[str, str],
+    action: str,
 ) -> tuple[bytes, ...]:
     """The fields put above a message for one route, topmost first, but those that `find_omitted` names. `action` is the
     verdict field's."""
     decision, results, departure = judgement.decision, judgement.authentication, arrival.departure
     # What we found is for our own backends: strangers are told nothing of it.
-    leaves = departure is not None and any(rcpt.mailbox.ascii_domain not in bench.facts.own for rcpt in envelope.rcpts)
+    leaves = departure is not None and any(
+        rcpt.mailbox.ascii_domain not in context.facts.own for rcpt in envelope.rcpts
+    )
     fields = []
     if verdict.NAME not in omitted and not leaves:
         fields.append(verdict.compose(action, results.dmarc.result, decision, arrival.id))
     if authres.NAME not in omitted and not leaves:
-        fields.append(authres.compose(bench.authserv_id, results, arrival.ingress, decision.disposition))
-    fields.append(received.compose(arrival.ingress, bench.hostname, arrival.id, envelope, arrival.received))
+        fields.append(authres.compose(context.authserv_id, results, arrival.ingress, decision.disposition))
+    fields.append(received.compose(arrival.ingress, context.hostname, arrival.id, envelope, arrival.received))
     return (*fields, *departure.above) if departure else tuple(fields)
 
 
@@ -122,9 +129,9 @@ def _visible(header: tuple[Field, ...], dropped: Sequence[Span]) -> tuple[Field,
 def take_in(
     arrival: Arrival,
     judgement: Judgement,
-    window: Window,
+    window: DnsView,
     routes: Sequence[Route],
-    bench: Bench,
+    context: JudgementContext,
     claimed: bool,
     circumstances: Circumstances = NOTHING_REMEMBERED,
 ) -> Intake:
@@ -136,8 +143,8 @@ def take_in(
     decision, results = judgement.decision, judgement.authentication
     delivers = arrival.message is not None and decision.action.delivers
     held = arrival.message is not None and decision.action is Action.HOLD
-    delivery = plan_delivery(arrival, judgement, routes, bench, decision.action) if delivers else None
-    message = _without_forged(arrival, bench.authserv_id) if delivers or held else None
+    delivery = plan_delivery(arrival, judgement, routes, context, decision.action) if delivers else None
+    message = _without_forged(arrival, context.authserv_id) if delivers or held else None
     trace = _trace(
         arrival,
         decision,
@@ -159,12 +166,12 @@ def take_in(
         message,
         delivery.transfers if delivery else (),
         claimed=claimed and delivery is not None and bool(delivery.transfers),
-        hold=make_hold(results.dmarc, arrival.received, bench.hold) if held else None,
+        hold=make_hold(results.dmarc, arrival.received, context.hold) if held else None,
         # It comes again, and is counted then.
-        sighting=None if decision.action is Action.GREYLIST else sight(arrival.ingress, results, bench.facts),
+        sighting=None if decision.action is Action.GREYLIST else sight(arrival.ingress, results, context.facts),
         # Mail that waits for DNS is not greylisted as well.
         acquaintance=remember_wait(circumstances.dns_wait, arrival.received)
-        or remember(circumstances.greylisting, decision.action, arrival.received, bench.greylist),
+        or remember(circumstances.greylisting, decision.action, arrival.received, context.greylist),
         fingerprint=fingerprint(arrival.envelope, message.content) if message is not None else b"",
         durable=message is not None,
         events=_announce(arrival, results, decision),
@@ -172,25 +179,25 @@ def take_in(
 
 
 def plan_delivery(
-    arrival: Arrival, judgement: Judgement, routes: Sequence[Route], bench: Bench, action: str
-) -> Delivery:
+    arrival: Arrival, judgement: Judgement, routes: Sequence[Route], context: JudgementContext, action: str
+) -> PlannedDelivery:
     """How a message that was received goes to its routes. `action` is the verdict field's."""
-    message = _without_forged(arrival, bench.authserv_id)
+    message = _without_forged(arrival, context.authserv_id)
     if message is None:
         raise ValueError(f"{arrival.id} has no content")
-    sealed = sealing.find_sealed(bench.sealing, routes) if judgement.decision.seal else ()
+    sealed = sealing.find_sealed(context.sealing, routes) if judgement.decision.seal else ()
     omitted = find_omitted(arrival, judgement, message.dropped, bool(sealed))
-    arc_set = _seal(arrival, judgement, message, bench, omitted) if sealed else ()
+    arc_set = _seal(arrival, judgement, message, context, omitted) if sealed else ()
     sealed = sealed if arc_set else ()
     envelopes = [replace(arrival.envelope, rcpts=route.rcpts) for route in routes]
-    fields = [compose_fields(arrival, judgement, theirs, bench, omitted, action) for theirs in envelopes]
+    fields = [compose_fields(arrival, judgement, theirs, context, omitted, action) for theirs in envelopes]
     transfers = tuple(
-        _transfer(arrival, judgement, route, bench, (*(arc_set if route.backend in sealed else ()), *ours))
+        _transfer(arrival, judgement, route, context, (*(arc_set if route.backend in sealed else ()), *ours))
         for route, ours in zip(routes, fields, strict=True)
     )
     if len(routes) != 1:
-        fields = [compose_fields(arrival, judgement, arrival.envelope, bench, omitted, action)]
-    return Delivery(message, transfers, (*arc_set, *fields[0]), omitted, sealed)
+        fields = [compose_fields(arrival, judgement, arrival.envelope, context, omitted, action)]
+    return PlannedDelivery(message, transfers, (*arc_set, *fields[0]), omitted, sealed)
 
 
 def refuse(arrival: Arrival, rule: str, reply: Reply, stage: Stage) -> Intake:
@@ -215,10 +222,10 @@ def _without_forged(arrival: Arrival, authserv_id: str) -> Message | None:
 
 
 def _seal(
-    arrival: Arrival, judgement: Judgement, message: Message, bench: Bench, omitted: dict[str, str]
+    arrival: Arrival, judgement: Judgement, message: Message, context: JudgementContext, omitted: dict[str, str]
 ) -> tuple[bytes, ...]:
     """Our ARC set; without one `omitted` says why."""
-    if bench.sealing is None or sealing.NAME in omitted:
+    if context.sealing is None or sealing.NAME in omitted:
         return ()
     results = judgement.authentication
     obstacle = sealing.find_obstacle(results.arc, message.evidence)
@@ -226,12 +233,12 @@ def _seal(
         omitted[sealing.NAME] = obstacle
         return ()
     header = _visible(arrival.header, message.dropped)
-    sealer, ingress, now = bench.sealing.sealer, arrival.ingress, arrival.received
-    return sealing.compose_set(sealer, bench.authserv_id, message.evidence, header, results, ingress, now)
+    sealer, ingress, now = context.sealing.sealer, arrival.ingress, arrival.received
+    return sealing.compose_set(sealer, context.authserv_id, message.evidence, header, results, ingress, now)
 
 
 def _transfer(
-    arrival: Arrival, judgement: Judgement, route: Route, bench: Bench, prefix: tuple[bytes, ...]
+    arrival: Arrival, judgement: Judgement, route: Route, context: JudgementContext, prefix: tuple[bytes, ...]
 ) -> Transfer:
     envelope = arrival.envelope
     mail_from = arrival.departure.mail_from if arrival.departure else envelope.mail_from
@@ -241,7 +248,7 @@ def _transfer(
         backend=route.backend,
         mail_from=mail_from,
         sender=arrival.departure.sender if arrival.departure else "",
-        rewritten=_rewrite(mail_from, route, arrival.received, bench),
+        rewritten=_rewrite(mail_from, route, arrival.received, context),
         rcpts=route.rcpts,
         prefix=b"".join(prefix),
         body=envelope.body,
@@ -253,15 +260,15 @@ def _transfer(
         return_path_verified=_return_path_verified(arrival, judgement.authentication),
         authenticated=_authenticated(arrival, judgement.authentication),
         verdicts=describe_verdicts(judgement.authentication) if isinstance(arrival.ingress, EdgeIngress) else (),
-        role=all(is_role(rcpt.mailbox, bench.facts.own) for rcpt in envelope.rcpts),
+        role=all(is_role(rcpt.mailbox, context.facts.own) for rcpt in envelope.rcpts),
     )
 
 
-def _rewrite(mail_from: Mailbox | None, route: Route, now: float, bench: Bench) -> Mailbox | None:
+def _rewrite(mail_from: Mailbox | None, route: Route, now: float, context: JudgementContext) -> Mailbox | None:
     """A third party judges SPF at our address, which only a domain of ours allows."""
-    if mail_from is None or bench.srs is None or not route.third_party or mail_from.ascii_domain in bench.facts.own:
+    if mail_from is None or context.srs is None or not route.third_party or mail_from.ascii_domain in context.facts.own:
         return None
-    return bench.srs.rewrite(mail_from, now)
+    return context.srs.rewrite(mail_from, now)
 
 
 def _authenticated(arrival: Arrival, results: Authentication) -> bool:

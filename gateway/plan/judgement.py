@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from gateway.authentication import arc, dkim, dmarc, spf
-from gateway.authentication.lookup import NeedAnswers, Window
+from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.mail.author import Author, find_author
 from gateway.mail.domain import a_label
 from gateway.mail.header import Field, parse_header
@@ -33,7 +33,7 @@ from gateway.policy.weighing import FactSettings, weigh
 T = TypeVar("T")
 
 
-class Bench(Value):
+class JudgementContext(Value):
     """What a judgement needs besides the message: who we are, and the law."""
 
     hostname: str
@@ -79,15 +79,17 @@ class Judgement(Value):
     decision: Decision
 
 
-def ask_early(stage: Stage, ingress: Ingress, address: IPText, envelope: Envelope, bench: Bench) -> Decision:
+def ask_early(
+    stage: Stage, ingress: Ingress, address: IPText, envelope: Envelope, context: JudgementContext
+) -> Decision:
     """What the rules of a stage before the end of data say. `address` is the client's as far as the transport proves
     it; at RCPT `envelope` has the one recipient that is asked about. Raises RuleFailure."""
-    rules, shadow = bench.rules_of(envelope), bench.shadow
+    rules, shadow = context.rules_of(envelope), context.shadow
     if stage is Stage.CONNECT:
-        facts = connect_facts(ingress, address, bench.facts)
+        facts = connect_facts(ingress, address, context.facts)
     else:
         build = mail_facts if stage is Stage.MAIL else rcpt_facts
-        facts = build(ingress, address, envelope, bench.facts)
+        facts = build(ingress, address, envelope, context.facts)
     decision = judge_early(rules, stage, facts)
     aside = judge_beside(shadow, facts, stage) if shadow else None
     # While both let it go on, there is nothing to tell yet.
@@ -99,9 +101,9 @@ def judge(
     ingress: Ingress,
     envelope: Envelope,
     evidence: Evidence,
-    window: Window,
+    window: DnsView,
     now: float,
-    bench: Bench,
+    context: JudgementContext,
     header: tuple[Field, ...] | None = None,
     circumstances: Circumstances = NOTHING_REMEMBERED,
 ) -> Judgement:
@@ -111,13 +113,13 @@ def judge(
     if header is None:
         header = parse_header(evidence.header)
     author = find_author(header)
-    client = _note(lambda: check_client(ingress, envelope, bench.client, bench.facts.own, window))
-    authentication = _authenticate(ingress, envelope, evidence, header, author, window, now, bench.hostname)
+    client = _note(lambda: check_client(ingress, envelope, context.client, context.facts.own, window))
+    authentication = _authenticate(ingress, envelope, evidence, header, author, window, now, context.hostname)
     if client is None:
         raise NeedAnswers
     authentication = replace(authentication, iprev=client[0], dnsbl=client[1])
     ingress = name_client(ingress, authentication.iprev)
-    decision = conclude(ingress, envelope, header, author, evidence.size, authentication, bench, circumstances)
+    decision = conclude(ingress, envelope, header, author, evidence.size, authentication, context, circumstances)
     return Judgement(authentication, author, decision)
 
 
@@ -128,16 +130,16 @@ def conclude(
     author: Author,
     size: int,
     authentication: Authentication,
-    bench: Bench,
+    context: JudgementContext,
     circumstances: Circumstances,
 ) -> Decision:
     """What the rules make of the results. Raises RuleFailure."""
-    weighed = weigh(ingress, header, authentication, author, bench.facts, circumstances)
-    facts = data_facts(ingress, envelope, header, size, authentication, author, bench.facts, weighed, circumstances)
-    decision = judge_facts(bench.rules_of(envelope), facts)
+    weighed = weigh(ingress, header, authentication, author, context.facts, circumstances)
+    facts = data_facts(ingress, envelope, header, size, authentication, author, context.facts, weighed, circumstances)
+    decision = judge_facts(context.rules_of(envelope), facts)
     findings = (*weighed.grounds, *weighed.evidence)
     decision = replace(
-        decision, findings=findings, shadow_set=judge_beside(bench.shadow, facts) if bench.shadow else None
+        decision, findings=findings, shadow_set=judge_beside(context.shadow, facts) if context.shadow else None
     )
     if decision.action is Action.HOLD and circumstances.hold_full:
         return turn_back(decision, authentication.dmarc.domain)
@@ -150,7 +152,7 @@ def _authenticate(
     evidence: Evidence,
     header: tuple[Field, ...],
     author: Author,
-    window: Window,
+    window: DnsView,
     now: float,
     hostname: str,
 ) -> Authentication:
@@ -173,7 +175,7 @@ def _authenticate(
 
 
 def _evaluate_spf(
-    ingress: Ingress, envelope: Envelope, identity: SpfIdentity, window: Window, hostname: str
+    ingress: Ingress, envelope: Envelope, identity: SpfIdentity, window: DnsView, hostname: str
 ) -> SpfResult:
     if isinstance(ingress, EdgeIngress):
         return window.remember(

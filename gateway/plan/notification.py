@@ -58,7 +58,7 @@ def make_dsn(
 def _wanted_back(claim: Claim, notices: tuple[dsn.Notice, ...]) -> bytes | None:
     """RET=FULL speaks of failures only (RFC 3461 section 4.3). Content in a file is far too large to be returned."""
     data = claim.message.content.data
-    failed = any(notice.action is dsn.Action.FAILED for notice in notices)
+    failed = any(notice.action is dsn.DsnAction.FAILED for notice in notices)
     return _as_sent(claim.message, data) if data is not None and failed and claim.transfer.ret is Ret.FULL else None
 
 

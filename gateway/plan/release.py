@@ -13,14 +13,14 @@ from gateway.model.reply import Reply
 from gateway.model.route import Route
 from gateway.model.value import replace
 from gateway.plan.intake import Arrival, plan_delivery
-from gateway.plan.judgement import Bench, Judgement
+from gateway.plan.judgement import Judgement, JudgementContext
 from gateway.plan.own_mail import post
 
 RELEASED = "released"
 """The action that the verdict field of a released message names: backend rules let it through."""
 
 
-def plan_release(trace: Trace, routes: Sequence[Route], bench: Bench, now: float) -> tuple[Transfer, ...]:
+def plan_release(trace: Trace, routes: Sequence[Route], context: JudgementContext, now: float) -> tuple[Transfer, ...]:
     """The transfers of a held message that an admin lets go: by the routes of now, the octets as they came. Raises
     ValueError for a trace of a message that was not judged."""
     ingress, authentication = trace.edge or trace.internal, trace.authentication
@@ -30,7 +30,7 @@ def plan_release(trace: Trace, routes: Sequence[Route], bench: Bench, now: float
     message = Message(trace.content, trace.evidence, trace.dropped)
     arrival = Arrival(trace.id, trace.received, ingress, trace.envelope, message, header, trace.departure)
     judgement = Judgement(authentication, find_author(header), trace.decision)
-    delivery = plan_delivery(arrival, judgement, routes, bench, RELEASED)
+    delivery = plan_delivery(arrival, judgement, routes, context, RELEASED)
     return tuple(replace(transfer, created=now, due=now) for transfer in delivery.transfers)
 
 

@@ -12,7 +12,7 @@ from gateway.model.ingress import ClientSource, EdgeIngress, Ingress
 from gateway.model.reply import REPLIES
 from gateway.model.value import replace
 from gateway.plan.client import name_client
-from gateway.plan.judgement import Bench, ask_early, conclude
+from gateway.plan.judgement import JudgementContext, ask_early, conclude
 from gateway.policy.routing import is_role
 from gateway.policy.rules import DEFAULT, RuleFailure
 
@@ -20,16 +20,16 @@ INVARIANT = "invariant"
 """The rule set of what the program itself decides, and of its own mail."""
 
 
-def judge_again(trace: Trace, bench: Bench) -> Decision | None:
+def judge_again(trace: Trace, context: JudgementContext) -> Decision | None:
     """What these rules say of a message, its results and circumstances being what they were; None when no rule had a
     say in it, or none could be asked. A rule that cannot be asked now defers, as it would live."""
     ingress, decided = trace.edge or trace.internal, trace.decision
     failed = trace.authentication is None and trace.evidence is not None
     if ingress is None or decided.rule_set == INVARIANT or failed:
         return None
-    rules = bench.rules_of(trace.envelope)
+    rules = context.rules_of(trace.envelope)
     try:
-        refusal = next(_refuse_early(trace, ingress, bench), None)
+        refusal = next(_refuse_early(trace, ingress, context), None)
         if refusal is not None:
             return refusal
         if trace.authentication is None or trace.evidence is None:
@@ -38,29 +38,29 @@ def judge_again(trace: Trace, bench: Bench) -> Decision | None:
         header = parse_header(trace.evidence.header)
         author, size = find_author(header), trace.evidence.size
         known, results = name_client(ingress, trace.authentication.iprev), trace.authentication
-        return conclude(known, trace.envelope, header, author, size, results, bench, trace.circumstances)
+        return conclude(known, trace.envelope, header, author, size, results, context, trace.circumstances)
     except RuleFailure as failure:
         return Decision(Action.DEFER, failure.rule or "facts", rules.name, REPLIES["internal"])
 
 
-def _refuse_early(trace: Trace, ingress: Ingress, bench: Bench) -> Iterator[Decision]:
+def _refuse_early(trace: Trace, ingress: Ingress, context: JudgementContext) -> Iterator[Decision]:
     """What the rules before the end of data refuse. A message whose recipients are not all refused goes on."""
     # What a relay of ours wrote of its client was not known before the message.
     behind_relay = isinstance(ingress, EdgeIngress) and ingress.source is ClientSource.RECEIVED
     address = ingress.peer if behind_relay or ingress.client is None else ingress.client
     nobody = replace(trace.envelope, rcpts=())
     for stage in (Stage.CONNECT, Stage.MAIL):
-        if bench.asks(stage, nobody):
-            decision = ask_early(stage, ingress, address, nobody, bench)
+        if context.asks(stage, nobody):
+            decision = ask_early(stage, ingress, address, nobody, context)
             if decision.action is not Action.ACCEPT:
                 yield decision
     refused = []
     for rcpt in trace.envelope.rcpts:
         named = replace(trace.envelope, rcpts=(rcpt,))
         # No rule is asked about a role address before the message.
-        if is_role(rcpt.mailbox, bench.facts.own) or not bench.asks(Stage.RCPT, named):
+        if is_role(rcpt.mailbox, context.facts.own) or not context.asks(Stage.RCPT, named):
             return
-        decision = ask_early(Stage.RCPT, ingress, address, named, bench)
+        decision = ask_early(Stage.RCPT, ingress, address, named, context)
         if decision.action is Action.ACCEPT:
             return
         refused.append(decision)

@@ -7,7 +7,7 @@ Who reports spam to abuse@ sends spam. So what a backend refuses for its content
 from __future__ import annotations
 
 from gateway.mail.refusal import Blame, Cause, classify
-from gateway.model.delivery import Kind, Outcome, Scope
+from gateway.model.delivery import Outcome, OutcomeKind, Scope
 from gateway.model.holding import Hold
 from gateway.plan.holding import HoldTerms
 
@@ -37,7 +37,7 @@ def is_judged_spam(outcome: Outcome) -> bool:
     cause = classify(outcome.reply, outcome.remote_mta, backend=True).cause
     if outcome.scope is Scope.OURS:
         return cause.blame is Blame.AUTHENTICATION
-    judged = outcome.kind is Kind.FAILED and outcome.scope is Scope.MESSAGE
+    judged = outcome.kind is OutcomeKind.FAILED and outcome.scope is Scope.MESSAGE
     return judged and (cause in _CONTENT or cause.blame is Blame.AUTHENTICATION)
 
 

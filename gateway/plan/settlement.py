@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.mail.dsn import Action, Notice
-from gateway.model.delivery import Attempt, Claim, Ending, Final, Kind, Outcome, Scope, Settlement, Transfer
+from gateway.mail.dsn import DsnAction, Notice
+from gateway.model.delivery import Attempt, Claim, Ending, Final, Outcome, OutcomeKind, Scope, Settlement, Transfer
 from gateway.model.reply import REPLIES, Reply
 from gateway.model.value import Value
 from gateway.plan.account import tell
@@ -26,7 +26,7 @@ class Terms(Value):
     holding: HoldTerms = USUAL_TERMS
 
 
-class Circumstances(Value):
+class AttemptContext(Value):
     """What a settlement depends on besides the outcomes."""
 
     started: float
@@ -50,13 +50,13 @@ def find_refusal(outcomes: Sequence[Outcome]) -> Reply | None:
     The backend's own when it refused every recipient for good; 451 when none was taken and it is our fault (promise
     P5). One DATA has one reply (RFC 5321 section 3.3), so a partial refusal is told by a DSN.
     """
-    if not outcomes or any(one.kind is not Kind.FAILED and one.scope is not Scope.OURS for one in outcomes):
+    if not outcomes or any(one.kind is not OutcomeKind.FAILED and one.scope is not Scope.OURS for one in outcomes):
         return None
     ours = any(one.scope is Scope.OURS for one in outcomes)
     return REPLIES["route-stopped"] if ours else outcomes[0].reply
 
 
-def settle(claim: Claim, outcomes: tuple[Outcome, ...], terms: Terms, at: Circumstances) -> Settlement:
+def settle(claim: Claim, outcomes: tuple[Outcome, ...], terms: Terms, at: AttemptContext) -> Settlement:
     """The writes that follow from one attempt; `outcomes` has one for each recipient of the transfer."""
     transfer = claim.transfer
     due = _next_attempt(transfer, terms, at)
@@ -78,7 +78,7 @@ def settle(claim: Claim, outcomes: tuple[Outcome, ...], terms: Terms, at: Circum
         remaining=tuple(outcome.rcpt for outcome in waiting),
         due=due if waiting and not kept else None,
         attempt=Attempt(transfer.id, transfer.backend, at.started, at.ended, outcomes),
-        delay_warned=transfer.delay_warned or any(notice.action is Action.DELAYED for notice in notices),
+        delay_warned=transfer.delay_warned or any(notice.action is DsnAction.DELAYED for notice in notices),
         dsn=report,
         events=tell(transfer, fates, refusal is not None, due, report, at.started, at.ended),
         told=refusal is not None,
@@ -87,7 +87,7 @@ def settle(claim: Claim, outcomes: tuple[Outcome, ...], terms: Terms, at: Circum
     )
 
 
-def _next_attempt(transfer: Transfer, terms: Terms, at: Circumstances) -> float | None:
+def _next_attempt(transfer: Transfer, terms: Terms, at: AttemptContext) -> float | None:
     due = next_due(transfer.attempts + 1, at.ended, transfer.created, terms.schedule, terms.expire, at.jitter)
     warning = transfer.created + terms.delay_warning
     if due is not None and not transfer.delay_warned and at.ended < warning < due:
@@ -111,18 +111,18 @@ def _find_notices(
     actions = []
     for outcome, fate in fates:
         if fate in (Fate.TOLD, Fate.EXPIRED) and not told:
-            actions.append((outcome, Action.FAILED))
+            actions.append((outcome, DsnAction.FAILED))
         elif fate is Fate.WAITS and late and may_warn(transfer, outcome.rcpt):
-            actions.append((outcome, Action.DELAYED))
+            actions.append((outcome, DsnAction.DELAYED))
         elif fate is Fate.DELIVERED and not outcome.reports and may_confirm(transfer, outcome.rcpt):
-            actions.append((outcome, Action.RELAYED))
+            actions.append((outcome, DsnAction.RELAYED))
     return tuple(
         Notice(
             outcome.rcpt,
             action,
             outcome.reply,
             outcome.remote_mta,
-            expired=action is Action.FAILED and outcome.kind is Kind.DEFERRED,
+            expired=action is DsnAction.FAILED and outcome.kind is OutcomeKind.DEFERRED,
             ours=outcome.scope is Scope.OURS,
         )
         for outcome, action in actions

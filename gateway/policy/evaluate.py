@@ -9,10 +9,10 @@ from gateway.model.reply import REPLIES, Reply
 from gateway.model.result import DmarcPolicy, DmarcVerdict, SpfVerdict
 from gateway.model.value import Value, replace
 from gateway.policy.expression import Activation, CannotEvaluate
-from gateway.policy.rules import DEFAULT, Docket, Rule, RuleFailure, RuleSet
+from gateway.policy.rules import DEFAULT, Rule, RuleFailure, RuleSet, StageRules
 
 
-class Verdict(Value):
+class RuleVerdict(Value):
     """What the rules of one stage say."""
 
     rule: Rule | None
@@ -31,30 +31,30 @@ class Verdict(Value):
         return self.rule.id if self.rule else DEFAULT
 
 
-def decide(rules: RuleSet, stage: Stage, facts: Mapping[str, object]) -> Verdict:
+def decide(rules: RuleSet, stage: Stage, facts: Mapping[str, object]) -> RuleVerdict:
     """Ask the rules of a stage. Raises RuleFailure when one cannot be asked, or a fact of the stage is missing or of
     the wrong type."""
     try:
         known = rules.language.bind(facts, stage)
     except CannotEvaluate as error:
         raise RuleFailure("", str(error)) from None
-    docket = rules.dockets[stage]
-    shadow = tuple(_ask_shadow(rule, known) for rule in docket.shadow)
-    number = _find_first(docket, known)
+    stage_rules = rules.stages[stage]
+    shadow = tuple(_ask_shadow(rule, known) for rule in stage_rules.shadow)
+    number = _find_first(stage_rules, known)
     if number is None:
-        return Verdict(None, docket.misses, shadow)
-    rule = docket.live[number]
-    return Verdict(rule, (*docket.misses[:number], RuleHit(rule.id, stage, True)), shadow)
+        return RuleVerdict(None, stage_rules.misses, shadow)
+    rule = stage_rules.live[number]
+    return RuleVerdict(rule, (*stage_rules.misses[:number], RuleHit(rule.id, stage, True)), shadow)
 
 
-def _find_first(docket: Docket, known: Activation) -> int | None:
+def _find_first(stage_rules: StageRules, known: Activation) -> int | None:
     """The number of the live rule that decides. Raises RuleFailure."""
     asked = 0
-    for choice in docket.choices:
+    for choice in stage_rules.choices:
         try:
             number = choice.find_first(known)
         except CannotEvaluate:
-            number = _find_first_of(docket.live[asked : asked + choice.size], known)
+            number = _find_first_of(stage_rules.live[asked : asked + choice.size], known)
         if number is not None:
             return asked + number
         asked += choice.size

@@ -12,7 +12,7 @@ from typing import Any
 from gateway.model.decision import Stage
 from gateway.policy.expression import PYTHON_TYPES
 from gateway.policy.rules import Example
-from gateway.policy.vocabulary import FACTS, Kind
+from gateway.policy.vocabulary import FACTS, FactKind
 
 _SETTINGS = {"name": str, "facts": dict, "decides": bool}
 _FACTS = {fact.name: fact for fact in FACTS}
@@ -47,7 +47,7 @@ def find_fact_faults(facts: Mapping[str, object], stage: Stage) -> Iterator[Faul
             yield ("facts", name), f"{name} is not known yet at stage {stage}, only from {fact.stage} on"
         elif type(value) is not PYTHON_TYPES[fact.kind]:
             yield ("facts", name), f"{name} is of type {fact.kind}"
-        elif fact.values and fact.kind is Kind.STRING and value not in fact.values:
+        elif fact.values and fact.kind is FactKind.STRING and value not in fact.values:
             there = ", ".join(str(one) or '""' for one in fact.values)
             yield ("facts", name), f'{name} is never "{value}"; it is one of {there}'
 

@@ -17,18 +17,18 @@ from cel_expr_python import cel
 
 from gateway.model.decision import Stage
 from gateway.model.value import Value
-from gateway.policy.vocabulary import Fact, Kind
+from gateway.policy.vocabulary import Fact, FactKind
 
 Activation: TypeAlias = Any
 """Facts as the library takes them."""
 
 _TYPES = {
-    Kind.BOOL: cel.Type.BOOL,
-    Kind.INT: cel.Type.INT,
-    Kind.STRING: cel.Type.STRING,
-    Kind.STRINGS: cel.Type.List(cel.Type.STRING),
+    FactKind.BOOL: cel.Type.BOOL,
+    FactKind.INT: cel.Type.INT,
+    FactKind.STRING: cel.Type.STRING,
+    FactKind.STRINGS: cel.Type.List(cel.Type.STRING),
 }
-PYTHON_TYPES = {Kind.BOOL: bool, Kind.INT: int, Kind.STRING: str, Kind.STRINGS: list}
+PYTHON_TYPES = {FactKind.BOOL: bool, FactKind.INT: int, FactKind.STRING: str, FactKind.STRINGS: list}
 _AT_ONCE = 8
 """Conditions in one choice: the library takes expressions that are nested 32 deep."""
 _FAULT = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
@@ -40,7 +40,7 @@ class CannotEvaluate(Exception):
     """A condition gave no boolean, or the facts are not what was declared."""
 
 
-class Fault(Value):
+class ExpressionFault(Value):
     """Something wrong in an expression. Line and column count from 1."""
 
     line: int
@@ -51,7 +51,7 @@ class Fault(Value):
 class ExpressionErrors(Exception):
     """All that is wrong in one expression."""
 
-    def __init__(self, faults: tuple[Fault, ...]) -> None:
+    def __init__(self, faults: tuple[ExpressionFault, ...]) -> None:
         super().__init__(faults)
         self.faults = faults
 
@@ -119,7 +119,7 @@ class Language:
             raise ExpressionErrors(self._explain(str(error), text, stage)) from None
         given = compiled.return_type()
         if given != cel.Type.BOOL:
-            raise ExpressionErrors((Fault(1, 1, f"gives {given.name().lower()}, not true or false"),))
+            raise ExpressionErrors((ExpressionFault(1, 1, f"gives {given.name().lower()}, not true or false"),))
         return Condition(text, compiled)
 
     def choose(self, conditions: Sequence[Condition]) -> tuple[Choice, ...]:
@@ -157,7 +157,7 @@ class Language:
         """Facts of which only some are known; a condition that needs another one raises CannotEvaluate."""
         return self._env.Activation(facts)
 
-    def _explain(self, said: str, text: str, stage: Stage) -> tuple[Fault, ...]:
+    def _explain(self, said: str, text: str, stage: Stage) -> tuple[ExpressionFault, ...]:
         lines = text.split("\n")
         faults = []
         for found in _FAULT.finditer(said):
@@ -169,8 +169,10 @@ class Language:
                 # The library points at a dot inside the name.
                 column = max(lines[line - 1].rfind(name, 0, column + len(name)) + 1, 1)
                 problem = self._explain_name(name, stage)
-            faults.append(Fault(line, column, problem.replace("found no matching overload for", "types do not fit:")))
-        return tuple(faults) or (Fault(1, 1, said),)
+            faults.append(
+                ExpressionFault(line, column, problem.replace("found no matching overload for", "types do not fit:"))
+            )
+        return tuple(faults) or (ExpressionFault(1, 1, said),)
 
     def _explain_name(self, name: str, stage: Stage) -> str:
         if name in self._facts:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from gateway.mail.refusal import Blame, classify
-from gateway.model.delivery import Kind, Outcome, Scope
+from gateway.model.delivery import Outcome, OutcomeKind, Scope
 from gateway.model.value import Value, replace
 
 _INITIAL = 5.0
@@ -40,7 +40,7 @@ class Sign(Enum):
     NOTHING = "nothing"
 
 
-class Flow(Value):
+class BackendFlow(Value):
     """The state of one backend. Times are monotonic seconds."""
 
     window: float = _INITIAL
@@ -68,11 +68,11 @@ class Flow(Value):
 def read_sign(outcomes: Sequence[Outcome], authenticated: bool) -> Sign:
     """What the outcomes of one attempt tell. `authenticated`: the message passed DMARC at our edge, so a backend that
     refuses it for want of authentication judges us and not its sender."""
-    if any(one.kind is Kind.DELIVERED for one in outcomes):
+    if any(one.kind is OutcomeKind.DELIVERED for one in outcomes):
         return Sign.DELIVERED
     if any(_blames_us(one, authenticated) for one in outcomes):
         return Sign.BLAMED
-    if all(one.kind is Kind.DEFERRED and one.scope is Scope.SITE for one in outcomes):
+    if all(one.kind is OutcomeKind.DEFERRED and one.scope is Scope.SITE for one in outcomes):
         return Sign.RESISTED if any(one.remote_mta for one in outcomes) else Sign.UNREACHED
     return Sign.ANSWERED if any(one.remote_mta for one in outcomes) else Sign.NOTHING
 
@@ -84,29 +84,29 @@ def _blames_us(outcome: Outcome, authenticated: bool) -> bool:
     return authenticated or blame is not Blame.AUTHENTICATION
 
 
-def allow(flow: Flow, busy: int, now: float) -> int:
+def allow(flow: BackendFlow, busy: int, now: float) -> int:
     """How many attempts may start now beside the `busy` ones."""
     if flow.troubled:
         return 0 if flow.probing or now < flow.until else 1
     return max(int(flow.window) - busy, 0)
 
 
-def start(flow: Flow) -> Flow:
+def start(flow: BackendFlow) -> BackendFlow:
     """An attempt starts; during trouble it is the probe."""
     return replace(flow, probing=True) if flow.troubled else flow
 
 
-def give_up(flow: Flow) -> Flow:
+def give_up(flow: BackendFlow) -> BackendFlow:
     """The probe ended without telling anything: another one may be made."""
     return replace(flow, probing=False)
 
 
-def hurry(flow: Flow, now: float) -> Flow:
+def hurry(flow: BackendFlow, now: float) -> BackendFlow:
     """An admin wants it tried now: a pause that runs is over, and the next attempt is the probe."""
     return replace(flow, until=min(flow.until, now))
 
 
-def learn(flow: Flow, sign: Sign, busy: int, most: int, now: float) -> Flow:
+def learn(flow: BackendFlow, sign: Sign, busy: int, most: int, now: float) -> BackendFlow:
     """An attempt ended, one of `busy`. The window never grows beyond `most`."""
     if sign is Sign.NOTHING:
         return flow
@@ -121,20 +121,20 @@ def learn(flow: Flow, sign: Sign, busy: int, most: int, now: float) -> Flow:
         # It may judge a message before it looks at us: only a delivery proves that we are taken again.
         return replace(flow, pause=0.0, until=now + _PROBE_EVERY, probing=False)
     if flow.troubled:
-        return Flow(min(_INITIAL, float(most)))
+        return BackendFlow(min(_INITIAL, float(most)))
     # It opens only while it is used, or it would be wide open after a quiet night.
     grown = flow.window + 1 if busy + _INITIAL > flow.window else flow.window
     blamed = 0 if sign is Sign.DELIVERED else flow.blamed
     return replace(flow, window=max(min(grown, float(most)), 1.0), resisted=0.0, blamed=blamed)
 
 
-def _resist(flow: Flow, now: float) -> Flow:
+def _resist(flow: BackendFlow, now: float) -> BackendFlow:
     resisted = flow.resisted + 1 / flow.window
     less = replace(flow, window=max(flow.window - 1, 1.0), resisted=resisted)
     return _pause(less, now) if flow.troubled or resisted >= 1 else less
 
 
-def _pause(flow: Flow, now: float) -> Flow:
+def _pause(flow: BackendFlow, now: float) -> BackendFlow:
     """Pauses grow with each failure in a row; attempts that fail together count once."""
     if flow.troubled and now < flow.until and not flow.probing:
         return flow

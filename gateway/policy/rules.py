@@ -52,7 +52,7 @@ class Rule(Value):
     examples: tuple[Example, ...] = ()
 
 
-class Docket(Value):
+class StageRules(Value):
     """The rules of one stage as they are asked."""
 
     live: tuple[Rule, ...]
@@ -69,7 +69,7 @@ class RuleSet(Value):
     name: str
     rules: Mapping[Stage, tuple[Rule, ...]]
     """In the order they are asked."""
-    dockets: Mapping[Stage, Docket]
+    stages: Mapping[Stage, StageRules]
     language: Language
     beside: RuleSet | None = None
     """Another set, whose decision is only marked in the verdict field: what would be done."""
@@ -78,15 +78,15 @@ class RuleSet(Value):
     def make(cls, name: str, rules: Sequence[Rule], language: Language, beside: RuleSet | None) -> RuleSet:
         """A set of rules in the order they were written."""
         staged = {stage: tuple(rule for rule in rules if rule.stage is stage) for stage in Stage}
-        dockets = {stage: _make_docket(some, language) for stage, some in staged.items()}
-        return cls(name, staged, dockets, language, beside)
+        stages = {stage: _make_stage_rules(some, language) for stage, some in staged.items()}
+        return cls(name, staged, stages, language, beside)
 
 
-def _make_docket(rules: Sequence[Rule], language: Language) -> Docket:
+def _make_stage_rules(rules: Sequence[Rule], language: Language) -> StageRules:
     live = tuple(rule for rule in rules if not rule.shadow)
     misses = tuple(RuleHit(rule.id, rule.stage, False) for rule in live)
     choices = language.choose([rule.condition for rule in live])
-    return Docket(live, choices, misses, tuple(rule for rule in rules if rule.shadow))
+    return StageRules(live, choices, misses, tuple(rule for rule in rules if rule.shadow))
 
 
 class RuleMistake(Value):

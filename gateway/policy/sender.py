@@ -54,7 +54,7 @@ class Tenant(Value):
     secret: str = ""
 
 
-class Proof(Value):
+class OwnershipProof(Value):
     """A message proven to be from a tenant of ours."""
 
     tenant: Tenant
@@ -101,7 +101,7 @@ class Senders(Value):
 
 def prove_tenant(
     tenants: Collection[Tenant], header: Sequence[Field], authentication: Authentication, author: Collection[str]
-) -> Proof | None:
+) -> OwnershipProof | None:
     """The tenant that this message is proven to be from; None when it is from none of ours, or from two.
 
     The provider's network is not asked here again: `tenants` are those of `tenants_at`. `author` are the domains of
@@ -112,8 +112,8 @@ def prove_tenant(
         return None
     tenant, by = found[0]
     if author and all(domain in tenant.domains for domain in author):
-        return Proof(tenant, by, foreign=False)
-    return Proof(tenant, by, foreign=True) if _vouched(authentication, author) else None
+        return OwnershipProof(tenant, by, foreign=False)
+    return OwnershipProof(tenant, by, foreign=True) if _vouched(authentication, author) else None
 
 
 def secret_spans(tenants: Collection[Tenant], header: Sequence[Field]) -> tuple[Span, ...]:

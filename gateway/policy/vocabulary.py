@@ -17,7 +17,7 @@ from gateway.model.value import Value
 from gateway.policy.grounds import EVIDENCE, GROUNDS
 
 
-class Kind(StrEnum):
+class FactKind(StrEnum):
     """A fact's type, as CEL calls it."""
 
     BOOL = "bool"
@@ -30,7 +30,7 @@ class Fact(Value):
     """One fact."""
 
     name: str
-    kind: Kind
+    kind: FactKind
     stage: Stage
     """The first stage at which it is known."""
     help: str
@@ -49,31 +49,31 @@ _ORDER = {stage: number for number, stage in enumerate(Stage)}
 
 
 def _flag(name: str, stage: Stage, help: str, usual: bool = False, setting: str = "") -> Fact:
-    return Fact(name, Kind.BOOL, stage, help, (False, True), usual, setting)
+    return Fact(name, FactKind.BOOL, stage, help, (False, True), usual, setting)
 
 
 def _number(name: str, stage: Stage, help: str, usual: int) -> Fact:
-    return Fact(name, Kind.INT, stage, help, usual=usual)
+    return Fact(name, FactKind.INT, stage, help, usual=usual)
 
 
 def _text(name: str, stage: Stage, help: str, usual: str = "", setting: str = "") -> Fact:
-    return Fact(name, Kind.STRING, stage, help, usual=usual, setting=setting)
+    return Fact(name, FactKind.STRING, stage, help, usual=usual, setting=setting)
 
 
 def _texts(name: str, stage: Stage, help: str, *usual: str, setting: str = "") -> Fact:
-    return Fact(name, Kind.STRINGS, stage, help, usual=list(usual), setting=setting)
+    return Fact(name, FactKind.STRINGS, stage, help, usual=list(usual), setting=setting)
 
 
 def _word(name: str, stage: Stage, help: str, *values: type[Enum] | str, usual: str = "", setting: str = "") -> Fact:
     words: list[object] = []
     for value in values:
         words += [value] if isinstance(value, str) else [str(one.value) for one in value]
-    return Fact(name, Kind.STRING, stage, help, tuple(words), usual, setting)
+    return Fact(name, FactKind.STRING, stage, help, tuple(words), usual, setting)
 
 
 def _words(name: str, stage: Stage, help: str, *values: str) -> Fact:
     some = tuple(list(one) for size in range(len(values) + 1) for one in combinations(values, size))
-    return Fact(name, Kind.STRINGS, stage, help, some, [])
+    return Fact(name, FactKind.STRINGS, stage, help, some, [])
 
 
 _CONNECT, _MAIL, _RCPT, _DATA = Stage

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
-from gateway.authentication.lookup import Memory, NeedAnswers, Window
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.authentication.lookup import DnsView, Memory, NeedAnswers
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.ports import Clock, Resolver
 
 _MOST_ROUNDS = 40
@@ -28,9 +28,9 @@ class Authenticator:
         self._memory = Memory()
         self._prefetching: set[asyncio.Task[object]] = set()
 
-    async def run(self, check: Callable[[Window], T]) -> tuple[T, Window]:
+    async def run(self, check: Callable[[DnsView], T]) -> tuple[T, DnsView]:
         """The check's result and the window that holds every answer it rests on."""
-        window = Window(self._resolver.known, self._memory)
+        window = DnsView(self._resolver.known, self._memory)
         deadline = self._clock.monotonic() + self._budget
         asked = 0
         for _ in range(_MOST_ROUNDS):
@@ -50,12 +50,12 @@ class Authenticator:
             return await asyncio.wait_for(self._resolver.fetch(questions), seconds)
         except TimeoutError:
             # Lookups under way go on for the cache; this judgement ends with what has come.
-            return {question: self._resolver.known(question) or Answer(Status.TIMEOUT) for question in questions}
+            return {question: self._resolver.known(question) or Answer(DnsStatus.TIMEOUT) for question in questions}
 
-    def _conclude(self, check: Callable[[Window], T], window: Window) -> T:
+    def _conclude(self, check: Callable[[DnsView], T], window: DnsView) -> T:
         """Run to the end with every further question answered `timeout`."""
         for _ in range(_MOST_ROUNDS):
-            window.rerun({question: Answer(Status.TIMEOUT) for question in window.pending})
+            window.rerun({question: Answer(DnsStatus.TIMEOUT) for question in window.pending})
             result = _attempt(check, window)
             if result is not None:
                 return result
@@ -70,7 +70,7 @@ class Authenticator:
             task.add_done_callback(self._prefetching.discard)
 
 
-def _attempt(check: Callable[[Window], T], window: Window) -> T | None:
+def _attempt(check: Callable[[DnsView], T], window: DnsView) -> T | None:
     try:
         result = check(window)
     except NeedAnswers:

@@ -16,9 +16,9 @@ from gateway.model.address import Mailbox
 from gateway.model.delivery import Claim, Settlement, Transfer
 from gateway.model.event import Event, Level
 from gateway.model.reply import REPLIES, Reply
-from gateway.plan.settlement import Circumstances, settle
+from gateway.plan.settlement import AttemptContext, settle
 from gateway.ports import Backend, Clock, ContentAltered, EventSink, HoldFull, Spool, emit_all
-from gateway.service.job import Begun, Job, Outcomes, defer_all
+from gateway.service.job import AttemptJob, Begun, Outcomes, defer_all
 from gateway.service.reservation import Reservations
 from gateway.service.sleep import find_sleep
 from gateway.service.traffic import Traffic
@@ -58,7 +58,7 @@ class Delivery:
         self._route_dsn = route_dsn
         self._traffic = traffic
         self._reservations = Reservations(self._room)
-        self._jobs: dict[asyncio.Task[None], Job] = {}
+        self._jobs: dict[asyncio.Task[None], AttemptJob] = {}
         self._woken = asyncio.Event()
         self._claiming, self._begun = asyncio.Lock(), Begun()
         self._backlog = False
@@ -208,8 +208,8 @@ class Delivery:
                 self._start(claim)
         return len(claims)
 
-    def _start(self, claim: Claim, client_waits: bool = False, promised: bool = False) -> Job:
-        job = Job(claim)
+    def _start(self, claim: Claim, client_waits: bool = False, promised: bool = False) -> AttemptJob:
+        job = AttemptJob(claim)
         job.client_waits = client_waits
         job.promised = promised
         self._begun.add(claim.transfer.id)
@@ -219,7 +219,7 @@ class Delivery:
         task.add_done_callback(self._jobs.pop)
         return job
 
-    async def _work(self, job: Job) -> None:
+    async def _work(self, job: AttemptJob) -> None:
         """The whole life of a claim, which may be renewed meanwhile."""
         transfer = job.claim.transfer
         started = self._clock.now()
@@ -243,7 +243,7 @@ class Delivery:
             if self._backlog:
                 self.wake()
 
-    async def _send(self, job: Job) -> Outcomes | None:
+    async def _send(self, job: AttemptJob) -> Outcomes | None:
         """The attempt's outcomes; None when the message is held instead."""
         claim = job.claim
         backend = self._backends.get(claim.transfer.backend)
@@ -264,7 +264,7 @@ class Delivery:
     def _read(self, claim: Claim) -> AsyncIterator[bytes]:
         return self._spool.read_content(claim.message.content)
 
-    async def _settle(self, job: Job, outcomes: Outcomes, started: float, ended: float) -> None:
+    async def _settle(self, job: AttemptJob, outcomes: Outcomes, started: float, ended: float) -> None:
         """Write what became of the claim, again and again while the spool refuses: it happened."""
         for pause in (*_SETTLE_PAUSES, None):
             settlement = self._plan(job, outcomes, started, ended)
@@ -292,9 +292,11 @@ class Delivery:
                 self._close(job, outcomes, settlement, written)
                 return
 
-    def _plan(self, job: Job, outcomes: Outcomes, started: float, ended: float, hold_full: bool = False) -> Settlement:
+    def _plan(
+        self, job: AttemptJob, outcomes: Outcomes, started: float, ended: float, hold_full: bool = False
+    ) -> Settlement:
         return_path = job.claim.transfer.mail_from
-        circumstances = Circumstances(
+        circumstances = AttemptContext(
             started=started,
             ended=ended,
             jitter=self._clock.jitter(),
@@ -305,7 +307,7 @@ class Delivery:
         )
         return settle(job.claim, outcomes, self._terms, circumstances)
 
-    def _close(self, job: Job, outcomes: Outcomes, settlement: Settlement, written: bool) -> None:
+    def _close(self, job: AttemptJob, outcomes: Outcomes, settlement: Settlement, written: bool) -> None:
         if not written:
             fields = (("transfer", settlement.transfer_id), ("epoch", settlement.epoch))
             self._emit(Event("claim-lost", settlement.message_id, fields, Level.WARNING))

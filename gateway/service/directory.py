@@ -21,7 +21,7 @@ from gateway.model.event import Event, Level
 from gateway.model.value import replace
 from gateway.policy.routing import RoutingTable, name_backends
 from gateway.ports import Clock, EventSink
-from gateway.service.desk import Law
+from gateway.service.runtime import RuntimeConfig
 
 _PAUSE = 1.0
 """Seconds between looks. A file is read when two looks in a row find it the same, so that nobody's half is read."""
@@ -51,14 +51,14 @@ class Directory:
 
     def __init__(
         self,
-        law: Callable[[], Law],
+        runtime: Callable[[], RuntimeConfig],
         adopt: Callable[[RoutingTable], None],
         clock: Clock,
         emit: EventSink,
         running: Collection[str],
     ) -> None:
         """`adopt` puts a routing table in the place of the law's; `running` names the backends that mail can go to."""
-        self._law = law
+        self._runtime = runtime
         self._adopt = adopt
         self._clock = clock
         self._emit = emit
@@ -77,13 +77,13 @@ class Directory:
 
     async def round(self) -> None:
         """One look at every map."""
-        config = self._law().config
+        config = self._runtime().config
         if config is not self._config:
             self._watched = self._watch(config)
             self._config = config
         for at, (file, watched) in enumerate(zip(map_files(config), self._watched, strict=True)):
             await self._look(config, at, file, watched)
-            if self._law().config is not config:
+            if self._runtime().config is not config:
                 return
         self._tell_staleness(config)
 
@@ -112,8 +112,8 @@ class Directory:
         entries, problem = await asyncio.to_thread(self._read, config, file.path)
         if await asyncio.to_thread(_stamp, file.path) != found:
             return
-        routing = self._law().routing
-        if self._law().config is not config:
+        routing = self._runtime().routing
+        if self._runtime().config is not config:
             return
         watched.done = found
         if problem:
@@ -170,7 +170,7 @@ class Directory:
                 problem = watched.problem or "not fetched for too long"
                 fields = (("file", str(file.path)), ("problem", problem), ("effect", "451 instead of 550"))
                 self._emit(Event("map-stale", "", fields, Level.ALARM))
-        routing = self._law().routing
+        routing = self._runtime().routing
         if routing.stale is not stale:
             self._adopt(replace(routing, stale=stale))
 
@@ -184,16 +184,16 @@ class Directory:
         return self._clock.monotonic() - watched.failing_since if watched.failing_since is not None else -math.inf
 
 
-def keep_maps(law: Law, before: Law) -> RoutingTable:
+def keep_maps(runtime: RuntimeConfig, before: RuntimeConfig) -> RoutingTable:
     """The new law's routing with the last good copies of the maps that both laws have: what is in those files now is
     for the directory to judge, which tells a map that is being written, or has lost everything, from one that is good.
     """
-    routing = law.routing
+    routing = runtime.routing
     last_good = dict(zip(map_files(before.config), before.routing.maps, strict=True))
     # Nobody is refused for a domain that has just become a listed one and is not in the copies yet.
     fresh = routing.listed - before.routing.listed
     maps: list[Mapping[str, str]] = []
-    for file, read in zip(map_files(law.config), routing.maps, strict=True):
+    for file, read in zip(map_files(runtime.config), routing.maps, strict=True):
         kept = last_good.get(file)
         if kept is not None and fresh:
             kept = {key: name for key, name in read.items() if key.rpartition("@")[2] in fresh} | dict(kept)

@@ -8,7 +8,7 @@ from gateway.ports import Tally
 from gateway.service.tally import SharedCounts
 
 
-class Flow:
+class OctetsInFlight:
     """Counts octets: in all, and of each client."""
 
     def __init__(self, tally: Tally | None = None) -> None:

@@ -15,7 +15,7 @@ from gateway.model.value import replace
 from gateway.ports import Clock, EventSink, Reception, Tally
 from gateway.service.certificates import Certificates
 from gateway.service.credentials import Credentials
-from gateway.service.listener import Census, ListenerSettings, SmtpListener, serve
+from gateway.service.listener import ConnectionLimits, ListenerSettings, SmtpListener, serve
 
 _LOOK_SECONDS = 30.0
 """Between two looks at the certificates' files."""
@@ -54,10 +54,10 @@ class FrontEnd:
         ssl.SSLError and ValueError for certificates that cannot be used; call `close` then, too."""
         ours = [one for relay in self._config.relay for one in relay.addresses]
         ours += [one for hop in self._config.own_hop for one in hop.addresses]
-        census = Census(self._config.limits, self._tally, ours)
+        connections = ConnectionLimits(self._config.limits, self._tally, ours)
         for one in self._config.listener:
             settings = self._settings(one)
-            listener = await serve(settings, self._receptions[one.role], self._report, census, self._emit)
+            listener = await serve(settings, self._receptions[one.role], self._report, connections, self._emit)
             self._listeners.append(listener)
             fields = (("listener", settings.name), ("address", one.address), ("role", one.role), ("tls", one.tls))
             self._emit(Event("listening", "", fields))

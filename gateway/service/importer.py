@@ -21,7 +21,7 @@ from gateway.mail.path import mailbox
 from gateway.model.event import Event, Level
 from gateway.model.value import Value
 from gateway.ports import EventSink
-from gateway.service.desk import Law
+from gateway.service.runtime import RuntimeConfig
 
 _PAUSE = 1.0
 """Seconds between looks whether the configuration is another."""
@@ -45,13 +45,13 @@ class Importer:
 
     def __init__(
         self,
-        law: Callable[[], Law],
+        runtime: Callable[[], RuntimeConfig],
         make: Callable[[Config], Sequence[Import]],
         backends: Collection[str],
         emit: EventSink,
     ) -> None:
         """`make` gives the imports of a configuration; `backends` are those that mail can be given to."""
-        self._law = law
+        self._runtime = runtime
         self._make = make
         self._backends = backends
         self._emit = emit
@@ -61,7 +61,7 @@ class Importer:
         routing, tasks = None, list[asyncio.Task[None]]()
         try:
             while True:
-                config = self._law().config
+                config = self._runtime().config
                 if config.routing != routing:
                     _cancel(tasks)
                     routing = config.routing
@@ -114,7 +114,7 @@ class Importer:
         return 0
 
     def _check(self, one: Import, fetched: Path) -> int:
-        domains = our_domains(self._law().config)
+        domains = our_domains(self._runtime().config)
         if not one.strict:
             _leave_out_others(fetched, domains)
         entries, wrong = read_map(fetched, domains, self._backends)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
-from gateway.model.delivery import Claim, Kind, Outcome, Scope
+from gateway.model.delivery import Claim, Outcome, OutcomeKind, Scope
 from gateway.model.reply import Reply
 
 Outcomes = tuple[Outcome, ...]
 _REMEMBERED = 10_000
 
 
-class Job:
+class AttemptJob:
     """One claim and its flags; they are read and set between awaits only."""
 
     def __init__(self, claim: Claim) -> None:
@@ -58,4 +58,4 @@ class Begun:
 
 def defer_all(claim: Claim, reply: Reply) -> Outcomes:
     """Everybody waits, for a reason of ours."""
-    return tuple(Outcome(rcpt, Kind.DEFERRED, reply, Scope.OURS, "") for rcpt in claim.transfer.rcpts)
+    return tuple(Outcome(rcpt, OutcomeKind.DEFERRED, reply, Scope.OURS, "") for rcpt in claim.transfer.rcpts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from gateway.authentication.lookup import Window
+from gateway.authentication.lookup import DnsView
 from gateway.model.circumstances import NOTHING_REMEMBERED, Circumstances
 from gateway.model.greylisting import Greylisting
 from gateway.model.ingress import EdgeIngress
@@ -13,7 +13,7 @@ from gateway.model.result import DmarcVerdict
 from gateway.model.value import Value, replace
 from gateway.plan.greylisting import find_key, greylist
 from gateway.plan.intake import Arrival
-from gateway.plan.judgement import Bench, Judgement, judge
+from gateway.plan.judgement import Judgement, JudgementContext, judge
 from gateway.plan.sighting import find_network
 from gateway.plan.waiting import find_wait_key, is_over, join_wait
 from gateway.ports import EventSink, IntakeStore, emit_all
@@ -25,7 +25,7 @@ class Judged(Value):
     """A judgement and what it rests on."""
 
     judgement: Judgement
-    window: Window
+    window: DnsView
     circumstances: Circumstances = NOTHING_REMEMBERED
 
 
@@ -37,16 +37,16 @@ class Judge(Value):
     outage: Outage
     emit: EventSink
 
-    async def judge(self, arrival: Arrival, message: Message, bench: Bench) -> Judged:
+    async def judge(self, arrival: Arrival, message: Message, context: JudgementContext) -> Judged:
         """The judgement. What is remembered is read only where it can matter: of the author's domain where DMARC does
         not pass, of the greylist where the message would be let in. Raises RuleFailure."""
-        judgement, window = await self.authenticator.run(partial(_judge, arrival, message, bench, NOTHING_REMEMBERED))
+        judgement, window = await self.authenticator.run(partial(_judge, arrival, message, context, NOTHING_REMEMBERED))
         emit_all(self.emit, self.outage.note(window.used, arrival.received))
-        judged = await self._recall(Judged(judgement, window), arrival, message, bench)
-        greylisting = await self._ask_greylist(arrival, judged.judgement, bench)
-        return again(judged, arrival, message, bench, replace(judged.circumstances, greylisting=greylisting))
+        judged = await self._recall(Judged(judgement, window), arrival, message, context)
+        greylisting = await self._ask_greylist(arrival, judged.judgement, context)
+        return again(judged, arrival, message, context, replace(judged.circumstances, greylisting=greylisting))
 
-    async def _recall(self, judged: Judged, arrival: Arrival, message: Message, bench: Bench) -> Judged:
+    async def _recall(self, judged: Judged, arrival: Arrival, message: Message, context: JudgementContext) -> Judged:
         """What passed here before of the author's domain, and how long it has waited for DNS."""
         dmarc, ingress = judged.judgement.authentication.dmarc, arrival.ingress
         if not isinstance(ingress, EdgeIngress) or ingress.client is None:
@@ -56,31 +56,37 @@ class Judge(Value):
             return judged
         history = await self.memory.recall(dmarc.domain, network)
         remembered = replace(judged.circumstances, standing=history.standing)
-        judged = again(judged, arrival, message, bench, remembered)
+        judged = again(judged, arrival, message, context, remembered)
         if not judged.judgement.decision.awaits_dns:
             return judged
         key = find_wait_key(dmarc.domain, network)
         wait = join_wait(key, await self.memory.acquaintance(key), arrival.received)
         waited = is_over(wait, arrival.received)
-        return again(judged, arrival, message, bench, replace(remembered, dns_wait=wait, dns_waited=waited))
+        return again(judged, arrival, message, context, replace(remembered, dns_wait=wait, dns_waited=waited))
 
-    async def _ask_greylist(self, arrival: Arrival, judgement: Judgement, bench: Bench) -> Greylisting | None:
-        if bench.greylist is None or not judgement.decision.action.delivers:
+    async def _ask_greylist(
+        self, arrival: Arrival, judgement: Judgement, context: JudgementContext
+    ) -> Greylisting | None:
+        if context.greylist is None or not judgement.decision.action.delivers:
             return None
-        key = find_key(arrival.ingress, arrival.envelope, judgement.authentication, bench.facts.own)
+        key = find_key(arrival.ingress, arrival.envelope, judgement.authentication, context.facts.own)
         if key is None:
             return None
-        return greylist(key, await self.memory.acquaintance(key), arrival.received, bench.greylist)
+        return greylist(key, await self.memory.acquaintance(key), arrival.received, context.greylist)
 
 
-def again(judged: Judged, arrival: Arrival, message: Message, bench: Bench, circumstances: Circumstances) -> Judged:
+def again(
+    judged: Judged, arrival: Arrival, message: Message, context: JudgementContext, circumstances: Circumstances
+) -> Judged:
     """The same message under other circumstances: all DNS answers are there."""
     if circumstances == judged.circumstances:
         return judged
-    return Judged(_judge(arrival, message, bench, circumstances, judged.window), judged.window, circumstances)
+    return Judged(_judge(arrival, message, context, circumstances, judged.window), judged.window, circumstances)
 
 
-def _judge(arrival: Arrival, message: Message, bench: Bench, circumstances: Circumstances, window: Window) -> Judgement:
+def _judge(
+    arrival: Arrival, message: Message, context: JudgementContext, circumstances: Circumstances, window: DnsView
+) -> Judgement:
     evidence = message.evidence
     received, header = arrival.received, arrival.header
-    return judge(arrival.ingress, arrival.envelope, evidence, window, received, bench, header, circumstances)
+    return judge(arrival.ingress, arrival.envelope, evidence, window, received, context, header, circumstances)

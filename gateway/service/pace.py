@@ -6,13 +6,13 @@ from gateway.model.address import Mailbox, site_of
 from gateway.model.ingress import EdgeIngress, Ingress
 from gateway.model.reply import REPLIES
 from gateway.plan.admission import Refusal
-from gateway.service.desk import Desk, Law
+from gateway.service.runtime import RuntimeConfig, Services
 
 
-def refuse_haste(mailbox: Mailbox, ingress: Ingress, law: Law, desk: Desk) -> Refusal | None:
+def refuse_haste(mailbox: Mailbox, ingress: Ingress, runtime: RuntimeConfig, services: Services) -> Refusal | None:
     """The refusal when there were too many recipients in this minute. What is behind a relay of ours has no address
     yet, and who sends for us has limits of his own. Role addresses are exempt (SPEC section 2)."""
-    if not isinstance(ingress, EdgeIngress) or ingress.client is None or law.routing.role(mailbox):
+    if not isinstance(ingress, EdgeIngress) or ingress.client is None or runtime.routing.role(mailbox):
         return None
-    count = desk.minute.add(f"recipients of {site_of(ingress.client)}", desk.clock.monotonic())
-    return ("too-fast", REPLIES["too-fast"]) if count > law.config.limits.recipients_per_minute else None
+    count = services.minute.add(f"recipients of {site_of(ingress.client)}", services.clock.monotonic())
+    return ("too-fast", REPLIES["too-fast"]) if count > runtime.config.limits.recipients_per_minute else None

@@ -26,38 +26,40 @@ from gateway.plan.settlement import find_refusal
 from gateway.policy.rules import RuleFailure
 from gateway.ports import Connection, Conversation, HoldFull, SpoolFull, emit_all
 from gateway.service.collector import Collector
-from gateway.service.desk import Desk, Law
+from gateway.service.early_rules import EarlyRules, put_off, report_failure
 from gateway.service.faults import find_fault, find_obstacle
-from gateway.service.hearing import Hearing, put_off, report_failure
 from gateway.service.judge import Judge, Judged, again
 from gateway.service.pace import refuse_haste
 from gateway.service.role import Client, EdgeRole, Role
 from gateway.service.route_state import refuse_by_backend
+from gateway.service.runtime import RuntimeConfig, Services
 
 
 class MxReception:
     """Serves listeners of one role."""
 
-    def __init__(self, desk: Desk, law: Callable[[], Law], role: Role | None = None) -> None:
+    def __init__(self, services: Services, runtime: Callable[[], RuntimeConfig], role: Role | None = None) -> None:
         """`role` is `mx` when none is given."""
-        self._desk = desk
-        self._law = law
+        self._services = services
+        self._runtime = runtime
         self._role = role or EdgeRole()
 
     async def connect(self, connection: Connection) -> Conversation | Reply:
-        conversation = MxConversation(self._desk, self._law, self._role, connection)
+        conversation = MxConversation(self._services, self._runtime, self._role, connection)
         return await conversation.admit() or conversation
 
 
 class MxConversation:
     """One session."""
 
-    def __init__(self, desk: Desk, law: Callable[[], Law], role: Role, connection: Connection) -> None:
-        self._desk = desk
+    def __init__(
+        self, services: Services, runtime: Callable[[], RuntimeConfig], role: Role, connection: Connection
+    ) -> None:
+        self._services = services
         self._role = role
-        self._flow = desk.flow
-        self._current_law = law
-        self._law = law()
+        self._flow = services.flow
+        self._current_runtime = runtime
+        self._runtime = runtime()
         self._client = Client(connection)
         self._id = ""
         self._size: int | None = None
@@ -66,7 +68,7 @@ class MxConversation:
         self._overflow = False
         self._stored = ""
         """Id of the message that was stored last, while its client is not known to have been told."""
-        self._hearing = Hearing(connection.client)
+        self._early_rules = EarlyRules(connection.client)
 
     async def admit(self) -> Reply | None:
         """The reply when the rules refuse the connection itself."""
@@ -91,11 +93,11 @@ class MxConversation:
         return await self._store_refusal(self._arrival("", envelope), rule, reply, stage)
 
     async def mail(self, envelope: Envelope, size: int | None) -> Reply:
-        self._law = self._current_law()
-        if size is not None and size > self._law.config.limits.message_size:
+        self._runtime = self._current_runtime()
+        if size is not None and size > self._runtime.config.limits.message_size:
             return await self.refuse(REPLIES["too-big"], envelope.mail_from)
-        id = self._desk.clock.new_id()
-        denied = self._role.refuse_mail(self._client, self._law, envelope.mail_from)
+        id = self._services.clock.new_id()
+        denied = self._role.refuse_mail(self._client, self._runtime, envelope.mail_from)
         if denied is not None:
             return await self._store_refusal(self._arrival(id, envelope), *denied, Stage.MAIL)
         refusal = await self._hear(Stage.MAIL, envelope, id)
@@ -104,24 +106,24 @@ class MxConversation:
         self._id, self._size, self._envelope = id, size, envelope
         ingress = self._ingress(None)
         if isinstance(ingress, EdgeIngress):
-            early = client.questions(ingress, self._law.bench.client)
-            self._desk.authenticator.prefetch((*spf.questions(ingress, envelope.mail_from), *early))
+            early = client.questions(ingress, self._runtime.context.client)
+            self._services.authenticator.prefetch((*spf.questions(ingress, envelope.mail_from), *early))
         return Reply(250, "1.0", "Sender OK")
 
     async def rcpt(self, recipient: Recipient) -> Reply:
         envelope = self._transaction()
-        law, routing, clock = self._law, self._role.find_routing(self._law), self._desk.clock
+        runtime, routing, clock = self._runtime, self._role.find_routing(self._runtime), self._services.clock
         asking = Asking(envelope, self._size, self._client.connection.client, clock.now(), self._role.sends)
-        mailbox, most, inquiry = recipient.mailbox, law.config.limits.recipients, self._desk.inquiry
-        refusal = refuse_haste(mailbox, self._ingress(None), law, self._desk)
+        mailbox, most, inquiry = recipient.mailbox, runtime.config.limits.recipients, self._services.inquiry
+        refusal = refuse_haste(mailbox, self._ingress(None), runtime, self._services)
         refusal = refusal or refuse_recipient(
-            recipient, asking, routing, law.bench.rules_for, inquiry.capabilities, most
+            recipient, asking, routing, runtime.context.rules_for, inquiry.capabilities, most
         )
-        refusal = refusal or await refuse_by_backend(mailbox, asking.client, law.routing, self._admits, inquiry)
+        refusal = refusal or await refuse_by_backend(mailbox, asking.client, runtime.routing, self._admits, inquiry)
         if refusal is not None:
             return await self._refuse_recipient(recipient, *refusal)
         # Role addresses are always accepted (RFC 5321 section 4.5.1): no rule is asked about them before the message.
-        if not law.routing.role(recipient.mailbox):
+        if not runtime.routing.role(recipient.mailbox):
             refused = await self._hear(Stage.RCPT, replace(envelope, rcpts=(recipient,)), "")
             if refused is not None:
                 return refused
@@ -130,15 +132,15 @@ class MxConversation:
 
     def _admits(self, backend: str) -> bool:
         """Mail of our own senders waits in the queue while a route is stopped."""
-        return self._role.sends or self._desk.deliverer.admits(backend)
+        return self._role.sends or self._services.deliverer.admits(backend)
 
     async def begin(self) -> Reply:
-        limits = self._law.config.limits
+        limits = self._runtime.config.limits
         if self._flow.room(self._client.connection.client, limits) <= 0:
             return await self._refuse_for_room()
         self._overflow = False
-        digests = {DIGEST} if self._role.sends or self._law.bench.sealing else set()
-        self._collector = Collector(self._desk.spool, limits.header_size, digests, self._client.connection.carry)
+        digests = {DIGEST} if self._role.sends or self._runtime.context.sealing else set()
+        self._collector = Collector(self._services.spool, limits.header_size, digests, self._client.connection.carry)
         return Reply(354, "", "End data with <CR><LF>.<CR><LF>")
 
     async def take(self, chunk: bytes) -> None:
@@ -147,7 +149,7 @@ class MxConversation:
         client = self._client.connection.client
         self._flow.add(len(chunk), client)
         await self._collector.take(chunk)
-        if self._flow.room(client, self._law.config.limits) < 0:
+        if self._flow.room(client, self._runtime.config.limits) < 0:
             self._let_go(self._collector)
             self._collector, self._overflow = None, True
 
@@ -157,7 +159,7 @@ class MxConversation:
             return await self._refuse_for_room()
         if collector is None:
             raise RuntimeError("end of data without data")
-        deadline = self._desk.clock.monotonic() + self._law.config.delivery.session_budget
+        deadline = self._services.clock.monotonic() + self._runtime.config.delivery.session_budget
         try:
             return await self._receive(collector, deadline)
         except SpoolFull:
@@ -169,7 +171,7 @@ class MxConversation:
     def answered(self, heard: bool) -> None:
         stored, self._stored = self._stored, ""
         if stored:
-            self._desk.spool.note_answer(stored, heard)
+            self._services.spool.note_answer(stored, heard)
 
     def abandon(self) -> None:
         if self._collector is not None:
@@ -196,31 +198,31 @@ class MxConversation:
         return self._envelope
 
     def _ingress(self, header: tuple[Field, ...] | None) -> Ingress:
-        return self._role.find_ingress(self._client, self._law, header)
+        return self._role.find_ingress(self._client, self._runtime, header)
 
     async def _refuse_recipient(self, recipient: Recipient, rule: str, reply: Reply) -> Reply:
         """Each refused recipient has an id and a trace of its own: the transaction may go on without it."""
         arrival = self._arrival("", replace(self._transaction(), rcpts=(recipient,)))
         if reply.permanent:
-            self._role.note_refused(self._client, self._law, arrival.envelope)
+            self._role.note_refused(self._client, self._runtime, arrival.envelope)
         return await self._store_refusal(arrival, rule, reply, Stage.RCPT)
 
     async def _hear(self, stage: Stage, envelope: Envelope, id: str) -> Reply | None:
         """Ask the rules of a stage before the end of data: their reply, unless the client may go on."""
         try:
-            decision = self._hearing.ask(stage, lambda: self._ingress(None), envelope, self._law.bench)
+            decision = self._early_rules.ask(stage, lambda: self._ingress(None), envelope, self._runtime.context)
         except RuleFailure as failure:
             return await self._put_off(self._arrival(id, envelope), failure, stage)
         return None if decision is None else await self._store(turn_away(self._arrival(id, envelope), decision))
 
     async def _put_off(self, arrival: Arrival, failure: RuleFailure, stage: Stage) -> Reply:
-        self._desk.emit(report_failure(failure, arrival.id, stage))
-        rules = self._law.bench.rules_of(arrival.envelope)
+        self._services.emit(report_failure(failure, arrival.id, stage))
+        rules = self._runtime.context.rules_of(arrival.envelope)
         return await self._store(turn_away(arrival, put_off(failure, stage, rules.name)))
 
     def _arrival(self, id: str, envelope: Envelope) -> Arrival:
         """Without content; what has no id yet gets one."""
-        clock = self._desk.clock
+        clock = self._services.clock
         return Arrival(id or clock.new_id(), clock.now(), self._ingress(None), envelope, None)
 
     async def _store_refusal(self, arrival: Arrival, rule: str, reply: Reply, stage: Stage) -> Reply:
@@ -229,8 +231,8 @@ class MxConversation:
     async def _store(self, intake: Intake) -> Reply:
         """Leave the trace of a refusal; its reply, which stands also without one: then the event alone has its id."""
         with suppress(SpoolFull):
-            await self._desk.spool.commit(intake)
-        emit_all(self._desk.emit, intake.events)
+            await self._services.spool.commit(intake)
+        emit_all(self._services.emit, intake.events)
         return intake.trace.decision.reply.with_id(intake.trace.id)
 
     async def _receive(self, collector: Collector, deadline: float) -> Reply:
@@ -238,17 +240,19 @@ class MxConversation:
         message = await collector.finish()
         header = collector.header
         ingress = self._ingress(header)
-        arrival = Arrival(self._id, self._desk.clock.now(), ingress, self._transaction(), message, header)
-        routing = self._role.find_routing(self._law)
+        arrival = Arrival(self._id, self._services.clock.now(), ingress, self._transaction(), message, header)
+        routing = self._role.find_routing(self._runtime)
         routes = routing.group(arrival.envelope.rcpts, self._client.connection.client)
-        fault = find_fault(collector, self._law.config.server.hostname)
-        fault = fault or await find_obstacle(collector, routes, self._desk.inquiry, self._client.connection.client)
+        fault = find_fault(collector, self._runtime.config.server.hostname)
+        fault = fault or await find_obstacle(collector, routes, self._services.inquiry, self._client.connection.client)
         if fault is not None:
             return await self._store_refusal(arrival, fault, REPLIES[fault], Stage.DATA)
-        known = await self._desk.spool.find_unheard(fingerprint(arrival.envelope, message.content), arrival.received)
+        known = await self._services.spool.find_unheard(
+            fingerprint(arrival.envelope, message.content), arrival.received
+        )
         if known is not None:
             # Its client was not told that it is stored, and sends it again: it is delivered once.
-            self._desk.emit(Event("repeated", known, (("client", self._client.connection.client),)))
+            self._services.emit(Event("repeated", known, (("client", self._client.connection.client),)))
             return REPLIES["accepted"].with_id(known)
         try:
             intake = await self._take_in(arrival, message, routes)
@@ -257,60 +261,62 @@ class MxConversation:
         if intake.message is not None:
             collector.keep()
             self._stored = arrival.id
-        emit_all(self._desk.emit, intake.events)
+        emit_all(self._services.emit, intake.events)
         reply = intake.trace.decision.reply.with_id(self._id)
         if not intake.transfers:
             return reply
         if not intake.claimed or intake.message is None:
-            await self._desk.deliverer.enqueue([transfer.backend for transfer in intake.transfers])
+            await self._services.deliverer.enqueue([transfer.backend for transfer in intake.transfers])
             return reply
         # Committed as claimed, so these are the claims: nothing is read back.
         claims = [Claim(transfer, intake.message, epoch=1) for transfer in intake.transfers]
-        if self._law.config.delivery.in_session and not self._role.sends and len(claims) == 1:
+        if self._runtime.config.delivery.in_session and not self._role.sends and len(claims) == 1:
             return await self._deliver_now(claims[0], deadline, reply)
         for claim in claims:
-            await self._desk.deliverer.send(claim)
+            await self._services.deliverer.send(claim)
         return reply
 
     async def _take_in(self, arrival: Arrival, message: Message, routes: Sequence[Route]) -> Intake:
         """Judge and store. What should be held and finds no room is turned back instead."""
-        desk, bench = self._desk, self._law.bench
-        judge = Judge(desk.authenticator, desk.spool, desk.outage, desk.emit)
-        judged = await judge.judge(arrival, message, bench)
+        services, context = self._services, self._runtime.context
+        judge = Judge(services.authenticator, services.spool, services.outage, services.emit)
+        judged = await judge.judge(arrival, message, context)
         results = judged.judgement.authentication
-        departing = self._role.depart(arrival, message, results, self._client, self._law, routes)
+        departing = self._role.depart(arrival, message, results, self._client, self._runtime, routes)
         if isinstance(departing, tuple):
             refused = refuse(arrival, *departing, Stage.DATA)
-            await self._desk.spool.commit(refused)
+            await self._services.spool.commit(refused)
             return refused
         arrival = departing
         try:
             return await self._commit(arrival, judged, routes)
         except HoldFull as error:
             fields = (("from", judged.judgement.authentication.dmarc.domain), ("reason", str(error)))
-            desk.emit(Event("hold-full", arrival.id, fields, Level.WARNING))
+            services.emit(Event("hold-full", arrival.id, fields, Level.WARNING))
         full = replace(judged.circumstances, hold_full=True)
-        return await self._commit(arrival, again(judged, arrival, message, bench, full), routes)
+        return await self._commit(arrival, again(judged, arrival, message, context, full), routes)
 
     async def _commit(self, arrival: Arrival, judged: Judged, routes: Sequence[Route]) -> Intake:
         """Store it, claimed already when each of its backends has a connection free: then it is sent from memory."""
         backends = [route.backend for route in routes]
-        claimed = judged.judgement.decision.action.delivers and self._desk.deliverer.reserve(backends)
+        claimed = judged.judgement.decision.action.delivers and self._services.deliverer.reserve(backends)
         try:
-            judgement = replace(judged.judgement, decision=self._hearing.complete(judged.judgement.decision))
-            intake = take_in(arrival, judgement, judged.window, routes, self._law.bench, claimed, judged.circumstances)
-            await self._desk.spool.commit(intake)
+            judgement = replace(judged.judgement, decision=self._early_rules.complete(judged.judgement.decision))
+            intake = take_in(
+                arrival, judgement, judged.window, routes, self._runtime.context, claimed, judged.circumstances
+            )
+            await self._services.spool.commit(intake)
         except BaseException:
             if claimed:
-                self._desk.deliverer.forgo(backends)
+                self._services.deliverer.forgo(backends)
             raise
         if intake.message is not None:
-            self._role.note_taken(arrival, self._law)
+            self._role.note_taken(arrival, self._runtime)
         return intake
 
     async def _deliver_now(self, claim: Claim, deadline: float, accepted: Reply) -> Reply:
         """In-session delivery (SPEC section 7): the backend's own permanent refusal is the client's answer; anything
         else is 250, for the message is stored."""
-        outcomes = await self._desk.deliverer.attempt(claim, deadline)
+        outcomes = await self._services.deliverer.attempt(claim, deadline)
         refusal = find_refusal(outcomes or ())
         return refusal.with_id(self._id) if refusal is not None else accepted

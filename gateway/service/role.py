@@ -18,8 +18,8 @@ from gateway.plan.admission import Refusal
 from gateway.plan.intake import Arrival
 from gateway.policy.routing import RoutingTable
 from gateway.ports import Connection
-from gateway.service.desk import Law
 from gateway.service.ingress import find_ingress
+from gateway.service.runtime import RuntimeConfig
 
 
 class Client(Value):
@@ -38,13 +38,13 @@ class Role(Protocol):
     sends: bool
     """Its clients are senders of ours: their mail may go anywhere, waits in the queue, and is signed."""
 
-    def find_ingress(self, client: Client, law: Law, header: tuple[Field, ...] | None) -> Ingress:
+    def find_ingress(self, client: Client, runtime: RuntimeConfig, header: tuple[Field, ...] | None) -> Ingress:
         """Where a message of this client comes in; `header` is None before it is there."""
 
-    def find_routing(self, law: Law) -> RoutingTable:
+    def find_routing(self, runtime: RuntimeConfig) -> RoutingTable:
         """Where its recipients live."""
 
-    def refuse_mail(self, client: Client, law: Law, mail_from: Mailbox | None) -> Refusal | None:
+    def refuse_mail(self, client: Client, runtime: RuntimeConfig, mail_from: Mailbox | None) -> Refusal | None:
         """Why this client may not begin a transaction with this return path."""
 
     def depart(
@@ -53,15 +53,15 @@ class Role(Protocol):
         message: Message,
         authentication: Authentication,
         client: Client,
-        law: Law,
+        runtime: RuntimeConfig,
         routes: Sequence[Route],
     ) -> Arrival | Refusal:
         """A judged message as it goes on, or why it may not."""
 
-    def note_taken(self, arrival: Arrival, law: Law) -> None:
+    def note_taken(self, arrival: Arrival, runtime: RuntimeConfig) -> None:
         """The message was stored, and the client is told 250."""
 
-    def note_refused(self, client: Client, law: Law, envelope: Envelope) -> None:
+    def note_refused(self, client: Client, runtime: RuntimeConfig, envelope: Envelope) -> None:
         """The one recipient of `envelope` was refused for good."""
 
 
@@ -70,13 +70,13 @@ class EdgeRole:
 
     sends = False
 
-    def find_ingress(self, client: Client, law: Law, header: tuple[Field, ...] | None) -> Ingress:
-        return find_ingress(client.connection, client.helo, client.esmtp, client.tls, law.config, header)
+    def find_ingress(self, client: Client, runtime: RuntimeConfig, header: tuple[Field, ...] | None) -> Ingress:
+        return find_ingress(client.connection, client.helo, client.esmtp, client.tls, runtime.config, header)
 
-    def find_routing(self, law: Law) -> RoutingTable:
-        return law.routing
+    def find_routing(self, runtime: RuntimeConfig) -> RoutingTable:
+        return runtime.routing
 
-    def refuse_mail(self, client: Client, law: Law, mail_from: Mailbox | None) -> Refusal | None:
+    def refuse_mail(self, client: Client, runtime: RuntimeConfig, mail_from: Mailbox | None) -> Refusal | None:
         return None
 
     def depart(
@@ -85,13 +85,13 @@ class EdgeRole:
         message: Message,
         authentication: Authentication,
         client: Client,
-        law: Law,
+        runtime: RuntimeConfig,
         routes: Sequence[Route],
     ) -> Arrival | Refusal:
         return arrival
 
-    def note_taken(self, arrival: Arrival, law: Law) -> None:
+    def note_taken(self, arrival: Arrival, runtime: RuntimeConfig) -> None:
         pass
 
-    def note_refused(self, client: Client, law: Law, envelope: Envelope) -> None:
+    def note_refused(self, client: Client, runtime: RuntimeConfig, envelope: Envelope) -> None:
         pass

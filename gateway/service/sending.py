@@ -19,9 +19,9 @@ from gateway.plan.admission import Refusal
 from gateway.plan.departure import Permit, depart, find_permit, refuse_sender
 from gateway.plan.intake import Arrival
 from gateway.policy.routing import RoutingTable
-from gateway.service.desk import Law
-from gateway.service.ledger import Ledger
 from gateway.service.role import Client
+from gateway.service.runtime import RuntimeConfig
+from gateway.service.sending_limits import SendingLimits
 
 
 class SendingRole:
@@ -29,13 +29,13 @@ class SendingRole:
 
     sends = True
 
-    def __init__(self, submission: bool, ledger: Ledger) -> None:
+    def __init__(self, submission: bool, sending_limits: SendingLimits) -> None:
         self._submission = submission
-        self._ledger = ledger
+        self._sending_limits = sending_limits
 
-    def find_ingress(self, client: Client, law: Law, header: tuple[Field, ...] | None) -> Ingress:
+    def find_ingress(self, client: Client, runtime: RuntimeConfig, header: tuple[Field, ...] | None) -> Ingress:
         """Inside: SPF is a question to the receiver of this mail, not to us (promise P3)."""
-        permit = self._find_permit(client, law)
+        permit = self._find_permit(client, runtime)
         trusted_by = "nothing"
         if permit is not None:
             names = ", ".join(tenant.name for tenant in permit.tenants)
@@ -52,16 +52,16 @@ class SendingRole:
             esmtp=client.esmtp,
         )
 
-    def find_routing(self, law: Law) -> RoutingTable:
-        return law.routing.reaching(law.outgoing.route)
+    def find_routing(self, runtime: RuntimeConfig) -> RoutingTable:
+        return runtime.routing.reaching(runtime.outgoing.route)
 
-    def refuse_mail(self, client: Client, law: Law, mail_from: Mailbox | None) -> Refusal | None:
-        permit = self._find_permit(client, law)
+    def refuse_mail(self, client: Client, runtime: RuntimeConfig, mail_from: Mailbox | None) -> Refusal | None:
+        permit = self._find_permit(client, runtime)
         refusal = refuse_sender(permit, mail_from, client.login)
         if refusal is not None or permit is None:
             return refusal
         for account in _accounts(permit.name, permit.return_path(mail_from)):
-            if self._ledger.is_suspended(account):
+            if self._sending_limits.is_suspended(account):
                 return "suspended", REPLIES["suspended"].filled(name=account.partition(" ")[2])
         return None
 
@@ -71,51 +71,51 @@ class SendingRole:
         message: Message,
         authentication: Authentication,
         client: Client,
-        law: Law,
+        runtime: RuntimeConfig,
         routes: Sequence[Route],
     ) -> Arrival | Refusal:
-        permit = self._find_permit(client, law)
+        permit = self._find_permit(client, runtime)
         if permit is None:
             return "not-a-sender", REPLIES["not-a-sender"]
-        fix_up = law.config.server.hostname if self._submission else ""
-        departure = depart(arrival, message, permit, authentication, law.outgoing, routes, fix_up)
+        fix_up = runtime.config.server.hostname if self._submission else ""
+        departure = depart(arrival, message, permit, authentication, runtime.outgoing, routes, fix_up)
         if isinstance(departure, tuple):
             return departure
         account = f"sender {departure.sender}"
-        if self._ledger.is_suspended(account):  # a tenant is known only now
+        if self._sending_limits.is_suspended(account):  # a tenant is known only now
             return "suspended", REPLIES["suspended"].filled(name=departure.sender)
         return replace(arrival, departure=departure)
 
-    def note_taken(self, arrival: Arrival, law: Law) -> None:
+    def note_taken(self, arrival: Arrival, runtime: RuntimeConfig) -> None:
         departure = arrival.departure
         if departure is None:
             return
         for account in _accounts(departure.sender, departure.mail_from):
-            self._ledger.count(account, find_rates(account, law), len(arrival.envelope.rcpts))
+            self._sending_limits.count(account, find_rates(account, runtime), len(arrival.envelope.rcpts))
 
-    def note_refused(self, client: Client, law: Law, envelope: Envelope) -> None:
-        permit = self._find_permit(client, law)
+    def note_refused(self, client: Client, runtime: RuntimeConfig, envelope: Envelope) -> None:
+        permit = self._find_permit(client, runtime)
         if permit is not None and permit.name:
             for account in _accounts(permit.name, permit.return_path(envelope.mail_from)):
                 for rcpt in envelope.rcpts:
-                    self._ledger.fail(account, find_rates(account, law), rcpt.mailbox.key)
+                    self._sending_limits.fail(account, find_rates(account, runtime), rcpt.mailbox.key)
 
-    def _find_permit(self, client: Client, law: Law) -> Permit | None:
+    def _find_permit(self, client: Client, runtime: RuntimeConfig) -> Permit | None:
         if self._submission and not client.login:
             return None
         connection = client.connection
         if connection.unknown:
             # A listed filter says that it does not know its client: then nobody does.
             return None
-        return find_permit(law.outgoing.senders, client.login, connection.client, client.tls)
+        return find_permit(runtime.outgoing.senders, client.login, connection.client, client.tls)
 
 
 class Failures:
     """A sink: recipients of our senders' mail that a next hop refused for good count for the sender and its domain."""
 
-    def __init__(self, ledger: Ledger, law: Callable[[], Law]) -> None:
-        self._ledger = ledger
-        self._law = law
+    def __init__(self, sending_limits: SendingLimits, runtime: Callable[[], RuntimeConfig]) -> None:
+        self._sending_limits = sending_limits
+        self._runtime = runtime
 
     def __call__(self, event: Event) -> None:
         fields = dict(event.fields) if event.name == "failed" else {}
@@ -124,13 +124,13 @@ class Failures:
         for kind in ("sender", "domain"):
             if kind in fields:
                 account = f"{kind} {fields[kind]}"
-                self._ledger.fail(account, find_rates(account, self._law()), str(fields.get("rcpt", "")))
+                self._sending_limits.fail(account, find_rates(account, self._runtime()), str(fields.get("rcpt", "")))
 
 
-def find_rates(account: str, law: Law) -> Rates:
+def find_rates(account: str, runtime: RuntimeConfig) -> Rates:
     """What an account may send in an hour."""
     kind, _, name = account.partition(" ")
-    config = law.config
+    config = runtime.config
     if kind == "domain":
         return config.outbound.domain_rates
     known = {one.name: one.rates for one in config.sender} | {one.name: one.rates for one in config.tenant}

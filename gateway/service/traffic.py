@@ -13,7 +13,7 @@ from gateway.model.delivery import Outcome, Scope, Transfer
 from gateway.model.event import Event, Level
 from gateway.model.value import Value
 from gateway.policy import flow, pace
-from gateway.policy.flow import Flow, Sign, read_sign
+from gateway.policy.flow import BackendFlow, Sign, read_sign
 from gateway.policy.pace import Pace
 from gateway.ports import Clock, EventSink
 
@@ -35,7 +35,7 @@ class Share(Value):
 class _Lane:
     share: Share
     pace: Pace | None
-    flow: Flow = field(default_factory=Flow)
+    flow: BackendFlow = field(default_factory=BackendFlow)
     busy: int = 0
     let_in: float = float("-inf")
     """When a message was last let in although the route is stopped."""
@@ -119,7 +119,7 @@ class Traffic:
                 waits.append(pace.next_in(lane.pace, lane.share.messages_per_minute, now))
         return min((seconds for seconds in waits), default=None)
 
-    def _tell(self, transfer: Transfer, before: Flow, after: Flow, outcomes: Sequence[Outcome]) -> None:
+    def _tell(self, transfer: Transfer, before: BackendFlow, after: BackendFlow, outcomes: Sequence[Outcome]) -> None:
         backend = transfer.backend
         if after.stopped and not before.stopped:
             self._emit(Event("route-stopped", transfer.message_id, _explain(backend, outcomes), Level.ALARM))
@@ -134,8 +134,8 @@ class Traffic:
 
 def _open(share: Share, now: float) -> _Lane:
     limited = share.messages_per_minute
-    window = min(Flow().window, float(share.connections))
-    return _Lane(share, pace.full(limited, now) if limited else None, Flow(window))
+    window = min(BackendFlow().window, float(share.connections))
+    return _Lane(share, pace.full(limited, now) if limited else None, BackendFlow(window))
 
 
 def _explain(backend: str, outcomes: Sequence[Outcome]) -> tuple[tuple[str, str], ...]:

@@ -6,7 +6,7 @@ import sqlite3
 
 from gateway.spool import greylist, senders, unanswered
 from gateway.spool.queries import QUERIES
-from gateway.spool.rows import Retention
+from gateway.spool.rows import RetentionPeriods
 
 _PURGED_AT_ONCE = 400
 _FREE_PAGES_KEPT = 4096
@@ -14,7 +14,7 @@ _FREE_PAGES_KEPT = 4096
 _PAGES_FREED_AT_ONCE = 512
 
 
-def purge(connection: sqlite3.Connection, retention: Retention, now: float) -> tuple[int, tuple[str, ...]]:
+def purge(connection: sqlite3.Connection, retention: RetentionPeriods, now: float) -> tuple[int, tuple[str, ...]]:
     """How many rows went, and the content files that no row names any more."""
     stale = connection.execute(QUERIES["stale_messages"], (now, _PURGED_AT_ONCE)).fetchall()
     connection.executemany(QUERIES["delete_message"], ((n,) for n, _ in stale))

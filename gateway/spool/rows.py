@@ -18,7 +18,7 @@ _MOST_CLAIMED_OCTETS = 16_777_216
 """Content that one `claim` brings into memory at most, but for its first transfer."""
 
 
-class Retention(Value):
+class RetentionPeriods(Value):
     """How long content and traces are kept, in seconds."""
 
     delivered_seconds: float = 0.0
@@ -47,7 +47,7 @@ class Rows(Value):
     """The writes of one shard."""
 
     store: ContentStore
-    retention: Retention
+    retention: RetentionPeriods
     lease: float
     """Seconds for which a transfer stored as claimed belongs to its committer."""
 

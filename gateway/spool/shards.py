@@ -19,7 +19,7 @@ from gateway.model.value import replace
 from gateway.ports import Clock, ContentWriter
 from gateway.spool.disk import SpoolUnusable
 from gateway.spool.reader import find_shards
-from gateway.spool.rows import Retention
+from gateway.spool.rows import RetentionPeriods
 from gateway.spool.sqlite import SqliteSpool
 from gateway.spool.view import DIGITS, ShardedView, add_up, merge
 
@@ -61,7 +61,7 @@ class ShardedSpool:
         lease: float,
         worker: int = 0,
         workers: int = 1,
-        retention: Retention | None = None,
+        retention: RetentionPeriods | None = None,
     ) -> ShardedSpool:
         """Own the worker's shard, and adopt those that have no worker. Raises SpoolUnusable."""
         shards: list[SqliteSpool] = []

@@ -23,7 +23,7 @@ from gateway.spool.disk import CONTENT, Disk, SpoolUnusable, lock_shard, make_sh
 from gateway.spool.purge import purge
 from gateway.spool.queries import QUERIES, check_version, migrate
 from gateway.spool.reader import DATABASE, SHARD, ReadOnlySpool
-from gateway.spool.rows import Retention, Rows
+from gateway.spool.rows import RetentionPeriods, Rows
 from gateway.spool.writer import Writer
 
 RESERVE = 33_554_432
@@ -51,7 +51,7 @@ class SqliteSpool:
         directory: Path,
         clock: Clock,
         lease: float = 900.0,
-        retention: Retention | None = None,
+        retention: RetentionPeriods | None = None,
         reserve: int = RESERVE,
         disk: Disk | None = None,
         shard: str = SHARD,
@@ -78,7 +78,7 @@ class SqliteSpool:
         except BaseException:
             os.close(lock)
             raise
-        rows = Rows(store, retention or Retention(), lease)
+        rows = Rows(store, retention or RetentionPeriods(), lease)
         return cls(clock, lock, store, rows, Writer(connection), reader)
 
     @property

@@ -16,7 +16,7 @@ _LOCKED = 5000
 
 
 @dataclass(slots=True)
-class Job:
+class WriteJob:
     """One caller's write."""
 
     work: Callable[[sqlite3.Connection], Any]
@@ -41,7 +41,7 @@ class Transactions:
         """The last COMMIT failed, perhaps after it had written everything."""
         connection.execute("PRAGMA busy_timeout = 0")
 
-    def begin(self, jobs: Sequence[Job]) -> bool:
+    def begin(self, jobs: Sequence[WriteJob]) -> bool:
         """Open one and put the rows of all jobs. False when something is wrong: then `write` begins it again."""
         try:
             self._put_all(jobs)
@@ -49,7 +49,7 @@ class Transactions:
             return False
         return True
 
-    def end(self, jobs: Sequence[Job]) -> None:
+    def end(self, jobs: Sequence[WriteJob]) -> None:
         """Commit what was begun."""
         try:
             self._commit()
@@ -57,12 +57,12 @@ class Transactions:
             with self._patience():
                 self._fall_back(jobs, error)
 
-    def write(self, jobs: Sequence[Job]) -> None:
+    def write(self, jobs: Sequence[WriteJob]) -> None:
         """A whole transaction."""
         with self._patience():
             self._write(jobs)
 
-    def _write(self, jobs: Sequence[Job]) -> None:
+    def _write(self, jobs: Sequence[WriteJob]) -> None:
         try:
             self._doubtful = False
             self._roll_back()
@@ -80,7 +80,7 @@ class Transactions:
         finally:
             self._connection.execute("PRAGMA busy_timeout = 0")
 
-    def _put_all(self, jobs: Sequence[Job]) -> None:
+    def _put_all(self, jobs: Sequence[WriteJob]) -> None:
         self._doubtful = False
         self._set_durable(any(job.durable for job in jobs))
         self._connection.execute("BEGIN IMMEDIATE")
@@ -94,7 +94,7 @@ class Transactions:
             self.suspect = self._doubtful = not _is_full(error)
             raise
 
-    def _apply(self, job: Job) -> None:
+    def _apply(self, job: WriteJob) -> None:
         """Run one job. No savepoint: two more statements cost more than most jobs."""
         changes = self._connection.total_changes
         job.error = None
@@ -106,7 +106,7 @@ class Transactions:
             # It failed before it wrote anything, so the others need not be begun again.
             job.error = _as_refusal(error)
 
-    def _fall_back(self, jobs: Sequence[Job], error: Exception) -> None:
+    def _fall_back(self, jobs: Sequence[WriteJob], error: Exception) -> None:
         """Nothing of the batch is kept. Each job gets a transaction of its own, so that one that is wrong, or too
         large for a disk that is nearly full, fails alone. After a failed fsync none is tried again."""
         alone = len(jobs) > 1 and not self.suspect

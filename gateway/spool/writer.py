@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from gateway.model.value import Value
 from gateway.ports import SpoolFull
-from gateway.spool.transactions import Job, Transactions
+from gateway.spool.transactions import Transactions, WriteJob
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ _PAGES_OF_JOB = 32_768
 class _Batch(Value):
     """Jobs of one transaction."""
 
-    jobs: Sequence[Job]
+    jobs: Sequence[WriteJob]
     begun: bool
     """It is open, with the rows of every job in it."""
 
@@ -56,7 +56,7 @@ class Writer:
         self._transactions = Transactions(connection)
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Semaphore(_MOST_WAITING)
-        self._waiting: deque[Job] = deque()
+        self._waiting: deque[WriteJob] = deque()
         self._since = 0.0
         """When the first of those came."""
         self._looking = False
@@ -90,12 +90,12 @@ class Writer:
         whatever `work` raised; then nothing of it was kept. `work` may be called more than once.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        await self._put(Job(work, octets, durable, quick, settled, future))
+        await self._put(WriteJob(work, octets, durable, quick, settled, future))
         return await future
 
     async def post(self, work: Callable[[sqlite3.Connection], object], *, octets: int = 0, quick: bool = False) -> None:
         """Do `work` soon, not necessarily on stable storage; returns as soon as it has a place in the queue."""
-        await self._put(Job(work, octets, False, quick, None, None))
+        await self._put(WriteJob(work, octets, False, quick, None, None))
 
     async def close(self) -> None:
         """Write what waits, then end the thread and close the connection."""
@@ -104,7 +104,7 @@ class Writer:
             self._end_when_idle()
         await asyncio.to_thread(self._thread.join)
 
-    async def _put(self, job: Job) -> None:
+    async def _put(self, job: WriteJob) -> None:
         await self._room.acquire()
         if self._closed:
             self._room.release()
@@ -137,7 +137,7 @@ class Writer:
 
     def _begin(self) -> None:
         """The next batch: its rows here when it is small, and its end in the thread."""
-        jobs: list[Job] = []
+        jobs: list[WriteJob] = []
         octets = 0
         while self._waiting and len(jobs) < _MOST_IN_BATCH and octets < _MOST_OCTETS_IN_BATCH:
             job = self._waiting.popleft()
@@ -158,7 +158,7 @@ class Writer:
                 # It is written all the same, and the others wait for their answers.
                 self._loop.call_exception_handler({"message": "after a write", "exception": error})
 
-    def _answer_one(self, job: Job) -> None:
+    def _answer_one(self, job: WriteJob) -> None:
         if job.future is None:
             self.unwritten += job.error is not None
         elif not job.future.done():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.mail.refusal import Refusal, classify
-from gateway.model.delivery import Attempt, Kind, Outcome, Scope, Story
+from gateway.model.delivery import Attempt, Outcome, OutcomeKind, Scope, Story
 from gateway.model.ingress import Tls
 from gateway.model.value import asdict
 from gateway.tools.results import Json
@@ -62,7 +62,7 @@ def _outcome_json(outcome: Outcome) -> dict[str, Json]:
 
 def _find_refusal(outcome: Outcome) -> Refusal | None:
     """What the reply means; None for a delivery."""
-    if outcome.kind is Kind.DELIVERED:
+    if outcome.kind is OutcomeKind.DELIVERED:
         return None
     return classify(outcome.reply, outcome.remote_mta, backend=outcome.scope is Scope.OURS)
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from rich.console import Group
 from rich.text import Text
 
-from gateway.authentication.lookup import NeedAnswers, Window
+from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.mail.header import parse_header
 from gateway.model.delivery import TRACE_VERSION, Act, Story, Trace
 from gateway.model.envelope import Envelope
@@ -20,7 +20,7 @@ from gateway.model.ingress import InternalIngress
 from gateway.model.result import Authentication
 from gateway.model.value import Value, asdict, replace
 from gateway.plan.client import recorded_checks
-from gateway.plan.judgement import Bench, judge
+from gateway.plan.judgement import JudgementContext, judge
 from gateway.plan.replay import differ, judge_again
 from gateway.policy.rules import RuleFailure
 from gateway.tools.attempts import attempt_json, attempt_lines, tls_json
@@ -64,7 +64,7 @@ async def check_content(trace: Trace, octets: AsyncIterable[bytes] | None) -> Co
     return ContentState.IDENTICAL if found.digest() == trace.content.sha256 else ContentState.ALTERED
 
 
-def replay(trace: Trace, bench: Bench) -> Replayed:
+def replay(trace: Trace, context: JudgementContext) -> Replayed:
     """Judge the stored evidence again, with the DNS answers of then and the rules of now (promise P4).
 
     What an invariant refused, such as an unknown recipient, rests on no verdict that could come out otherwise. Of what
@@ -74,15 +74,15 @@ def replay(trace: Trace, bench: Bench) -> Replayed:
         return Replayed.DIFFERENT
     ingress = trace.edge or trace.internal
     if trace.authentication is None or trace.evidence is None or ingress is None:
-        asked = judge_again(trace, bench)
+        asked = judge_again(trace, context)
         same = asked is None or (asked.rule == trace.decision.rule and not differ(trace.decision, asked))
         return Replayed.SAME if same else Replayed.DIFFERENT
-    bench = replace(bench, client=recorded_checks(trace.authentication, bench.client))
+    context = replace(context, client=recorded_checks(trace.authentication, context.client))
     known = {lookup.question: lookup.answer for lookup in trace.lookups}
-    window = Window(known.get)
+    window = DnsView(known.get)
     try:
         judgement = judge(
-            ingress, trace.envelope, trace.evidence, window, trace.received, bench, circumstances=trace.circumstances
+            ingress, trace.envelope, trace.evidence, window, trace.received, context, circumstances=trace.circumstances
         )
     except (NeedAnswers, RuleFailure):
         return Replayed.DIFFERENT

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from gateway.authentication.dkimpy import read_key as read_record
 from gateway.config.keyring import ED25519, RSA, KeyEntry, KeyState, read_key, read_keyring, write_keyring
-from gateway.model.dnsdata import Question, Status
+from gateway.model.dnsdata import DnsStatus, Question
 from gateway.model.value import Value, replace
 from gateway.ports import Resolver
 from gateway.tools.results import Json
@@ -116,8 +116,10 @@ async def check_keys(
     for entry, question in questions.items():
         record = compose_record(read_key(directory, entry))
         answer = answers[question]
-        texts = [str(text) for text in answer.records] if answer.status is Status.FOUND else []
-        state = "" if answer.status in (Status.FOUND, Status.NXDOMAIN, Status.NODATA) else f"DNS: {answer.status}"
+        texts = [str(text) for text in answer.records] if answer.status is DnsStatus.FOUND else []
+        state = (
+            "" if answer.status in (DnsStatus.FOUND, DnsStatus.NXDOMAIN, DnsStatus.NODATA) else f"DNS: {answer.status}"
+        )
         found.append(_compare(entry, record, texts, state, now, keep))
     return tuple(found)
 

@@ -26,9 +26,9 @@ from gateway.policy.rules import RuleFailure
 from gateway.ports import Connection, ContentWriter, Resolver
 from gateway.service.authenticator import Authenticator
 from gateway.service.collector import Collector
-from gateway.service.desk import Desk, Law
 from gateway.service.ingress import find_ingress
 from gateway.service.reception import MxReception
+from gateway.service.runtime import RuntimeConfig, Services
 
 ID = "simulated"
 _CHUNK = 1_048_576
@@ -54,21 +54,21 @@ class Rehearsed(Value):
     """Recipients refused at RCPT, when others were accepted."""
 
 
-async def rehearse(delivered: Delivered, law: Law, resolver: Resolver) -> Rehearsed:
+async def rehearse(delivered: Delivered, runtime: RuntimeConfig, resolver: Resolver) -> Rehearsed:
     """Run one transaction from EHLO to the answer to the final dot. A message that is refused before its content is
     judged is judged all the same, so that its results can be shown; the decision stays that refusal."""
     clock = _Clock(delivered.now)
     spool = _Forgetful()
-    authenticator = Authenticator(resolver, clock, law.config.dns.budget_seconds)
-    desk = Desk(clock, spool, authenticator, _NoDelivery(), _ignore)
-    trace, refused = await _converse(MxReception(desk, lambda: law), spool, delivered, law)
+    authenticator = Authenticator(resolver, clock, runtime.config.dns.budget_seconds)
+    services = Services(clock, spool, authenticator, _NoDelivery(), _ignore)
+    trace, refused = await _converse(MxReception(services, lambda: runtime), spool, delivered, runtime)
     if trace.authentication is None:
-        trace = await _judge_anyway(trace, delivered, law, authenticator, spool)
+        trace = await _judge_anyway(trace, delivered, runtime, authenticator, spool)
     return Rehearsed(trace, refused)
 
 
 async def _converse(
-    reception: MxReception, spool: _Forgetful, delivered: Delivered, law: Law
+    reception: MxReception, spool: _Forgetful, delivered: Delivered, runtime: RuntimeConfig
 ) -> tuple[Trace, tuple[tuple[str, Reply], ...]]:
     conversation = await reception.connect(_connection(delivered))
     if isinstance(conversation, Reply):
@@ -88,22 +88,22 @@ async def _converse(
             await conversation.take(delivered.octets[start : start + _CHUNK])
         reply = await conversation.finish()
     if not spool.traces:
-        return _refusal(delivered, law, "internal", reply, Stage.DATA), ()
+        return _refusal(delivered, runtime, "internal", reply, Stage.DATA), ()
     return spool.traces[-1], tuple(refused) if spool.traces[-1].id == ID else ()
 
 
 async def _judge_anyway(
-    trace: Trace, delivered: Delivered, law: Law, authenticator: Authenticator, spool: _Forgetful
+    trace: Trace, delivered: Delivered, runtime: RuntimeConfig, authenticator: Authenticator, spool: _Forgetful
 ) -> Trace:
-    collector = Collector(spool, law.config.limits.header_size)
+    collector = Collector(spool, runtime.config.limits.header_size)
     await collector.take(delivered.octets)
     if collector.header_too_big:
         return trace
     evidence = (await collector.finish()).evidence
     header = collector.header
-    ingress = find_ingress(_connection(delivered), delivered.helo, True, None, law.config, header)
+    ingress = find_ingress(_connection(delivered), delivered.helo, True, None, runtime.config, header)
     envelope = _envelope(delivered, delivered.rcpts)
-    check = partial(judge, ingress, envelope, evidence, now=delivered.now, bench=law.bench, header=header)
+    check = partial(judge, ingress, envelope, evidence, now=delivered.now, context=runtime.context, header=header)
     try:
         judgement, window = await authenticator.run(check)
     except RuleFailure:  # the trace says which rule
@@ -111,10 +111,10 @@ async def _judge_anyway(
     return replace(trace, authentication=judgement.authentication, lookups=window.used)
 
 
-def _refusal(delivered: Delivered, law: Law, rule: str, reply: Reply, stage: Stage) -> Trace:
+def _refusal(delivered: Delivered, runtime: RuntimeConfig, rule: str, reply: Reply, stage: Stage) -> Trace:
     """The trace of a refusal that the live path only answers."""
     envelope = _envelope(delivered, delivered.rcpts)
-    ingress = find_ingress(_connection(delivered), delivered.helo, True, None, law.config, None)
+    ingress = find_ingress(_connection(delivered), delivered.helo, True, None, runtime.config, None)
     return refuse(Arrival(ID, delivered.now, ingress, envelope, None), rule, reply, stage).trace
 
 

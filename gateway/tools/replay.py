@@ -15,14 +15,14 @@ from rich.text import Text
 from gateway.model.decision import Decision
 from gateway.model.delivery import Trace
 from gateway.model.value import Value
-from gateway.plan.judgement import Bench
+from gateway.plan.judgement import JudgementContext
 from gateway.plan.replay import differ, judge_again
 from gateway.tools.narrative import clean
 from gateway.tools.results import Json, safe_json
 from gateway.tools.text import show_time
 
 
-class Verdict(Value):
+class ReplayedVerdict(Value):
     """One decision, as far as it is compared and shown."""
 
     action: str
@@ -31,7 +31,7 @@ class Verdict(Value):
     reply: str
 
     @classmethod
-    def of(cls, decision: Decision) -> Verdict:
+    def of(cls, decision: Decision) -> ReplayedVerdict:
         return cls(decision.action.value, decision.rule, decision.rule_set, str(decision.reply))
 
 
@@ -44,8 +44,8 @@ class Change(Value):
     author: str
     mail_from: str
     rcpts: tuple[str, ...]
-    then: Verdict
-    now: Verdict
+    then: ReplayedVerdict
+    now: ReplayedVerdict
 
 
 @dataclass(slots=True)
@@ -66,13 +66,15 @@ class Replay:
 
 
 async def replay_all(
-    batches: AsyncIterable[Sequence[Trace]], bench: Bench, tick: Callable[[int], object] = lambda count: None
+    batches: AsyncIterable[Sequence[Trace]],
+    context: JudgementContext,
+    tick: Callable[[int], object] = lambda count: None,
 ) -> Replay:
     """Judge every trace again. `tick` hears how many are done since it was called last."""
     replay = Replay()
     async for traces in batches:
         for trace in traces:
-            _count(replay, trace, judge_again(trace, bench))
+            _count(replay, trace, judge_again(trace, context))
         tick(len(traces))
     return replay
 
@@ -98,8 +100,8 @@ def _change(trace: Trace, now: Decision) -> Change:
         author=trace.authentication.dmarc.domain if trace.authentication else "",
         mail_from=str(trace.envelope.mail_from or ""),
         rcpts=tuple(str(rcpt.mailbox) for rcpt in trace.envelope.rcpts),
-        then=Verdict.of(trace.decision),
-        now=Verdict.of(now),
+        then=ReplayedVerdict.of(trace.decision),
+        now=ReplayedVerdict.of(now),
     )
 
 
@@ -129,7 +131,7 @@ def replay_json(replay: Replay, rule_set: str, since: float) -> dict[str, Json]:
     )
 
 
-def _verdict_json(verdict: Verdict) -> dict[str, Json]:
+def _verdict_json(verdict: ReplayedVerdict) -> dict[str, Json]:
     return {"action": verdict.action, "rule": verdict.rule, "set": verdict.set, "reply": verdict.reply}
 
 

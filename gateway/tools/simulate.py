@@ -1,6 +1,6 @@
 """`waypost simulate`: judges message files without sending them, one or a batch.
 
-In: cases, and a `Workshop` that can read configurations and answer DNS. Out: JSON results, or text for people.
+In: cases, and a `SimulationContext` that can read configurations and answer DNS. Out: JSON results, or text for people.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gateway.mail.path import mailbox
 from gateway.model.address import IPText, Mailbox, ip_text
 from gateway.model.value import Value
 from gateway.ports import Resolver
-from gateway.service.desk import Law
+from gateway.service.runtime import RuntimeConfig
 from gateway.tools.explain import render_evidence
 from gateway.tools.narrative import clean, narrate
 from gateway.tools.newlines import Newlines, read_lines
@@ -60,11 +60,11 @@ class Case(Value):
     raw: bool
 
 
-class Workshop(Value):
+class SimulationContext(Value):
     """What a simulation needs of the world."""
 
     load_config: Callable[[Path], Config]
-    make_law: Callable[[Config], Law]
+    make_runtime: Callable[[Config], RuntimeConfig]
     make_resolver: Callable[[Config, str | None], Resolver]
     """From a configuration and the text of a zone; without a zone it asks the network."""
     now: Callable[[], float]
@@ -166,17 +166,19 @@ def _number(value: object) -> float | None:
     raise CaseError(f"now: {value!r} is no number of seconds since 1970")
 
 
-async def simulate(case: Case, workshop: Workshop) -> Simulation:
-    """Judge one case. Raises CaseError, OSError, and what the workshop raises for a bad configuration or zone."""
+async def simulate(case: Case, simulation_context: SimulationContext) -> Simulation:
+    """Judge one case. Raises CaseError, OSError, and what the context raises for a bad configuration or zone."""
     octets, newlines = read_lines(case.file.read_bytes(), case.raw)
-    config = workshop.load_config(case.config) if case.config else make_config(case.rcpts)
+    config = simulation_context.load_config(case.config) if case.config else make_config(case.rcpts)
     if case.policy:
         domains = tuple(domain.model_copy(update={"policy": ""}) for domain in config.domain)
         policy = config.policy.model_copy(update={"set": case.policy})
         config = config.model_copy(update={"policy": policy, "domain": domains})
-    now = workshop.now() if case.now is None else case.now
+    now = simulation_context.now() if case.now is None else case.now
     delivered = Delivered(case.ip, case.helo, case.mail_from, case.rcpts, octets, now)
-    rehearsed = await rehearse(delivered, workshop.make_law(config), workshop.make_resolver(config, case.zone))
+    rehearsed = await rehearse(
+        delivered, simulation_context.make_runtime(config), simulation_context.make_resolver(config, case.zone)
+    )
     return Simulation(rehearsed, newlines)
 
 
@@ -226,18 +228,18 @@ def render_simulation(simulation: Simulation) -> Group:
 
 
 async def run_batch(
-    lines: Iterable[bytes], directory: Path, defaults: Mapping[str, object], workshop: Workshop
+    lines: Iterable[bytes], directory: Path, defaults: Mapping[str, object], simulation_context: SimulationContext
 ) -> AsyncIterator[dict[str, Json]]:
     """One result for each case line, in order; a case that cannot be judged gives `{index, file, error}`.
 
     Relative paths in a case start from `directory`; those in `defaults` are the caller's to make absolute.
     """
-    workshop = _remember(workshop)
+    simulation_context = _remember(simulation_context)
     for index, line in enumerate(line for line in lines if line.strip()):
         tree: dict[str, Json] = {}
         try:
             tree = _parse_line(line)
-            simulation = await simulate(read_case({**defaults, **tree}, directory), workshop)
+            simulation = await simulate(read_case({**defaults, **tree}, directory), simulation_context)
         except Exception as error:  # one bad case, whatever is wrong with it, must not end the run
             yield safe_json({**_heading(index, tree, defaults), "error": _describe(error)})
             continue
@@ -250,18 +252,20 @@ def _describe(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _remember(workshop: Workshop) -> Workshop:
-    """The same workshop, which makes nothing twice in a row of cases: rules take longer to compile than to ask."""
+def _remember(simulation_context: SimulationContext) -> SimulationContext:
+    """The same context, which makes nothing twice in a row of cases: rules take longer to compile than to ask."""
     configs: dict[Path, Config] = {}
-    laws: dict[str, Law] = {}
+    made: dict[str, RuntimeConfig] = {}
     resolvers: dict[tuple[str, str | None], Resolver] = {}
-    return Workshop(
-        load_config=lambda path: _once(configs, path, lambda: workshop.load_config(path)),
-        make_law=lambda config: _once(laws, config.model_dump_json(), lambda: workshop.make_law(config)),
-        make_resolver=lambda config, zone: _once(
-            resolvers, (config.dns.model_dump_json(), zone), lambda: workshop.make_resolver(config, zone)
+    return SimulationContext(
+        load_config=lambda path: _once(configs, path, lambda: simulation_context.load_config(path)),
+        make_runtime=lambda config: _once(
+            made, config.model_dump_json(), lambda: simulation_context.make_runtime(config)
         ),
-        now=workshop.now,
+        make_resolver=lambda config, zone: _once(
+            resolvers, (config.dns.model_dump_json(), zone), lambda: simulation_context.make_resolver(config, zone)
+        ),
+        now=simulation_context.now,
     )
 
 

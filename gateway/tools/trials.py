@@ -24,7 +24,7 @@ from gateway.policy.rules import RuleErrors, RuleFailure, RuleMistake, RuleSet
 from gateway.policy.trial import try_examples, usual_facts
 from gateway.tools.narrative import clean
 from gateway.tools.results import Json
-from gateway.tools.simulate import Case, CaseError, Workshop, read_case, simulate
+from gateway.tools.simulate import Case, CaseError, SimulationContext, read_case, simulate
 
 _OWN = ("name", "stage", "facts", "then", "rule")
 _OF_A_FILE = ("file", "ip", "helo", "mail_from", "rcpt", "dns", "now", "raw")
@@ -42,7 +42,7 @@ class Trial(Value):
     """What came out instead; empty when it came true."""
 
 
-class Wanted(Value):
+class WantedDecision(Value):
     """An example of a file of the admin's own."""
 
     place: str
@@ -67,11 +67,13 @@ def try_rules(rules: RuleSet) -> Iterator[Trial]:
         yield Trial(place, rules.name, tried.example.name or tried.rule.id, tried.problem)
 
 
-async def try_wanted(wanted: Sequence[Wanted], rules: RuleSet, workshop: Workshop) -> AsyncIterator[Trial]:
+async def try_wanted(
+    wanted: Sequence[WantedDecision], rules: RuleSet, simulation_context: SimulationContext
+) -> AsyncIterator[Trial]:
     """The examples of a file, under one set."""
     for one in wanted:
         try:
-            decision = await _decide(one, rules, workshop)
+            decision = await _decide(one, rules, simulation_context)
         except (CaseError, OSError, RuleFailure) as error:
             yield Trial(one.place, rules.name, one.name, str(error))
             continue
@@ -81,14 +83,14 @@ async def try_wanted(wanted: Sequence[Wanted], rules: RuleSet, workshop: Worksho
         yield Trial(one.place, rules.name, one.name, f"{said}, not {expected}" if differs else "")
 
 
-async def _decide(one: Wanted, rules: RuleSet, workshop: Workshop) -> Decision:
+async def _decide(one: WantedDecision, rules: RuleSet, simulation_context: SimulationContext) -> Decision:
     if one.case is not None:
-        return (await simulate(one.case, workshop)).rehearsed.trace.decision
+        return (await simulate(one.case, simulation_context)).rehearsed.trace.decision
     facts = usual_facts(one.facts)
     return judge(rules, facts) if one.stage is Stage.DATA else judge_early(rules, one.stage, facts)
 
 
-def read_wanted(file: Path, defaults: Mapping[str, object]) -> list[Wanted]:
+def read_wanted(file: Path, defaults: Mapping[str, object]) -> list[WantedDecision]:
     """The examples of a file. `defaults` are options of the cases in it. Raises RuleErrors with every mistake, OSError
     when it cannot be read."""
     text = file.read_text("utf-8")
@@ -118,7 +120,7 @@ class _Reader:
         self._defaults = defaults
         self.mistakes: list[RuleMistake] = []
 
-    def read(self, number: int, table: dict[str, Any]) -> Wanted | None:
+    def read(self, number: int, table: dict[str, Any]) -> WantedDecision | None:
         """The example; None when something is wrong with it."""
         before = len(self.mistakes)
         known = _OF_A_FILE if "file" in table else ("stage", "facts")
@@ -137,7 +139,7 @@ class _Reader:
             return None
         line = nearest(self._places, ("example", number)).line
         name = str(table.get("name") or table.get("file") or f"example {number + 1}")
-        return Wanted(f"{self._file}:{line}", name, then, str(table.get("rule", "")), stage, facts, case)
+        return WantedDecision(f"{self._file}:{line}", name, then, str(table.get("rule", "")), stage, facts, case)
 
     def _read_case(self, number: int, table: dict[str, Any]) -> Case | None:
         options = {**self._defaults, **{key: table[key] for key in _OF_A_FILE if key in table}}

@@ -17,9 +17,9 @@ def test_its_configuration_is_good(tmp_path: Path) -> None:
     (block,) = re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     file = tmp_path / "gateway.toml"
     file.write_text(block.replace("/var/lib/waypost", str(tmp_path)))
-    law = app.make_law(app.read_config(file))
+    law = app.make_runtime(app.read_config(file))
     assert set(law.config.backend) == {"google", "microsoft"}
-    assert law.bench.rules.name == "enforce"
+    assert law.context.rules.name == "enforce"
 
 
 def test_its_links_lead_somewhere() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 
 from gateway.ports import SpoolFull
-from gateway.spool.rows import Retention
+from gateway.spool.rows import RetentionPeriods
 from gateway.spool.sqlite import SqliteSpool
 from tests.spooling import HandClock, claim_of, make_intake, make_message, make_refusal, make_settlement
 
@@ -25,7 +25,7 @@ async def tell(call: Awaitable[object]) -> None:
 
 async def main() -> None:
     directory, failure, end = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-    spool = await SqliteSpool.open(directory, HandClock(), retention=Retention(failed_seconds=1e9), reserve=0)
+    spool = await SqliteSpool.open(directory, HandClock(), retention=RetentionPeriods(failed_seconds=1e9), reserve=0)
     before = [make_intake(id=f"before{at}", claimed=True) for at in range(4)]
     for intake in before:
         await tell(spool.commit(intake))

@@ -16,7 +16,7 @@ from pathlib import Path
 from gateway.model.delivery import Claim, Final
 from gateway.model.message import Evidence, Message
 from gateway.net.system import SystemClock
-from gateway.spool.rows import Retention
+from gateway.spool.rows import RetentionPeriods
 from gateway.spool.sqlite import SqliteSpool
 from tests.spooling import content_of, make_intake, make_message, make_refusal, make_settlement
 
@@ -95,7 +95,7 @@ class Victim:
 
 async def main() -> None:
     directory, log, seed = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    spool = await SqliteSpool.open(directory, SystemClock(), retention=Retention(failed_seconds=0.2), reserve=0)
+    spool = await SqliteSpool.open(directory, SystemClock(), retention=RetentionPeriods(failed_seconds=0.2), reserve=0)
     victim = Victim(spool, os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), seed)
     victim.say("ready", hashlib.sha256(str(seed).encode()).hexdigest()[:8])
     await asyncio.gather(*(victim.work() for _ in range(_WORKERS)))

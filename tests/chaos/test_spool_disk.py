@@ -21,7 +21,7 @@ from gateway.model.delivery import Intake
 from gateway.model.message import Evidence, Message
 from gateway.ports import SpoolFull
 from gateway.spool.disk import Disk
-from gateway.spool.rows import Retention
+from gateway.spool.rows import RetentionPeriods
 from gateway.spool.sqlite import SqliteSpool
 from tests.chaos.spool_checks import Log, check, run_and_kill
 from tests.spooling import (
@@ -39,7 +39,7 @@ _ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 async def open_spool(directory: Path, disk: Disk, reserve: int = 0) -> SqliteSpool:
-    return await SqliteSpool.open(directory, HandClock(), retention=Retention(), reserve=reserve, disk=disk)
+    return await SqliteSpool.open(directory, HandClock(), retention=RetentionPeriods(), reserve=reserve, disk=disk)
 
 
 async def commit_until_full(

@@ -22,7 +22,7 @@ from gateway.authentication import arc
 from gateway.authentication.seal import Sealer, seal
 from gateway.mail.header import Field, fields, parse_header, unfold
 from gateway.mail.tags import parse_tags
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.result import ArcVerdict
 from tests.corpora import corpus
 from tests.peers import verifier
@@ -55,7 +55,8 @@ def words(text: str) -> str:
 def test_case(scenario: dict[str, Any], case: dict[str, Any]) -> None:
     evidence, header = read(case["message"].encode().replace(b"\n", b"\r\n"))
     known = {
-        Question(name.lower(), "TXT"): Answer(Status.FOUND, (text,)) for name, text in scenario["txt-records"].items()
+        Question(name.lower(), "TXT"): Answer(DnsStatus.FOUND, (text,))
+        for name, text in scenario["txt-records"].items()
     }
     chain = arc.validate(evidence, header, window(known), 12400.0).result
     newest = [unfold(field.value) for field in fields(header, "arc-seal")][:1]

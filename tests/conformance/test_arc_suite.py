@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from gateway.authentication import arc
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.result import ArcVerdict
 from tests.corpora import corpus
 from tests.signing import evidence, window
@@ -30,7 +30,7 @@ def cases() -> list[Any]:
 
 
 def known(dns: dict[str, str]) -> dict[Question, Answer]:
-    return {Question(name.lower(), "TXT"): Answer(Status.FOUND, (text,)) for name, text in dns.items()}
+    return {Question(name.lower(), "TXT"): Answer(DnsStatus.FOUND, (text,)) for name, text in dns.items()}
 
 
 @pytest.mark.parametrize(("dns", "case"), cases())

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.authentication import dkim
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.result import DkimResult
 from tests.corpora import corpus
 from tests.signing import evidence, window
@@ -55,7 +55,7 @@ def cases() -> list[Any]:
 
 
 def answer(records: list[str] | str) -> Answer:
-    return Answer(Status(records.lower())) if isinstance(records, str) else Answer(Status.FOUND, tuple(records))
+    return Answer(DnsStatus(records.lower())) if isinstance(records, str) else Answer(DnsStatus.FOUND, tuple(records))
 
 
 def judge(message: bytes, dns: dict[str, list[str] | str], now: float) -> tuple[DkimResult, ...]:

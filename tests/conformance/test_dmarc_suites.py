@@ -9,7 +9,7 @@ import pytest
 
 from gateway.authentication import dmarc
 from gateway.authentication.dmarc_record import select_records
-from gateway.authentication.lookup import Window
+from gateway.authentication.lookup import DnsView
 from gateway.mail.author import Author
 from gateway.model.dnsdata import Question
 from gateway.model.result import (
@@ -51,7 +51,7 @@ def _judge(case: dict[str, Any]) -> tuple[DmarcResult, list[Question]]:
     spf = [SpfResult(SpfVerdict(one["result"]), one["domain"] or "", SpfIdentity.MAILFROM) for one in case["spf"]]
     dkim = [DkimResult(DkimVerdict(one["result"]), one["domain"] or "", "s", "rsa-sha256") for one in case["dkim"]]
     none = SpfResult(SpfVerdict.NONE, "", SpfIdentity.MAILFROM)
-    result = dmarc.evaluate(Author(1, (domain,), ""), (spf or [none])[0], tuple(dkim), Window(known))
+    result = dmarc.evaluate(Author(1, (domain,), ""), (spf or [none])[0], tuple(dkim), DnsView(known))
     return result, asked
 
 

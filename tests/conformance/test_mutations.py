@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.diagnosis.autopsy.examination import Autopsy, Status, examine
+from gateway.diagnosis.autopsy.examination import Autopsy, AutopsyStatus, examine
 from gateway.diagnosis.autopsy.proofs import FailingPart
 from tests.mutated import CONTROLS, NOT_INVERTIBLE, Case, cases, keys, pairs
 
@@ -27,8 +27,8 @@ def _examine(case: Case) -> tuple[Autopsy, float]:
 
 def _check_found(chosen: list[Case]) -> None:
     done = [(case, *_examine(case)) for case in chosen]
-    missed = [case.id for case, found, _ in done if found.status is not Status.FOUND]
-    wrong = [case.id for case, found, _ in done if found.status is Status.FOUND and found.repaired != case.base]
+    missed = [case.id for case, found, _ in done if found.status is not AutopsyStatus.FOUND]
+    wrong = [case.id for case, found, _ in done if found.status is AutopsyStatus.FOUND and found.repaired != case.base]
     assert len(missed) <= (1 - _SHARE) * len(chosen), missed
     assert wrong == []
     seconds = [taken for _, _, taken in done]
@@ -62,14 +62,14 @@ def test_what_breaks_nothing_is_intact() -> None:
     assert {case.mutations[0] for case in intact} >= set(CONTROLS)
     for case in intact:
         found, _ = _examine(case)
-        assert (found.status, found.part) == (Status.INTACT, None), case.id
+        assert (found.status, found.part) == (AutopsyStatus.INTACT, None), case.id
 
 
 def test_what_cannot_be_undone_is_suspected_at_best(full_count: Callable[[int], int]) -> None:
     chosen = [case for case in cases() if case.mutations[0] in NOT_INVERTIBLE]
     for case in random.Random(0).sample(chosen, min(full_count(6), len(chosen))):
         found, seconds = _examine(case)
-        assert found.status is Status.SUSPECTED, case.id
+        assert found.status is AutopsyStatus.SUSPECTED, case.id
         assert case.mutations[0] in {suspicion.entry.id for suspicion in found.suspicions}
         assert found.repaired is None
         assert seconds < _MOST
@@ -83,7 +83,7 @@ def test_random_damage_is_never_found(full_count: Callable[[int], int]) -> None:
         chance = random.Random(number)
         base, case = chance.choice(bases)
         found = examine(_damage(base, chance), KEYS, case.now)
-        assert found.status is not Status.FOUND, number
+        assert found.status is not AutopsyStatus.FOUND, number
         assert found.repaired is None
 
 
@@ -101,11 +101,11 @@ def test_without_keys_a_body_is_proven_all_the_same() -> None:
     chosen = [case for case in cases() if case.mutations[0] in ("B01", "B10", "B18", "B21")]
     for case in chosen:
         found = examine(case.message, {}, case.now)
-        assert (found.status, found.left, found.repaired) == (Status.FOUND, FailingPart.KEY, case.base), case.id
+        assert (found.status, found.left, found.repaired) == (AutopsyStatus.FOUND, FailingPart.KEY, case.base), case.id
 
 
 def test_without_keys_nothing_is_said_of_a_header() -> None:
     for case in cases():
         if case.mutations[0] == "H01":
             found = examine(case.message, {}, case.now)
-            assert (found.status, found.part) == (Status.UNKNOWN, FailingPart.KEY)
+            assert (found.status, found.part) == (AutopsyStatus.UNKNOWN, FailingPart.KEY)

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from gateway.authentication import spf
-from gateway.authentication.lookup import Window
+from gateway.authentication.lookup import DnsView
 from gateway.mail.domain import a_label
 from gateway.model.address import IPText, Mailbox
 from gateway.model.ingress import ClientSource, EdgeIngress
@@ -21,7 +21,7 @@ from tests.judging import judge, judge_zone
 from tests.spf_suites import DEVIATIONS, Case, read_mail_auth, read_openspf
 
 
-def check(case: Case, window: Window) -> SpfResult:
+def check(case: Case, window: DnsView) -> SpfResult:
     ingress = EdgeIngress(IPText(case.ip), ClientSource.PEER, case.helo, "mx", IPText(case.ip))
     return spf.evaluate(ingress, _mailbox(case.sender), SpfIdentity.MAILFROM, window, "mx.receiver.example")
 

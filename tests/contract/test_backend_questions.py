@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.config.backends import Backend as Settings
-from gateway.model.delivery import Kind
+from gateway.config.backends import BackendSettings as Settings
+from gateway.model.delivery import OutcomeKind
 from gateway.model.reply import Reply
 from gateway.model.route import Capabilities, Unanswered
 from gateway.net.host_backend import HostBackend
@@ -63,7 +63,7 @@ async def test_of_several_hosts_the_most_that_any_takes_counts() -> None:
         backend = backend_of(small.address, large.address)
         claim = make_claim()
         (outcome,) = await backend.deliver(claim, reader(claim))
-        assert outcome.kind is Kind.DELIVERED
+        assert outcome.kind is OutcomeKind.DELIVERED
         assert backend.capabilities() == Capabilities(5000, True)
         await backend.close()
 
@@ -104,7 +104,7 @@ async def test_question_and_delivery_share_a_session(sink: Sink) -> None:
     await backend.verify(mailbox("bob@corp.example"))
     claim = make_claim()
     (outcome,) = await backend.deliver(claim, reader(claim))
-    assert outcome.kind is Kind.DELIVERED
+    assert outcome.kind is OutcomeKind.DELIVERED
     await backend.verify(mailbox("eve@corp.example"))
     assert sink.connections == 1
     assert len(sink.mails) == 1
@@ -118,7 +118,7 @@ async def test_a_session_that_died_meanwhile_costs_no_delivery(sink: Sink) -> No
     sink.answers("MAIL", b"421 4.4.2 idle too long\r\n", b"250 2.1.0 OK\r\n")
     claim = make_claim()
     (outcome,) = await backend.deliver(claim, reader(claim))
-    assert outcome.kind is Kind.DELIVERED
+    assert outcome.kind is OutcomeKind.DELIVERED
     await backend.close()
 
 
@@ -169,7 +169,7 @@ async def test_a_question_never_takes_the_place_of_mail(sink: Sink) -> None:
     assert sink.connections == 1
     sink.gate.set()
     (outcome,) = await delivery
-    assert outcome.kind is Kind.DELIVERED
+    assert outcome.kind is OutcomeKind.DELIVERED
     await backend.close()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import dns.flags
 import pytest
 
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.value import replace
 from gateway.net.resolver import DnsResolver
 from tests.dnsserver import DnsServer
@@ -32,7 +32,7 @@ ZONE: dict[str, Any] = {
 
 
 def _found(*records: str) -> Answer:
-    return Answer(Status.FOUND, records)
+    return Answer(DnsStatus.FOUND, records)
 
 
 def _sorted(answer: Answer) -> Answer:
@@ -110,7 +110,7 @@ async def test_a_lookup_goes_on_when_its_asker_has_gone() -> None:
         await asyncio.sleep(0.2)
         known = resolver.known(Question("mx1.corp.example", "A"))
         assert known is not None
-        assert known.status is Status.FOUND
+        assert known.status is DnsStatus.FOUND
         assert len(server.asked) == 1
 
 
@@ -120,7 +120,7 @@ async def test_a_slow_domain_delays_no_other() -> None:
         slow = asyncio.create_task(resolver.fetch([Question(f"n{number}.slow.test", "A") for number in range(200)]))
         await asyncio.sleep(0.05)
         started = time.monotonic()
-        assert (await _ask(resolver, "mx1.corp.example")).status is Status.FOUND
+        assert (await _ask(resolver, "mx1.corp.example")).status is DnsStatus.FOUND
         assert time.monotonic() - started < 0.5
         assert sum(name.endswith("slow.test") for name, _, _ in server.asked) == 64
         slow.cancel()
@@ -134,7 +134,7 @@ async def test_waiting_for_a_slot_is_bounded_and_not_cached() -> None:
         started = time.monotonic()
         answers = await resolver.fetch(questions)
         assert time.monotonic() - started < 2
-        assert {answer.status for answer in answers.values()} == {Status.TIMEOUT}
+        assert {answer.status for answer in answers.values()} == {DnsStatus.TIMEOUT}
         assert 0 < sum(resolver.known(question) is None for question in questions) < 300
 
 
@@ -145,7 +145,7 @@ async def test_close_ends_what_is_under_way() -> None:
         await asyncio.sleep(0.02)
         await resolver.close()
         async with asyncio.timeout(1):
-            assert (await asking).status is Status.SERVFAIL
+            assert (await asking).status is DnsStatus.SERVFAIL
         await resolver.close()
 
 
@@ -180,20 +180,20 @@ async def test_a_chain_that_comes_in_parts_is_followed() -> None:
     async with DnsServer(ZONE, whole_chains=False) as server:
         resolver = DnsResolver([server.address], 2, time.monotonic)
         assert _sorted(await _ask(resolver, "alias.example")) == MX1
-        assert await _ask(resolver, "dangling.example") == Answer(Status.NODATA)
-        assert await _ask(resolver, "loop.example") == Answer(Status.SERVFAIL)
+        assert await _ask(resolver, "dangling.example") == Answer(DnsStatus.NODATA)
+        assert await _ask(resolver, "loop.example") == Answer(DnsStatus.SERVFAIL)
         assert server.count("loop.example") + server.count("pool.example") < 12
 
 
 async def test_the_next_server_is_asked() -> None:
     async with DnsServer({"mx1.corp.example": "SERVFAIL"}) as bad, DnsServer(ZONE) as good:
         resolver = DnsResolver([bad.address, good.address], 2, time.monotonic)
-        assert (await _ask(resolver, "mx1.corp.example")).status is Status.FOUND
+        assert (await _ask(resolver, "mx1.corp.example")).status is DnsStatus.FOUND
         assert bad.asked
     with _silent_port() as port:
         async with DnsServer(ZONE) as good:
             resolver = DnsResolver([f"127.0.0.1:{port}", good.address], 0.6, time.monotonic)
-            assert (await _ask(resolver, "mx1.corp.example")).status is Status.FOUND
+            assert (await _ask(resolver, "mx1.corp.example")).status is DnsStatus.FOUND
 
 
 async def test_a_lost_packet_is_sent_again() -> None:
@@ -206,7 +206,7 @@ async def test_a_lost_packet_is_sent_again() -> None:
     async with DnsServer(ZONE, delay=delay) as server:
         assert (
             await _ask(DnsResolver([server.address], 0.6, time.monotonic), "mx1.corp.example")
-        ).status is Status.FOUND
+        ).status is DnsStatus.FOUND
         assert len(server.asked) == 2
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.value import replace
 from gateway.net.resolver import DnsResolver, ZoneResolver
 from gateway.net.zone import build_zone
@@ -37,7 +37,7 @@ ZONE: dict[str, Any] = {
 
 
 def _found(*records: str) -> Answer:
-    return Answer(Status.FOUND, records)
+    return Answer(DnsStatus.FOUND, records)
 
 
 def _sorted(answer: Answer) -> Answer:
@@ -72,15 +72,15 @@ async def resolver(request: pytest.FixtureRequest) -> AsyncIterator[Resolver]:
         ("ns.example", "CAA", _found('0 issue "ca.example"')),
         ("alias.example", "A", _found("192.0.2.1", "192.0.2.2")),
         ("alias.example", "CNAME", _found("second.example")),
-        ("alias.example", "TXT", Answer(Status.NODATA)),
-        ("dangling.example", "A", Answer(Status.NODATA)),
-        ("loop.example", "A", Answer(Status.SERVFAIL)),
-        ("corp.example", "AAAA", Answer(Status.NODATA)),
-        ("b.c.example", "A", Answer(Status.NODATA)),
-        ("x.b.c.example", "A", Answer(Status.NXDOMAIN)),
-        ("nothing.test", "TXT", Answer(Status.NXDOMAIN)),
-        ("slow.example", "A", Answer(Status.TIMEOUT)),
-        ("broken.example", "A", Answer(Status.SERVFAIL)),
+        ("alias.example", "TXT", Answer(DnsStatus.NODATA)),
+        ("dangling.example", "A", Answer(DnsStatus.NODATA)),
+        ("loop.example", "A", Answer(DnsStatus.SERVFAIL)),
+        ("corp.example", "AAAA", Answer(DnsStatus.NODATA)),
+        ("b.c.example", "A", Answer(DnsStatus.NODATA)),
+        ("x.b.c.example", "A", Answer(DnsStatus.NXDOMAIN)),
+        ("nothing.test", "TXT", Answer(DnsStatus.NXDOMAIN)),
+        ("slow.example", "A", Answer(DnsStatus.TIMEOUT)),
+        ("broken.example", "A", Answer(DnsStatus.SERVFAIL)),
         ("broken.example", "TXT", _found("fine")),
         ("foo:bar/b az!.example", "A", _found("192.0.2.7")),
     ],
@@ -97,7 +97,7 @@ async def test_answers(resolver: Resolver, name: str, type: str, answer: Answer)
 )
 async def test_what_is_no_name_is_nxdomain(resolver: Resolver, name: str) -> None:
     question = Question(name, "TXT")
-    assert (await resolver.fetch([question]))[question].status is Status.NXDOMAIN
+    assert (await resolver.fetch([question]))[question].status is DnsStatus.NXDOMAIN
 
 
 async def test_every_question_gets_its_answer(resolver: Resolver) -> None:

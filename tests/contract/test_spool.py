@@ -14,7 +14,7 @@ from gateway.model.envelope import Recipient
 from gateway.model.message import Evidence, Message
 from gateway.model.value import replace
 from gateway.ports import ContentAltered, Spool
-from gateway.spool.rows import Retention
+from gateway.spool.rows import RetentionPeriods
 from gateway.spool.shards import ShardedSpool
 from gateway.spool.sqlite import SqliteSpool
 from tests.fake_spool import FakeSpool
@@ -36,13 +36,13 @@ LARGE = bytes(range(256)) * 4096 * 3 + b"end"
 
 
 async def open_sqlite(directory: Path, clock: HandClock) -> Spool:
-    retention = Retention(delivered_seconds=0.0, failed_seconds=7 * DAY, trace_seconds=30 * DAY)
+    retention = RetentionPeriods(delivered_seconds=0.0, failed_seconds=7 * DAY, trace_seconds=30 * DAY)
     return await SqliteSpool.open(directory, clock, lease=LEASE, retention=retention)
 
 
 async def open_shards(directory: Path, clock: HandClock) -> Spool:
     """A worker's own shard and one that it has adopted; what lies in that one is in test_spool_shards.py."""
-    retention = Retention(delivered_seconds=0.0, failed_seconds=7 * DAY, trace_seconds=30 * DAY)
+    retention = RetentionPeriods(delivered_seconds=0.0, failed_seconds=7 * DAY, trace_seconds=30 * DAY)
     shards = [
         await SqliteSpool.open(directory, clock, lease=LEASE, retention=retention, shard=name) for name in ("0", "1")
     ]

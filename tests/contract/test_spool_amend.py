@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from gateway.model.amendment import Amendment, Pending
-from gateway.model.delivery import Act, Final, Intake, Kind
+from gateway.model.delivery import Act, Final, Intake, OutcomeKind
 from gateway.model.reply import Reply
 from gateway.model.route import Route
 from gateway.model.value import replace
 from gateway.plan import amendment
-from gateway.plan.settlement import Circumstances, Terms
+from gateway.plan.settlement import AttemptContext, Terms
 from gateway.ports import Spool
 from tests.contract.test_spool import (
     DAY,
@@ -52,7 +52,7 @@ async def change(spool: Spool, intake: Intake, act, id: str = "") -> Amendment: 
 
 
 def bounce(pending: Pending) -> object:
-    at = Circumstances(START, START, 0.0, False, f"dsn-{pending.claim.transfer.backend}", "out")
+    at = AttemptContext(START, START, 0.0, False, f"dsn-{pending.claim.transfer.backend}", "out")
     return amendment.bounce(pending, NO, TERMS, at)
 
 
@@ -211,7 +211,7 @@ async def test_delete_ends_every_recipient_and_tells_nobody(spool: Spool) -> Non
     story = await told(spool, intake)
     assert [one.state for one in story.endings] == [Final.DELETED] * 2
     (attempt,) = story.attempts
-    assert [one.kind for one in attempt.outcomes] == [Kind.FAILED] * 2
+    assert [one.kind for one in attempt.outcomes] == [OutcomeKind.FAILED] * 2
     assert await spool.queue(9) == []
 
 

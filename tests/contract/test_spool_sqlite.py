@@ -24,7 +24,7 @@ from gateway.spool.content import ContentFile
 from gateway.spool.disk import Disk, SpoolUnusable
 from gateway.spool.queries import QUERIES, STEPS, migrate
 from gateway.spool.reader import ReadOnlySpool
-from gateway.spool.rows import Retention
+from gateway.spool.rows import RetentionPeriods
 from gateway.spool.sqlite import SqliteSpool
 from tests.spooling import (
     START,
@@ -41,7 +41,9 @@ from tests.spooling import (
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-async def open_spool(directory: Path, disk: Disk | None = None, retention: Retention | None = None) -> SqliteSpool:
+async def open_spool(
+    directory: Path, disk: Disk | None = None, retention: RetentionPeriods | None = None
+) -> SqliteSpool:
     return await SqliteSpool.open(directory, HandClock(), retention=retention, disk=disk)
 
 
@@ -222,7 +224,7 @@ async def test_spool_can_be_moved(tmp_path: Path) -> None:
 
 
 async def test_retention_of_delivered_content(tmp_path: Path) -> None:
-    spool = await open_spool(tmp_path, retention=Retention(delivered_seconds=60.0))
+    spool = await open_spool(tmp_path, retention=RetentionPeriods(delivered_seconds=60.0))
     data = bytes(1_500_000)
     writer = spool.open_content()
     writer.write(data)
@@ -314,7 +316,7 @@ async def test_claims_bring_a_bounded_amount_into_memory(tmp_path: Path) -> None
 
 
 async def test_file_shrinks_after_a_flood(tmp_path: Path) -> None:
-    retention = Retention(failed_seconds=10.0, trace_seconds=10.0)
+    retention = RetentionPeriods(failed_seconds=10.0, trace_seconds=10.0)
     spool = await open_spool(tmp_path, retention=retention)
     for _ in range(70):
         intake = make_intake(claimed=True, message=make_message(bytes(1_000_000)))
@@ -391,7 +393,7 @@ async def count_refused(spool: SqliteSpool, ids: list[str]) -> int:
 
 async def test_traces_of_refused_mail_take_a_bounded_room(tmp_path: Path) -> None:
     clock = HandClock()
-    retention = Retention(refused_octets=20_000)
+    retention = RetentionPeriods(refused_octets=20_000)
     spool = await SqliteSpool.open(tmp_path, clock, retention=retention)
     kept = make_intake()
     await spool.commit(kept)

@@ -14,18 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.model.amendment import Change, Pending
-from gateway.model.delivery import Claim, Final, Intake, Kind, Outcome, Scope
+from gateway.model.delivery import Claim, Final, Intake, Outcome, OutcomeKind, Scope
 from gateway.model.route import Route
 from gateway.plan import amendment
-from gateway.plan.settlement import Circumstances, settle
+from gateway.plan.settlement import AttemptContext, settle
 from gateway.ports import Spool
 from tests.contract.test_spool import DAY, LEASE
 from tests.contract.test_spool_amend import SHARDS, TERMS
 from tests.spooling import BUSY, NO, OK, HandClock, make_intake
 
 RCPTS = ("alice", "bob", "carol")
-REPLIES = {Kind.DELIVERED: OK, Kind.DEFERRED: BUSY, Kind.FAILED: NO}
-kinds = st.sampled_from(list(Kind))
+REPLIES = {OutcomeKind.DELIVERED: OK, OutcomeKind.DEFERRED: BUSY, OutcomeKind.FAILED: NO}
+kinds = st.sampled_from(list(OutcomeKind))
 steps = st.one_of(
     st.tuples(st.just("commit"), st.just(0)),
     st.tuples(st.just("claim"), st.integers(1, 3)),
@@ -59,14 +59,14 @@ class Scene:
             id = self.intakes[int(str(value)) % len(self.intakes)].trace.id
             await self.spool.amend(id, lambda pendings: amendment.amend(id, pendings, self.act(name)))
 
-    async def settle(self, claim: Claim, kinds: tuple[Kind, ...]) -> None:
+    async def settle(self, claim: Claim, kinds: tuple[OutcomeKind, ...]) -> None:
         named = zip(claim.transfer.rcpts, kinds, strict=False)
         outcomes = tuple(Outcome(rcpt, kind, REPLIES[kind], Scope.RECIPIENT, "mx") for rcpt, kind in named)
         await self.spool.settle(settle(claim, outcomes, TERMS, self.circumstances()))
 
-    def circumstances(self) -> Circumstances:
+    def circumstances(self) -> AttemptContext:
         now = self.clock.now()
-        return Circumstances(now, now, 0.5, False, self.clock.new_id(), "out")
+        return AttemptContext(now, now, 0.5, False, self.clock.new_id(), "out")
 
     def act(self, name: str) -> Callable[[Pending], Change]:
         now = self.clock.now()
@@ -109,7 +109,7 @@ class Scene:
         self.clock.time += 10 * DAY
         while claims := await self.spool.claim((), 50, self.clock.now(), LEASE):
             for claim in claims:
-                await self.settle(claim, (Kind.DELIVERED,) * len(claim.transfer.rcpts))
+                await self.settle(claim, (OutcomeKind.DELIVERED,) * len(claim.transfer.rcpts))
         assert await self.spool.queue(9) == []
         await self.check()
         for intake in self.intakes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.authentication import arc
-from gateway.authentication.lookup import Window
+from gateway.authentication.lookup import DnsView
 from gateway.mail.header import parse_header
 from gateway.model.message import BodyDigest, Evidence
 from gateway.model.result import ArcVerdict
@@ -33,7 +33,7 @@ def test_chains(full_count: Callable[[int], int]) -> None:
     passed = 0
 
     def judge(collected: Evidence) -> arc.ArcResult:
-        answers: Window = window(known)
+        answers: DnsView = window(known)
         return arc.validate(collected, parse_header(collected.header), answers, NOW)
 
     def check(octets: bytes) -> None:

@@ -9,9 +9,9 @@ import random
 from collections.abc import Callable
 
 from gateway.authentication.body import BodyHasher
-from gateway.diagnosis.autopsy.bodies import Body, Wanted
+from gateway.diagnosis.autopsy.bodies import BodyText, WantedDigest
 from gateway.diagnosis.autopsy.edits import Edit, apply_edits
-from gateway.diagnosis.autopsy.examination import Status, examine
+from gateway.diagnosis.autopsy.examination import AutopsyStatus, examine
 from gateway.diagnosis.autopsy.output import autopsy_json
 from gateway.diagnosis.autopsy.redaction import compose_report
 from gateway.diagnosis.autopsy.rendering import render_autopsy
@@ -57,7 +57,7 @@ def _check(octets: bytes) -> None:
     for mutation in tree["mutations"]:
         for place in mutation["places"]:
             assert 0 <= place["offset"] <= place["offset"] + place["length"] <= len(octets)
-    if found.status is Status.FOUND:
+    if found.status is AutopsyStatus.FOUND:
         again = examine(found.repaired, {}, 1_800_000_000, work=_LITTLE)
         assert again.part is not found.part
     else:
@@ -94,8 +94,8 @@ def test_quick_body_hash(full_count: Callable[[int], int]) -> None:
         hasher = BodyHasher(wanted)
         hasher.update(apply_edits(head + body, edits)[len(head) :])
         for digest in hasher.digests():
-            asked = Wanted(digest.canonicalisation, digest.length, digest.digest)
+            asked = WantedDigest(digest.canonicalisation, digest.length, digest.digest)
             fits = digest.octets >= (digest.length or 0)
-            assert Body(head + body, len(head), [asked]).matches(edits) is fits, (body, edits, asked)
-            wrong = Wanted(asked.form, asked.length, b"\0" * 32)
-            assert not Body(head + body, len(head), [wrong]).matches(edits)
+            assert BodyText(head + body, len(head), [asked]).matches(edits) is fits, (body, edits, asked)
+            wrong = WantedDigest(asked.form, asked.length, b"\0" * 32)
+            assert not BodyText(head + body, len(head), [wrong]).matches(edits)

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gateway.config.edge import Limits
-from gateway.service.listener import Census, ListenerSettings
-from gateway.service.listener.house import House
+from gateway.service.listener import ConnectionLimits, ListenerSettings
+from gateway.service.listener.listener_state import ListenerState
 from gateway.service.listener.session import SmtpSession
 from tests.fuzz.plans import Plan, planned
 from tests.listening import RecordedReception
@@ -98,7 +98,9 @@ async def serve(parts: list[bytes]) -> tuple[list[bytes], bytes, list[BaseExcept
     errors: list[BaseException] = []
     reception = RecordedReception()
     settings = ListenerSettings("mx", "mx.gate.example", limits=LIMITS)
-    house = House(settings, reception, lambda error: str(errors.append(error)), Census(LIMITS), lambda event: None)
+    house = ListenerState(
+        settings, reception, lambda error: str(errors.append(error)), ConnectionLimits(LIMITS), lambda event: None
+    )
     session = SmtpSession(house)
     wire = Wire()
     session.connection_made(wire)

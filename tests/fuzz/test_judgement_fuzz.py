@@ -20,7 +20,7 @@ from gateway.model.address import Mailbox, ip_text
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.message import Evidence
-from gateway.plan.judgement import Bench, judge
+from gateway.plan.judgement import JudgementContext, judge
 from tests.judging import judge_zone
 
 NAMES = [
@@ -130,7 +130,7 @@ SENDER = st.sampled_from([None, "x@a.example", "x@b.a.example", "x@[192.0.2.1]",
 
 
 @pytest.fixture(scope="module")
-def bench() -> Bench:
+def bench() -> JudgementContext:
     config = Config.model_validate(
         {
             "server": {"hostname": "mx.ours.example"},
@@ -139,7 +139,7 @@ def bench() -> Bench:
             "backend": {"inside": {"hosts": "127.0.0.1"}},
         }
     )
-    return app.make_law(config).bench
+    return app.make_runtime(config).context
 
 
 def collect(header: bytes) -> Evidence:
@@ -156,7 +156,7 @@ def collect(header: bytes) -> Evidence:
     st.sampled_from(["a.example", "[192.0.2.1]", "\u00e9", ""]),
 )
 def test_a_judgement_is_always_a_decision(
-    bench: Bench, header: bytes, zone: dict[str, object], sender: str | None, helo: str
+    context: JudgementContext, header: bytes, zone: dict[str, object], sender: str | None, helo: str
 ) -> None:
     ours = mailbox("user@ours.example")
     assert isinstance(ours, Mailbox)

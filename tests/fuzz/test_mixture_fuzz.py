@@ -19,8 +19,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from gateway.config.backends import Backend as Settings
-from gateway.config.backends import Delivery as DeliverySettings
+from gateway.config.backends import BackendSettings as Settings
+from gateway.config.backends import DeliverySettings
 from gateway.config.model import Config, Server
 from gateway.model.address import IPText
 from gateway.model.decision import Action, Decision
@@ -31,7 +31,7 @@ from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.reply import Reply
 from gateway.net.host_backend import HostBackend
 from gateway.net.mx import Host, HostFinder
-from gateway.net.outcomes import NoReply, Peer, Phase, Refused
+from gateway.net.outcomes import HostRefused, NoReply, Peer, Phase
 from gateway.plan.settlement import find_refusal
 from gateway.service.delivery import Delivery
 from gateway.service.tally import SharedCounts
@@ -195,7 +195,7 @@ class Dialer:
         if greeting is None:
             raise NoReply(Phase.GREETING, LOST)
         if not _positive(greeting):
-            raise Refused(Phase.GREETING, greeting)
+            raise HostRefused(Phase.GREETING, greeting)
         return Session(self._world, self._backend, host, self._pipelining)
 
 

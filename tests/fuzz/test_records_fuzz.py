@@ -12,7 +12,7 @@ from functools import partial
 from rich.console import Console
 
 from gateway.authentication import spf
-from gateway.authentication.lookup import Window
+from gateway.authentication.lookup import DnsView
 from gateway.diagnosis.dmarc_advice import advice_json, advise, render_advice, render_survey, survey_json
 from gateway.diagnosis.dmarc_lint import explain, lint
 from gateway.diagnosis.dmarc_survey import survey
@@ -61,7 +61,7 @@ def zone(record: bytes) -> Zone:
 
 
 def explain_spf(record: bytes) -> None:
-    found = walk("a.example", Window(zone(record).find))
+    found = walk("a.example", DnsView(zone(record).find))
     show(render_walk(found))
     show(render_check(found, None))
     assert json.dumps(walk_json(found), ensure_ascii=False).encode()
@@ -71,7 +71,7 @@ def explain_dmarc(record: bytes) -> None:
     text = record.decode("utf-8", "replace")
     assert [tag.name for tag in explain(text)][:2] == ["v", "p"]
     lint(text, exact=True)
-    found = survey("a.example", Window(zone(record).find))
+    found = survey("a.example", DnsView(zone(record).find))
     advice = advise(found)
     show(render_survey(found))
     show(render_advice(found, advice))
@@ -99,7 +99,7 @@ def judge(zone: Zone, domain: str, address: str) -> SpfVerdict:
     client = ip_text(address)
     ingress = EdgeIngress(client, ClientSource.PEER, domain, "", client)
     check = partial(spf.evaluate, ingress, Mailbox("x", domain, domain), SpfIdentity.MAILFROM, receiver="x.example")
-    return check(window=Window(zone.find)).result
+    return check(window=DnsView(zone.find)).result
 
 
 def random_zone(dice: random.Random) -> Zone:
@@ -116,7 +116,7 @@ def random_zone(dice: random.Random) -> Zone:
 def test_networks_of_a_walk_pass_an_evaluation(full_count: Callable[[int], int]) -> None:
     checked = 0
     for number in range(full_count(40)):
-        found = walk("d0.example", Window((zone := random_zone(random.Random(number))).find))
+        found = walk("d0.example", DnsView((zone := random_zone(random.Random(number))).find))
         if found.lookups > MOST_LOOKUPS:
             continue
         assert found.faults == ()
@@ -129,5 +129,5 @@ def test_networks_of_a_walk_pass_an_evaluation(full_count: Callable[[int], int])
 
 def test_all_networks_like_outlooks_pass() -> None:
     zone = build_zone(outlook_like())
-    for one in walk("mail.example", Window(zone.find)).networks:
+    for one in walk("mail.example", DnsView(zone.find)).networks:
         assert judge(zone, "mail.example", str(ipaddress.ip_network(one.network)[0])) is SpfVerdict.PASS

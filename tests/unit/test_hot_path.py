@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bench.checks import make_message
-from bench.sealing import make_key, make_law, make_run
+from bench.sealing import make_key, make_run, make_runtime
 from gateway.model.event import Event, Level
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
@@ -59,7 +59,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Callable[[], byt
     message, zone = make_message()
     known = ZoneResolver(build_zone({name: {"TXT": records} for name, records in zone.items()})).known
     key = make_key(tmp_path_factory.mktemp("key"))
-    plain, sealing = make_law(key, False), make_law(key, True)
+    plain, sealing = make_runtime(key, False), make_runtime(key, True)
     return {
         "plain": make_run(plain, message, known),
         "sealed": make_run(sealing, message, known),

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import Gateway, make_law, read_config
-from gateway.app import law as law_module
+from gateway.app import Gateway, make_runtime, read_config
+from gateway.app import runtime_config as law_module
 from gateway.app.reload import Reloaded
 from gateway.config.model import Config
 from gateway.model.event import Event
 from gateway.net.system import SystemClock
-from gateway.service.desk import Law
+from gateway.service.runtime import RuntimeConfig
 from tests.fake_spool import FakeSpool
 from tests.sending import StillClock, mailbox
 
@@ -42,7 +42,7 @@ class World:
         self.file.write_text(TEXT)
         self.map.write_text("bob@own.example,one\neve@own.example,one\n")
         self.events: list[Event] = []
-        law = make_law(read_config(self.file))
+        law = make_runtime(read_config(self.file))
         self.gateway = Gateway(law, SystemClock(), FakeSpool(StillClock()), {"one": None}, self.events.append)  # type: ignore[arg-type, dict-item]
 
     async def reload(self) -> None:
@@ -52,7 +52,7 @@ class World:
         return [event.name for event in self.events]
 
     def lists(self, *names: str) -> list[bool]:
-        return [self.gateway._law.routing.lists(mailbox(f"{name}@own.example")) for name in names]
+        return [self.gateway._runtime.routing.lists(mailbox(f"{name}@own.example")) for name in names]
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ async def test_a_known_map_that_names_a_backend_that_does_not_run_keeps_its_last
     world.map.write_text("bob@own.example,new\n")
     await world.reload()
     assert world.names() == ["reloaded"]
-    assert world.gateway._law.routing.backend_for(mailbox("bob@own.example")) == "one"
+    assert world.gateway._runtime.routing.backend_for(mailbox("bob@own.example")) == "one"
 
 
 async def test_files_are_read_off_the_loop_and_one_reading_at_a_time(
@@ -89,16 +89,16 @@ async def test_files_are_read_off_the_loop_and_one_reading_at_a_time(
 ) -> None:
     gate, threads, running, most = threading.Event(), [], 0, 0
 
-    def slow(config: Config) -> Law:
+    def slow(config: Config) -> RuntimeConfig:
         nonlocal running, most
         running += 1
         most = max(most, running)
         threads.append(threading.current_thread())
         gate.wait(5)
         running -= 1
-        return make_law(config)
+        return make_runtime(config)
 
-    monkeypatch.setattr(law_module, "make_law", slow)
+    monkeypatch.setattr(law_module, "make_runtime", slow)
     for _ in range(3):
         last = world.gateway.reload(world.file)
         await asyncio.sleep(0.05)
@@ -113,11 +113,11 @@ async def test_files_are_read_off_the_loop_and_one_reading_at_a_time(
 async def test_an_unexpected_error_is_told_and_the_next_reload_works(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(config: Config) -> Law:
+    def fail(config: Config) -> RuntimeConfig:
         raise OSError("no")
 
     with monkeypatch.context() as patched:
-        patched.setattr(law_module, "make_law", fail)
+        patched.setattr(law_module, "make_runtime", fail)
         await world.reload()
     await world.reload()
     assert world.names() == ["reload-refused", "reloaded"]

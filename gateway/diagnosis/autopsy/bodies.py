@@ -19,7 +19,7 @@ _MOST_STATES = 2000
 """Hash states kept, about 200 octets each."""
 
 
-class Wanted(Value):
+class WantedDigest(Value):
     """A body hash that a signature asks for."""
 
     form: str
@@ -27,10 +27,10 @@ class Wanted(Value):
     digest: bytes
 
 
-class Body:
+class BodyText:
     """One body and all that is known of its canonical forms. `work` counts octets looked at, which is its time."""
 
-    def __init__(self, message: bytes, start: int, wanted: Sequence[Wanted]) -> None:
+    def __init__(self, message: bytes, start: int, wanted: Sequence[WantedDigest]) -> None:
         """`start`: where the body of `message` begins; edits are given in the message's offsets, and those in
         its header change nothing here."""
         self._octets = message[start:]
@@ -58,7 +58,7 @@ class Body:
             self.work += lines.hashed
         return bool(slow) and self._matches_whole(apply_edits(self._octets, moved), slow)
 
-    def _matches_whole(self, octets: bytes, wanted: Sequence[Wanted]) -> bool:
+    def _matches_whole(self, octets: bytes, wanted: Sequence[WantedDigest]) -> bool:
         hasher = BodyHasher({(one.form, one.length) for one in wanted})
         hasher.update(octets)
         self.work += len(octets)

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from gateway.diagnosis.autopsy.anatomy import Anatomy, Part
 from gateway.diagnosis.autopsy.edits import Edit
-from gateway.diagnosis.autopsy.variants import Choice, Variant
+from gateway.diagnosis.autopsy.variants import Variant, VariantChoice
 
 _META = re.compile(rb'<meta[ \t\r\n]+http-equiv=3?D?"?Content-Type"?[^<>]{0,200}>', re.IGNORECASE)
 _HEAD = re.compile(rb"(?:<html[^<>]{0,200}>[ \t\r\n]{0,8})?<head>[ \t\r\n]{0,8}\Z", re.IGNORECASE)
@@ -75,7 +75,7 @@ def delete_footer(anatomy: Anatomy) -> Iterator[Variant]:
             for blanks in range(3):
                 begin = start - 2 * blanks
                 if anatomy.message[begin:start] == b"\r\n" * blanks and begin >= part.body:
-                    yield Variant((Edit(begin, part.end),), Choice.ALL, 0.2 * number + 0.2 * blanks)
+                    yield Variant((Edit(begin, part.end),), VariantChoice.ALL, 0.2 * number + 0.2 * blanks)
 
 
 def delete_banner(anatomy: Anatomy) -> Iterator[Variant]:
@@ -90,9 +90,9 @@ def delete_banner(anatomy: Anatomy) -> Iterator[Variant]:
         ends = [blank.end() if blank else end, end]
         whole.append(Edit(start, ends[0]))
         for number, stop in enumerate(dict.fromkeys(ends)):
-            yield Variant((Edit(start, stop),), Choice.ALL, 0.1 + 0.2 * number)
+            yield Variant((Edit(start, stop),), VariantChoice.ALL, 0.1 + 0.2 * number)
     if len(whole) > 1:
-        yield Variant(tuple(whole), Choice.ALL)
+        yield Variant(tuple(whole), VariantChoice.ALL)
 
 
 def _find_line(anatomy: Anatomy, part: Part) -> tuple[int, int] | None:

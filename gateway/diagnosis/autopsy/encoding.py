@@ -11,7 +11,7 @@ from functools import partial
 
 from gateway.diagnosis.autopsy.anatomy import Anatomy, Part
 from gateway.diagnosis.autopsy.edits import Edit
-from gateway.diagnosis.autopsy.variants import Choice, Variant
+from gateway.diagnosis.autopsy.variants import Variant, VariantChoice
 
 _USUAL_WIDTHS = (76, 72, 75, 74, 73, 78, 71, 70, 64, 60)
 WIDTHS = (*_USUAL_WIDTHS, *(width for width in range(100, 39, -1) if width not in _USUAL_WIDTHS))
@@ -117,7 +117,7 @@ def _convert(
             edits = [Edit(part.body, part.end, way(_within(anatomy, part))) for part in chosen]
             names = [edit for part in chosen for edit in _rename(part, encoding)]
             extra = 0.0 if notes else 1.0
-            yield Variant((*notes, *names, *edits), Choice.ALL, cost + extra + 0.1 * (len(chosen) < len(parts)))
+            yield Variant((*notes, *names, *edits), VariantChoice.ALL, cost + extra + 0.1 * (len(chosen) < len(parts)))
 
 
 def _leaves(anatomy: Anatomy) -> list[Part]:
@@ -191,5 +191,7 @@ def restore_charset(anatomy: Anatomy) -> Iterator[Variant]:
             if other == octets or name is None:
                 continue
             yield Variant(
-                (Edit(*name.span(2), charset.encode()), Edit(part.body, part.end, other)), Choice.ALL, 0.1 * number
+                (Edit(*name.span(2), charset.encode()), Edit(part.body, part.end, other)),
+                VariantChoice.ALL,
+                0.1 * number,
             )

@@ -11,24 +11,24 @@ from functools import partial
 
 from gateway.authentication import dkim
 from gateway.authentication.body import BodyHasher, wanted_digests
-from gateway.authentication.lookup import Window
+from gateway.authentication.lookup import DnsView
 from gateway.diagnosis.autopsy import catalogue
 from gateway.diagnosis.autopsy.anatomy import Anatomy
-from gateway.diagnosis.autopsy.bodies import Body
+from gateway.diagnosis.autopsy.bodies import BodyText
 from gateway.diagnosis.autopsy.edits import Ruler
 from gateway.diagnosis.autopsy.entry import Entry
 from gateway.diagnosis.autopsy.hops import Culprit, find_culprit, read_hops
 from gateway.diagnosis.autopsy.programs import seen_in
 from gateway.diagnosis.autopsy.proofs import (
-    Condition,
     FailingPart,
     HeaderProof,
+    ProofCondition,
     examine_signatures,
     holds,
     known_answer,
     wanted_of,
 )
-from gateway.diagnosis.autopsy.search import Effort, Solution, Step, search
+from gateway.diagnosis.autopsy.search import Effort, SearchStep, Solution, search
 from gateway.diagnosis.autopsy.suspicions import Suspicion, suspect_body, suspect_header
 from gateway.mail.author import find_author
 from gateway.mail.domain import is_subdomain
@@ -45,7 +45,7 @@ _SEEN = 0.4
 """How much likelier an entry is when a program known for it has left its marks."""
 
 
-class Status(StrEnum):
+class AutopsyStatus(StrEnum):
     """What came of it."""
 
     INTACT = "intact"
@@ -67,15 +67,15 @@ class Autopsy(Value):
     """All that was found."""
 
     message: bytes
-    conditions: tuple[Condition, ...]
+    conditions: tuple[ProofCondition, ...]
     results: tuple[DkimResult, ...]
     """What a receiver would say of each signature."""
-    status: Status
+    status: AutopsyStatus
     part: FailingPart | None
     """What fails of the signature that counts most; None when nothing does."""
-    subject: Condition | None
+    subject: ProofCondition | None
     """That signature."""
-    steps: tuple[Step, ...] = ()
+    steps: tuple[SearchStep, ...] = ()
     verified_by: VerifiedBy | None = None
     repaired: bytes | None = None
     """The message before the changes."""
@@ -105,7 +105,9 @@ def examine(
     part = subject.part if subject else None
     if subject is None or part not in (FailingPart.BODY, FailingPart.HEADER):
         intact = subject is not None and part in (None, FailingPart.EXPIRED)
-        return Autopsy(message, conditions, results, Status.INTACT if intact else Status.UNKNOWN, part, subject)
+        return Autopsy(
+            message, conditions, results, AutopsyStatus.INTACT if intact else AutopsyStatus.UNKNOWN, part, subject
+        )
     effort = Effort(work + _WORK_PER_OCTET * len(message), progress)
     if part is FailingPart.BODY:
         solution = _solve_body(anatomy, conditions, answers, now, effort)
@@ -116,7 +118,7 @@ def examine(
         message,
         conditions,
         results,
-        Status.UNKNOWN,
+        AutopsyStatus.UNKNOWN,
         part,
         subject,
         trials=effort.trials,
@@ -136,15 +138,15 @@ def _verify(anatomy: Anatomy, answers: Mapping[Question, Answer], now: float) ->
     hasher = BodyHasher(wanted_digests(anatomy.header))
     hasher.update(anatomy.message[anatomy.body :])
     evidence = Evidence(anatomy.block, hasher.digests(), len(anatomy.message))
-    return dkim.verify(evidence, anatomy.header, Window(partial(known_answer, answers)), now)
+    return dkim.verify(evidence, anatomy.header, DnsView(partial(known_answer, answers)), now)
 
 
-def _choose(anatomy: Anatomy, conditions: Sequence[Condition]) -> Condition | None:
+def _choose(anatomy: Anatomy, conditions: Sequence[ProofCondition]) -> ProofCondition | None:
     """The signature to explain: the author's before any other's, one that verifies before one that is broken, and one
     that is broken before one that cannot be judged."""
     authors = find_author(anatomy.header).domains
 
-    def weigh(condition: Condition) -> tuple[bool, int]:
+    def weigh(condition: ProofCondition) -> tuple[bool, int]:
         domain = condition.signature.domain
         aligned = any(is_subdomain(one, domain) or is_subdomain(domain, one) for one in authors)
         weights = {None: 2, FailingPart.BODY: 1, FailingPart.HEADER: 1}
@@ -160,7 +162,7 @@ def _cost_of(anatomy: Anatomy) -> Callable[[Entry], float]:
 
 def _solve_body(
     anatomy: Anatomy,
-    conditions: Sequence[Condition],
+    conditions: Sequence[ProofCondition],
     answers: Mapping[Question, Answer],
     now: float,
     effort: Effort,
@@ -169,7 +171,7 @@ def _solve_body(
     broken = [number for number, one in enumerate(conditions) if one.part is FailingPart.BODY]
     wanted = wanted_of(conditions[number].signature for number in broken)
     solution = search(
-        anatomy, catalogue.BODY, lambda one: Body(one.message, one.body, wanted), _cost_of(anatomy), effort
+        anatomy, catalogue.BODY, lambda one: BodyText(one.message, one.body, wanted), _cost_of(anatomy), effort
     )
     if solution is None:
         return None
@@ -223,7 +225,7 @@ def _conclude(
     who = [key for step in solution.steps for key in step.entry.who]
     return replace(
         found,
-        status=Status.FOUND,
+        status=AutopsyStatus.FOUND,
         steps=solution.steps,
         verified_by=VerifiedBy.SIGNATURE if in_header else VerifiedBy.BODY_HASH,
         repaired=solution.message,
@@ -244,7 +246,7 @@ def _suspect(found: Autopsy, anatomy: Anatomy, answers: Mapping[Question, Answer
     who = [key for suspicion in suspicions for key in suspicion.entry.who]
     return replace(
         found,
-        status=Status.SUSPECTED if suspicions else Status.UNKNOWN,
+        status=AutopsyStatus.SUSPECTED if suspicions else AutopsyStatus.UNKNOWN,
         suspicions=suspicions,
         culprit=find_culprit(anatomy, signature, body, who),
     )

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from gateway.diagnosis.autopsy.anatomy import Anatomy
 from gateway.diagnosis.autopsy.edits import Edit
-from gateway.diagnosis.autopsy.variants import Choice, Variant
+from gateway.diagnosis.autopsy.variants import Variant, VariantChoice
 from gateway.mail.header import Field, fields
 
 _TAG = re.compile(
@@ -53,7 +53,7 @@ def delete_subject_tag(anatomy: Anatomy) -> Iterator[Variant]:
         for number, spaces in enumerate((b" ", b"")):
             if field.value.startswith(spaces, found.end()):
                 value = field.value[: found.start(1)] + field.value[found.end() + len(spaces) :]
-                yield Variant((value_edit(anatomy, field, value),), Choice.ALL, 0.1 * number)
+                yield Variant((value_edit(anatomy, field, value),), VariantChoice.ALL, 0.1 * number)
 
 
 def unfold_fields(anatomy: Anatomy) -> Iterator[Variant]:
@@ -102,7 +102,7 @@ def restore_from(anatomy: Anatomy) -> Iterator[Variant]:
             replies = [_drop(field) for field in fields(anatomy.header, "reply-to") if field is not hint]
             hints = [] if name == "cc" else [_drop(hint)]
             for count, more in enumerate(([*hints, *replies], hints, replies, [])):
-                yield Variant(tuple(dict.fromkeys((back, *more))), Choice.ALL, 0.1 * number + 0.05 * count)
+                yield Variant(tuple(dict.fromkeys((back, *more))), VariantChoice.ALL, 0.1 * number + 0.05 * count)
 
 
 def restore_message_id(anatomy: Anatomy) -> Iterator[Variant]:
@@ -111,8 +111,8 @@ def restore_message_id(anatomy: Anatomy) -> Iterator[Variant]:
         for name in _HINTS_ID:
             for hint in fields(anatomy.header, name)[:1]:
                 back = value_edit(anatomy, field, hint.value)
-                yield Variant((back, _drop(hint)), Choice.ALL)
-                yield Variant((back,), Choice.ALL, 0.1)
+                yield Variant((back, _drop(hint)), VariantChoice.ALL)
+                yield Variant((back,), VariantChoice.ALL, 0.1)
 
 
 def delete_added_fields(anatomy: Anatomy) -> Iterator[Variant]:
@@ -120,9 +120,9 @@ def delete_added_fields(anatomy: Anatomy) -> Iterator[Variant]:
     found = [field for field in anatomy.signed if field.lower != "from"]
     counts = Counter(field.lower for field in found)
     rare = [field for field in found if field.lower not in ("to", "subject", "date", "message-id", "mime-version")]
-    yield Variant(tuple(_drop(field) for field in found if counts[field.lower] > 1), Choice.ONE)
+    yield Variant(tuple(_drop(field) for field in found if counts[field.lower] > 1), VariantChoice.ONE)
     singles = [field for field in rare if not field.lower.startswith("content-")]
-    yield Variant(tuple(_drop(field) for field in singles[:12]), Choice.ANY, 0.1)
+    yield Variant(tuple(_drop(field) for field in singles[:12]), VariantChoice.ANY, 0.1)
 
 
 def restore_names(anatomy: Anatomy) -> Iterator[Variant]:
@@ -158,4 +158,4 @@ def refold_signature(anatomy: Anatomy) -> Iterator[Variant]:
         values += [_fill(field, width, fold) for width in _WIDTHS for fold in (b"\r\n ", b"\r\n\t")]
         for number, value in enumerate(dict.fromkeys((*values, text))):
             if value != field.value:
-                yield Variant((value_edit(anatomy, field, value),), Choice.ALL, 0.02 * number)
+                yield Variant((value_edit(anatomy, field, value),), VariantChoice.ALL, 0.02 * number)

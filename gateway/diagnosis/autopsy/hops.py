@@ -25,7 +25,7 @@ _OPINIONS = ("pass", "fail", "neutral")
 """`neutral` is Gmail's word for a body hash that does not verify."""
 
 
-class Hop(Value):
+class SuspectHop(Value):
     """One Received field."""
 
     by: str
@@ -52,11 +52,11 @@ class _Sighting(Value):
     ground: str
 
 
-def read_hops(anatomy: Anatomy) -> tuple[Hop, ...]:
+def read_hops(anatomy: Anatomy) -> tuple[SuspectHop, ...]:
     """The hops, oldest first."""
     written = reversed(fields(anatomy.header, "received"))
     read = zip(hops.read_hops(anatomy.header), written, strict=True)
-    return tuple(Hop(hop.by, programs_of(unfold(field.value)), hop.start) for hop, field in read)[-_MOST_HOPS:]
+    return tuple(SuspectHop(hop.by, programs_of(unfold(field.value)), hop.start) for hop, field in read)[-_MOST_HOPS:]
 
 
 def find_culprit(anatomy: Anatomy, signature: Signature, body: bool, who: Sequence[str]) -> Culprit | None:
@@ -81,7 +81,7 @@ def find_culprit(anatomy: Anatomy, signature: Signature, body: bool, who: Sequen
     return None
 
 
-def _narrow(way: Sequence[Hop], sightings: Iterable[_Sighting]) -> tuple[list[Hop], tuple[str, ...]]:
+def _narrow(way: Sequence[SuspectHop], sightings: Iterable[_Sighting]) -> tuple[list[SuspectHop], tuple[str, ...]]:
     """The hops between the last that saw the message intact and the first that saw it broken."""
     suspects = list(way)
     grounds = []
@@ -96,7 +96,7 @@ def _narrow(way: Sequence[Hop], sightings: Iterable[_Sighting]) -> tuple[list[Ho
     return suspects, tuple(dict.fromkeys(grounds))
 
 
-def _opinions(anatomy: Anatomy, signature: Signature, way: Sequence[Hop]) -> Iterator[_Sighting]:
+def _opinions(anatomy: Anatomy, signature: Signature, way: Sequence[SuspectHop]) -> Iterator[_Sighting]:
     """What servers on the way said of this signature (RFC 8601)."""
     for field in fields(anatomy.header, "authentication-results"):
         parsed = authres.parse(unfold(field.value)) if len(field.value) < _LONGEST_RESULTS else None

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from gateway.diagnosis.autopsy.anatomy import Anatomy, Part
 from gateway.diagnosis.autopsy.edits import Edit
-from gateway.diagnosis.autopsy.variants import Choice, Variant
+from gateway.diagnosis.autopsy.variants import Variant, VariantChoice
 
 _WRAPPED = re.compile(rb"(?<![^\n])([^\r\n]{900,1010}?)(!?)\r\n(?=[ \t]?[^\r\n])")
 _STUFFED = re.compile(rb"(?<![^\n])>+From ")
@@ -51,7 +51,7 @@ def restore_dots(anatomy: Anatomy) -> Iterator[Variant]:
     yield Variant(tuple(Edit(m.start(), m.start() + 1) for m in _DOUBLED.finditer(octets, body)))
     yield Variant(tuple(Edit(m.start(), m.start(), b".") for m in _DOTTED.finditer(octets, body)), cost=0.2)
     lines = itertools.islice(_LINE.finditer(octets, body), _MOST_LINES)
-    yield Variant(tuple(Edit(m.start(), m.start(), b".") for m in lines), Choice.ONE, 1.5)
+    yield Variant(tuple(Edit(m.start(), m.start(), b".") for m in lines), VariantChoice.ONE, 1.5)
 
 
 def restore_line_ends(anatomy: Anatomy) -> Iterator[Variant]:
@@ -70,8 +70,8 @@ def restore_line_ends(anatomy: Anatomy) -> Iterator[Variant]:
 def restore_runs(anatomy: Anatomy) -> Iterator[Variant]:
     """B22: two spaces that became one, at one place or after each sentence."""
     for part in anatomy.texts:
-        yield Variant(_double(anatomy, part, _SENTENCE_END), Choice.ALL)
-        yield Variant(_double(anatomy, part, _SPACE), Choice.ONE, 0.5)
+        yield Variant(_double(anatomy, part, _SENTENCE_END), VariantChoice.ALL)
+        yield Variant(_double(anatomy, part, _SPACE), VariantChoice.ONE, 0.5)
 
 
 def _double(anatomy: Anatomy, part: Part, pattern: re.Pattern[bytes]) -> tuple[Edit, ...]:

@@ -11,12 +11,12 @@ from enum import StrEnum
 from gateway.authentication.body import BodyHasher
 from gateway.authentication.dkim import SKEW, read_identity, read_signatures
 from gateway.authentication.dkimpy import SignedHeader
-from gateway.authentication.signature import Finding, Signature, check_body, check_key
+from gateway.authentication.signature import Signature, SignatureFinding, check_body, check_key
 from gateway.diagnosis.autopsy.anatomy import Anatomy
-from gateway.diagnosis.autopsy.bodies import Wanted
+from gateway.diagnosis.autopsy.bodies import WantedDigest
 from gateway.diagnosis.autopsy.edits import Edit, apply_edits
 from gateway.mail.header import Field, parse_header
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.result import DkimVerdict
 from gateway.model.value import Value
 
@@ -35,7 +35,7 @@ class FailingPart(StrEnum):
     EXPIRED = "expired"
 
 
-class Condition(Value):
+class ProofCondition(Value):
     """One signature, looked at part by part."""
 
     signature: Signature
@@ -44,7 +44,7 @@ class Condition(Value):
     reason: str = ""
 
 
-def examine_signatures(anatomy: Anatomy, answers: Mapping[Question, Answer], now: float) -> tuple[Condition, ...]:
+def examine_signatures(anatomy: Anatomy, answers: Mapping[Question, Answer], now: float) -> tuple[ProofCondition, ...]:
     """Every signature, top to bottom. Altered octets are named before anything else that may be wrong."""
     hasher = BodyHasher({(one.body_form, one.length) for one in anatomy.signatures if one.body_form})
     hasher.update(anatomy.message[anatomy.body :])
@@ -53,26 +53,26 @@ def examine_signatures(anatomy: Anatomy, answers: Mapping[Question, Answer], now
     found = []
     for signature in anatomy.signatures:
         if signature.problem:
-            found.append(Condition(signature, FailingPart.SYNTAX, signature.problem))
+            found.append(ProofCondition(signature, FailingPart.SYNTAX, signature.problem))
             continue
         body = check_body(signature, digests)
         key = _check_header(signed, signature, signature.field, answers)
         if body.verdict is not DkimVerdict.PASS:
-            found.append(Condition(signature, FailingPart.BODY, body.reason))
+            found.append(ProofCondition(signature, FailingPart.BODY, body.reason))
         elif key.verdict is DkimVerdict.FAIL:
-            found.append(Condition(signature, FailingPart.HEADER, key.reason))
+            found.append(ProofCondition(signature, FailingPart.HEADER, key.reason))
         elif key.verdict is not DkimVerdict.PASS:
-            found.append(Condition(signature, FailingPart.KEY, key.reason))
+            found.append(ProofCondition(signature, FailingPart.KEY, key.reason))
         elif signature.expires is not None and now > signature.expires + SKEW:
-            found.append(Condition(signature, FailingPart.EXPIRED, "signature has expired"))
+            found.append(ProofCondition(signature, FailingPart.EXPIRED, "signature has expired"))
         else:
-            found.append(Condition(signature, None))
+            found.append(ProofCondition(signature, None))
     return tuple(found)
 
 
 def _check_header(
     signed: SignedHeader, signature: Signature, field: Field, answers: Mapping[Question, Answer]
-) -> Finding:
+) -> SignatureFinding:
     """`field`: where the signature stands in this header."""
     answer = known_answer(answers, signature.question)
     digest = signed.digest(signed.select(signature.names, field), field, signature.header_form)
@@ -89,12 +89,12 @@ def holds(anatomy: Anatomy, signature: Signature, answers: Mapping[Question, Ans
 
 def known_answer(answers: Mapping[Question, Answer], question: Question) -> Answer:
     """The answer; a key that was not asked for is one that could not be had."""
-    return answers.get(question, Answer(Status.TIMEOUT))
+    return answers.get(question, Answer(DnsStatus.TIMEOUT))
 
 
-def wanted_of(signatures: Iterable[Signature]) -> tuple[Wanted, ...]:
+def wanted_of(signatures: Iterable[Signature]) -> tuple[WantedDigest, ...]:
     """The body hashes of signatures that can be read."""
-    return tuple(Wanted(one.body_form, one.length, one.body_hash) for one in signatures if not one.problem)
+    return tuple(WantedDigest(one.body_form, one.length, one.body_hash) for one in signatures if not one.problem)
 
 
 class HeaderProof:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from gateway import __version__
 from gateway.diagnosis.autopsy.anatomy import Anatomy
-from gateway.diagnosis.autopsy.examination import Autopsy, Status
+from gateway.diagnosis.autopsy.examination import Autopsy, AutopsyStatus
 from gateway.diagnosis.autopsy.specimen import Specimen
 from gateway.mail.header import Field
 from gateway.tools.narrative import clean
@@ -41,7 +41,7 @@ def _blocks(found: Autopsy, specimen: Specimen) -> Iterator[list[str]]:
     anatomy = Anatomy(specimen.message)
     yield [
         "A message was changed in transit after it was signed (DKIM, RFC 6376)"
-        if found.status is Status.FOUND
+        if found.status is AutopsyStatus.FOUND
         else "A message's DKIM signature fails",
         f"Report by waypost {__version__}. Local parts, subject and text are masked.",
     ]

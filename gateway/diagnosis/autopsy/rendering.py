@@ -8,9 +8,9 @@ from rich.console import Group
 from rich.text import Text
 
 from gateway.diagnosis.autopsy.differences import Difference
-from gateway.diagnosis.autopsy.examination import Autopsy, Status, VerifiedBy
+from gateway.diagnosis.autopsy.examination import Autopsy, AutopsyStatus, VerifiedBy
 from gateway.diagnosis.autopsy.proofs import FailingPart
-from gateway.diagnosis.autopsy.search import Step
+from gateway.diagnosis.autopsy.search import SearchStep
 from gateway.diagnosis.autopsy.specimen import Specimen
 from gateway.tools.narrative import clean
 from gateway.tools.newlines import Newlines
@@ -69,29 +69,29 @@ def _tell_signatures(found: Autopsy) -> Iterator[str]:
 
 
 def _tell_finding(found: Autopsy, specimen: Specimen) -> Iterator[str]:
-    if found.status is Status.FOUND:
+    if found.status is AutopsyStatus.FOUND:
         yield "Found. On its way something " + ", and something ".join(_name_step(step) for step in found.steps) + "."
-    elif found.status is Status.SUSPECTED:
+    elif found.status is AutopsyStatus.SUSPECTED:
         entries = {one.entry.id: one.entry for one in found.suspicions}.values()
         named = (f"{entry.description} ({entry.id} {entry.name})" for entry in entries)
         yield "Not proven. On its way, it seems, something " + ", or ".join(named) + "."
-    elif found.status is Status.UNKNOWN and found.part in (FailingPart.BODY, FailingPart.HEADER):
+    elif found.status is AutopsyStatus.UNKNOWN and found.part in (FailingPart.BODY, FailingPart.HEADER):
         yield "Unknown. No change that mail servers are known to make explains it, nor two of them together."
     if found.part is not None:
         yield _PARTS[found.part]
-    elif found.status is Status.INTACT:
+    elif found.status is AutopsyStatus.INTACT:
         yield "Nothing: the message is what was signed."
     for step in found.steps:
         yield from _show_places(step, specimen)
     yield from (f"- {one.ground}" for one in found.suspicions)
 
 
-def _name_step(step: Step) -> str:
+def _name_step(step: SearchStep) -> str:
     places = f", in {len(step.places)} places" if len(step.places) > 1 else ""
     return f"{step.entry.description}{places} ({step.entry.id} {step.entry.name})"
 
 
-def _show_places(step: Step, specimen: Specimen) -> Iterator[str]:
+def _show_places(step: SearchStep, specimen: Specimen) -> Iterator[str]:
     for place in step.places[:_MOST_PLACES]:
         offset, length = specimen.place(*place)
         what = f"{length} octets" if length else "where something is missing"
@@ -127,7 +127,7 @@ def _tell_proof(found: Autopsy) -> Iterator[str]:
         yield _LEFT.get(found.left, "")
     elif found.verified_by is VerifiedBy.BODY_HASH:
         yield "The header is intact: the signature then verifies with the signer's key."
-    if found.status in (Status.SUSPECTED, Status.UNKNOWN) and found.trials:
+    if found.status in (AutopsyStatus.SUSPECTED, AutopsyStatus.UNKNOWN) and found.trials:
         bound = "" if found.complete else "; there are more pairs than are tried"
         yield f"{found.trials} ways to undo something were tried, none gives what was signed{bound}."
 
@@ -139,7 +139,7 @@ def _tell_culprit(found: Autopsy) -> Iterator[str]:
 
 
 def _advise(found: Autopsy) -> Iterator[str]:
-    if found.status in (Status.FOUND, Status.SUSPECTED):
+    if found.status in (AutopsyStatus.FOUND, AutopsyStatus.SUSPECTED):
         where = found.culprit.name if found.culprit else "the server that changed it"
         yield "Leave the sender's SPF, DKIM key and DMARC record alone: they are not the cause."
         yield f"Have {where} stop changing mail, or lead mail past it."
@@ -150,7 +150,7 @@ def _advise(found: Autopsy) -> Iterator[str]:
         yield "See whether the key is published: `waypost dkim check SELECTOR DOMAIN`. Offline, give it by --dns."
     elif found.part in (FailingPart.SYNTAX, FailingPart.EXPIRED):
         yield "Tell the sender. No receiver can mend it."
-    elif found.status is Status.INTACT:
+    elif found.status is AutopsyStatus.INTACT:
         yield "Nothing about DKIM. If the message was refused, its bounce tells why: `waypost bounce FILE`."
     elif not found.results:
         yield "Ask the sender to sign. Without a signature DMARC rests on SPF alone, and that ends at any forwarder."

@@ -35,7 +35,7 @@ _MOST_PAIRED = 3_000
 """Single changes that are tried in pairs."""
 
 
-class Proof(Protocol):
+class SearchProof(Protocol):
     """Tells of one message whether edits make it right."""
 
     @property
@@ -45,7 +45,7 @@ class Proof(Protocol):
     def matches(self, edits: Sequence[Edit]) -> bool: ...
 
 
-class Step(Value):
+class SearchStep(Value):
     """One change, undone."""
 
     entry: Entry
@@ -56,7 +56,7 @@ class Step(Value):
 class Solution(Value):
     """What was done to the message, last change first, and the message before it."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[SearchStep, ...]
     message: bytes
     rulers: tuple[Ruler, ...]
     """From places in it back to the message as it came, last edits first."""
@@ -88,8 +88,8 @@ class _State(Value):
     """A message as it came, or after one change was undone."""
 
     anatomy: Anatomy
-    proof: Proof
-    steps: tuple[Step, ...]
+    proof: SearchProof
+    steps: tuple[SearchStep, ...]
     rulers: tuple[Ruler, ...]
     """Back to the message as it came, last edits first."""
 
@@ -116,7 +116,7 @@ class _Trial(Value):
         return tuple(edit for change in self.changes for edit in change.edits)
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[SearchStep, ...]:
         """All that would be undone."""
         return (*self.state.steps, *(_step(self.state, change) for change in self.changes))
 
@@ -128,7 +128,7 @@ class _Trial(Value):
 def search(
     anatomy: Anatomy,
     entries: Sequence[Entry],
-    open_proof: Callable[[Anatomy], Proof],
+    open_proof: Callable[[Anatomy], SearchProof],
     cost_of: Callable[[Entry], float],
     effort: Effort,
     rulers: tuple[Ruler, ...] = (),
@@ -223,9 +223,9 @@ def _changes(entry: Entry, cost: float, variant: Variant) -> Iterator[_Change]:
             yield _Change(cost + extra, entry, edits, plain)
 
 
-def _step(state: _State, change: _Change) -> Step:
+def _step(state: _State, change: _Change) -> SearchStep:
     places = (_place(state, edit) for edit in sorted(change.edits))
-    return Step(change.entry, tuple(dict.fromkeys(places)))
+    return SearchStep(change.entry, tuple(dict.fromkeys(places)))
 
 
 def _place(state: _State, edit: Edit) -> tuple[int, int]:

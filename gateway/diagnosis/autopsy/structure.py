@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from gateway.diagnosis.autopsy.anatomy import Anatomy, Delimiter
 from gateway.diagnosis.autopsy.edits import Edit
-from gateway.diagnosis.autopsy.variants import Choice, Variant
+from gateway.diagnosis.autopsy.variants import Variant, VariantChoice
 
 _INSERTED_FIELD = re.compile(rb"(?:x-microsoft-|x-ms-|x-exchange-|x-forefront-)", re.IGNORECASE)
 _BLANKS = re.compile(rb"(?:[ \t]*\r\n)+")
@@ -90,5 +90,5 @@ def delete_footer_part(anatomy: Anatomy) -> Iterator[Variant]:
         is_last = upper.depth == lower.depth and not upper.closes and lower.closes
         part = parts.get(upper.end)
         if is_last and upper.boundary in seen and part and part.type == "text/plain" and part.body < part.end:
-            yield Variant((Edit(upper.start, lower.start),), Choice.ALL, 0.1 * upper.depth)
+            yield Variant((Edit(upper.start, lower.start),), VariantChoice.ALL, 0.1 * upper.depth)
         seen.add(upper.boundary)

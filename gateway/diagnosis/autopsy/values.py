@@ -15,7 +15,7 @@ from functools import partial
 from gateway.diagnosis.autopsy.anatomy import Anatomy
 from gateway.diagnosis.autopsy.edits import Edit
 from gateway.diagnosis.autopsy.fields import value_edit
-from gateway.diagnosis.autopsy.variants import Choice, Variant
+from gateway.diagnosis.autopsy.variants import Variant, VariantChoice
 from gateway.mail.dates import DAYS, MONTHS
 from gateway.mail.header import Field
 
@@ -139,7 +139,7 @@ def rewrite_date(anatomy: Anatomy) -> Iterator[Variant]:
             continue
         for number, value in enumerate(_spellings(moment, field.value)):
             if value != field.value:
-                yield Variant((value_edit(anatomy, field, value),), Choice.ALL, number / 40)
+                yield Variant((value_edit(anatomy, field, value),), VariantChoice.ALL, number / 40)
 
 
 def _read_date(field: Field) -> datetime | None:
@@ -190,10 +190,10 @@ def rewrite_parameters(anatomy: Anatomy) -> Iterator[Variant]:
         for fold in (b"; ", b";\r\n\t", b";\r\n ", b";"):
             value = re.sub(rb";[ \t\r\n]*", fold, field.value)
             if value != field.value:
-                yield Variant((value_edit(anatomy, field, value),), Choice.ALL, 0.2)
+                yield Variant((value_edit(anatomy, field, value),), VariantChoice.ALL, 0.2)
         bare = field.value.rstrip()
         other = bare.removesuffix(b";") if bare.endswith(b";") else bare + b";"
-        yield Variant((value_edit(anatomy, field, other),), Choice.ALL, 0.3)
+        yield Variant((value_edit(anatomy, field, other),), VariantChoice.ALL, 0.3)
 
 
 def _toggle_parameters(anatomy: Anatomy, field: Field, change: Callable[[bytes], bytes]) -> Iterator[Edit]:

@@ -13,7 +13,7 @@ _MOST_SUBSETS = 600
 """Of one variant: nine places are tried in every combination, more in the simplest ones."""
 
 
-class Choice(StrEnum):
+class VariantChoice(StrEnum):
     """Which of a variant's edits go together."""
 
     ALL = "all"
@@ -28,7 +28,7 @@ class Variant(Value):
     """One way to undo a change."""
 
     edits: tuple[Edit, ...]
-    choice: Choice = Choice.ANY
+    choice: VariantChoice = VariantChoice.ANY
     cost: float = 0.0
     """How much less likely than the entry's usual way; 1 is about a tenth."""
 
@@ -39,9 +39,9 @@ def choose(variant: Variant) -> Iterator[tuple[float, tuple[Edit, ...]]]:
     if not edits:
         return
     yield variant.cost, edits
-    if variant.choice is Choice.ALL or len(edits) == 1:
+    if variant.choice is VariantChoice.ALL or len(edits) == 1:
         return
-    if variant.choice is Choice.ONE:
+    if variant.choice is VariantChoice.ONE:
         for number, edit in enumerate(edits):
             yield variant.cost + 0.5 + number / 1000, (edit,)
         return

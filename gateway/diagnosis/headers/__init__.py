@@ -11,8 +11,8 @@ the servers that wrote them; nothing is judged anew, and no DNS is asked.
 
 from __future__ import annotations
 
-from gateway.diagnosis.headers.findings import Finding, find_all
+from gateway.diagnosis.headers.findings import HeaderFinding, find_all
 from gateway.diagnosis.headers.reading import Reading, read_headers
 from gateway.diagnosis.headers.show import headers_json, render_headers
 
-__all__ = ["Finding", "Reading", "find_all", "headers_json", "read_headers", "render_headers"]
+__all__ = ["HeaderFinding", "Reading", "find_all", "headers_json", "read_headers", "render_headers"]

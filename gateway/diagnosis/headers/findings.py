@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from gateway.diagnosis.exchange import ACTIONS, RESULTS, explain_reason, explain_scl
 from gateway.diagnosis.headers.places import Relayed, find_relay, is_internal, organisations
-from gateway.diagnosis.headers.reading import Judged, Reading
+from gateway.diagnosis.headers.reading import Reading, StatedResults
 from gateway.diagnosis.hops import organisation
 from gateway.diagnosis.verdicts import Verdicts
 from gateway.mail.refusal.provider import Provider, recognise_host
@@ -29,7 +29,7 @@ class Weight(StrEnum):
     GOOD = "good"
 
 
-class Finding(Value):
+class HeaderFinding(Value):
     """One thing that the header shows."""
 
     kind: str
@@ -39,9 +39,9 @@ class Finding(Value):
     remedies: tuple[str, ...] = ()
 
 
-def find_all(reading: Reading) -> tuple[Finding, ...]:
+def find_all(reading: Reading) -> tuple[HeaderFinding, ...]:
     """Everything worth saying, what matters most first."""
-    found: list[Finding] = []
+    found: list[HeaderFinding] = []
     for judged in reading.judged:
         if not judged.verdicts.kind:
             relayed = find_relay(reading, judged.hop)
@@ -54,7 +54,7 @@ def find_all(reading: Reading) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda finding: list(Weight).index(finding.weight)))
 
 
-def _second_check(verdicts: Verdicts, relayed: Relayed | None) -> Iterator[Finding]:
+def _second_check(verdicts: Verdicts, relayed: Relayed | None) -> Iterator[HeaderFinding]:
     """SPF judged at an address that is not the first client's (RFC 7208 appendix D)."""
     result = verdicts.result("spf")
     if relayed is None or result in ("", "pass"):
@@ -71,9 +71,9 @@ def _second_check(verdicts: Verdicts, relayed: Relayed | None) -> Iterator[Findi
         text += " dmarc=fail follows from that check alone, as the message is not signed: it is no sign of forgery."
     if not relayed.recipients and not relayed.receivers:
         text += f" If {name} sends for {domain}, the SPF record lacks it; if it forwards, only DKIM can help."
-        yield Finding("forwarded", Weight.NOTE, text)
+        yield HeaderFinding("forwarded", Weight.NOTE, text)
         return
-    yield Finding("second-spf-check", Weight.PROBLEM, text, tuple(_skip_remedies(verdicts, relayed, domain)))
+    yield HeaderFinding("second-spf-check", Weight.PROBLEM, text, tuple(_skip_remedies(verdicts, relayed, domain)))
 
 
 def _skip_remedies(verdicts: Verdicts, relayed: Relayed, domain: str) -> Iterator[str]:
@@ -95,7 +95,7 @@ def _skip_remedies(verdicts: Verdicts, relayed: Relayed, domain: str) -> Iterato
     yield f"Do not change the SPF record of {domain}."
 
 
-def _override(verdicts: Verdicts, relayed: Relayed | None, reading: Reading) -> Iterator[Finding]:
+def _override(verdicts: Verdicts, relayed: Relayed | None, reading: Reading) -> Iterator[HeaderFinding]:
     """A published p=reject that the receiver did not honour."""
     if verdicts.result("dmarc") != "fail":
         return
@@ -110,14 +110,14 @@ def _override(verdicts: Verdicts, relayed: Relayed | None, reading: Reading) -> 
     if relayed and verdicts.result("spf") != "pass":
         inner = relayed.recipients or relayed.receivers
         text += " Here that was right: the failure comes from a check behind the edge." if inner else _RELAYED
-        yield Finding("policy-overridden", Weight.NOTE, text)
+        yield HeaderFinding("policy-overridden", Weight.NOTE, text)
         return
     if verdicts.result("dkim") in ("", "none"):
         other = verdicts.domain("spf")
         passed = f"SPF passed only for {other}, which anyone may own; " if verdicts.result("spf") == "pass" else ""
         text += f" {passed}{'n' if passed else 'N'}othing ties it to {domain}, not even a broken signature: take it for"
         text += " forged."
-    yield Finding("policy-overridden", Weight.PROBLEM, text, tuple(_honour_remedies(verdicts)))
+    yield HeaderFinding("policy-overridden", Weight.PROBLEM, text, tuple(_honour_remedies(verdicts)))
 
 
 def _honour_remedies(verdicts: Verdicts) -> Iterator[str]:
@@ -134,7 +134,7 @@ def _honour_remedies(verdicts: Verdicts) -> Iterator[str]:
         yield "Let the receiving server honour p=reject, or quarantine what fails."
 
 
-def _own_domain(judged: Judged, relayed: Relayed | None, reading: Reading) -> Iterator[Finding]:
+def _own_domain(judged: StatedResults, relayed: Relayed | None, reading: Reading) -> Iterator[HeaderFinding]:
     """Mail in the recipient's own name that nobody vouches for."""
     verdicts = judged.verdicts
     own = set(reading.authors) & set(reading.recipients)
@@ -149,10 +149,10 @@ def _own_domain(judged: Judged, relayed: Relayed | None, reading: Reading) -> It
     if hop is not None and recognise_host(hop.by) is Provider.MICROSOFT and hop.address:
         text += f" It came from {hop.address} straight to the tenant's public address."
         remedies.append("Close that way: `Set-OrganizationConfig -RejectDirectSend $true`, or a restrictive connector.")
-    yield Finding("own-domain", Weight.PROBLEM, text, tuple(remedies))
+    yield HeaderFinding("own-domain", Weight.PROBLEM, text, tuple(remedies))
 
 
-def _signature(verdicts: Verdicts) -> Iterator[Finding]:
+def _signature(verdicts: Verdicts) -> Iterator[HeaderFinding]:
     broken = [one for one in verdicts.results if one.method == "dkim" and one.result in ("fail", "permerror")]
     if not broken or verdicts.result("dkim") == "pass":
         return
@@ -162,63 +162,67 @@ def _signature(verdicts: Verdicts) -> Iterator[Finding]:
     else:
         text = f"The signature of {domain} does not verify ({broken[0].note or broken[0].result})."
     remedy = "`waypost autopsy FILE` on this message names the change, and the hop that most likely made it."
-    yield Finding("broken-signature", Weight.PROBLEM, text, (remedy,))
+    yield HeaderFinding("broken-signature", Weight.PROBLEM, text, (remedy,))
 
 
-def _microsoft(verdicts: Verdicts) -> Iterator[Finding]:
+def _microsoft(verdicts: Verdicts) -> Iterator[HeaderFinding]:
     result = verdicts.result("dmarc")
     if result in RESULTS:
-        yield Finding("dmarc-word", Weight.NOTE, f"dmarc={result}: {RESULTS[result]}.")
+        yield HeaderFinding("dmarc-word", Weight.NOTE, f"dmarc={result}: {RESULTS[result]}.")
     if verdicts.action in ACTIONS and verdicts.action not in ("none", *_OVERRIDES) and result not in ("", "pass"):
-        yield Finding("dmarc-action", Weight.NOTE, f"action={verdicts.action}: {ACTIONS[verdicts.action]}.")
+        yield HeaderFinding("dmarc-action", Weight.NOTE, f"action={verdicts.action}: {ACTIONS[verdicts.action]}.")
     said = explain_reason(verdicts.reason)
     if verdicts.compauth and said:
-        yield Finding("compauth", Weight.NOTE, f"compauth={verdicts.compauth} reason={verdicts.reason}: {said}.")
+        yield HeaderFinding("compauth", Weight.NOTE, f"compauth={verdicts.compauth} reason={verdicts.reason}: {said}.")
 
 
-def _way(reading: Reading) -> Iterator[Finding]:
+def _way(reading: Reading) -> Iterator[HeaderFinding]:
     for number, hop in enumerate(reading.hops, 1):
         if hop.delay is not None and hop.delay >= _SLOW:
             text = f"Hop {number} took {show_seconds(hop.delay)}: the message waited before {hop.by or 'it'} took it."
             who = hop.sender or "the server before it"
             remedy = f"Look in the log of {who} for replies with 4: greylisting, throttling or an outage."
-            yield Finding("delay", Weight.NOTE, text, (remedy,))
+            yield HeaderFinding("delay", Weight.NOTE, text, (remedy,))
         elif hop.delay is not None and hop.delay < _SKEWED:
-            yield Finding("clock", Weight.NOTE, f"Hop {number} is dated before the hop ahead of it: a clock is wrong.")
+            yield HeaderFinding(
+                "clock", Weight.NOTE, f"Hop {number} is dated before the hop ahead of it: a clock is wrong."
+            )
         foreign = organisations((hop.sender, hop.rdns)) - {organisation(hop.by)}
         if hop.address and not is_internal(hop.address) and foreign and not hop.tls and "SMTP" in hop.protocol.upper():
-            yield Finding("no-tls", Weight.NOTE, f"Hop {number}, from {hop.sender} to {hop.by}, was not encrypted.")
+            yield HeaderFinding(
+                "no-tls", Weight.NOTE, f"Hop {number}, from {hop.sender} to {hop.by}, was not encrypted."
+            )
 
 
-def _filter(reading: Reading) -> Iterator[Finding]:
+def _filter(reading: Reading) -> Iterator[HeaderFinding]:
     marks = reading.marks
     if marks.skipped:
         text = f"Enhanced filtering looked past the listed relays: Microsoft judged {marks.skipped}, the true client."
-        yield Finding("skip-listing", Weight.GOOD, text)
+        yield HeaderFinding("skip-listing", Weight.GOOD, text)
     if marks.scl is not None and (marks.scl >= _SPAM or marks.scl < 0):
         text = f"SCL {marks.scl}: {explain_scl(marks.scl)}" + (
             f", category {marks.category}." if marks.category else "."
         )
-        yield Finding("spam-level", Weight.NOTE, text)
+        yield HeaderFinding("spam-level", Weight.NOTE, text)
 
 
-def _chain(reading: Reading) -> Iterator[Finding]:
+def _chain(reading: Reading) -> Iterator[HeaderFinding]:
     if not reading.seals:
         return
     sealers = ", ".join(seal.domain or "?" for seal in reading.seals)
     if reading.seals[-1].validation == "fail":
-        yield Finding("arc", Weight.NOTE, f"The ARC chain ({sealers}) was found broken by the last sealer.")
+        yield HeaderFinding("arc", Weight.NOTE, f"The ARC chain ({sealers}) was found broken by the last sealer.")
     else:
-        yield Finding(
+        yield HeaderFinding(
             "arc", Weight.NOTE, f"ARC: sealed by {sealers}; the seals say so themselves, they are not verified here."
         )
 
 
-def _outcome(reading: Reading) -> Iterator[Finding]:
+def _outcome(reading: Reading) -> Iterator[HeaderFinding]:
     judged = [one.verdicts for one in reading.judged if not one.verdicts.kind]
     if not judged:
         text = "No server wrote down what it found (no Authentication-Results field)."
-        yield Finding("no-results", Weight.NOTE, text)
+        yield HeaderFinding("no-results", Weight.NOTE, text)
         return
     # One server may write several fields; the newest that speaks of DMARC counts, and what passed stands in any.
     last = next((one for one in reversed(judged) if one.result("dmarc")), judged[-1])
@@ -227,7 +231,7 @@ def _outcome(reading: Reading) -> Iterator[Finding]:
         passed = [name.upper() for name in ("spf", "dkim") if any(one.result(name) == "pass" for one in ours)]
         how = " and ".join(passed) or "a check"
         domain = last.domain("dmarc") or next(iter(reading.authors), "the author's domain")
-        yield Finding("authenticated", Weight.GOOD, f"DMARC passed for {domain}; {how} passed.")
+        yield HeaderFinding("authenticated", Weight.GOOD, f"DMARC passed for {domain}; {how} passed.")
 
 
 def show_seconds(seconds: float) -> str:

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable
 
 from gateway.diagnosis.headers.reading import Reading
-from gateway.diagnosis.hops import Hop, organisation
+from gateway.diagnosis.hops import ReceivedHop, organisation
 from gateway.model.address import IPText
 from gateway.model.value import Value
 
@@ -33,9 +33,9 @@ _INTERNAL = [
 class Relayed(Value):
     """The client that a server judged had the message from elsewhere."""
 
-    relay: Hop
+    relay: ReceivedHop
     """The hop at which the check was made: its client is the relay."""
-    origin: Hop
+    origin: ReceivedHop
     """The hop at which that relay's side took the message."""
     recipients: bool
     """The relay seems to be the recipient's."""

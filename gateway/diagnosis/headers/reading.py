@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from gateway.diagnosis.exchange import Marks, read_marks
-from gateway.diagnosis.hops import Hop, read_hops
+from gateway.diagnosis.hops import ReceivedHop, read_hops
 from gateway.diagnosis.verdicts import Verdicts, read_verdicts
 from gateway.mail.author import find_author
 from gateway.mail.domain import a_label
@@ -18,7 +18,7 @@ _RECIPIENT = re.compile(r"@(?P<domain>[A-Za-z0-9._-]{1,253})")
 _MOST_RECIPIENTS = 20
 
 
-class Judged(Value):
+class StatedResults(Value):
     """One field of results, and the hop at which it was added."""
 
     verdicts: Verdicts
@@ -33,7 +33,7 @@ class Signed(Value):
     selector: str
 
 
-class Seal(Value):
+class StatedSeal(Value):
     """One ARC-Seal, as it names itself."""
 
     instance: int
@@ -45,19 +45,19 @@ class Seal(Value):
 class Reading(Value):
     """All that the header says."""
 
-    hops: tuple[Hop, ...]
+    hops: tuple[ReceivedHop, ...]
     """The oldest first."""
-    judged: tuple[Judged, ...]
+    judged: tuple[StatedResults, ...]
     """The oldest first."""
     marks: Marks
     signatures: tuple[Signed, ...]
-    seals: tuple[Seal, ...]
+    seals: tuple[StatedSeal, ...]
     authors: tuple[str, ...]
     """Domains in From."""
     recipients: tuple[str, ...]
     """Domains of those it was delivered or addressed to."""
 
-    def hop_of(self, judged: Judged) -> Hop | None:
+    def hop_of(self, judged: StatedResults) -> ReceivedHop | None:
         return None if judged.hop is None else self.hops[judged.hop]
 
 
@@ -66,7 +66,7 @@ def read_headers(octets: bytes) -> Reading:
     block, _ = split_message(octets.lstrip(b"\r\n"))
     header = parse_header(block)
     hops = read_hops(header)
-    judged = [Judged(one, _find_hop(one, hops)) for one in read_verdicts(header)]
+    judged = [StatedResults(one, _find_hop(one, hops)) for one in read_verdicts(header)]
     return Reading(
         hops=hops,
         judged=tuple(reversed(judged)),
@@ -78,7 +78,7 @@ def read_headers(octets: bytes) -> Reading:
     )
 
 
-def _find_hop(verdicts: Verdicts, hops: Sequence[Hop]) -> int | None:
+def _find_hop(verdicts: Verdicts, hops: Sequence[ReceivedHop]) -> int | None:
     """The hop whose client was judged; where that is not noted, the nearest Received field below, since a server puts
     its results above its own (RFC 8601 section 5)."""
     newest = range(len(hops) - 1, -1, -1)
@@ -91,17 +91,17 @@ def _signatures(header: Sequence[Field]) -> tuple[Signed, ...]:
     return tuple(Signed(tags.get("d", ""), tags.get("s", "")) for tags in found)
 
 
-def _seals(header: Sequence[Field]) -> tuple[Seal, ...]:
+def _seals(header: Sequence[Field]) -> tuple[StatedSeal, ...]:
     found = [parse_tags(_text(field)) or {} for field in fields(header, "arc-seal")]
     seals = [
-        Seal(int(tags["i"]), tags.get("d", ""), tags.get("cv", "").lower())
+        StatedSeal(int(tags["i"]), tags.get("d", ""), tags.get("cv", "").lower())
         for tags in found
         if tags.get("i", "").isascii() and tags.get("i", "").isdigit() and len(tags["i"]) < 4
     ]
     return tuple(sorted(seals, key=lambda seal: seal.instance))
 
 
-def _recipients(header: Sequence[Field], hops: Sequence[Hop]) -> tuple[str, ...]:
+def _recipients(header: Sequence[Field], hops: Sequence[ReceivedHop]) -> tuple[str, ...]:
     texts = [hop.recipient for hop in reversed(hops) if hop.recipient]
     texts += [_text(field) for name in ("delivered-to", "to", "cc") for field in fields(header, name)]
     names = (a_label(found["domain"]) for text in texts for found in _RECIPIENT.finditer(text[:4096]))

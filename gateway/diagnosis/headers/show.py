@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from rich.console import Group
 from rich.text import Text
 
-from gateway.diagnosis.headers.findings import Finding, Weight, show_seconds
-from gateway.diagnosis.headers.reading import Judged, Reading
-from gateway.diagnosis.hops import Hop
-from gateway.diagnosis.verdicts import Verdict
+from gateway.diagnosis.headers.findings import HeaderFinding, Weight, show_seconds
+from gateway.diagnosis.headers.reading import Reading, StatedResults
+from gateway.diagnosis.hops import ReceivedHop
+from gateway.diagnosis.verdicts import StatedVerdict
 from gateway.model.value import asdict
 from gateway.tools.narrative import clean
 from gateway.tools.newlines import Newlines
@@ -22,7 +22,7 @@ _WORDS = {Weight.PROBLEM: "Problem: ", Weight.NOTE: "", Weight.GOOD: ""}
 _RESULTS = {"pass": "green", "fail": "red", "permerror": "red", "softfail": "yellow", "temperror": "yellow"}
 
 
-def headers_json(reading: Reading, findings: Sequence[Finding], newlines: Newlines) -> dict[str, Json]:
+def headers_json(reading: Reading, findings: Sequence[HeaderFinding], newlines: Newlines) -> dict[str, Json]:
     """Everything, for programs. Hops are numbered from 1, the oldest first."""
     return safe_json(
         {
@@ -42,13 +42,13 @@ def headers_json(reading: Reading, findings: Sequence[Finding], newlines: Newlin
     )
 
 
-def _hop_json(number: int, hop: Hop) -> dict[str, Json]:
+def _hop_json(number: int, hop: ReceivedHop) -> dict[str, Json]:
     found = asdict(hop)
     del found["start"]
     return {"number": number, **found}
 
 
-def _judged_json(judged: Judged) -> dict[str, Json]:
+def _judged_json(judged: StatedResults) -> dict[str, Json]:
     one = judged.verdicts
     return {
         "hop": None if judged.hop is None else judged.hop + 1,
@@ -64,7 +64,7 @@ def _judged_json(judged: Judged) -> dict[str, Json]:
     }
 
 
-def render_headers(reading: Reading, findings: Sequence[Finding], newlines: Newlines) -> Group:
+def render_headers(reading: Reading, findings: Sequence[HeaderFinding], newlines: Newlines) -> Group:
     """The story from top to bottom: verdict and remedies first, then what they rest on."""
     parts = [Text("What it shows", "bold")]
     for finding in findings:
@@ -84,7 +84,7 @@ def _way_title(reading: Reading) -> str:
     return f"The way ({len(reading.hops)} hop{'' if len(reading.hops) == 1 else 's'}{took})"
 
 
-def _way_lines(hops: Sequence[Hop]) -> list[Text]:
+def _way_lines(hops: Sequence[ReceivedHop]) -> list[Text]:
     rows = [[str(number), *_way_cells(hop)] for number, hop in enumerate(hops, 1)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
@@ -93,7 +93,7 @@ def _way_lines(hops: Sequence[Hop]) -> list[Text]:
     ]
 
 
-def _way_cells(hop: Hop) -> Iterator[str]:
+def _way_cells(hop: ReceivedHop) -> Iterator[str]:
     names = " ".join(dict.fromkeys(name for name in (hop.sender, hop.rdns) if name))
     address = f"[{hop.address}]" if hop.address else ""
     yield clean(f"{names} {address}".strip()) or "(not said)"
@@ -103,14 +103,14 @@ def _way_cells(hop: Hop) -> Iterator[str]:
     yield "" if hop.delay is None else f"{'+' if hop.delay >= 0 else ''}{show_seconds(hop.delay)}"
 
 
-def _results_title(judged: Judged) -> str:
+def _results_title(judged: StatedResults) -> str:
     one = judged.verdicts
     name = {"arc": f"ARC results {one.instance}", "original": "Renamed results"}.get(one.kind, "Results")
     place = f" at hop {judged.hop + 1}" if judged.hop is not None else ""
     return f"{name}{place}" + (f", by {one.writer}" if one.writer else "")
 
 
-def _result_lines(judged: Judged) -> Iterator[Text]:
+def _result_lines(judged: StatedResults) -> Iterator[Text]:
     for result in judged.verdicts.results:
         notes = [*_notes(judged, result)]
         line = Text(f"  {clean(result.method):<8} ")
@@ -120,7 +120,7 @@ def _result_lines(judged: Judged) -> Iterator[Text]:
         yield line
 
 
-def _notes(judged: Judged, result: Verdict) -> Iterator[str]:
+def _notes(judged: StatedResults, result: StatedVerdict) -> Iterator[str]:
     one = judged.verdicts
     if result.method == "spf" and one.client:
         yield f"judged against {one.client}"

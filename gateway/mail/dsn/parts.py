@@ -7,7 +7,7 @@ import re
 
 from gateway.mail.dates import format_date
 from gateway.mail.dsn.characters import clean
-from gateway.mail.dsn.report import Action, Report
+from gateway.mail.dsn.report import DsnAction, Report
 from gateway.mail.dsn.status import compose_status
 from gateway.mail.dsn.text import compose_text
 from gateway.model.address import Mailbox
@@ -20,9 +20,9 @@ _MOST_LINE = 998
 """RFC 5322 section 2.1.1, without CRLF."""
 _UNPLAIN = re.compile(rb"[\x00\r\n]")
 _SUBJECTS = (
-    (Action.FAILED, "Message not delivered"),
-    (Action.DELAYED, "Message delayed, still being sent"),
-    (Action.RELAYED, "Message handed on"),
+    (DsnAction.FAILED, "Message not delivered"),
+    (DsnAction.DELAYED, "Message delayed, still being sent"),
+    (DsnAction.RELAYED, "Message handed on"),
 )
 
 

@@ -10,7 +10,7 @@ from gateway.model.reply import Reply
 from gateway.model.value import Value
 
 
-class Action(StrEnum):
+class DsnAction(StrEnum):
     """What became of a recipient (RFC 3464 section 2.3.3). A relay never knows that a message was delivered."""
 
     FAILED = "failed"
@@ -23,7 +23,7 @@ class Notice(Value):
     """What is said of one recipient."""
 
     rcpt: Recipient
-    action: Action
+    action: DsnAction
     reply: Reply
     """The last reply: the backend's, or in our own words when `remote_mta` is empty."""
     remote_mta: str
@@ -36,9 +36,9 @@ class Notice(Value):
     def status(self) -> str:
         """The enhanced code, in the class of what became of the recipient: a 5yz that is tried again is no failure
         yet."""
-        if self.action is Action.RELAYED:
+        if self.action is DsnAction.RELAYED:
             return f"2.{self.reply.detail or '0.0'}"
-        lasting = self.action is Action.FAILED and not self.expired
+        lasting = self.action is DsnAction.FAILED and not self.expired
         return f"{5 if lasting else 4}.{self.reply.detail or '0.0'}"
 
 

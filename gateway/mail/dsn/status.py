@@ -6,7 +6,7 @@ import re
 
 from gateway.mail.dates import format_date
 from gateway.mail.dsn.characters import clean, shown, wrap
-from gateway.mail.dsn.report import Action, Notice, Report
+from gateway.mail.dsn.report import DsnAction, Notice, Report
 from gateway.mail.refusal import classify
 from gateway.model.address import Mailbox
 
@@ -41,9 +41,9 @@ def _recipient(notice: Notice, report: Report) -> bytes:
     kind = "smtp" if notice.remote_mta else "x-waypost"
     fields.append(_field("Diagnostic-Code", *f"{kind}; {shown(notice.reply)}".split("\n")))
     fields.append(_field("Last-Attempt-Date", format_date(report.composed)))
-    if notice.action is Action.DELAYED:
+    if notice.action is DsnAction.DELAYED:
         fields.append(_field("Will-Retry-Until", format_date(report.retried_until)))
-    if notice.action is not Action.RELAYED:
+    if notice.action is not DsnAction.RELAYED:
         fields.append(_field("X-Waypost-Cause", classify(notice.reply, notice.remote_mta, backend=notice.ours).cause))
     return b"".join(fields)
 

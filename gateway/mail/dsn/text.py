@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from gateway.mail.dates import format_date
 from gateway.mail.dsn.characters import clean, cut, shown, wrap
-from gateway.mail.dsn.report import Action, Notice, Report
+from gateway.mail.dsn.report import DsnAction, Notice, Report
 from gateway.mail.refusal import Blame, Cause, Refusal, classify
 
 _MOST_NAMED = 100
 """Recipients that the plain text names; the machine-readable part names all."""
 _INDENT = "    "
 _OPENINGS = (
-    (Action.FAILED, "The message could not be delivered to these recipients. It is not tried again."),
-    (Action.DELAYED, "The message has not been delivered to these recipients yet."),
+    (DsnAction.FAILED, "The message could not be delivered to these recipients. It is not tried again."),
+    (DsnAction.DELAYED, "The message has not been delivered to these recipients yet."),
     (
-        Action.RELAYED,
+        DsnAction.RELAYED,
         "The message was handed to the mail server of these recipients. That server reports no further: you will\n"
         "hear of a failure, but not of the arrival in the mailbox.",
     ),
@@ -37,12 +37,12 @@ def compose_text(report: Report) -> bytes:
             blocks += [_paragraph(notice, report) for notice in notices[:_MOST_NAMED]]
             if len(notices) > _MOST_NAMED:
                 blocks.append(f"And {len(notices) - _MOST_NAMED} more recipients: see the attached report.")
-    if any(notice.action is Action.DELAYED for notice in report.notices):
+    if any(notice.action is DsnAction.DELAYED for notice in report.notices):
         blocks.append(
             f"You need not send it again. Delivery is tried until {format_date(report.retried_until)}.\n"
             "You will be told if it fails."
         )
-    if report.verdicts and any(notice.action is not Action.RELAYED for notice in report.notices):
+    if report.verdicts and any(notice.action is not DsnAction.RELAYED for notice in report.notices):
         found = "\n".join(f"{_INDENT}{verdict}" for verdict in report.verdicts)
         blocks.append(f"When the message arrived at this gateway, it was found:\n{found}")
     blocks.append(f"When you ask for help, quote this id: {report.message_id}")
@@ -53,7 +53,7 @@ def compose_text(report: Report) -> bytes:
 
 def _paragraph(notice: Notice, report: Report) -> str:
     lines = [f"<{notice.rcpt.mailbox}>"]
-    if notice.action is Action.RELAYED:
+    if notice.action is DsnAction.RELAYED:
         return "\n".join((*lines, f"{_INDENT}{notice.remote_mta} took it."))
     if notice.expired:
         days = (report.retried_until - report.arrived) / 86400
@@ -68,7 +68,7 @@ def _paragraph(notice: Notice, report: Report) -> str:
 def _advise(notice: Notice, refusal: Refusal) -> list[str]:
     """What happened, and what the sender can do. What passes by itself has passed when the message fails. Where this
     gateway was refused, the sender's administrator is not the one to mend it."""
-    waits = notice.action is Action.DELAYED
+    waits = notice.action is DsnAction.DELAYED
     known = refusal.cause is not Cause.UNKNOWN or not waits
     said = [refusal.advice.summary if known else "The recipient's server does not take the message for now."]
     if refusal.cause in _CHECKS:

@@ -7,8 +7,8 @@ the demo; knows the ports, the configuration's limits and `mail`.
 """
 
 from gateway.service.listener.acceptor import bind_socket
-from gateway.service.listener.census import Census
+from gateway.service.listener.connection_limits import ConnectionLimits
 from gateway.service.listener.server import SmtpListener, serve
 from gateway.service.listener.settings import EXTENSIONS, ListenerSettings
 
-__all__ = ["EXTENSIONS", "Census", "ListenerSettings", "SmtpListener", "bind_socket", "serve"]
+__all__ = ["EXTENSIONS", "ConnectionLimits", "ListenerSettings", "SmtpListener", "bind_socket", "serve"]

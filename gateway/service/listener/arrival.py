@@ -12,8 +12,8 @@ from gateway.model.reply import REPLIES, Reply
 from gateway.ports import Connection, Conversation
 from gateway.service.listener import xclient
 from gateway.service.listener.dialogue import Dialogue
-from gateway.service.listener.house import House
 from gateway.service.listener.inflow import Inflow, SessionOver
+from gateway.service.listener.listener_state import ListenerState
 from gateway.service.proxy import HEADER_OCTETS, NotProxy, ProxyHeader, read_proxy
 
 _PROXY_SECONDS = 5.0
@@ -57,11 +57,11 @@ class HealthCheck:
         pass
 
 
-class Caller:
+class ClientIdentity:
     """Whose connection it is, as far as it is proven, and its place in the house."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, state: ListenerState) -> None:
+        self._state = state
         self._connection: Connection | None = None
         self.client: IPText | None = None
         """None before it is known, and for a balancer's own connection."""
@@ -70,12 +70,12 @@ class Caller:
     def enter(self) -> None:
         """Take a place for the connection. Raises SessionOver when there are too many."""
         self._entered = True
-        if not self._house.census.arrive():
+        if not self._state.connections.arrive():
             raise SessionOver(REPLIES["too-busy"], "too-many-connections")
 
     async def arrive(self, inflow: Inflow, peer: IPText) -> None:
         """Learn who it is. Raises SessionOver when there are too many, or a PROXY header is due and does not come."""
-        self._connection = await _identify(inflow, peer, self._house)
+        self._connection = await _identify(inflow, peer, self._state)
         if self._connection is not None:
             self._admit(self._connection.client)
 
@@ -83,10 +83,10 @@ class Caller:
         """Begin a session for the client. Raises SessionOver when it is refused."""
         conversation: Conversation | Reply = HealthCheck()
         if self._connection is not None:
-            conversation = await self._house.reception.connect(self._connection)
+            conversation = await self._state.reception.connect(self._connection)
         if isinstance(conversation, Reply):
             raise SessionOver(conversation, "connection")
-        return Dialogue(conversation, self._house.settings.limits.message_size, self._house.report)
+        return Dialogue(conversation, self._state.settings.limits.message_size, self._state.report)
 
     @property
     def may_introduce(self) -> bool:
@@ -94,12 +94,12 @@ class Caller:
         connection = self._connection
         if connection is None or connection.source is ClientSource.PROXY:
             return False
-        return any(parse_ip(connection.peer) in network for network in self._house.settings.xclient_from)
+        return any(parse_ip(connection.peer) in network for network in self._state.settings.xclient_from)
 
     def introduce(self, argument: str) -> Reply | None:
         """XCLIENT: from now on it is another's connection; or the reply that refuses it."""
         if self._connection is None or not self.may_introduce:
-            self._house.journal.note("xclient", self.client or "")
+            self._state.journal.note("xclient", self.client or "")
             return xclient.DENIED
         introduced = xclient.introduce(self._connection, argument)
         if isinstance(introduced, Reply):
@@ -118,36 +118,36 @@ class Caller:
         self._release()
         if self._entered:
             self._entered = False
-            self._house.census.depart()
+            self._state.connections.depart()
 
     def _release(self) -> None:
         if self.client is not None:
-            self._house.census.release(self.client)
+            self._state.connections.release(self.client)
             self.client = None
 
     def _admit(self, client: IPText) -> None:
         self._release()
         self.client = client
-        if not self._house.census.admit(client):
+        if not self._state.connections.admit(client):
             raise SessionOver(REPLIES["too-busy"], "too-many-of-one-client")
-        if self._house.census.is_too_fast(client):
+        if self._state.connections.is_too_fast(client):
             raise SessionOver(REPLIES["too-many-a-minute"], "too-many-a-minute")
 
 
-async def _identify(inflow: Inflow, peer: IPText, house: House) -> Connection | None:
+async def _identify(inflow: Inflow, peer: IPText, state: ListenerState) -> Connection | None:
     """The connection as the transport proves it; None for a balancer's own, such as a health check.
 
     A listed balancer must send a PROXY header. Without one the session is over: what it passes on is not known to come
     from the client, and is reported, because it is a mistake in the balancer's configuration or in ours.
     """
-    settings = house.settings
+    settings = state.settings
     address = parse_ip(peer)
     if not any(address in network for network in settings.proxy_from):
         return Connection(settings.name, peer, peer, ClientSource.PEER, carry=settings.carry)
     try:
         header = await _read_header(inflow)
     except NotProxy as error:
-        house.report(error)
+        state.report(error)
         raise SessionOver(None, "no-proxy-header") from None
     if header.client is None:
         return None

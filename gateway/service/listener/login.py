@@ -10,8 +10,8 @@ from gateway.model.address import IPText
 from gateway.model.reply import REPLIES, Reply
 from gateway.service.listener.command import NOT_HERE
 from gateway.service.listener.dialogue import Dialogue
-from gateway.service.listener.house import House
 from gateway.service.listener.inflow import SessionOver
+from gateway.service.listener.listener_state import ListenerState
 
 RESPONSE_OCTETS = 12_288
 """RFC 4954 section 4."""
@@ -37,8 +37,8 @@ Ask = Callable[[str], Awaitable[bytes | None]]
 class Login:
     """Whether one session's client has proven who it is."""
 
-    def __init__(self, house: House, ask: Ask) -> None:
-        self._house = house
+    def __init__(self, state: ListenerState, ask: Ask) -> None:
+        self._state = state
         self._ask = ask
         self._failed = 0
         self.name = ""
@@ -47,11 +47,11 @@ class Login:
     @property
     def due(self) -> bool:
         """It has to log in before it may send mail."""
-        return self._house.settings.credentials is not None and not self.name
+        return self._state.settings.credentials is not None and not self.name
 
     async def attempt(self, argument: str, client: IPText | None, secured: bool, dialogue: Dialogue) -> Reply:
         """AUTH. Raises SessionOver when it has failed too often."""
-        credentials = self._house.settings.credentials
+        credentials = self._state.settings.credentials
         if credentials is None or client is None:
             return NOT_HERE
         if not secured:
@@ -64,7 +64,7 @@ class Login:
             failure = dialogue.login(given[0])
             self.name = "" if failure else given[0]
             return failure or _LOGGED_IN
-        self._house.journal.note("login", client)
+        self._state.journal.note("login", client)
         self._failed += 1
         if self._failed >= _MOST_ATTEMPTS:
             raise SessionOver(_TOO_MANY, "too-many-logins")

@@ -12,8 +12,8 @@ from gateway.model.event import Event
 from gateway.model.reply import REPLIES, Reply
 from gateway.ports import EventSink, Reception
 from gateway.service.listener.acceptor import Acceptor, bind_socket
-from gateway.service.listener.census import Census
-from gateway.service.listener.house import House
+from gateway.service.listener.connection_limits import ConnectionLimits
+from gateway.service.listener.listener_state import ListenerState
 from gateway.service.listener.session import SmtpSession
 from gateway.service.listener.settings import ListenerSettings
 
@@ -25,8 +25,8 @@ _CANCEL_SECONDS = 1.0
 class SmtpListener:
     """A listener that is served. Made by `serve`."""
 
-    def __init__(self, house: House, acceptor: Acceptor) -> None:
-        self._house = house
+    def __init__(self, state: ListenerState, acceptor: Acceptor) -> None:
+        self._state = state
         self._acceptor = acceptor
         self.address = acceptor.address
         """Host and port, the real one where port 0 was asked for."""
@@ -34,7 +34,7 @@ class SmtpListener:
     @property
     def sessions(self) -> int:
         """How many are open."""
-        return len(self._house.guests)
+        return len(self._state.sessions)
 
     def stop_accepting(self) -> None:
         """Close the listening socket. Open sessions go on."""
@@ -48,9 +48,9 @@ class SmtpListener:
         that is complete is still answered. True when every session has ended.
         """
         self.stop_accepting()
-        self._house.draining = True
-        for guest in self._house.guests:
-            guest.retire(REPLIES["shutting-down"])
+        self._state.draining = True
+        for session in self._state.sessions:
+            session.retire(REPLIES["shutting-down"])
         await self._wait_for_sessions(seconds)
         self._cut(REPLIES["shutting-down"])
         return await self._wait_for_sessions(_CANCEL_SECONDS)
@@ -58,24 +58,24 @@ class SmtpListener:
     async def close(self) -> None:
         """End everything, in `_CUT_SECONDS` and a little more, whatever clients and commits do."""
         self.stop_accepting()
-        self._house.draining = True
+        self._state.draining = True
         self._cut(REPLIES["shutting-down"])
         if not await self._wait_for_sessions(_CUT_SECONDS):
-            for guest in self._house.guests:
-                guest.task.cancel()
+            for session in self._state.sessions:
+                session.task.cancel()
             await self._wait_for_sessions(_CANCEL_SECONDS)
         await self._wait_for_connections()
-        for guest in self._house.connected:
-            guest.abort()
+        for session in self._state.connected:
+            session.abort()
         await self._wait_for_connections()
-        self._house.journal.close()
+        self._state.journal.close()
 
     def _cut(self, reply: Reply) -> None:
-        for guest in self._house.guests:
-            guest.stop(reply)
+        for session in self._state.sessions:
+            session.stop(reply)
 
     async def _wait_for_sessions(self, seconds: float) -> bool:
-        tasks = [guest.task for guest in self._house.guests]
+        tasks = [session.task for session in self._state.sessions]
         if not tasks:
             return True
         _, pending = await asyncio.wait(tasks, timeout=seconds)
@@ -84,7 +84,7 @@ class SmtpListener:
     async def _wait_for_connections(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(_CANCEL_SECONDS):
-                await self._house.empty.wait()
+                await self._state.empty.wait()
 
 
 def _ignore(event: Event) -> None:
@@ -95,7 +95,7 @@ async def serve(
     settings: ListenerSettings,
     reception: Reception,
     report: Callable[[BaseException], str],
-    census: Census | None = None,
+    connections: ConnectionLimits | None = None,
     emit: EventSink = _ignore,
 ) -> SmtpListener:
     """Listen. `report` takes an exception of ours and returns the id that the client is told; `emit` takes what the
@@ -109,7 +109,7 @@ async def serve(
         settings.tls.minimum_version = ssl.TLSVersion.TLSv1_2
     settings.check()
     logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd's own, with clients' commands in it
-    census = census or Census(settings.limits)
-    house = House(settings, reception, report, census, emit)
+    connections = connections or ConnectionLimits(settings.limits)
+    state = ListenerState(settings, reception, report, connections, emit)
     sock = settings.sock or bind_socket(settings.address)
-    return SmtpListener(house, Acceptor(sock, lambda: SmtpSession(house), census.is_fair))
+    return SmtpListener(state, Acceptor(sock, lambda: SmtpSession(state), connections.is_fair))

@@ -12,7 +12,7 @@ from gateway.model.address import ip_text
 from gateway.model.ingress import Tls
 from gateway.model.reply import REPLIES, Reply
 from gateway.service.listener import answers
-from gateway.service.listener.arrival import Caller, HealthCheck, read_tls
+from gateway.service.listener.arrival import ClientIdentity, HealthCheck, read_tls
 from gateway.service.listener.command import (
     BEFORE_TLS,
     COMMAND_OCTETS,
@@ -24,12 +24,12 @@ from gateway.service.listener.command import (
 )
 from gateway.service.listener.content import read_chunk_of, read_data
 from gateway.service.listener.dialogue import Dialogue
-from gateway.service.listener.house import House
 from gateway.service.listener.inflow import Inflow, SessionOver
+from gateway.service.listener.listener_state import ListenerState
 from gateway.service.listener.login import RESPONSE_OCTETS, Login
 from gateway.service.listener.outflow import Outflow
 from gateway.service.listener.parameters import read_recipient, read_sender
-from gateway.service.listener.receipt import Receipt
+from gateway.service.listener.reply_tracker import ReplyTracker
 from gateway.service.listener.upgrade import start_tls
 
 _TURN = 32
@@ -44,25 +44,25 @@ class SmtpSession(SMTP):
     the PROXY address at STARTTLS. Each command is a method `smtp_VERB` that returns its reply.
     """
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, state: ListenerState) -> None:
         loop = asyncio.get_running_loop()
-        self._house = house
-        self._settings = house.settings
+        self._state = state
+        self._settings = state.settings
         self._inflow = Inflow(loop)
-        self._end_at = loop.time() + house.settings.limits.session_seconds
+        self._end_at = loop.time() + state.settings.limits.session_seconds
         self._loop = loop
-        self._outflow = Outflow(silent=house.settings.implicit_tls)
-        self._caller = Caller(house)
-        self._login = Login(house, self._challenge)
-        self._receipt = Receipt(lambda heard: self._dialogue.answered(heard), self._outflow.is_broken)
+        self._outflow = Outflow(silent=state.settings.implicit_tls)
+        self._identity = ClientIdentity(state)
+        self._login = Login(state, self._challenge)
+        self._receipt = ReplyTracker(lambda heard: self._dialogue.answered(heard), self._outflow.is_broken)
         self._resting = False
         self._greeted = False
-        self._extensions = house.settings.extensions + (("AUTH",) if house.settings.credentials else ())
+        self._extensions = state.settings.extensions + (("AUTH",) if state.settings.credentials else ())
         self._secured = False
         self._tls: Tls | None = None
         self._commands = self._errors = 0
-        self._dialogue = Dialogue(HealthCheck(), house.settings.limits.message_size, house.report)
-        super().__init__(None, hostname=house.settings.hostname, loop=loop)
+        self._dialogue = Dialogue(HealthCheck(), state.settings.limits.message_size, state.report)
+        super().__init__(None, hostname=state.settings.hostname, loop=loop)
 
     def __dir__(self) -> list[str]:
         # aiosmtpd asks twice for all our members, for each connection, to find the commands among them: 0.25 ms
@@ -86,7 +86,7 @@ class SmtpSession(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._attach(transport)
         super().connection_made(transport)
-        self._house.enter(self)
+        self._state.enter(self)
 
     def data_received(self, data: bytes) -> None:
         self._inflow.feed(data)
@@ -101,8 +101,8 @@ class SmtpSession(SMTP):
         self._receipt.lost(error)
         self._outflow.end()
         self._inflow.end()
-        self._caller.leave()
-        self._house.disconnect(self)
+        self._identity.leave()
+        self._state.disconnect(self)
         asyncio.StreamReaderProtocol.connection_lost(self, error)
 
     def _reset_timeout(self, duration: float | None = None) -> None:
@@ -115,41 +115,41 @@ class SmtpSession(SMTP):
                 await self._serve_command()
         except SessionOver as over:
             if over.reason:
-                self._house.journal.note(over.reason, self._caller.client or "")
+                self._state.journal.note(over.reason, self._identity.client or "")
             if over.reply is not None:
                 self._outflow.write(over.reply)
         except Exception as error:  # of `connect`, or of ours: how far the client's octets were read is not known
-            self._outflow.write(Reply(421, "3.0", f"Internal error, try again later ({self._house.report(error)})"))
+            self._outflow.write(Reply(421, "3.0", f"Internal error, try again later ({self._state.report(error)})"))
         finally:
             await self._receipt.close()
             self._leave()
 
     async def _greet(self) -> None:
         """Everything before the first command: who it is, whether it may come in, and our 220."""
-        self._caller.enter()
+        self._identity.enter()
         peer = self._outflow.pipe.get_extra_info("peername")
         if not peer:
             raise SessionOver(None)  # gone before we looked
-        await self._caller.arrive(self._inflow, ip_text(peer[0]))
+        await self._identity.arrive(self._inflow, ip_text(peer[0]))
         if self._settings.implicit_tls:
             await self._secure()
         await asyncio.sleep(self._settings.greet_pause)
         if len(self._inflow):
             raise SessionOver(answers.EARLY, "early-talker")
-        self._dialogue = await self._caller.meet()
+        self._dialogue = await self._identity.meet()
         self._outflow.write(self._greeting())
 
     def _greeting(self) -> Reply:
         return Reply(220, "", f"{self._settings.hostname} {self._settings.banner}")
 
     async def _serve_command(self) -> None:
-        if self._house.draining and self._dialogue.idle:
+        if self._state.draining and self._dialogue.idle:
             raise SessionOver(REPLIES["shutting-down"])
         self._resting = self._dialogue.idle
         line = await self._inflow.read_line(COMMAND_OCTETS, self._due(self._settings.limits.command_seconds))
         self._resting = False
         self._receipt.spoke()
-        if self._house.draining and self._dialogue.idle:
+        if self._state.draining and self._dialogue.idle:
             raise SessionOver(REPLIES["shutting-down"])
         self._commands += 1
         if self._commands > self._settings.limits.commands:
@@ -175,7 +175,7 @@ class SmtpSession(SMTP):
         return reply
 
     async def smtp_EHLO(self, argument: str) -> Reply:
-        offered = self._settings.name_extensions(self._secured, self._caller.may_introduce)
+        offered = self._settings.name_extensions(self._secured, self._identity.may_introduce)
         return self._hello(argument, True, "\n".join((self._settings.hostname, *offered)))
 
     async def smtp_HELO(self, argument: str) -> Reply:
@@ -248,16 +248,16 @@ class SmtpSession(SMTP):
     async def smtp_AUTH(self, argument: str) -> Reply:
         if self._login.due and not self._greeted:
             return answers.HELLO_FIRST
-        return await self._login.attempt(argument, self._caller.client, self._tls is not None, self._dialogue)
+        return await self._login.attempt(argument, self._identity.client, self._tls is not None, self._dialogue)
 
     async def smtp_XCLIENT(self, argument: str) -> Reply:
         if not self._dialogue.idle:
             return answers.IN_MAIL
-        refusal = self._caller.introduce(argument)
+        refusal = self._identity.introduce(argument)
         if refusal is not None:
             return refusal
         self._dialogue.close()
-        self._dialogue = await self._caller.meet()
+        self._dialogue = await self._identity.meet()
         self._greeted, self._login.name = False, ""
         return self._greeting()
 
@@ -268,8 +268,8 @@ class SmtpSession(SMTP):
         try:
             await start_tls(self._writer, context, self._inflow.take_all)
         except OSError:
-            self._caller.leave()
-            self._house.disconnect(self)  # the TLS layer has gone with the handshake, and tells us no more
+            self._identity.leave()
+            self._state.disconnect(self)  # the TLS layer has gone with the handshake, and tells us no more
             raise SessionOver(None, "tls") from None
         self._attach(self._writer.transport)
         self._outflow.unmute()
@@ -293,7 +293,7 @@ class SmtpSession(SMTP):
     def _hello(self, name: str, esmtp: bool, text: str) -> Reply:
         if not is_client_name(name):
             return answers.SYNTAX_EHLO if esmtp else answers.SYNTAX_HELO
-        failure = self._dialogue.hello(name, esmtp, self._caller.tls(self._tls))
+        failure = self._dialogue.hello(name, esmtp, self._identity.tls(self._tls))
         self._greeted = failure is None
         return failure or Reply(250, "", text)
 
@@ -318,9 +318,9 @@ class SmtpSession(SMTP):
     def _leave(self) -> None:
         self._dialogue.close()
         self._inflow.close()
-        self._house.guests.discard(self)
-        if self not in self._house.connected:
-            self._caller.leave()
+        self._state.sessions.discard(self)
+        if self not in self._state.connected:
+            self._identity.leave()
         self._outflow.close()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.config.edge import Limits
 from gateway.model.reply import Reply
-from gateway.service.listener import Census, SmtpListener, server
+from gateway.service.listener import ConnectionLimits, SmtpListener, server
 from tests.listening import OK, Client, RecordedReception, until
 
 Listen = Callable[..., Awaitable[SmtpListener]]
@@ -38,8 +38,11 @@ async def test_connections_are_limited_and_given_back(listen: Listen, limit: str
 
 
 async def test_listeners_may_share_their_limits(listen: Listen) -> None:
-    census = Census(Limits(connections=1))
-    first, second = await listen(RecordedReception(), census=census), await listen(RecordedReception(), census=census)
+    census = ConnectionLimits(Limits(connections=1))
+    first, second = (
+        await listen(RecordedReception(), connections=census),
+        await listen(RecordedReception(), connections=census),
+    )
     one = await Client.connect(first.address)
     two = await Client.connect(second.address, greeted=False)
     assert await two.rest() == BUSY

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.config.backends import Backend as Settings
-from gateway.model.delivery import Claim, Kind, Outcome, Scope
+from gateway.config.backends import BackendSettings as Settings
+from gateway.model.delivery import Claim, Outcome, OutcomeKind, Scope
 from gateway.model.message import Message, Span
 from gateway.model.value import replace
 from gateway.net.host_backend import HostBackend
@@ -55,7 +55,7 @@ async def sink() -> AsyncIterator[Sink]:
 async def test_what_data_cannot_carry_arrives(octets: bytes, chunk: int, extensions: tuple[str, ...]) -> None:
     async with Sink(extensions=extensions) as sink:
         (outcome,) = await send(make_claim(message=carried(octets)), sink, chunk=chunk)
-        assert outcome.kind is Kind.DELIVERED
+        assert outcome.kind is OutcomeKind.DELIVERED
         (mail,) = sink.mails
         assert (mail.content, "DATA" in sink.verbs()) == (PREFIX + octets, False)
         assert mail.chunks > 0
@@ -64,7 +64,7 @@ async def test_what_data_cannot_carry_arrives(octets: bytes, chunk: int, extensi
 async def test_what_data_cannot_carry_is_refused_where_there_is_no_bdat() -> None:
     async with Sink(extensions=EXTENSIONS) as sink:
         (outcome,) = await send(make_claim(message=carried(b"a: b\n\nx")), sink)
-        assert (outcome.kind, str(outcome.reply)[:9], outcome.scope) == (Kind.FAILED, "554 5.6.1", Scope.MESSAGE)
+        assert (outcome.kind, str(outcome.reply)[:9], outcome.scope) == (OutcomeKind.FAILED, "554 5.6.1", Scope.MESSAGE)
         assert (outcome.remote_mta, sink.mails, "MAIL" in sink.verbs()) == ("", [], False)
 
 
@@ -83,14 +83,18 @@ async def test_random_content_arrives_through_any_chunks(sink: Sink) -> None:
         span = Span(start, chance.randrange(start, len(octets)))
         message = replace(carried(octets), dropped=(span,))
         (outcome,) = await send(make_claim(message=message), sink, chunk=chance.randrange(1, 9))
-        assert outcome.kind is Kind.DELIVERED
+        assert outcome.kind is OutcomeKind.DELIVERED
         assert sink.mails[-1].content == PREFIX + octets[: span.start] + octets[span.end :]
 
 
 async def test_large_content(sink: Sink) -> None:
     octets = (b"." + b"z" * 900 + b"\r\n") * 9000
     (outcome,) = await send(make_claim(octets), sink, chunk=1_000_000)
-    assert (outcome.kind, sink.mails[0].content == PREFIX + octets, sink.mails[0].chunks) == (Kind.DELIVERED, True, 9)
+    assert (outcome.kind, sink.mails[0].content == PREFIX + octets, sink.mails[0].chunks) == (
+        OutcomeKind.DELIVERED,
+        True,
+        9,
+    )
 
 
 @pytest.mark.parametrize("chunk", [3, 65536])
@@ -104,17 +108,19 @@ async def test_altered_content_is_never_sent(sink: Sink, chunk: int) -> None:
 @pytest.mark.parametrize(
     ("verb", "reply", "kind", "ambiguous"),
     [
-        ("BDAT", b"552 5.3.4 too big\r\n", Kind.FAILED, False),
-        ("BDAT", b"452 4.3.1 disk\r\n", Kind.DEFERRED, False),
-        ("BDAT", b"421 4.3.2 bye\r\n", Kind.DEFERRED, False),
-        ("DOT", b"550 5.7.1 no\r\n", Kind.FAILED, False),
-        ("DOT", b"451 4.7.1 later\r\n", Kind.DEFERRED, False),
-        ("DOT", HANG_UP, Kind.DEFERRED, True),
-        ("DOT", SILENCE, Kind.DEFERRED, True),
+        ("BDAT", b"552 5.3.4 too big\r\n", OutcomeKind.FAILED, False),
+        ("BDAT", b"452 4.3.1 disk\r\n", OutcomeKind.DEFERRED, False),
+        ("BDAT", b"421 4.3.2 bye\r\n", OutcomeKind.DEFERRED, False),
+        ("DOT", b"550 5.7.1 no\r\n", OutcomeKind.FAILED, False),
+        ("DOT", b"451 4.7.1 later\r\n", OutcomeKind.DEFERRED, False),
+        ("DOT", HANG_UP, OutcomeKind.DEFERRED, True),
+        ("DOT", SILENCE, OutcomeKind.DEFERRED, True),
     ],
 )
 @pytest.mark.parametrize("extensions", [CHUNKING, SLOW], ids=["together", "one by one"])
-async def test_answers(verb: str, reply: bytes, kind: Kind, ambiguous: bool, extensions: tuple[str, ...]) -> None:
+async def test_answers(
+    verb: str, reply: bytes, kind: OutcomeKind, ambiguous: bool, extensions: tuple[str, ...]
+) -> None:
     async with Sink(extensions=extensions, script={verb: [reply]}) as sink:
         (outcome,) = await send(make_claim(DOTTED * 20), sink, chunk=40)
         assert (outcome.kind, outcome.ambiguous) == (kind, ambiguous)
@@ -127,20 +133,20 @@ async def test_host_that_hangs_up_between_chunks() -> None:
     """Nothing is ambiguous before the last chunk, except that the host may hang up only after it was written."""
     async with Sink(extensions=SLOW, script={"BDAT": [HANG_UP]}) as sink:
         (outcome,) = await send(make_claim(DOTTED * 20), sink, chunk=40)
-        assert (outcome.kind, outcome.ambiguous) == (Kind.DEFERRED, False)
+        assert (outcome.kind, outcome.ambiguous) == (OutcomeKind.DEFERRED, False)
 
 
 async def test_next_host_gets_it_after_a_transient_refusal(sink: Sink) -> None:
     async with Sink(extensions=CHUNKING, script={"DOT": [b"451 4.3.0 disk\r\n"]}) as first:
         (outcome,) = await send(make_claim(DOTTED), first, sink)
-        assert (outcome.kind, first.mails, sink.mails[0].content) == (Kind.DELIVERED, [], PREFIX + DOTTED)
+        assert (outcome.kind, first.mails, sink.mails[0].content) == (OutcomeKind.DELIVERED, [], PREFIX + DOTTED)
 
 
 async def test_session_is_used_again_after_chunks(sink: Sink) -> None:
     backend = backend_of(sink)
     for octets in (DOTTED, TEXT, DOTTED):
         claim = make_claim(octets)
-        assert (await backend.deliver(claim, reader(claim)))[0].kind is Kind.DELIVERED
+        assert (await backend.deliver(claim, reader(claim)))[0].kind is OutcomeKind.DELIVERED
     await backend.close()
     assert (sink.connections, [mail.content for mail in sink.mails]) == (
         1,

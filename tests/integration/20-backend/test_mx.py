@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.config.backends import Backend as Settings
-from gateway.model.delivery import Kind, Outcome, Scope
-from gateway.model.dnsdata import Status
+from gateway.config.backends import BackendSettings as Settings
+from gateway.model.delivery import Outcome, OutcomeKind, Scope
+from gateway.model.dnsdata import DnsStatus
 from gateway.net.host_backend import HostBackend
 from gateway.net.mx import Family, Host, HostFinder, NoHost, parse_host
 from gateway.net.smtp_backend import SmtpDialer, SmtpSession
@@ -17,7 +17,7 @@ from gateway.service.tally import SharedCounts
 from tests.sending import FixedResolver, make_claim, reader
 from tests.smtp_sink import Sink
 
-ZONE: dict[str, dict[str, list[str] | Status]] = {
+ZONE: dict[str, dict[str, list[str] | DnsStatus]] = {
     "two.example": {"MX": ["20 b.two.example", "10 a.two.example", "20 c.two.example"]},
     "a.two.example": {"A": ["192.0.2.1", "192.0.2.2", "192.0.2.3"], "AAAA": ["2001:db8::1"]},
     "b.two.example": {"A": ["192.0.2.11"]},
@@ -26,10 +26,10 @@ ZONE: dict[str, dict[str, list[str] | Status]] = {
     "dot.example": {"MX": ["0 ."]},
     "implicit.example": {"A": ["192.0.2.5"]},
     "empty.example": {"TXT": ["v=spf1 -all"]},
-    "slow.example": {"MX": Status.TIMEOUT},
+    "slow.example": {"MX": DnsStatus.TIMEOUT},
     "broken.example": {"MX": ["10 gone.example"]},
     "flaky.example": {"MX": ["10 fail.example", "20 b.two.example"]},
-    "fail.example": {"A": Status.SERVFAIL, "AAAA": Status.SERVFAIL},
+    "fail.example": {"A": DnsStatus.SERVFAIL, "AAAA": DnsStatus.SERVFAIL},
     "ours.example": {"MX": ["10 GW.example", "20 b.two.example"]},
     "backup.example": {"MX": ["5 b.two.example", "10 gw.example", "10 c.two.example", "20 a.two.example"]},
     "six.example": {"AAAA": ["2001:db8::6"]},
@@ -197,11 +197,11 @@ async def test_each_domain_goes_to_its_own_hosts() -> None:
             ["TO:<c@implicit.example>"],
         ]
         assert [one.kind for one in outcomes] == [
-            Kind.DELIVERED,
-            Kind.FAILED,
-            Kind.DELIVERED,
-            Kind.DEFERRED,
-            Kind.DELIVERED,
+            OutcomeKind.DELIVERED,
+            OutcomeKind.FAILED,
+            OutcomeKind.DELIVERED,
+            OutcomeKind.DEFERRED,
+            OutcomeKind.DELIVERED,
         ]
         assert [one.remote_mta for one in outcomes] == ["a.two.example", "", "implicit.example", "", "a.two.example"]
 
@@ -210,5 +210,5 @@ async def test_dead_domain_is_not_the_backends_trouble() -> None:
     async with Sink() as sink:
         await sink.shut()
         (outcome,), dialled = await deliver_direct(sink, "a@two.example")
-    assert (outcome.kind, outcome.scope) == (Kind.DEFERRED, Scope.RECIPIENT)
+    assert (outcome.kind, outcome.scope) == (OutcomeKind.DEFERRED, Scope.RECIPIENT)
     assert len(dialled) == 4

@@ -8,8 +8,8 @@ import socket
 
 import pytest
 
-from gateway.config.backends import Backend as Settings
-from gateway.model.delivery import Kind, Outcome, Scope
+from gateway.config.backends import BackendSettings as Settings
+from gateway.model.delivery import Outcome, OutcomeKind, Scope
 from gateway.net.host_backend import HostBackend
 from gateway.net.replies import NotSmtp, ReplyStream
 from gateway.net.smtp_backend import make_smtp_backend
@@ -91,7 +91,7 @@ async def test_each_recipient_has_its_own_reply(extensions: tuple[str, ...], ans
         outcomes = await send(sink, tuple(said), times=2)
     for one, answer in zip(outcomes, answers, strict=True):
         assert str(one.reply) == ("250 2.0.0 Queued" if answer.startswith("2") else answer)
-        assert (one.kind is Kind.DELIVERED) is answer.startswith("2")
+        assert (one.kind is OutcomeKind.DELIVERED) is answer.startswith("2")
     taken = [f"TO:<{name}@corp.example>" for name, answer in said.items() if answer.startswith("2")]
     assert [mail.rcpts for mail in sink.mails] == ([taken] * 2 if taken else [])
 
@@ -108,9 +108,13 @@ async def test_trouble_before_the_content(extensions: tuple[str, ...], verb: str
         given = reply.decode().strip()
         if given[0].isdecimal():
             assert str(outcomes[0].reply) == given
-            assert outcomes[0].kind is (Kind.FAILED if given.startswith("5") else Kind.DEFERRED)
+            assert outcomes[0].kind is (OutcomeKind.FAILED if given.startswith("5") else OutcomeKind.DEFERRED)
         else:
-            assert (outcomes[0].kind, outcomes[0].scope, outcomes[0].remote_mta) == (Kind.DEFERRED, Scope.SESSION, "")
+            assert (outcomes[0].kind, outcomes[0].scope, outcomes[0].remote_mta) == (
+                OutcomeKind.DEFERRED,
+                Scope.SESSION,
+                "",
+            )
         assert not any(one.ambiguous for one in outcomes)
         assert (sink.mails, sink.dots) == ([], 0)
 
@@ -127,7 +131,7 @@ async def test_no_content_for_nobody() -> None:
 async def test_next_transaction_starts_clean_after_a_refused_one() -> None:
     async with Sink(script={"MAIL": [b"550 5.7.1 no\r\n", b"250 OK\r\n"]}) as sink:
         outcomes = await send(sink, times=2)
-        assert {one.kind for one in outcomes} == {Kind.DELIVERED}
+        assert {one.kind for one in outcomes} == {OutcomeKind.DELIVERED}
         assert [mail.content for mail in sink.mails] == [PREFIX + TEXT]
         assert sink.connections == 1
 

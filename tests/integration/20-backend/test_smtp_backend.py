@@ -15,8 +15,8 @@ import pytest
 import trustme
 import uvloop
 
-from gateway.config.backends import Backend as Settings
-from gateway.model.delivery import Claim, Kind, Outcome, Scope
+from gateway.config.backends import BackendSettings as Settings
+from gateway.model.delivery import Claim, Outcome, OutcomeKind, Scope
 from gateway.model.envelope import Body, Notify, Recipient, Ret
 from gateway.model.message import Span
 from gateway.model.value import replace
@@ -63,7 +63,7 @@ async def sink() -> AsyncIterator[Sink]:
         yield sink
 
 
-def kinds(outcomes: tuple[Outcome, ...]) -> list[tuple[Kind, Scope]]:
+def kinds(outcomes: tuple[Outcome, ...]) -> list[tuple[OutcomeKind, Scope]]:
     return [(one.kind, one.scope) for one in outcomes]
 
 
@@ -78,7 +78,7 @@ async def test_delivers(sink: Sink) -> None:
         f"FROM:<alice@sender.example> SIZE={len(PREFIX + TEXT)}",
         ["TO:<bob@corp.example>"],
     )
-    assert outcome.kind is Kind.DELIVERED
+    assert outcome.kind is OutcomeKind.DELIVERED
     assert str(outcome.reply) == "250 2.0.0 Queued"
     assert (outcome.remote_mta, outcome.remote_address, outcome.tls) == ("127.0.0.1", "127.0.0.1", None)
     assert sink.commands[0] == "EHLO gw.example"
@@ -106,7 +106,7 @@ async def test_every_octet_arrives(sink: Sink, octets: bytes, chunk: int) -> Non
     backend = backend_of(sink)
     (outcome,) = await send(backend, make_claim(octets), chunk)
     await backend.close()
-    assert outcome.kind is Kind.DELIVERED
+    assert outcome.kind is OutcomeKind.DELIVERED
     assert sink.mails[0].content == PREFIX + octets
 
 
@@ -120,7 +120,7 @@ async def test_random_content_arrives_through_any_chunks(sink: Sink) -> None:
         claim = make_claim(message=make_message(octets, (span,)))
         (outcome,) = await send(backend, claim, chance.randrange(1, 9))
         expected = PREFIX + octets[: span.start] + octets[span.end :]
-        if outcome.kind is Kind.DELIVERED:
+        if outcome.kind is OutcomeKind.DELIVERED:
             assert sink.mails[-1].content == expected
         else:
             assert outcome.reply.enhanced == "5.6.1"
@@ -144,7 +144,7 @@ async def test_large_content_waits_for_a_slow_host(sink: Sink) -> None:
     sink.slow_reader = 0.005
     octets = (b"z" * 998 + b"\r\n") * 8000
     (outcome,) = await send_once(sink, make_claim(octets))
-    assert outcome.kind is Kind.DELIVERED
+    assert outcome.kind is OutcomeKind.DELIVERED
     assert sink.mails[0].content == PREFIX + octets
 
 
@@ -169,7 +169,7 @@ async def test_parameters_that_are_not_offered_are_not_sent() -> None:
     async with Sink(extensions=()) as sink:
         (outcome,) = await send_once(sink, claim)
         assert sink.commands[1:3] == ["MAIL FROM:<alice@sender.example>", "RCPT TO:<bob@corp.example>"]
-        assert outcome.kind is Kind.DELIVERED
+        assert outcome.kind is OutcomeKind.DELIVERED
 
 
 async def test_odd_addresses_are_written_as_received(sink: Sink) -> None:
@@ -184,11 +184,11 @@ async def test_address_that_would_break_the_line_is_refused_here(sink: Sink) -> 
     for bad in ("a b", "a\r\nQUIT", "a>", "a\x00", "\udcff"):
         evil = replace(mailbox("bob@corp.example"), local=bad)
         (bad_one, good) = await send_once(sink, make_claim(rcpts=(Recipient(evil), "ann@corp.example")))
-        assert (bad_one.kind, bad_one.reply.code, good.kind) == (Kind.FAILED, 553, Kind.DELIVERED)
+        assert (bad_one.kind, bad_one.reply.code, good.kind) == (OutcomeKind.FAILED, 553, OutcomeKind.DELIVERED)
     assert not [command for command in sink.commands if "ann@" not in command and command.startswith("RCPT")]
     injected = Recipient(mailbox("bob@corp.example"), orcpt="rfc822;x NOTIFY=NEVER")
     (outcome,) = await send_once(sink, make_claim(rcpts=(injected,)))
-    assert (outcome.kind, outcome.reply.enhanced) == (Kind.FAILED, "5.5.4")
+    assert (outcome.kind, outcome.reply.enhanced) == (OutcomeKind.FAILED, "5.5.4")
 
 
 # what a host cannot take
@@ -197,7 +197,7 @@ async def test_address_that_would_break_the_line_is_refused_here(sink: Sink) -> 
 async def test_8bit_content_is_refused_not_converted() -> None:
     async with Sink(extensions=("SIZE",)) as sink:
         (outcome,) = await send_once(sink, make_claim("Subject: ä\r\n\r\nä\r\n".encode()))
-        assert (outcome.kind, str(outcome.reply)[:9], outcome.remote_mta) == (Kind.FAILED, "554 5.6.3", "")
+        assert (outcome.kind, str(outcome.reply)[:9], outcome.remote_mta) == (OutcomeKind.FAILED, "554 5.6.3", "")
         assert "MAIL" not in sink.verbs()
 
 
@@ -210,27 +210,27 @@ async def test_smtputf8_that_is_needed_is_refused_per_address() -> None:
     async with Sink(extensions=("8BITMIME",)) as sink:
         claim = changed(make_claim(rcpts=("jörg@corp.example", "bob@corp.example")), smtputf8=True)
         wide, plain = await send_once(sink, claim)
-        assert (wide.kind, str(wide.reply)[:9], wide.scope) == (Kind.FAILED, "553 5.6.7", Scope.RECIPIENT)
-        assert plain.kind is Kind.DELIVERED
+        assert (wide.kind, str(wide.reply)[:9], wide.scope) == (OutcomeKind.FAILED, "553 5.6.7", Scope.RECIPIENT)
+        assert plain.kind is OutcomeKind.DELIVERED
         (outcome,) = await send_once(sink, make_claim(mail_from="jörg@sender.example"))
-        assert (outcome.kind, str(outcome.reply)[:9]) == (Kind.FAILED, "553 5.6.7")
+        assert (outcome.kind, str(outcome.reply)[:9]) == (OutcomeKind.FAILED, "553 5.6.7")
         wide_header = changed(make_claim("Subject: ä\r\n\r\nx\r\n".encode()), smtputf8=True)
         (outcome,) = await send_once(sink, wide_header)
-        assert (outcome.kind, outcome.reply.enhanced) == (Kind.FAILED, "5.6.9")
+        assert (outcome.kind, outcome.reply.enhanced) == (OutcomeKind.FAILED, "5.6.9")
         assert len(sink.mails) == 1
 
 
 async def test_size_limit() -> None:
     async with Sink(extensions=(f"SIZE {len(PREFIX + TEXT) - 1}",)) as sink:
         (outcome,) = await send_once(sink)
-        assert (outcome.kind, str(outcome.reply)[:9]) == (Kind.FAILED, "552 5.3.4")
+        assert (outcome.kind, str(outcome.reply)[:9]) == (OutcomeKind.FAILED, "552 5.3.4")
     async with Sink(extensions=(f"SIZE {len(PREFIX + TEXT)}",)) as sink:
-        assert (await send_once(sink))[0].kind is Kind.DELIVERED
+        assert (await send_once(sink))[0].kind is OutcomeKind.DELIVERED
 
 
 async def test_content_without_final_crlf_cannot_go_by_data(sink: Sink) -> None:
     (outcome,) = await send_once(sink, make_claim(b"a: b\r\n\r\nno end"))
-    assert (outcome.kind, outcome.reply.enhanced) == (Kind.FAILED, "5.6.1")
+    assert (outcome.kind, outcome.reply.enhanced) == (OutcomeKind.FAILED, "5.6.1")
     assert sink.mails == []
 
 
@@ -247,7 +247,7 @@ async def test_altered_content_is_never_sent(sink: Sink, size: int) -> None:
     await asyncio.sleep(0.05)
     assert (sink.dots, sink.mails) == (0, [])
     assert backend.has_room()
-    assert (await send(backend, make_claim()))[0].kind is Kind.DELIVERED
+    assert (await send(backend, make_claim()))[0].kind is OutcomeKind.DELIVERED
     assert sink.connections == 2
     await backend.close()
 
@@ -268,7 +268,7 @@ async def test_unreadable_content_is_our_fault(sink: Sink) -> None:
     backend = backend_of(sink)
     outcomes = await backend.deliver(make_claim(), broken)
     await backend.close()
-    assert kinds(outcomes) == [(Kind.DEFERRED, Scope.OURS)]
+    assert kinds(outcomes) == [(OutcomeKind.DEFERRED, Scope.OURS)]
     assert sink.dots == 0
 
 
@@ -278,36 +278,36 @@ async def test_unreadable_content_is_our_fault(sink: Sink) -> None:
 @pytest.mark.parametrize(
     ("verb", "reply", "kind", "scope"),
     [
-        ("CONNECT", b"554 5.7.1 go away\r\n", Kind.DEFERRED, Scope.SITE),
-        ("CONNECT", b"421 4.3.2 busy\r\n", Kind.DEFERRED, Scope.SITE),
-        ("CONNECT", b"garbage\r\n", Kind.DEFERRED, Scope.SITE),
-        ("EHLO", b"550 5.7.1 no\r\n", Kind.DEFERRED, Scope.SITE),
-        ("MAIL", b"451 4.7.1 later\r\n", Kind.DEFERRED, Scope.MESSAGE),
-        ("MAIL", b"452 4.3.1 disk full\r\n", Kind.DEFERRED, Scope.SESSION),
-        ("MAIL", b"550 5.7.1 no\r\n", Kind.FAILED, Scope.MESSAGE),
-        ("MAIL", b"530 5.7.0 STARTTLS first\r\n", Kind.DEFERRED, Scope.OURS),
-        ("MAIL", b"350 what\r\n", Kind.DEFERRED, Scope.SESSION),
-        ("RCPT", b"450 4.2.1 later\r\n", Kind.DEFERRED, Scope.RECIPIENT),
-        ("RCPT", b"550 5.1.1 who\r\n", Kind.FAILED, Scope.RECIPIENT),
-        ("RCPT", b"552 too many recipients\r\n", Kind.DEFERRED, Scope.RECIPIENT),
-        ("RCPT", b"552 5.2.2 mailbox full\r\n", Kind.FAILED, Scope.RECIPIENT),
-        ("RCPT", b"451 4.3.0 Multiple destination domains\r\n", Kind.DEFERRED, Scope.RECIPIENT),
-        ("RCPT", b"421 4.7.0 TLS required\r\n", Kind.DEFERRED, Scope.OURS),
-        ("RCPT", b"421 4.7.0 later\r\n", Kind.DEFERRED, Scope.SITE),
-        ("DATA", b"451 4.7.1 later\r\n", Kind.DEFERRED, Scope.MESSAGE),
-        ("DATA", b"554 5.5.1 no\r\n", Kind.DEFERRED, Scope.OURS),
-        ("DATA", b"554 5.7.0 no\r\n", Kind.FAILED, Scope.MESSAGE),
-        ("DATA", b"250 what\r\n", Kind.DEFERRED, Scope.SESSION),
-        ("DOT", b"451 4.7.1 later\r\n", Kind.DEFERRED, Scope.MESSAGE),
-        ("DOT", b"451 4.3.0 queue\r\n", Kind.DEFERRED, Scope.SESSION),
-        ("DOT", b"550 5.7.23 spf\r\n", Kind.DEFERRED, Scope.OURS),
-        ("DOT", b"550 5.7.25 no PTR\r\n", Kind.DEFERRED, Scope.OURS),
-        ("DOT", b"451 4.7.500 Server busy (AS77712345)\r\n", Kind.DEFERRED, Scope.SITE),
-        ("DOT", b"550 5.7.1 spam\r\n", Kind.FAILED, Scope.MESSAGE),
-        ("DOT", b"421 4.7.28 rate\r\n", Kind.DEFERRED, Scope.SITE),
+        ("CONNECT", b"554 5.7.1 go away\r\n", OutcomeKind.DEFERRED, Scope.SITE),
+        ("CONNECT", b"421 4.3.2 busy\r\n", OutcomeKind.DEFERRED, Scope.SITE),
+        ("CONNECT", b"garbage\r\n", OutcomeKind.DEFERRED, Scope.SITE),
+        ("EHLO", b"550 5.7.1 no\r\n", OutcomeKind.DEFERRED, Scope.SITE),
+        ("MAIL", b"451 4.7.1 later\r\n", OutcomeKind.DEFERRED, Scope.MESSAGE),
+        ("MAIL", b"452 4.3.1 disk full\r\n", OutcomeKind.DEFERRED, Scope.SESSION),
+        ("MAIL", b"550 5.7.1 no\r\n", OutcomeKind.FAILED, Scope.MESSAGE),
+        ("MAIL", b"530 5.7.0 STARTTLS first\r\n", OutcomeKind.DEFERRED, Scope.OURS),
+        ("MAIL", b"350 what\r\n", OutcomeKind.DEFERRED, Scope.SESSION),
+        ("RCPT", b"450 4.2.1 later\r\n", OutcomeKind.DEFERRED, Scope.RECIPIENT),
+        ("RCPT", b"550 5.1.1 who\r\n", OutcomeKind.FAILED, Scope.RECIPIENT),
+        ("RCPT", b"552 too many recipients\r\n", OutcomeKind.DEFERRED, Scope.RECIPIENT),
+        ("RCPT", b"552 5.2.2 mailbox full\r\n", OutcomeKind.FAILED, Scope.RECIPIENT),
+        ("RCPT", b"451 4.3.0 Multiple destination domains\r\n", OutcomeKind.DEFERRED, Scope.RECIPIENT),
+        ("RCPT", b"421 4.7.0 TLS required\r\n", OutcomeKind.DEFERRED, Scope.OURS),
+        ("RCPT", b"421 4.7.0 later\r\n", OutcomeKind.DEFERRED, Scope.SITE),
+        ("DATA", b"451 4.7.1 later\r\n", OutcomeKind.DEFERRED, Scope.MESSAGE),
+        ("DATA", b"554 5.5.1 no\r\n", OutcomeKind.DEFERRED, Scope.OURS),
+        ("DATA", b"554 5.7.0 no\r\n", OutcomeKind.FAILED, Scope.MESSAGE),
+        ("DATA", b"250 what\r\n", OutcomeKind.DEFERRED, Scope.SESSION),
+        ("DOT", b"451 4.7.1 later\r\n", OutcomeKind.DEFERRED, Scope.MESSAGE),
+        ("DOT", b"451 4.3.0 queue\r\n", OutcomeKind.DEFERRED, Scope.SESSION),
+        ("DOT", b"550 5.7.23 spf\r\n", OutcomeKind.DEFERRED, Scope.OURS),
+        ("DOT", b"550 5.7.25 no PTR\r\n", OutcomeKind.DEFERRED, Scope.OURS),
+        ("DOT", b"451 4.7.500 Server busy (AS77712345)\r\n", OutcomeKind.DEFERRED, Scope.SITE),
+        ("DOT", b"550 5.7.1 spam\r\n", OutcomeKind.FAILED, Scope.MESSAGE),
+        ("DOT", b"421 4.7.28 rate\r\n", OutcomeKind.DEFERRED, Scope.SITE),
     ],
 )
-async def test_answers(verb: str, reply: bytes, kind: Kind, scope: Scope) -> None:
+async def test_answers(verb: str, reply: bytes, kind: OutcomeKind, scope: Scope) -> None:
     async with Sink(script={verb: [reply]}) as sink:
         outcomes = await send_once(sink)
         assert kinds(outcomes) == [(kind, scope)]
@@ -334,7 +334,12 @@ async def test_each_recipient_has_its_own_answer(sink: Sink) -> None:
     answers = {"ann": b"250 OK\r\n", "bob": b"550 5.1.1 who\r\n", "cat": b"451 4.2.1 later\r\n", "dan": b"251 fwd\r\n"}
     sink.answers("RCPT", lambda argument: answers[argument[4:7]])
     outcomes = await send_once(sink, make_claim(rcpts=tuple(f"{name}@corp.example" for name in answers)))
-    assert [one.kind for one in outcomes] == [Kind.DELIVERED, Kind.FAILED, Kind.DEFERRED, Kind.DELIVERED]
+    assert [one.kind for one in outcomes] == [
+        OutcomeKind.DELIVERED,
+        OutcomeKind.FAILED,
+        OutcomeKind.DEFERRED,
+        OutcomeKind.DELIVERED,
+    ]
     assert [one.rcpt.mailbox.local for one in outcomes] == list(answers)
     assert sink.mails[0].rcpts == ["TO:<ann@corp.example>", "TO:<dan@corp.example>"]
 
@@ -342,14 +347,14 @@ async def test_each_recipient_has_its_own_answer(sink: Sink) -> None:
 async def test_no_data_when_all_are_refused(sink: Sink) -> None:
     sink.answers("RCPT", b"550 5.1.1 who\r\n")
     outcomes = await send_once(sink, make_claim(rcpts=("a@corp.example", "b@corp.example")))
-    assert {one.kind for one in outcomes} == {Kind.FAILED}
+    assert {one.kind for one in outcomes} == {OutcomeKind.FAILED}
     assert {str(one.reply) for one in outcomes} == {"550 5.1.1 who"}
     assert sink.dots == 0
 
 
 async def test_helo_for_a_server_that_knows_no_ehlo() -> None:
     async with Sink(script={"EHLO": [b"502 what\r\n"]}) as sink:
-        assert (await send_once(sink))[0].kind is Kind.DELIVERED
+        assert (await send_once(sink))[0].kind is OutcomeKind.DELIVERED
         assert "HELO gw.example" in sink.commands
 
 
@@ -362,7 +367,7 @@ async def test_silence_is_deferred(verb: str, silence: bytes) -> None:
     async with Sink(script={verb: [silence]}) as sink:
         (outcome,) = await send_once(sink, command_seconds=0.2, final_seconds=0.2)
     early = verb in ("CONNECT", "EHLO")
-    assert (outcome.kind, outcome.scope) == (Kind.DEFERRED, Scope.SITE if early else Scope.SESSION)
+    assert (outcome.kind, outcome.scope) == (OutcomeKind.DEFERRED, Scope.SITE if early else Scope.SESSION)
     assert outcome.ambiguous is (verb == "DOT")
     assert outcome.remote_mta == ""
     assert outcome.reply.enhanced == ("4.4.1" if early else "4.4.2")
@@ -371,26 +376,26 @@ async def test_silence_is_deferred(verb: str, silence: bytes) -> None:
 async def test_nobody_listens(sink: Sink) -> None:
     await sink.shut()
     (outcome,) = await send_once(sink)
-    assert (outcome.kind, outcome.scope) == (Kind.DEFERRED, Scope.SITE)
+    assert (outcome.kind, outcome.scope) == (OutcomeKind.DEFERRED, Scope.SITE)
     assert "Connection refused" in outcome.reply.text
 
 
 async def test_refusal_in_the_middle_of_content_is_heard() -> None:
     async with Sink(script={"MIDDLE": [b"552 5.3.4 too big\r\n"]}) as sink:
         (outcome,) = await send_once(sink, make_claim(b"x" * 5_000_000 + b"\r\n"))
-    assert (outcome.kind, str(outcome.reply), outcome.ambiguous) == (Kind.FAILED, "552 5.3.4 too big", False)
+    assert (outcome.kind, str(outcome.reply), outcome.ambiguous) == (OutcomeKind.FAILED, "552 5.3.4 too big", False)
 
 
 async def test_loss_in_the_middle_of_content_is_not_ambiguous() -> None:
     async with Sink(script={"MIDDLE": [HANG_UP]}) as sink:
         (outcome,) = await send_once(sink, make_claim(b"x" * 5_000_000 + b"\r\n"))
-    assert (outcome.kind, outcome.scope, outcome.ambiguous) == (Kind.DEFERRED, Scope.SESSION, False)
+    assert (outcome.kind, outcome.scope, outcome.ambiguous) == (OutcomeKind.DEFERRED, Scope.SESSION, False)
 
 
 async def test_host_that_takes_no_more_octets() -> None:
     async with Sink(slow_reader=30) as sink:
         (outcome,) = await send_once(sink, make_claim(b"x" * 20_000_000 + b"\r\n"), command_seconds=0.3)
-    assert (outcome.kind, outcome.scope, outcome.ambiguous) == (Kind.DEFERRED, Scope.SESSION, False)
+    assert (outcome.kind, outcome.scope, outcome.ambiguous) == (OutcomeKind.DEFERRED, Scope.SESSION, False)
     assert "no answer in time (content)" in outcome.reply.text
 
 
@@ -413,7 +418,7 @@ async def test_next_host_at_once(script: dict[str, list[bytes]], sink: Sink) -> 
         backend = backend_of(first, sink)
         (outcome,) = await send(backend, make_claim())
         await backend.close()
-    assert outcome.kind is Kind.DELIVERED
+    assert outcome.kind is OutcomeKind.DELIVERED
     assert [mail.content for mail in sink.mails] == [PREFIX + TEXT]
 
 
@@ -423,7 +428,7 @@ async def test_no_next_host(reply: bytes, sink: Sink) -> None:
         backend = backend_of(first, sink)
         (outcome,) = await send(backend, make_claim())
         await backend.close()
-    assert outcome.kind is not Kind.DELIVERED
+    assert outcome.kind is not OutcomeKind.DELIVERED
     assert sink.connections == 0
 
 
@@ -434,7 +439,7 @@ async def test_next_host_gets_only_those_that_it_may_take(sink: Sink) -> None:
         backend = backend_of(first, sink)
         outcomes = await send(backend, make_claim(rcpts=tuple(f"{name}@corp.example" for name in answers)))
         await backend.close()
-    assert [one.kind for one in outcomes] == [Kind.DELIVERED, Kind.FAILED, Kind.DEFERRED]
+    assert [one.kind for one in outcomes] == [OutcomeKind.DELIVERED, OutcomeKind.FAILED, OutcomeKind.DEFERRED]
     assert sink.mails[0].rcpts == ["TO:<ann@corp.example>"]
 
 
@@ -460,7 +465,7 @@ async def test_one_recipient_domain_for_each_transaction(sink: Sink) -> None:
 async def test_session_is_used_again(sink: Sink) -> None:
     backend = backend_of(sink)
     for _ in range(5):
-        assert (await send(backend, make_claim()))[0].kind is Kind.DELIVERED
+        assert (await send(backend, make_claim()))[0].kind is OutcomeKind.DELIVERED
     assert (sink.connections, sink.verbs().count("EHLO")) == (1, 1)
     await backend.close()
     await asyncio.sleep(0.05)
@@ -491,7 +496,7 @@ async def test_dead_session_is_replaced_unnoticed(sink: Sink, answer: bytes) -> 
     backend = backend_of(sink)
     await send(backend, make_claim())
     sink.answers("MAIL", answer, b"250 OK\r\n")
-    assert (await send(backend, make_claim()))[0].kind is Kind.DELIVERED
+    assert (await send(backend, make_claim()))[0].kind is OutcomeKind.DELIVERED
     await backend.close()
     assert sink.connections == 2
 
@@ -502,7 +507,7 @@ async def test_session_closed_by_the_host_while_idle(sink: Sink) -> None:
     await sink.shut()
     await asyncio.sleep(0.05)
     await sink.listen()
-    assert (await send(backend, make_claim()))[0].kind is Kind.DELIVERED
+    assert (await send(backend, make_claim()))[0].kind is OutcomeKind.DELIVERED
     await backend.close()
 
 
@@ -524,7 +529,7 @@ async def test_window(sink: Sink) -> None:
     assert (sink.connections, backend.room(), backend.has_room()) == (2, 0, False)
     sink.gate.set()
     outcomes = await asyncio.gather(*running)
-    assert {one.kind for (one,) in outcomes} == {Kind.DELIVERED}
+    assert {one.kind for (one,) in outcomes} == {OutcomeKind.DELIVERED}
     assert (sink.connections, backend.room()) == (2, 2)
     await backend.close()
 
@@ -573,7 +578,7 @@ async def send_tls(sink: Sink, **settings: object) -> Outcome:
 async def test_verified(authority: trustme.CA, ca_file: str, mode: str) -> None:
     async with Sink(tls=server_tls(authority, "localhost")) as sink:
         outcome = await send_tls(sink, tls=mode, ca_file=ca_file)
-        assert (outcome.kind, outcome.certificate) == (Kind.DELIVERED, "verified")
+        assert (outcome.kind, outcome.certificate) == (OutcomeKind.DELIVERED, "verified")
         assert outcome.tls is not None
         assert outcome.tls.version == "TLSv1.3"
         assert (sink.mails[0].tls, sink.mails[0].content) == (True, PREFIX + TEXT)
@@ -584,13 +589,13 @@ async def test_expected_names_replace_the_host_name(authority: trustme.CA, ca_fi
     async with Sink(tls=server_tls(authority, "*.mail.protection.example")) as sink:
         for names in (("corp.mail.protection.example",), ("x.example", "*.mail.protection.example")):
             outcome = await send_tls(sink, tls="required", ca_file=ca_file, tls_names=names)
-            assert (outcome.kind, outcome.certificate) == (Kind.DELIVERED, "verified")
+            assert (outcome.kind, outcome.certificate) == (OutcomeKind.DELIVERED, "verified")
 
 
 async def test_wrong_name_under_required_is_deferred(authority: trustme.CA, ca_file: str) -> None:
     async with Sink(tls=server_tls(authority, "mx.example", "*.localhost")) as sink:
         outcome = await send_tls(sink, tls="required", ca_file=ca_file)
-        assert (outcome.kind, outcome.scope) == (Kind.DEFERRED, Scope.SITE)
+        assert (outcome.kind, outcome.scope) == (OutcomeKind.DEFERRED, Scope.SITE)
         assert outcome.reply.enhanced == "4.7.5"
         assert "certificate is for mx.example, *.localhost, expected localhost" in outcome.certificate
         assert "MAIL" not in sink.verbs()
@@ -599,7 +604,7 @@ async def test_wrong_name_under_required_is_deferred(authority: trustme.CA, ca_f
 async def test_wrong_name_under_opportunistic_delivers_and_is_recorded(authority: trustme.CA, ca_file: str) -> None:
     async with Sink(tls=server_tls(authority, "mx.example")) as sink:
         outcome = await send_tls(sink, tls="opportunistic", ca_file=ca_file)
-        assert outcome.kind is Kind.DELIVERED
+        assert outcome.kind is OutcomeKind.DELIVERED
         assert outcome.certificate == "unverified (certificate is for mx.example, expected localhost)"
         assert sink.mails[0].tls
 
@@ -607,7 +612,7 @@ async def test_wrong_name_under_opportunistic_delivers_and_is_recorded(authority
 async def test_untrusted_authority_under_required_is_deferred(authority: trustme.CA) -> None:
     async with Sink(tls=server_tls(authority, "localhost")) as sink:
         outcome = await send_tls(sink, tls="required")
-        assert (outcome.kind, outcome.scope, outcome.reply.enhanced) == (Kind.DEFERRED, Scope.SITE, "4.7.5")
+        assert (outcome.kind, outcome.scope, outcome.reply.enhanced) == (OutcomeKind.DEFERRED, Scope.SITE, "4.7.5")
         assert "unable to get local issuer certificate" in outcome.certificate
         assert "MAIL" not in sink.verbs()
 
@@ -615,7 +620,7 @@ async def test_untrusted_authority_under_required_is_deferred(authority: trustme
 async def test_untrusted_authority_under_opportunistic_delivers_encrypted(authority: trustme.CA) -> None:
     async with Sink(tls=server_tls(authority, "localhost")) as sink:
         outcome = await send_tls(sink, tls="opportunistic")
-        assert outcome.kind is Kind.DELIVERED
+        assert outcome.kind is OutcomeKind.DELIVERED
         assert outcome.certificate == "unverified (unable to get local issuer certificate)"
         assert outcome.tls is not None
         assert sink.mails[0].tls
@@ -627,26 +632,26 @@ async def test_untrusted_authority_under_opportunistic_delivers_encrypted(author
 async def test_failed_handshake(authority: trustme.CA, script: dict[str, list[bytes]]) -> None:
     async with Sink(tls=server_tls(authority, "localhost"), script=dict(script)) as sink:
         outcome = await send_tls(sink, tls="required")
-        assert (outcome.kind, outcome.scope, outcome.reply.enhanced) == (Kind.DEFERRED, Scope.SITE, "4.7.5")
+        assert (outcome.kind, outcome.scope, outcome.reply.enhanced) == (OutcomeKind.DEFERRED, Scope.SITE, "4.7.5")
         assert sink.mails == []
         outcome = await send_tls(sink, tls="opportunistic")
-        assert (outcome.kind, outcome.tls) == (Kind.DELIVERED, None)
+        assert (outcome.kind, outcome.tls) == (OutcomeKind.DELIVERED, None)
         assert "sent in plain text" in outcome.certificate
         assert not sink.mails[0].tls
 
 
 async def test_no_starttls(sink: Sink) -> None:
     outcome = await send_tls(sink, tls="required")
-    assert (outcome.kind, outcome.scope, outcome.reply.enhanced) == (Kind.DEFERRED, Scope.SITE, "4.7.5")
+    assert (outcome.kind, outcome.scope, outcome.reply.enhanced) == (OutcomeKind.DEFERRED, Scope.SITE, "4.7.5")
     assert "MAIL" not in sink.verbs()
     outcome = await send_tls(sink, tls="opportunistic")
-    assert (outcome.kind, outcome.certificate, sink.connections) == (Kind.DELIVERED, "", 2)
+    assert (outcome.kind, outcome.certificate, sink.connections) == (OutcomeKind.DELIVERED, "", 2)
 
 
 async def test_tls_off_does_not_ask(authority: trustme.CA) -> None:
     async with Sink(tls=server_tls(authority, "localhost")) as sink:
         outcome = await send_tls(sink, tls="off")
-        assert (outcome.kind, outcome.tls, sink.mails[0].tls) == (Kind.DELIVERED, None, False)
+        assert (outcome.kind, outcome.tls, sink.mails[0].tls) == (OutcomeKind.DELIVERED, None, False)
 
 
 async def test_certificate_trouble_at_one_host_tries_the_next(authority: trustme.CA, ca_file: str) -> None:
@@ -656,7 +661,7 @@ async def test_certificate_trouble_at_one_host_tries_the_next(authority: trustme
     ):
         hosts = (f"localhost:{bad.port}", f"localhost:{good.port}")
         (outcome,) = await send_once(good, hosts=hosts, tls="required", ca_file=ca_file, address_family="ipv4")
-        assert (outcome.kind, len(good.mails), bad.mails) == (Kind.DELIVERED, 1, [])
+        assert (outcome.kind, len(good.mails), bad.mails) == (OutcomeKind.DELIVERED, 1, [])
 
 
 async def test_large_content_under_tls(authority: trustme.CA, ca_file: str) -> None:
@@ -665,7 +670,7 @@ async def test_large_content_under_tls(authority: trustme.CA, ca_file: str) -> N
         backend = backend_of(hosts=(f"localhost:{sink.port}",), tls="required", ca_file=ca_file)
         for _ in range(2):
             (outcome,) = await send(backend, make_claim(octets), 1_000_000)
-            assert outcome.kind is Kind.DELIVERED
+            assert outcome.kind is OutcomeKind.DELIVERED
         await backend.close()
         assert [mail.content == PREFIX + octets for mail in sink.mails] == [True, True]
         assert sink.connections == 1
@@ -706,7 +711,7 @@ class QuickHost(threading.Thread):
 def test_reply_that_comes_at_once_is_not_lost() -> None:
     """uvloop runs a read callback before tasks that were started earlier; a reply that nobody awaits is dropped."""
 
-    async def deliver() -> list[Kind]:
+    async def deliver() -> list[OutcomeKind]:
         host = QuickHost()
         host.start()
         backend = backend_of(hosts=(host.address,), final_seconds=2.0)
@@ -714,4 +719,4 @@ def test_reply_that_comes_at_once_is_not_lost() -> None:
         await backend.close()
         return found
 
-    assert uvloop.run(deliver()) == [Kind.DELIVERED] * 50
+    assert uvloop.run(deliver()) == [OutcomeKind.DELIVERED] * 50

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from gateway.config.backends import Backend as Settings
+from gateway.config.backends import BackendSettings as Settings
 from gateway.model.address import IPText
-from gateway.model.delivery import Kind, Outcome, Scope
+from gateway.model.delivery import Outcome, OutcomeKind, Scope
 from gateway.net.health import Health
 from gateway.net.host_backend import HostBackend
 from gateway.net.mx import Host
@@ -50,7 +50,7 @@ async def test_source_address() -> None:
     server = await asyncio.start_server(note, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     backend = backend_of(hosts=(f"127.0.0.1:{port}",), source_addresses="127.0.0.9")
-    assert (await send(backend)).kind is Kind.DEFERRED
+    assert (await send(backend)).kind is OutcomeKind.DEFERRED
     await backend.close()
     server.close()
     assert seen == ["127.0.0.9"]
@@ -60,26 +60,26 @@ async def test_only_hosts_of_the_source_s_family_are_connected_to(sink: Sink) ->
     backend = backend_of(hosts=(f"[::1]:{sink.port}", sink.address), source_addresses=("127.0.0.1",))
     outcome = await send(backend)
     await backend.close()
-    assert (outcome.kind, outcome.remote_address) == (Kind.DELIVERED, "127.0.0.1")
+    assert (outcome.kind, outcome.remote_address) == (OutcomeKind.DELIVERED, "127.0.0.1")
 
 
 async def test_source_address_that_is_not_ours_defers(sink: Sink) -> None:
     backend = backend_of(sink, source_addresses="192.0.2.1")
     outcome = await send(backend)
     await backend.close()
-    assert (outcome.kind, outcome.scope, outcome.reply.transient) == (Kind.DEFERRED, Scope.SITE, True)
+    assert (outcome.kind, outcome.scope, outcome.reply.transient) == (OutcomeKind.DEFERRED, Scope.SITE, True)
 
 
 async def test_own_message_size(sink: Sink) -> None:
     size = len(PREFIX + TEXT)
     backend = backend_of(sink, message_size=size)
-    assert (await send(backend)).kind is Kind.DELIVERED
+    assert (await send(backend)).kind is OutcomeKind.DELIVERED
     known = backend.capabilities()
     assert known is not None
     assert known.size == size
     outcome = await send(backend, TEXT + b"x\r\n")
     await backend.close()
-    assert (outcome.kind, str(outcome.reply)[:9], outcome.remote_mta) == (Kind.FAILED, "552 5.3.4", "")
+    assert (outcome.kind, str(outcome.reply)[:9], outcome.remote_mta) == (OutcomeKind.FAILED, "552 5.3.4", "")
     assert len(sink.mails) == 1
 
 
@@ -103,11 +103,11 @@ async def test_host_that_fails_is_tried_last_for_a_while(sink: Sink) -> None:
     async with Sink(script={"CONNECT": [HANG_UP]}) as first:
         backend = backend_of(first, sink, connection_messages=1)
         for _ in range(4):
-            assert (await send(backend)).kind is Kind.DELIVERED
+            assert (await send(backend)).kind is OutcomeKind.DELIVERED
         assert (first.connections, len(sink.mails)) == (1, 4)
         await sink.shut()
         first.answers("CONNECT", b"220 here again\r\n")
-        assert (await send(backend)).kind is Kind.DELIVERED, "with all of them sick, all are tried"
+        assert (await send(backend)).kind is OutcomeKind.DELIVERED, "with all of them sick, all are tried"
         assert len(first.mails) == 1
         await backend.close()
 
@@ -148,12 +148,12 @@ async def test_certificate_that_is_shown_and_renewed(tmp_path: Path) -> None:
             hosts=hosts, tls="required", ca_file=ca_file, certificate=file, address_family="ipv4", connection_messages=1
         )
         first = await send(backend)
-        assert (first.kind, first.certificate) == (Kind.DELIVERED, "verified")
+        assert (first.kind, first.certificate) == (OutcomeKind.DELIVERED, "verified")
         stranger = trustme.CA().issue_cert("x.example")
         stranger.private_key_and_cert_chain_pem.write_to_path(str(file))
-        assert (await send(backend)).kind is Kind.DEFERRED, "the new file counts at once"
+        assert (await send(backend)).kind is OutcomeKind.DEFERRED, "the new file counts at once"
         renew("gw.example")
-        assert (await send(backend)).kind is Kind.DELIVERED
+        assert (await send(backend)).kind is OutcomeKind.DELIVERED
         file.write_text("half written")
-        assert (await send(backend)).kind is Kind.DELIVERED, "what cannot be read changes nothing"
+        assert (await send(backend)).kind is OutcomeKind.DELIVERED, "what cannot be read changes nothing"
         await backend.close()

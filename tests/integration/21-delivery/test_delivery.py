@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 
 import pytest
 
-from gateway.config.backends import Backend as Settings
-from gateway.config.backends import Delivery as DeliverySettings
+from gateway.config.backends import BackendSettings as Settings
+from gateway.config.backends import DeliverySettings
 from gateway.config.model import Config, Server
 from gateway.model.address import IPText
 from gateway.model.decision import Action, Decision
-from gateway.model.delivery import Claim, Final, Intake, Kind, Outcome, Settlement, Story, Trace
+from gateway.model.delivery import Claim, Final, Intake, Outcome, OutcomeKind, Settlement, Story, Trace
 from gateway.model.envelope import Envelope
 from gateway.model.event import Event, Level
 from gateway.model.ingress import ClientSource, EdgeIngress
@@ -206,7 +206,7 @@ async def test_a_clock_that_jumps_past_the_lease_doubles_nothing(house: House, s
 
 
 async def test_a_claim_renewed_while_it_is_written_down_is_settled_all_the_same(
-    house: House, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    state: House, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writing, go_on = hold_up_settling(house, monkeypatch)
     await house.commit(make_claim())
@@ -222,7 +222,7 @@ async def test_a_claim_renewed_while_it_is_written_down_is_settled_all_the_same(
 
 
 async def test_a_renewal_that_comes_back_after_the_write_was_refused(
-    house: House, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    state: House, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The spool has renewed the claim, and delivery does not know it yet: the outcome must not be given up."""
     writing, go_on = asyncio.Event(), asyncio.Event()
@@ -255,7 +255,7 @@ async def test_a_renewal_that_comes_back_after_the_write_was_refused(
 
 @pytest.mark.parametrize("client_waits", [True, False])
 async def test_what_was_claimed_from_the_spool_before_it_was_handed_over_is_sent_once(
-    house: House, sink: Sink, client_waits: bool
+    state: House, sink: Sink, client_waits: bool
 ) -> None:
     """The wall clock jumps between the commit and the hand-over: the lease of the fresh claim is over."""
     fresh = make_claim()
@@ -346,7 +346,7 @@ async def test_unknown_backend_waits_and_alarms(house: House) -> None:
 async def test_delivery_in_session(house: House, sink: Sink) -> None:
     outcomes = await house.attempt(make_claim())
     assert outcomes is not None
-    assert outcomes[0].kind is Kind.DELIVERED
+    assert outcomes[0].kind is OutcomeKind.DELIVERED
     assert await house.states() == [Final.DELIVERED]
     assert len(sink.mails) == 1
 
@@ -363,7 +363,7 @@ async def test_refusal_in_session_is_told_and_makes_no_dsn(house: House, sink: S
 
 
 async def test_role_mail_that_the_backend_takes_for_spam_is_kept_and_the_client_told_250(
-    house: House, sink: Sink, direct: Sink
+    state: House, sink: Sink, direct: Sink
 ) -> None:
     sink.answers("DOT", b"550 5.7.1 likely unsolicited mail\r\n")
     house.delivery.start()
@@ -388,7 +388,7 @@ async def test_role_mail_beyond_the_quota_is_refused_as_any_other(house: House, 
 
 
 async def test_hold_that_fills_up_while_the_budget_runs_out_is_told_once(
-    house: House, sink: Sink, direct: Sink, monkeypatch: pytest.MonkeyPatch
+    state: House, sink: Sink, direct: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client that waits for the first write is told by the second one too, and no DSN tells it again."""
     sink.answers("DOT", b"550 5.7.1 likely unsolicited mail\r\n")
@@ -430,7 +430,7 @@ async def test_late_refusal_is_told_by_a_dsn(house: House, sink: Sink, direct: S
 
 
 async def test_client_is_never_told_250_for_what_is_settled_as_told(
-    house: House, sink: Sink, direct: Sink, monkeypatch: pytest.MonkeyPatch
+    state: House, sink: Sink, direct: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The budget runs out while the refusal is being written: the client waits for that write and gets the refusal."""
     sink.answers("DOT", b"550 5.7.1 content refused\r\n")
@@ -547,7 +547,7 @@ async def test_dead_backend_is_paused_and_noticed_when_it_is_back(house: House, 
 
 
 async def test_what_becomes_due_while_its_backend_is_paused_goes_when_both_are_over(
-    house: House, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    state: House, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.policy.flow._FIRST_PAUSE", 0.4)
     await sink.shut()
@@ -565,7 +565,7 @@ async def test_connection_lost_after_the_dot_waits(house: House, sink: Sink) -> 
     sink.answers("DOT", HANG_UP)
     outcomes = await house.attempt(make_claim())
     assert outcomes is not None
-    assert (outcomes[0].kind, outcomes[0].ambiguous) == (Kind.DEFERRED, True)
+    assert (outcomes[0].kind, outcomes[0].ambiguous) == (OutcomeKind.DEFERRED, True)
     assert (await house.story()).waiting[0].attempts == 1
     assert dict(house.named("deferred")[0].fields)["ambiguous"] is True
 
@@ -602,7 +602,7 @@ async def test_a_bug_defers_and_is_told() -> None:
     house = House({"corp": BrokenBackend()}, OffsetClock())
     outcomes = await house.attempt(make_claim())
     assert outcomes is not None
-    assert (outcomes[0].kind, "slip" in str(outcomes[0].reply)) == (Kind.DEFERRED, False)
+    assert (outcomes[0].kind, "slip" in str(outcomes[0].reply)) == (OutcomeKind.DEFERRED, False)
     assert find_refusal(outcomes) == REPLIES["route-stopped"]
     assert await house.states() == [Final.RETURNED]
     assert "a slip of ours" in str(house.named("error")[0].fields)
@@ -633,7 +633,7 @@ async def test_unreadable_spool_defers(house: House, sink: Sink) -> None:
     house.spool.failures["read_content"] = [OSError(5, "I/O error")]
     outcomes = await house.attempt(make_claim())
     assert outcomes is not None
-    assert outcomes[0].kind is Kind.DEFERRED
+    assert outcomes[0].kind is OutcomeKind.DEFERRED
     assert sink.dots == 0
 
 
@@ -673,7 +673,7 @@ async def test_mail_that_comes_faster_than_it_leaves_is_slowed_down(house: House
 
 
 async def test_mail_goes_on_when_every_attempt_ends_while_the_queue_is_looked_at(
-    house: House, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    state: House, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then no attempt is left that would wake the scheduler when it ends."""
     looked, told, real = asyncio.Event(), asyncio.Event(), house.spool.next_due

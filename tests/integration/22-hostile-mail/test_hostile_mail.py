@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-from gateway.app import make_law
+from gateway.app import make_runtime
 from gateway.mail.path import mailbox
 from gateway.model.address import IPText, Mailbox
 from gateway.model.delivery import Trace
 from gateway.net.resolver import DnsResolver
 from gateway.net.system import SystemClock
 from gateway.service.collector import Collector
-from gateway.service.desk import Law
+from gateway.service.runtime import RuntimeConfig
 from gateway.tools.rehearsal import Delivered, rehearse
 from gateway.tools.simulate import make_config
 from tests.dnsserver import DnsServer
@@ -320,8 +320,8 @@ def names() -> Iterator[Names]:
 
 
 @pytest.fixture(scope="module")
-def law() -> Law:
-    return make_law(make_config([ALICE]))
+def law() -> RuntimeConfig:
+    return make_runtime(make_config([ALICE]))
 
 
 @dataclass
@@ -351,7 +351,7 @@ async def probe() -> AsyncIterator[Stall]:
         task.cancel()
 
 
-async def receive(attack: Attack, names: Names, law: Law) -> tuple[Trace, float, float]:
+async def receive(attack: Attack, names: Names, law: RuntimeConfig) -> tuple[Trace, float, float]:
     """The trace, CPU seconds taken, and the worst stall."""
     names.load(
         {"s._domainkey.src.example": attack.key, "_dmarc.src.example": {"TXT": ["v=DMARC1; p=none"]}} | attack.dns
@@ -384,7 +384,7 @@ async def test_the_probe_sees_a_loop_that_is_held() -> None:
 
 
 @pytest.mark.parametrize("attack", [*MESSAGES, *RECORDS], ids=lambda attack: attack.name)
-async def test_attack(attack: Attack, names: Names, law: Law) -> None:
+async def test_attack(attack: Attack, names: Names, law: RuntimeConfig) -> None:
     trace, seconds, stall = await receive(attack, names, law)
     results = trace.authentication
     if attack.refused:
@@ -403,7 +403,7 @@ async def test_attack(attack: Attack, names: Names, law: Law) -> None:
     assert stall < MOST_STALL
 
 
-async def test_a_black_hole_delays_no_other_message(names: Names, law: Law) -> None:
+async def test_a_black_hole_delays_no_other_message(names: Names, law: RuntimeConfig) -> None:
     """Both wait for the same resolver; one asks names that never answer."""
     good = {"s._domainkey.src.example": KEY, "src.example": {"TXT": ["v=spf1 ip4:203.0.113.7 -all"]}}
     names.load(good | {"hole.example": "TIMEOUT", "_dmarc.hole.example": "TIMEOUT"})

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.config.backends import Backend as Settings
-from gateway.config.backends import Delivery as DeliverySettings
+from gateway.config.backends import BackendSettings as Settings
+from gateway.config.backends import DeliverySettings
 from gateway.config.model import Config, Server
 from gateway.model.address import IPText
 from gateway.model.delivery import Final

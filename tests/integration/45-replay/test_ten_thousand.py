@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.law import make_law, make_trial, read_config
+from gateway.app.runtime_config import make_runtime, make_trial, read_config
 from gateway.mail.path import mailbox
 from gateway.model.address import ip_text
 from gateway.model.delivery import Intake, Trace
@@ -19,7 +19,7 @@ from gateway.net.resolver import ZoneResolver
 from gateway.net.system import SystemClock
 from gateway.net.zone import build_zone
 from gateway.plan.replay import differ
-from gateway.service.desk import Law
+from gateway.service.runtime import RuntimeConfig
 from gateway.spool.sqlite import SqliteSpool
 from gateway.tools.rehearsal import Delivered, rehearse
 from tests.gateway_process import Gateway
@@ -33,7 +33,7 @@ FAMILY = 20
 """Messages that are judged for real; the others are theirs with another id and time."""
 
 
-async def judge_family(law: Law, gateway: Gateway) -> list[Trace]:
+async def judge_family(law: RuntimeConfig, gateway: Gateway) -> list[Trace]:
     alice = mailbox("alice@corp.example")
     assert alice is not None
     resolver = ZoneResolver(build_zone(gateway.zone))
@@ -58,7 +58,7 @@ def ids(count: int) -> Iterator[str]:
 async def test_ten_thousand_decisions(gateway: Gateway, tmp_path: Path) -> None:
     gateway.write_config()
     config = read_config(gateway.config_path)
-    live, strict = make_law(config), make_trial(config, "strict")
+    live, strict = make_runtime(config), make_trial(config, "strict")
     family, others = await judge_family(live, gateway), await judge_family(strict, gateway)
     changes = [differ(one.decision, other.decision) for one, other in zip(family, others, strict=True)]
     assert 0 < sum(changes) < FAMILY

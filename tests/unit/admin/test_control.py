@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gateway.admin import control
-from gateway.admin.control import SOCKET, Commands, NobodyThere, Refused, ask, serve_control
+from gateway.admin.control import SOCKET, CommandRefused, Commands, NobodyThere, ask, serve_control
 from gateway.app.control import order_one
 from gateway.spool.disk import SpoolInUse
 
@@ -36,7 +36,7 @@ class Desk:
         return dict(arguments)
 
     async def refuse(self, arguments: Mapping[str, Any]) -> Any:
-        raise Refused("no such message")
+        raise CommandRefused("no such message")
 
     async def fail(self, arguments: Mapping[str, Any]) -> Any:
         raise KeyError("secret")
@@ -77,19 +77,19 @@ async def test_one_connection_may_ask_many_times(shard: Path) -> None:
 
 
 async def test_a_refusal_is_told_as_it_is(shard: Path) -> None:
-    with pytest.raises(Refused, match=r"^no such message$"):
+    with pytest.raises(CommandRefused, match=r"^no such message$"):
         await ask(shard, "refuse", {})
 
 
 async def test_a_fault_is_reported_and_its_text_is_not_told(shard: Path, desk: Desk) -> None:
-    with pytest.raises(Refused, match="event-1") as told:
+    with pytest.raises(CommandRefused, match="event-1") as told:
         await ask(shard, "break", {})
     assert "secret" not in str(told.value)
     assert [type(fault) for fault in desk.faults] == [KeyError]
 
 
 async def test_an_unknown_command_names_those_there_are(shard: Path) -> None:
-    with pytest.raises(Refused, match="no command 'ecco'; there are: break, echo, refuse, wait"):
+    with pytest.raises(CommandRefused, match="no command 'ecco'; there are: break, echo, refuse, wait"):
         await ask(shard, "ecco", {})
 
 
@@ -143,13 +143,13 @@ async def test_who_waits_when_the_gateway_ends_is_told(tmp_path: Path, desk: Des
     async with serve_control(tmp_path, desk.commands, desk.report):
         asking = asyncio.create_task(ask(tmp_path, "wait", {}))
         await asyncio.sleep(0.05)
-    with pytest.raises(Refused, match="ended before it answered"):
+    with pytest.raises(CommandRefused, match="ended before it answered"):
         await asking
 
 
 async def test_a_silent_gateway_is_not_waited_for_for_ever(shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "_PATIENCE", 0.05)
-    with pytest.raises(Refused, match="has not answered"):
+    with pytest.raises(CommandRefused, match="has not answered"):
         await ask(shard, "wait", {})
 
 
@@ -157,7 +157,7 @@ class Owner:
     """Stands for the shard's lock."""
 
     def __init__(self, desk: Desk, busy: int = 0) -> None:
-        self.desk, self.busy, self.held = desk, busy, 0
+        self.services, self.busy, self.held = desk, busy, 0
 
     @asynccontextmanager
     async def __call__(self, shard: Path) -> AsyncIterator[Commands]:
@@ -165,7 +165,7 @@ class Owner:
             self.busy -= 1
             raise SpoolInUse("in use by another process (pid 1)")
         self.held += 1
-        yield {"echo": self.desk.echo, "refuse": self.desk.refuse}
+        yield {"echo": self.services.echo, "refuse": self.services.refuse}
 
 
 async def test_a_running_gateway_is_asked_and_its_lock_left_alone(shard: Path, desk: Desk) -> None:
@@ -178,12 +178,12 @@ async def test_without_a_gateway_the_same_is_done_under_the_lock(tmp_path: Path,
     owner = Owner(desk)
     assert await order_one(tmp_path, owner, "echo", {"a": 1}) == {"a": 1}
     assert (owner.held, desk.done) == (1, [{"a": 1}])
-    with pytest.raises(Refused, match="no such message"):
+    with pytest.raises(CommandRefused, match="no such message"):
         await order_one(tmp_path, owner, "refuse", {})
 
 
 async def test_what_only_a_running_gateway_can_do_says_so(tmp_path: Path, desk: Desk) -> None:
-    with pytest.raises(Refused, match="`reload` is for a gateway that runs, and none does"):
+    with pytest.raises(CommandRefused, match="`reload` is for a gateway that runs, and none does"):
         await order_one(tmp_path, Owner(desk), "reload", {})
 
 
@@ -205,7 +205,7 @@ async def test_another_user_is_told_who_may_ask(shard: Path) -> None:
         directory.chmod(0o755)
     os.seteuid(65534)
     try:
-        with pytest.raises(Refused, match="only its owner and root may ask"):
+        with pytest.raises(CommandRefused, match="only its owner and root may ask"):
             await ask(shard, "echo", {})
     finally:
         os.seteuid(0)

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from gateway.authentication import arc
-from gateway.authentication.lookup import NeedAnswers, Window
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.authentication.lookup import DnsView, NeedAnswers
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.result import ArcResult, ArcVerdict
 from tests.signing import AAR, MESSAGE, NOW, chain, ed25519_key, evidence, key_record, seal, validate, zone
 
@@ -190,7 +190,7 @@ def test_a_strict_key_is_no_matter_for_a_set() -> None:
 
 
 def test_dns_failure_is_said_to_be_temporary() -> None:
-    result = validate(chain(1), {KEY: Answer(Status.SERVFAIL)})
+    result = validate(chain(1), {KEY: Answer(DnsStatus.SERVFAIL)})
     assert failed(result) == "temperror: ARC-Message-Signature 1: key could not be looked up"
 
 
@@ -201,7 +201,7 @@ def test_no_key_and_weak_key() -> None:
 
 def test_all_keys_are_asked_for_at_once() -> None:
     facts, header = evidence(seal(chain(1), 2, s="other"))
-    missing = Window(lambda _: None)
+    missing = DnsView(lambda _: None)
     with pytest.raises(NeedAnswers):
         arc.validate(facts, header, missing, NOW)
     assert missing.pending == {KEY, Question("other._domainkey.src.example", "TXT")} == set(arc.questions(header))
@@ -210,7 +210,7 @@ def test_all_keys_are_asked_for_at_once() -> None:
 def test_a_broken_structure_asks_nothing() -> None:
     facts, header = evidence(seal(chain(1), 3))
     assert arc.questions(header) == ()
-    assert arc.validate(facts, header, Window(lambda _: None), NOW).result is ArcVerdict.FAIL
+    assert arc.validate(facts, header, DnsView(lambda _: None), NOW).result is ArcVerdict.FAIL
 
 
 def test_a_chain_may_not_ask_for_many_keys() -> None:
@@ -218,7 +218,7 @@ def test_a_chain_may_not_ask_for_many_keys() -> None:
     for instance in range(1, 22):
         message = seal(message, instance, s=f"s{instance}")
     facts, header = evidence(message)
-    window = Window(lambda _: None)
+    window = DnsView(lambda _: None)
     assert failed(arc.validate(facts, header, window, NOW)) == "chain needs more than 20 keys"
     assert not window.pending
 

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from gateway.authentication import dkim
-from gateway.authentication.lookup import NeedAnswers, Window
+from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.mail.header import parse_header, split_message
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.message import Evidence
 from gateway.model.result import DkimResult, DkimVerdict
 from gateway.model.value import replace
@@ -284,19 +284,19 @@ def test_l_beyond_the_body() -> None:
 # --- keys
 
 
-@pytest.mark.parametrize("status", [Status.NXDOMAIN, Status.NODATA])
-def test_no_key(status: Status) -> None:
+@pytest.mark.parametrize("status", [DnsStatus.NXDOMAIN, DnsStatus.NODATA])
+def test_no_key(status: DnsStatus) -> None:
     assert said(one(sign(), {KEY: Answer(status)})) == (PERM, "no key for signature")
     assert said(one(sign() + b"altered\r\n", {KEY: Answer(status)})) == (PERM, "no key for signature")
 
 
-@pytest.mark.parametrize("status", [Status.SERVFAIL, Status.TIMEOUT])
-def test_dns_failure_is_temporary(status: Status) -> None:
+@pytest.mark.parametrize("status", [DnsStatus.SERVFAIL, DnsStatus.TIMEOUT])
+def test_dns_failure_is_temporary(status: DnsStatus) -> None:
     assert said(one(sign(), {KEY: Answer(status)})) == (DkimVerdict.TEMPERROR, "key could not be looked up")
 
 
 def test_dns_failure_does_not_excuse_an_altered_body() -> None:
-    assert said(one(sign() + b"x\r\n", {KEY: Answer(Status.SERVFAIL)})) == (FAIL, BODY)
+    assert said(one(sign() + b"x\r\n", {KEY: Answer(DnsStatus.SERVFAIL)})) == (FAIL, BODY)
 
 
 def unusable() -> list[tuple[str, DkimVerdict, str]]:
@@ -421,12 +421,12 @@ def test_unknown_keys_are_all_asked_for_at_once() -> None:
     message = Signer((("s", "two"),)).sign(message) + message
     message = Signer((("s", "bad"), ("v", "9"))).sign(message) + message
     facts, header = evidence(message)
-    missing = Window(lambda _: None)
+    missing = DnsView(lambda _: None)
     with pytest.raises(NeedAnswers):
         dkim.verify(facts, header, missing, NOW)
     names = {Question(f"{each}._domainkey.src.example", "TXT") for each in ("one", "two")}
     assert missing.pending == names == set(dkim.questions(header))
-    missing.rerun(dict.fromkeys(names, Answer(Status.FOUND, (key_record(),))))
+    missing.rerun(dict.fromkeys(names, Answer(DnsStatus.FOUND, (key_record(),))))
     assert [each.result for each in dkim.verify(facts, header, missing, NOW)] == [PERM, PASS, PASS]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.authentication import dmarc
-from gateway.authentication.lookup import NeedAnswers, Window
+from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.mail.author import Author
 from gateway.model.dnsdata import Answer, Question
 from gateway.model.result import (
@@ -46,7 +46,7 @@ def _evaluate(
     can_fail: bool = True,
 ) -> DmarcResult:
     who = Author(1, (author,), "") if isinstance(author, str) else author
-    window = Window(ZoneResolver(build_zone(zone)).known)
+    window = DnsView(ZoneResolver(build_zone(zone)).known)
     return dmarc.evaluate(who, spf or _spf("none"), dkim, window, can_fail=can_fail)
 
 
@@ -57,7 +57,7 @@ REJECT: Zone = {"_dmarc.corp.example": _txt("v=DMARC1; p=reject")}
 
 
 def test_all_names_of_the_walk_are_asked_together() -> None:
-    window = Window(lambda _: None)
+    window = DnsView(lambda _: None)
     with pytest.raises(NeedAnswers):
         dmarc.evaluate(Author(1, ("a.corp.example", "b.test"), ""), _spf("none"), (), window)
     names = ["a.corp.example", "corp.example", "example", "b.test", "test"]
@@ -145,7 +145,7 @@ def test_existence_is_asked_only_where_it_matters() -> None:
         asked.append(question)
         return resolver.known(question)
 
-    dmarc.evaluate(Author(1, ("a.corp.example",), ""), _spf("none"), (), Window(known))
+    dmarc.evaluate(Author(1, ("a.corp.example",), ""), _spf("none"), (), DnsView(known))
     assert {question.type for question in asked} == {"TXT"}
 
 

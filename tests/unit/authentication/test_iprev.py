@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.authentication.iprev import evaluate, questions
-from gateway.authentication.lookup import NeedAnswers, Window
+from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.model.address import ip_text
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.result import IprevResult, IprevVerdict
 from tests.judging import judge_zone
 
@@ -60,7 +60,7 @@ def test_what_proves_nothing(zone: dict[str, object], verdict: IprevVerdict) -> 
 
 def test_the_owner_of_an_address_makes_us_look_up_ten_names_and_no_more() -> None:
     names = tuple(f"h{number}.example" for number in range(50))
-    window = Window({questions(FOUR)[0]: Answer(Status.FOUND, names)}.get)
+    window = DnsView({questions(FOUR)[0]: Answer(DnsStatus.FOUND, names)}.get)
     with pytest.raises(NeedAnswers):
         evaluate(FOUR, window)
     assert window.pending == {Question(name, "A") for name in names[:10]}
@@ -68,7 +68,7 @@ def test_the_owner_of_an_address_makes_us_look_up_ten_names_and_no_more() -> Non
 
 def test_an_answer_that_is_no_address_is_no_match() -> None:
     answers = {
-        questions(FOUR)[0]: Answer(Status.FOUND, ("a.example",)),
-        Question("a.example", "A"): Answer(Status.FOUND, ("nonsense",)),
+        questions(FOUR)[0]: Answer(DnsStatus.FOUND, ("a.example",)),
+        Question("a.example", "A"): Answer(DnsStatus.FOUND, ("nonsense",)),
     }
-    assert evaluate(FOUR, Window(answers.get)).result is IprevVerdict.FAIL
+    assert evaluate(FOUR, DnsView(answers.get)).result is IprevVerdict.FAIL

@@ -13,7 +13,7 @@ from gateway.authentication.composition import DIGEST, CannotSign
 from gateway.authentication.signing import LIFETIME, SigningKey, choose_names, find_keys, sign
 from gateway.mail.header import parse_header, split_message, unfold
 from gateway.mail.tags import parse_tags
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.message import Evidence, Span
 from gateway.model.result import DkimVerdict
 from tests.sealing import rsa_operation
@@ -22,8 +22,8 @@ from tests.signing import MESSAGE, NOW, ed25519_key, key_record, rsa_key, verify
 RSA = SigningKey("src.example", "r1", "rsa-sha256", rsa_operation(rsa_key()))
 ED25519 = SigningKey("src.example", "e1", "ed25519-sha256", ed25519_key().sign)
 DNS = {
-    Question("r1._domainkey.src.example", "TXT"): Answer(Status.FOUND, (key_record(),)),
-    Question("e1._domainkey.src.example", "TXT"): Answer(Status.FOUND, (key_record(ed25519_key()),)),
+    Question("r1._domainkey.src.example", "TXT"): Answer(DnsStatus.FOUND, (key_record(),)),
+    Question("e1._domainkey.src.example", "TXT"): Answer(DnsStatus.FOUND, (key_record(ed25519_key()),)),
 }
 OVERSIGNED = (
     *("From", "To", "Cc", "Subject", "Date", "Message-ID", "Reply-To", "In-Reply-To", "References"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.authentication import spf
-from gateway.authentication.lookup import Window
+from gateway.authentication.lookup import DnsView
 from gateway.mail.domain import a_label
 from gateway.model.address import IPText, Mailbox
 from gateway.model.ingress import ClientSource, EdgeIngress
@@ -30,8 +30,8 @@ def _mailbox(address: str) -> Mailbox:
     return Mailbox(local, domain, a_label(domain) or domain.lower())
 
 
-def _window(zone: dict[str, Any]) -> Window:
-    return Window(ZoneResolver(build_zone(zone)).known)
+def _window(zone: dict[str, Any]) -> DnsView:
+    return DnsView(ZoneResolver(build_zone(zone)).known)
 
 
 def _evaluate(
@@ -86,14 +86,14 @@ def test_quoted_local_part_is_expanded_whole() -> None:
 
 @pytest.mark.parametrize("helo", ["[192.0.2.1]", "localhost", "192.0.2.1", "", "a..b.example", "a" * 64 + ".example"])
 def test_no_domain_name_is_none_without_a_lookup(helo: str) -> None:
-    window = Window(lambda question: None)
+    window = DnsView(lambda question: None)
     result = spf.evaluate(_ingress(helo=helo), None, SpfIdentity.MAILFROM, window, "mx")
     assert (result.result, result.reason) == (SpfVerdict.NONE, "no domain name to check")
 
 
 def test_unknown_client_is_none_with_the_reason() -> None:
     ingress = _ingress(client=None, reason="relay did not say")
-    result = spf.evaluate(ingress, _mailbox("a@corp.example"), SpfIdentity.MAILFROM, Window(lambda _: None), "mx")
+    result = spf.evaluate(ingress, _mailbox("a@corp.example"), SpfIdentity.MAILFROM, DnsView(lambda _: None), "mx")
     assert (result.result, result.reason, result.domain) == (SpfVerdict.NONE, "relay did not say", "corp.example")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.authentication import spf
-from gateway.authentication.lookup import Memory, NeedAnswers, Window
+from gateway.authentication.lookup import DnsView, Memory, NeedAnswers
 from gateway.model.address import IPText, Mailbox
 from gateway.model.dnsdata import Question
 from gateway.model.ingress import ClientSource, EdgeIngress
@@ -23,8 +23,8 @@ ZONE = {
 }
 
 
-def window(zone: dict[str, Any], memory: Memory | None) -> Window:
-    return Window(ZoneResolver(build_zone(zone)).known, memory)
+def window(zone: dict[str, Any], memory: Memory | None) -> DnsView:
+    return DnsView(ZoneResolver(build_zone(zone)).known, memory)
 
 
 def ask(
@@ -84,7 +84,7 @@ def test_answer_that_has_expired_is_asked_for() -> None:
     memory = Memory()
     ask(ZONE, memory)
     ingress = EdgeIngress(IPText(CLIENT), ClientSource.PEER, "mail.example", "mx", IPText(CLIENT))
-    view = Window(lambda question: None, memory)
+    view = DnsView(lambda question: None, memory)
     with pytest.raises(NeedAnswers):
         spf.evaluate(ingress, Mailbox("a", "corp.example", "corp.example"), SpfIdentity.MAILFROM, view, "mx.example")
     assert view.pending == {Question("corp.example", "TXT")}

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from gateway.authentication.lookup import NeedAnswers, Window
+from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.diagnosis.spf_walk import SpfWalk, walk
 from gateway.net.zone import build_zone
 from tests.spf_zones import networks_of, outlook_like
 
 
 def follow(zone: dict[str, Any], domain: str = "a.example") -> SpfWalk:
-    return walk(domain, Window(build_zone(zone).find))
+    return walk(domain, DnsView(build_zone(zone).find))
 
 
 def record(*records: str, **others: list[str]) -> dict[str, Any]:
@@ -40,13 +40,13 @@ def test_it_asks_a_level_at_a_time() -> None:
     asked = []
     known: dict[Any, Any] = {}
     for _ in range(3):
-        window = Window(known.get)
+        window = DnsView(known.get)
         with pytest.raises(NeedAnswers):
             walk("mail.example", window)
         asked.append(len(window.pending))
         known |= {question: zone.find(question) for question in window.pending}
     assert asked == [1, 3, 1]
-    assert walk("mail.example", Window(known.get)).lookups == 4
+    assert walk("mail.example", DnsView(known.get)).lookups == 4
 
 
 def test_more_than_ten_lookups() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.authentication import spf
-from gateway.authentication.lookup import NeedAnswers, Window
+from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.model.address import IPText, Mailbox
 from gateway.model.dnsdata import Answer, Question
 from gateway.model.ingress import ClientSource, EdgeIngress
@@ -22,7 +22,7 @@ def _ingress(helo: str = "helo.example") -> EdgeIngress:
     return EdgeIngress(IPText("192.0.2.1"), ClientSource.PEER, helo, "mx", IPText("198.51.100.9"))
 
 
-def _evaluate(window: Window) -> SpfResult:
+def _evaluate(window: DnsView) -> SpfResult:
     return spf.evaluate(_ingress(), SENDER, SpfIdentity.MAILFROM, window, "mx.receiver.example")
 
 
@@ -34,7 +34,7 @@ def test_explanations_are_not_fetched() -> None:
         asked.append(question)
         return ZoneResolver(zone).known(question)
 
-    result = _evaluate(Window(known))
+    result = _evaluate(DnsView(known))
     assert result.result is SpfVerdict.FAIL
     assert Question("why.corp.example", "TXT") not in asked
 
@@ -57,7 +57,7 @@ def _run_cold(zone: dict[str, Any]) -> tuple[SpfResult, list[set[str]]]:
     resolver = ZoneResolver(build_zone(zone))
     cache: dict[Question, Answer] = {}
     rounds: list[set[str]] = []
-    window = Window(cache.get)
+    window = DnsView(cache.get)
     while True:
         try:
             return _evaluate(window), rounds
@@ -83,7 +83,7 @@ def test_prefetched_names_are_not_required() -> None:
     zone = {**NESTED, "one.example": {"TXT": ["v=spf1 ip4:192.0.2.1 -all"]}}
     resolver = ZoneResolver(build_zone(zone))
     answers = {Question(*name.split()): resolver.known(Question(*name.split())) for name in used}
-    window = Window(answers.get)
+    window = DnsView(answers.get)
     result = _evaluate(window)
     assert result.result is SpfVerdict.PASS
     assert {f"{one.question.name} {one.question.type}" for one in window.used} == set(used)
@@ -92,7 +92,7 @@ def test_prefetched_names_are_not_required() -> None:
 def test_what_another_check_lacks_starts_no_prefetch() -> None:
     resolver = ZoneResolver(build_zone({**NESTED, "one.example": {"TXT": ["v=spf1 ip4:192.0.2.1 -all"]}}))
     other = Question("key._domainkey.corp.example", "TXT")
-    window = Window(lambda question: None if question == other else resolver.known(question))
+    window = DnsView(lambda question: None if question == other else resolver.known(question))
     window.peek(other)
     with pytest.raises(NeedAnswers):
         _evaluate(window)
@@ -103,7 +103,7 @@ def test_prefetch_is_bounded() -> None:
     terms = " ".join(f"include:n{number}.example" for number in range(40))
     resolver = ZoneResolver(build_zone({"corp.example": {"TXT": [f"v=spf1 {terms}"]}}))
     first = Question("corp.example", "TXT")
-    window = Window(lambda question: resolver.known(question) if question == first else None)
+    window = DnsView(lambda question: resolver.known(question) if question == first else None)
     with pytest.raises(NeedAnswers):
         _evaluate(window)
     assert 1 < len(window.pending) <= 13
@@ -118,9 +118,9 @@ def test_questions_are_the_first_names() -> None:
 
 
 def test_evidence_repeats_the_result() -> None:
-    window = Window(ZoneResolver(build_zone(NESTED)).known)
+    window = DnsView(ZoneResolver(build_zone(NESTED)).known)
     first = _evaluate(window)
     stored = {lookup.question: lookup.answer for lookup in window.used}
-    again = _evaluate(Window(stored.get))
+    again = _evaluate(DnsView(stored.get))
     assert again == first
     assert len(stored) > 5

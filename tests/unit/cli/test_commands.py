@@ -19,7 +19,7 @@ from gateway.cli import MODULES, load_commands, main
 
 @pytest.mark.parametrize(("module", "name", "listed"), MODULES)
 def test_the_list_is_what_the_modules_have(module: str, name: str, listed: str) -> None:
-    commands = importlib.import_module(f"gateway.cli.{module}").commands
+    commands = importlib.import_module(f"gateway.{module}").commands
     assert isinstance(commands, typer.Typer)
     has = {command.name or command.callback.__name__ for command in commands.registered_commands if command.callback}
     has |= {group.name for group in commands.registered_groups if group.name}

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from gateway.app import make_law, make_sealing
+from gateway.app import make_runtime, make_sealing
 from gateway.config.load import load
 from gateway.config.mistakes import ConfigErrors
 from gateway.config.model import Config
@@ -64,12 +64,12 @@ def test_it_is_off_by_default(tmp_path: Path) -> None:
     config = read(tmp_path, seal="", google="")
     assert config.seal is None
     assert not any(backend.seal for backend in config.backend.values())
-    assert make_law(config).bench.sealing is None
+    assert make_runtime(config).context.sealing is None
     assert fact_settings(config).trusted_sealers == frozenset()
 
 
 def test_a_key_alone_seals_nothing(tmp_path: Path, key: Path) -> None:
-    assert make_law(read(tmp_path, google="")).bench.sealing is None
+    assert make_runtime(read(tmp_path, google="")).context.sealing is None
 
 
 def test_the_backends_that_want_it_get_it(tmp_path: Path, key: Path) -> None:
@@ -136,4 +136,4 @@ def test_a_key_that_goes_away_before_the_start_is_a_mistake_too(tmp_path: Path, 
     config = read(tmp_path)
     key.unlink()
     with pytest.raises(ConfigErrors, match=r"seal\.key"):
-        make_law(config)
+        make_runtime(config)

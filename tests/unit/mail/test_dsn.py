@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.mail.dsn import Action, Notice, Report, compose
+from gateway.mail.dsn import DsnAction, Notice, Report, compose
 from gateway.model.address import Mailbox
 from gateway.model.envelope import Recipient
 from gateway.model.reply import Reply
@@ -67,27 +67,27 @@ def make_report(
 
 
 CASES = {
-    "failed": make_report(Notice(BOB, Action.FAILED, UNKNOWN, "mx1.corp.example"), envid="QQ+2B314159"),
-    "delayed": make_report(Notice(ANN, Action.DELAYED, REFUSED, "")),
+    "failed": make_report(Notice(BOB, DsnAction.FAILED, UNKNOWN, "mx1.corp.example"), envid="QQ+2B314159"),
+    "delayed": make_report(Notice(ANN, DsnAction.DELAYED, REFUSED, "")),
     "expired": make_report(
-        Notice(BOB, Action.FAILED, REFUSED, "", expired=True),
-        Notice(ANN, Action.DELAYED, Reply(451, "7.1", "Wait"), "mx2.corp.example"),
+        Notice(BOB, DsnAction.FAILED, REFUSED, "", expired=True),
+        Notice(ANN, DsnAction.DELAYED, Reply(451, "7.1", "Wait"), "mx2.corp.example"),
     ),
-    "spf": make_report(Notice(BOB, Action.FAILED, MICROSOFT, "corp-example.mail.protection.outlook.com")),
+    "spf": make_report(Notice(BOB, DsnAction.FAILED, MICROSOFT, "corp-example.mail.protection.outlook.com")),
     "nested": make_report(
-        Notice(BOB, Action.FAILED, NESTED, "corp-example.mail.protection.outlook.com", expired=True, ours=True),
+        Notice(BOB, DsnAction.FAILED, NESTED, "corp-example.mail.protection.outlook.com", expired=True, ours=True),
         verdicts=VERDICTS,
     ),
     "ours": make_report(
-        Notice(BOB, Action.FAILED, LISTED, "corp-example.mail.protection.outlook.com", expired=True, ours=True),
-        Notice(ANN, Action.DELAYED, LISTED, "corp-example.mail.protection.outlook.com", ours=True),
+        Notice(BOB, DsnAction.FAILED, LISTED, "corp-example.mail.protection.outlook.com", expired=True, ours=True),
+        Notice(ANN, DsnAction.DELAYED, LISTED, "corp-example.mail.protection.outlook.com", ours=True),
         verdicts=VERDICTS,
     ),
     "relayed": make_report(
-        Notice(BOB, Action.RELAYED, Reply(250, "0.0", "Queued as 4cX"), "mx1.corp.example"), verdicts=VERDICTS
+        Notice(BOB, DsnAction.RELAYED, Reply(250, "0.0", "Queued as 4cX"), "mx1.corp.example"), verdicts=VERDICTS
     ),
     "utf8": make_report(
-        Notice(WIDE, Action.FAILED, Reply(553, "6.7", "Kein Empfänger"), "mx1.corp.example"),
+        Notice(WIDE, DsnAction.FAILED, Reply(553, "6.7", "Kein Empfänger"), "mx1.corp.example"),
         header="Subject: Grüße\r\n".encode() + HEADER,
         return_path=Mailbox("jörg", "sender.example", "sender.example"),
     ),
@@ -157,7 +157,7 @@ def test_fields_of_a_failure() -> None:
     assert whole["Arrival-Date"] == "Fri, 15 Jan 2027 08:00:00 +0000"
     assert bob["Original-Recipient"] == "rfc822; bob+old@corp.example"
     assert bob["Final-Recipient"] == "rfc822; bob@corp.example"
-    assert (bob["Action"], bob["Status"], bob["Remote-MTA"]) == (Action.FAILED, "5.1.1", "dns; mx1.corp.example")
+    assert (bob["Action"], bob["Status"], bob["Remote-MTA"]) == (DsnAction.FAILED, "5.1.1", "dns; mx1.corp.example")
     assert bob["Diagnostic-Code"].replace("\r\n", "") == f"smtp; {UNKNOWN}"
     assert header.get_payload() == HEADER.decode()
 
@@ -166,23 +166,23 @@ def test_only_what_a_server_said_is_its_diagnostic() -> None:
     _, (_, ann), _ = parts_of(compose(CASES["delayed"]))
     assert ann["Remote-MTA"] is None
     assert ann["Diagnostic-Code"].startswith("x-waypost; 451 4.4.1 mx1.corp.example")
-    assert (ann["Action"], ann["Status"]) == (Action.DELAYED, "4.4.1")
+    assert (ann["Action"], ann["Status"]) == (DsnAction.DELAYED, "4.4.1")
     assert ann["Will-Retry-Until"] == "Wed, 20 Jan 2027 08:00:00 +0000"
 
 
 def test_expiry_has_a_status_of_its_own() -> None:
     _, (_, bob, ann), _ = parts_of(compose(CASES["expired"]))
-    assert (bob["Action"], bob["Status"]) == (Action.FAILED, "4.4.7")
-    assert (ann["Action"], ann["Status"]) == (Action.DELAYED, "4.7.1")
+    assert (bob["Action"], bob["Status"]) == (DsnAction.FAILED, "4.4.7")
+    assert (ann["Action"], ann["Status"]) == (DsnAction.DELAYED, "4.7.1")
 
 
 def test_permanent_reply_that_is_tried_again_is_no_failure_yet() -> None:
-    _, (_, ann), _ = parts_of(compose(make_report(Notice(ANN, Action.DELAYED, Reply(554, "7.1", "no"), "mx"))))
-    assert (ann["Action"], ann["Status"]) == (Action.DELAYED, "4.7.1")
+    _, (_, ann), _ = parts_of(compose(make_report(Notice(ANN, DsnAction.DELAYED, Reply(554, "7.1", "no"), "mx"))))
+    assert (ann["Action"], ann["Status"]) == (DsnAction.DELAYED, "4.7.1")
 
 
 def test_reply_without_enhanced_code() -> None:
-    _, (_, ann), _ = parts_of(compose(make_report(Notice(ANN, Action.FAILED, Reply(550, "", "no"), "mx"))))
+    _, (_, ann), _ = parts_of(compose(make_report(Notice(ANN, DsnAction.FAILED, Reply(550, "", "no"), "mx"))))
     assert (ann["Status"], ann["Diagnostic-Code"]) == ("5.0.0", "smtp; 550 no")
 
 
@@ -237,7 +237,7 @@ def test_relayed_says_what_is_not_known() -> None:
 
 
 def test_long_reply_is_folded_and_bounded() -> None:
-    octets = compose(make_report(Notice(ANN, Action.FAILED, Reply(550, "7.1", "word " * 100 + "x" * 5000), "mx")))
+    octets = compose(make_report(Notice(ANN, DsnAction.FAILED, Reply(550, "7.1", "word " * 100 + "x" * 5000), "mx")))
     assert max(map(len, octets.split(b"\r\n"))) < 998
     assert octets.count(b"x" * 100) > 5
     assert len(octets) < 10_000
@@ -255,7 +255,7 @@ def test_long_reply_is_folded_and_bounded() -> None:
     ],
 )
 def test_any_header_comes_back(header: bytes) -> None:
-    octets = compose(make_report(Notice(ANN, Action.FAILED, UNKNOWN, "mx"), header=header))
+    octets = compose(make_report(Notice(ANN, DsnAction.FAILED, UNKNOWN, "mx"), header=header))
     assert octets.isascii()
     assert max(map(len, octets.split(b"\r\n"))) < 998
     _, _, part = parts_of(octets)
@@ -264,7 +264,7 @@ def test_any_header_comes_back(header: bytes) -> None:
 
 def test_huge_header_is_cut_at_a_line() -> None:
     header = b"".join(b"X-%05d: some value\r\n" % number for number in range(20_000))
-    _, _, part = parts_of(compose(make_report(Notice(ANN, Action.FAILED, UNKNOWN, "mx"), header=header)))
+    _, _, part = parts_of(compose(make_report(Notice(ANN, DsnAction.FAILED, UNKNOWN, "mx"), header=header)))
     returned = part.get_payload(decode=True)
     assert 60_000 < len(returned) <= 65_536
     assert header.startswith(returned)
@@ -278,7 +278,7 @@ EVIL = st.text(st.sampled_from("a \r\n\t:;<>@\\+0D\x00é\udcff-=_,\u2028"), max_
 def test_nothing_can_add_a_field_or_a_part(reply: str, orcpt: str, envid: str, remote: str, local: str) -> None:
     """Whatever strings a report is made of, its structure is that of its notices, in ASCII lines."""
     notice = Notice(
-        Recipient(replace(BOB.mailbox, local=local), orcpt=orcpt), Action.FAILED, Reply(550, "7.1", reply), remote
+        Recipient(replace(BOB.mailbox, local=local), orcpt=orcpt), DsnAction.FAILED, Reply(550, "7.1", reply), remote
     )
     octets = compose(make_report(notice, envid=envid))
     assert octets.isascii()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.diagnosis.hops import Hop, read_date, read_hops
+from gateway.diagnosis.hops import ReceivedHop, read_date, read_hops
 from gateway.mail.header import parse_header
 
 
-def read(text: str) -> Hop:
+def read(text: str) -> ReceivedHop:
     [hop] = read_hops(parse_header(f"Received: {text}\r\n".encode()))
     return hop
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.net.answers import AnswerCache, LookupSlots
 
 
@@ -13,7 +13,7 @@ def _clock() -> float:
 
 
 def _found(*records: str) -> Answer:
-    return Answer(Status.FOUND, records)
+    return Answer(DnsStatus.FOUND, records)
 
 
 def test_cache_drops_the_least_recently_used() -> None:

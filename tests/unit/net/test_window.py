@@ -8,21 +8,21 @@ import itertools
 import pytest
 
 from gateway.net import window as window_module
-from gateway.net.window import Window
+from gateway.net.window import ConcurrencyWindow
 from gateway.service.tally import SharedCounts
 
 
-def make_windows(most: int, workers: int = 2) -> list[Window]:
+def make_windows(most: int, workers: int = 2) -> list[ConcurrencyWindow]:
     counts = SharedCounts(workers)
-    return [Window("google", most, counts.tally(worker)) for worker in range(workers)]
+    return [ConcurrencyWindow("google", most, counts.tally(worker)) for worker in range(workers)]
 
 
-async def hold(window: Window, release: asyncio.Event) -> None:
+async def hold(window: ConcurrencyWindow, release: asyncio.Event) -> None:
     async with window.place():
         await release.wait()
 
 
-async def start(window: Window, count: int, release: asyncio.Event) -> list[asyncio.Task[None]]:
+async def start(window: ConcurrencyWindow, count: int, release: asyncio.Event) -> list[asyncio.Task[None]]:
     tasks = [asyncio.create_task(hold(window, release)) for _ in range(count)]
     await asyncio.sleep(0)
     return tasks
@@ -110,7 +110,7 @@ async def test_never_more_than_the_window_whoever_asks(monkeypatch: pytest.Monke
     windows = make_windows(5, workers=3)
     busy, most = 0, 0
 
-    async def work(window: Window) -> None:
+    async def work(window: ConcurrencyWindow) -> None:
         nonlocal busy, most
         async with window.place():
             busy += 1

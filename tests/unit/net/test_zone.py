@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.net.resolver import read_zone
 from gateway.net.zone import ZoneError, build_zone
 
@@ -47,7 +47,7 @@ def _find(zone: Any, name: str, type: str) -> Answer:
     ],
 )
 def test_master_file(name: str, type: str, records: tuple[str, ...]) -> None:
-    assert _find(read_zone(MASTER), name, type) == Answer(Status.FOUND, records)
+    assert _find(read_zone(MASTER), name, type) == Answer(DnsStatus.FOUND, records)
 
 
 @pytest.mark.parametrize(
@@ -77,37 +77,37 @@ def test_both_forms_say_the_same() -> None:
     for name, kinds in data.items():
         for kind in kinds.keys() - {"SOA"}:
             assert _find(ours, name, kind) == _find(theirs, name, kind), kind
-            assert _find(ours, name, kind).status is Status.FOUND
+            assert _find(ours, name, kind).status is DnsStatus.FOUND
     assert _find(ours, "corp.example", "TXT").records[0].encode("latin-1").decode() == "é" * 200
 
 
 @pytest.mark.parametrize(
     ("name", "type", "status"),
     [
-        ("a.b.corp.example", "A", Status.FOUND),
-        ("A.B.Corp.Example.", "a", Status.FOUND),
-        ("a.b.corp.example", "TXT", Status.NODATA),
-        ("b.corp.example", "A", Status.NODATA),
-        ("example", "A", Status.NODATA),
-        ("c.corp.example", "A", Status.NXDOMAIN),
-        ("x.a.b.corp.example", "A", Status.NXDOMAIN),
-        ("other", "A", Status.NXDOMAIN),
-        ("empty.example", "A", Status.NODATA),
-        ("nothing.example", "A", Status.NODATA),
-        ("slow.example", "TXT", Status.TIMEOUT),
-        ("slow.example", "A", Status.NODATA),
-        ("dead.example", "MX", Status.SERVFAIL),
-        ("below.dead.example", "MX", Status.NXDOMAIN),
-        ("alias.example", "A", Status.FOUND),
-        ("alias.example", "CNAME", Status.FOUND),
-        ("alias.example", "TXT", Status.NODATA),
-        ("dangling.example", "A", Status.NODATA),
-        ("loop.example", "A", Status.SERVFAIL),
-        ("toslow.example", "TXT", Status.TIMEOUT),
-        ("xn--bcher-kva.example", "A", Status.FOUND),
+        ("a.b.corp.example", "A", DnsStatus.FOUND),
+        ("A.B.Corp.Example.", "a", DnsStatus.FOUND),
+        ("a.b.corp.example", "TXT", DnsStatus.NODATA),
+        ("b.corp.example", "A", DnsStatus.NODATA),
+        ("example", "A", DnsStatus.NODATA),
+        ("c.corp.example", "A", DnsStatus.NXDOMAIN),
+        ("x.a.b.corp.example", "A", DnsStatus.NXDOMAIN),
+        ("other", "A", DnsStatus.NXDOMAIN),
+        ("empty.example", "A", DnsStatus.NODATA),
+        ("nothing.example", "A", DnsStatus.NODATA),
+        ("slow.example", "TXT", DnsStatus.TIMEOUT),
+        ("slow.example", "A", DnsStatus.NODATA),
+        ("dead.example", "MX", DnsStatus.SERVFAIL),
+        ("below.dead.example", "MX", DnsStatus.NXDOMAIN),
+        ("alias.example", "A", DnsStatus.FOUND),
+        ("alias.example", "CNAME", DnsStatus.FOUND),
+        ("alias.example", "TXT", DnsStatus.NODATA),
+        ("dangling.example", "A", DnsStatus.NODATA),
+        ("loop.example", "A", DnsStatus.SERVFAIL),
+        ("toslow.example", "TXT", DnsStatus.TIMEOUT),
+        ("xn--bcher-kva.example", "A", DnsStatus.FOUND),
     ],
 )
-def test_rules(name: str, type: str, status: Status) -> None:
+def test_rules(name: str, type: str, status: DnsStatus) -> None:
     zone = build_zone(
         {
             "A.b.CORP.example.": {"a": ["192.0.2.1"]},

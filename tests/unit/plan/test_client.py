@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 
 from gateway.authentication.dnsbl import BlockList
-from gateway.authentication.lookup import Window
+from gateway.authentication.lookup import DnsView
 from gateway.mail import authres
 from gateway.model.address import Mailbox, ip_text
 from gateway.model.dnsdata import Answer, Question
@@ -60,7 +60,7 @@ class Asked:
 
 
 def test_both_checks() -> None:
-    found = check_client(EDGE, to("a@own.example"), ALL, OWN, Window(ZoneResolver(ZONE).known))
+    found = check_client(EDGE, to("a@own.example"), ALL, OWN, DnsView(ZoneResolver(ZONE).known))
     assert found == (
         IprevResult(IprevVerdict.PASS, "out.example"),
         DnsblResult(("list.example",), ("list.example",)),
@@ -70,10 +70,10 @@ def test_both_checks() -> None:
 def test_role_addresses_are_exempt_from_lists_alone() -> None:
     for rcpt in ("abuse@own.example", "postmaster@own.example"):
         asked = Asked()
-        name, lists = check_client(EDGE, to(rcpt), ALL, OWN, Window(asked))
+        name, lists = check_client(EDGE, to(rcpt), ALL, OWN, DnsView(asked))
         assert (name.result, lists) == (IprevVerdict.PASS, DnsblResult())
         assert not any(name.endswith("list.example") for name in asked.names)
-    _, lists = check_client(EDGE, to("abuse@own.example", "a@own.example"), ALL, OWN, Window(Asked()))
+    _, lists = check_client(EDGE, to("abuse@own.example", "a@own.example"), ALL, OWN, DnsView(Asked()))
     assert lists.listed
 
 
@@ -81,7 +81,7 @@ def test_nothing_is_asked_that_is_off_or_has_no_client() -> None:
     inside = InternalIngress(CLIENT, "h.example", "mx", CLIENT, "own hop x")
     for ingress, checks in ((EDGE, ClientChecks()), (replace(EDGE, client=None), ALL), (inside, ALL)):
         asked = Asked()
-        assert check_client(ingress, to("a@own.example"), checks, OWN, Window(asked)) == (IprevResult(), DnsblResult())
+        assert check_client(ingress, to("a@own.example"), checks, OWN, DnsView(asked)) == (IprevResult(), DnsblResult())
         assert asked.names == []
     assert questions(EDGE, ClientChecks()) == ()
     assert questions(replace(EDGE, client=None), ALL) == ()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console, Group
 
-from gateway.app import make_law
+from gateway.app import make_runtime
 from gateway.mail.path import mailbox
 from gateway.model.address import IPText
 from gateway.model.decision import Action
@@ -44,7 +44,7 @@ async def receive(message: bytes, names: dict[str, Any]) -> Trace:
     alice, sender = mailbox("alice@corp.example"), mailbox("ann@src.example")
     assert alice is not None
     delivered = Delivered(IPText("203.0.113.7"), "h.example", sender, (alice,), message, NOW)
-    return (await rehearse(delivered, make_law(make_config([alice])), ZoneResolver(build_zone(names)))).trace
+    return (await rehearse(delivered, make_runtime(make_config([alice])), ZoneResolver(build_zone(names)))).trace
 
 
 def added(trace: Trace) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.app.law import make_law
+from gateway.app.runtime_config import make_runtime
 from gateway.mail.path import mailbox
 from gateway.model.address import IPText, ip_text
 from gateway.model.decision import Action, Decision
@@ -16,7 +16,7 @@ from gateway.model.result import DmarcPolicy
 from gateway.model.value import replace
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
-from gateway.plan.judgement import Bench
+from gateway.plan.judgement import JudgementContext
 from gateway.plan.replay import differ, judge_again
 from gateway.policy.load import load
 from gateway.policy.rules import RuleSet
@@ -53,17 +53,17 @@ MESSAGES = {
 
 async def stored(name: str, rules: RuleSet | None = None) -> Trace:
     """The trace as the spool gives it back."""
-    law = make_law(make_config([ALICE]))
+    law = make_runtime(make_config([ALICE]))
     if rules is not None:
-        law = replace(law, bench=replace(law.bench, rules=rules))
+        law = replace(law, context=replace(law.context, rules=rules))
     sender, octets = MESSAGES[name]
     delivered = Delivered(ip_text("203.0.113.7"), "h.other.example", mailbox(sender), (ALICE,), octets, 1795295400.0)
     trace = (await rehearse(delivered, law, ZoneResolver(build_zone(ZONE)))).trace
     return TRACE.unpack(TRACE.pack(trace))
 
 
-def bench(rules: RuleSet | None = None) -> Bench:
-    base = make_law(make_config([ALICE])).bench
+def bench(rules: RuleSet | None = None) -> JudgementContext:
+    base = make_runtime(make_config([ALICE])).context
     return base if rules is None else replace(base, rules=rules)
 
 

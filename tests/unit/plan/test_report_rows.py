@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.app.law import make_law
+from gateway.app.runtime_config import make_runtime
 from gateway.mail.path import mailbox
 from gateway.mail.tags import parse_tags
 from gateway.model.address import ip_text
@@ -80,7 +80,7 @@ def make_row(trace: Trace) -> Row:
 
 async def stored(octets: bytes, mail_from: str) -> Trace:
     delivered = Delivered(ip_text("203.0.113.7"), "h.example", mailbox(mail_from), (ALICE,), octets, 1795295400.0)
-    trace = (await rehearse(delivered, make_law(make_config([ALICE])), ZoneResolver(build_zone(ZONE)))).trace
+    trace = (await rehearse(delivered, make_runtime(make_config([ALICE])), ZoneResolver(build_zone(ZONE)))).trace
     # As it is read back after the content is gone.
     return TRACE.unpack(TRACE.pack(replace(trace, content=None)))
 

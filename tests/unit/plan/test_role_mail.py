@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.model.delivery import Claim, Final, Kind, Outcome, Scope
+from gateway.model.delivery import Claim, Final, Outcome, OutcomeKind, Scope
 from gateway.model.event import Level
 from gateway.model.reply import Reply
 from gateway.plan.role_mail import is_judged_spam
-from gateway.plan.settlement import Circumstances, Terms, settle
+from gateway.plan.settlement import AttemptContext, Terms, settle
 from tests.sending import NOW, changed, make_claim
 
 TERMS = Terms("gw.example", (60.0,), 432_000.0, 14_400.0)
@@ -21,12 +21,14 @@ def role_mail(*rcpts: str) -> Claim:
     return changed(make_claim(rcpts=rcpts or ("abuse@corp.example",)), role=True, return_path_verified=True)
 
 
-def refusal(claim: Claim, reply: Reply, scope: Scope = Scope.MESSAGE, kind: Kind = Kind.FAILED, at: int = 0) -> Outcome:
+def refusal(
+    claim: Claim, reply: Reply, scope: Scope = Scope.MESSAGE, kind: OutcomeKind = OutcomeKind.FAILED, at: int = 0
+) -> Outcome:
     return Outcome(claim.transfer.rcpts[at], kind, reply, scope, "mx.google.com", "192.0.2.1")
 
 
-def circumstances(in_session: bool = True, hold_full: bool = False) -> Circumstances:
-    return Circumstances(NOW, NOW + 1, 0.5, in_session, "d1", "direct", hold_full)
+def circumstances(in_session: bool = True, hold_full: bool = False) -> AttemptContext:
+    return AttemptContext(NOW, NOW + 1, 0.5, in_session, "d1", "direct", hold_full)
 
 
 @pytest.mark.parametrize(
@@ -50,8 +52,8 @@ def test_which_replies_judge_the_content(reply: Reply, spam: bool) -> None:
 def test_only_an_answer_of_the_backend_about_the_message_for_good_counts() -> None:
     claim = role_mail()
     assert not is_judged_spam(refusal(claim, SPAM, scope=Scope.RECIPIENT))
-    assert not is_judged_spam(refusal(claim, Reply(451, "7.1", "later"), kind=Kind.DEFERRED))
-    ours = Outcome(claim.transfer.rcpts[0], Kind.FAILED, SPAM, Scope.MESSAGE, "")
+    assert not is_judged_spam(refusal(claim, Reply(451, "7.1", "later"), kind=OutcomeKind.DEFERRED))
+    ours = Outcome(claim.transfer.rcpts[0], OutcomeKind.FAILED, SPAM, Scope.MESSAGE, "")
     assert not is_judged_spam(ours)
 
 
@@ -92,7 +94,7 @@ def test_when_no_more_may_be_held_the_refusal_is_told() -> None:
 
 def test_who_waits_is_kept_with_the_refused() -> None:
     claim = role_mail("abuse@corp.example", "postmaster@corp.example", "abuse@d.example")
-    waits = refusal(claim, Reply(451, "2.0", "later"), Scope.RECIPIENT, Kind.DEFERRED, 1)
+    waits = refusal(claim, Reply(451, "2.0", "later"), Scope.RECIPIENT, OutcomeKind.DEFERRED, 1)
     gone = refusal(claim, NOBODY, Scope.RECIPIENT, at=2)
     found = settle(claim, (refusal(claim, SPAM), waits, gone), TERMS, circumstances())
     assert found.remaining == claim.transfer.rcpts[:2]

@@ -8,10 +8,10 @@ import pytest
 
 from gateway import app
 from gateway.authentication import arc, dkim, spf
-from gateway.authentication.lookup import NeedAnswers, Window
+from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.config.model import Config
 from gateway.mail.path import mailbox
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.result import ArcVerdict, DkimVerdict, SpfVerdict
 from gateway.plan.judgement import Judgement, judge
@@ -19,11 +19,11 @@ from tests.sealing import INGRESS, known, pass_on, read
 from tests.signing import MESSAGE, NOW, sign
 
 ONE, TWO = Question("one.example", "A"), Question("two.example", "A")
-ANSWER = Answer(Status.NXDOMAIN)
+ANSWER = Answer(DnsStatus.NXDOMAIN)
 
 
 def test_a_finished_result_is_kept_whatever_others_lack() -> None:
-    window, runs = Window({ONE: ANSWER}.get), []
+    window, runs = DnsView({ONE: ANSWER}.get), []
 
     def check() -> int:
         window.ask(ONE)
@@ -43,7 +43,7 @@ def test_a_finished_result_is_kept_whatever_others_lack() -> None:
 @pytest.mark.parametrize("raises", [True, False])
 def test_what_lacks_an_answer_is_computed_again(raises: bool) -> None:
     """Also when another check has noted the same name before, and when the check goes on without its answer."""
-    window = Window({}.get)
+    window = DnsView({}.get)
 
     def check() -> bool:
         return window.peek(ONE) is not None or (raises and bool(window.ask(TWO)))
@@ -65,7 +65,7 @@ SPF = {
     "three.example": "v=spf1 ip6:2001:db8::/32 -all",
     "out.src.example": "v=spf1 -all",
 }
-DNS = known() | {Question(name, "TXT"): Answer(Status.FOUND, (text,)) for name, text in SPF.items()}
+DNS = known() | {Question(name, "TXT"): Answer(DnsStatus.FOUND, (text,)) for name, text in SPF.items()}
 CARRIED = read(pass_on(sign(MESSAGE), 1))
 LAW = {
     "server": {"hostname": "mx.ours.example"},
@@ -79,13 +79,13 @@ def look_up(question: Question) -> Answer:
     return DNS.get(question, ANSWER)
 
 
-def run(window: Window) -> tuple[Judgement, int]:
+def run(window: DnsView) -> tuple[Judgement, int]:
     """The judgement and the rounds it took."""
     evidence, header = CARRIED
     sender, rcpt = mailbox("a@src.example"), mailbox("b@ours.example")
     assert sender is not None
     assert rcpt is not None
-    envelope, bench = Envelope(sender, (Recipient(rcpt),)), app.make_law(Config.model_validate(LAW)).bench
+    envelope, bench = Envelope(sender, (Recipient(rcpt),)), app.make_runtime(Config.model_validate(LAW)).context
     for rounds in range(1, 20):
         try:
             found = judge(INGRESS, envelope, evidence, window, NOW, bench, header)
@@ -112,7 +112,7 @@ def test_a_judgement_of_many_rounds_does_the_work_of_one(monkeypatch: pytest.Mon
     count(dkim, "verify")
     count(arc, "validate")
     count(spf, "evaluate")
-    warm, cold = Window(look_up), Window({}.get)
+    warm, cold = DnsView(look_up), DnsView({}.get)
     (at_once, one), (in_rounds, many) = run(warm), run(cold)
     assert (one, many > 3) == (1, True)
     results = in_rounds.authentication

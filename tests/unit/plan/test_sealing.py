@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console, Group
 
-from gateway.app import make_law
+from gateway.app import make_runtime
 from gateway.config.model import Config
 from gateway.mail.path import mailbox
 from gateway.model.address import IPText
@@ -21,7 +21,7 @@ from gateway.model.route import Route
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
 from gateway.plan.sealing import find_obstacle, find_sealed
-from gateway.service.desk import Law
+from gateway.service.runtime import RuntimeConfig
 from gateway.tools.explain import Replayed, render_evidence, replay
 from gateway.tools.rehearsal import Delivered, rehearse
 from tests.sealing import HOPS, pass_on, pem, validate, zone
@@ -33,7 +33,7 @@ SET = ["ARC-Seal", "ARC-Message-Signature", "ARC-Authentication-Results"]
 
 
 @pytest.fixture
-def law(tmp_path: Path) -> Law:
+def law(tmp_path: Path) -> RuntimeConfig:
     """`sealed` wants a seal, `plain` does not."""
     key = tmp_path / "arc.pem"
     key.write_bytes(pem(rsa_key()))
@@ -47,10 +47,10 @@ def law(tmp_path: Path) -> Law:
             "seal": {"domain": OURS, "selector": "arc", "key": key},
         }
     )
-    return make_law(config)
+    return make_runtime(config)
 
 
-async def receive(law: Law, message: bytes, *names: str, spf: str = "v=spf1 ?all") -> Trace:
+async def receive(law: RuntimeConfig, message: bytes, *names: str, spf: str = "v=spf1 ?all") -> Trace:
     rcpts = tuple(found for name in names or ("alice",) if (found := mailbox(f"{name}@corp.example")))
     dns: dict[str, Any] = {name: {"TXT": [text]} for name, text in zone().items()}
     dns |= {"src.example": {"TXT": [spf]}, "_dmarc.src.example": {"TXT": ["v=DMARC1; p=quarantine"]}}
@@ -67,7 +67,7 @@ def forwarded(trace: Trace, message: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("hops", [0, 1, 2])
-async def test_a_copy_gets_the_next_set_on_top_and_it_verifies(law: Law, hops: int) -> None:
+async def test_a_copy_gets_the_next_set_on_top_and_it_verifies(law: RuntimeConfig, hops: int) -> None:
     message = pass_on(sign(), hops)
     trace = await receive(law, message)
     assert added(trace) == SET + USUAL
@@ -76,16 +76,16 @@ async def test_a_copy_gets_the_next_set_on_top_and_it_verifies(law: Law, hops: i
     result = validate(forwarded(trace, message))
     assert (result.result, result.sealers, result.oldest_pass) == (ArcVerdict.PASS, (*HOPS[:hops], OURS), 0)
     assert f"i={hops + 1}; mx.{OURS};" in trace.added[2]
-    assert replay(trace, law.bench) is Replayed.SAME
+    assert replay(trace, law.context) is Replayed.SAME
 
 
-async def test_a_backend_that_wants_none_gets_none(law: Law) -> None:
+async def test_a_backend_that_wants_none_gets_none(law: RuntimeConfig) -> None:
     trace = await receive(law, sign(), "bob")
     assert added(trace) == USUAL
     assert trace.sealed == trace.omitted == ()
 
 
-async def test_the_trace_says_whose_copy_is_sealed(law: Law) -> None:
+async def test_the_trace_says_whose_copy_is_sealed(law: RuntimeConfig) -> None:
     trace = await receive(law, sign(), "alice", "bob")
     assert trace.sealed == ("sealed",)
     assert added(trace) == SET + USUAL
@@ -94,7 +94,7 @@ async def test_the_trace_says_whose_copy_is_sealed(law: Law) -> None:
     assert "ARC-Seal: a=rsa-sha256;" in page
 
 
-async def test_a_quarantined_message_is_sealed_with_the_truth(law: Law) -> None:
+async def test_a_quarantined_message_is_sealed_with_the_truth(law: RuntimeConfig) -> None:
     trace = await receive(law, MESSAGE)
     assert trace.decision.action is Action.QUARANTINE
     assert added(trace) == SET + USUAL
@@ -102,7 +102,7 @@ async def test_a_quarantined_message_is_sealed_with_the_truth(law: Law) -> None:
 
 
 @pytest.mark.parametrize("lost", [b"how  are you?", b"A  question"])
-async def test_a_failed_chain_is_left_as_it_is_and_the_trace_says_so(law: Law, lost: bytes) -> None:
+async def test_a_failed_chain_is_left_as_it_is_and_the_trace_says_so(law: RuntimeConfig, lost: bytes) -> None:
     trace = await receive(law, pass_on(MESSAGE, 2).replace(lost, b"else"))
     assert added(trace) == USUAL
     assert trace.sealed == ()
@@ -112,7 +112,7 @@ async def test_a_failed_chain_is_left_as_it_is_and_the_trace_says_so(law: Law, l
 
 
 @pytest.mark.parametrize("name", [name.lower() for name in SET])
-async def test_no_set_where_it_would_break_what_dmarc_rests_on(law: Law, name: str) -> None:
+async def test_no_set_where_it_would_break_what_dmarc_rests_on(law: RuntimeConfig, name: str) -> None:
     message = Signer((("h", f"from:{name}"),)).sign(MESSAGE) + MESSAGE
     trace = await receive(law, message)
     assert trace.decision.action is Action.ACCEPT
@@ -122,14 +122,14 @@ async def test_no_set_where_it_would_break_what_dmarc_rests_on(law: Law, name: s
     )
 
 
-async def test_a_signature_is_spared_also_beside_an_spf_pass(law: Law) -> None:
+async def test_a_signature_is_spared_also_beside_an_spf_pass(law: RuntimeConfig) -> None:
     """The backend sees our address: the signature is all that it has."""
     message = Signer((("h", "from:arc-seal"),)).sign(MESSAGE) + MESSAGE
     trace = await receive(law, message, spf="v=spf1 ip4:203.0.113.7 -all")
     assert added(trace) == USUAL
 
 
-async def test_a_forged_result_of_ours_is_dropped_before_the_seal(law: Law) -> None:
+async def test_a_forged_result_of_ours_is_dropped_before_the_seal(law: RuntimeConfig) -> None:
     forged = f"Authentication-Results: mx.{OURS}; dmarc=pass\r\n".encode()
     message = sign()
     trace = await receive(law, forged + message)
@@ -137,9 +137,9 @@ async def test_a_forged_result_of_ours_is_dropped_before_the_seal(law: Law) -> N
     assert validate(forwarded(trace, message)).result is ArcVerdict.PASS
 
 
-def test_backends_are_named_once(law: Law) -> None:
+def test_backends_are_named_once(law: RuntimeConfig) -> None:
     routes = [Route("sealed", ()), Route("plain", ()), Route("sealed", ())]
-    assert find_sealed(law.bench.sealing, routes) == ("sealed",)
+    assert find_sealed(law.context.sealing, routes) == ("sealed",)
     assert find_sealed(None, routes) == ()
 
 

@@ -6,14 +6,14 @@ import hashlib
 
 import pytest
 
-from gateway.model.delivery import Claim, Final, Kind, Outcome, Scope, Settlement
+from gateway.model.delivery import Claim, Final, Outcome, OutcomeKind, Scope, Settlement
 from gateway.model.envelope import Notify, Recipient, Ret
 from gateway.model.event import Level
 from gateway.model.ingress import Tls
 from gateway.model.message import Span
 from gateway.model.reply import Reply
 from gateway.model.value import replace
-from gateway.plan.settlement import Circumstances, Terms, find_refusal, settle
+from gateway.plan.settlement import AttemptContext, Terms, find_refusal, settle
 from tests.sending import NOW, changed, mailbox, make_claim, make_message
 
 HOUR, DAY = 3600.0, 86400.0
@@ -24,12 +24,12 @@ NO = Reply(550, "1.1", "No such mailbox")
 SILENCE = Reply(451, "4.1", "mx.corp.example: Connection refused")
 
 
-def at(seconds: float = 1.0, in_session: bool = False) -> Circumstances:
+def at(seconds: float = 1.0, in_session: bool = False) -> AttemptContext:
     """Circumstances of an attempt that ends so long after reception."""
-    return Circumstances(NOW + seconds - 1, NOW + seconds, 0.5, in_session, "d1", "direct")
+    return AttemptContext(NOW + seconds - 1, NOW + seconds, 0.5, in_session, "d1", "direct")
 
 
-def outcome(claim: Claim, place: int, kind: Kind, reply: Reply, scope: Scope = Scope.RECIPIENT) -> Outcome:
+def outcome(claim: Claim, place: int, kind: OutcomeKind, reply: Reply, scope: Scope = Scope.RECIPIENT) -> Outcome:
     remote = "" if reply is SILENCE else "mx.corp.example"
     return Outcome(
         claim.transfer.rcpts[place], kind, reply, scope, remote, "192.0.2.1", Tls("TLSv1.3", "X"), "verified"
@@ -41,7 +41,7 @@ def claim_of(*rcpts: str | Recipient, **changes: object) -> Claim:
 
 
 def settle_one(
-    claim: Claim, kind: Kind, reply: Reply, when: Circumstances, scope: Scope = Scope.RECIPIENT
+    claim: Claim, kind: OutcomeKind, reply: Reply, when: AttemptContext, scope: Scope = Scope.RECIPIENT
 ) -> Settlement:
     return settle(claim, (outcome(claim, 0, kind, reply, scope),), TERMS, when)
 
@@ -52,7 +52,7 @@ def names(settlement: Settlement) -> list[str]:
 
 def test_delivered() -> None:
     claim = claim_of()
-    done = settle_one(claim, Kind.DELIVERED, OK, at())
+    done = settle_one(claim, OutcomeKind.DELIVERED, OK, at())
     assert [(ending.rcpt, ending.state, ending.reply) for ending in done.endings] == [
         (claim.transfer.rcpts[0], Final.DELIVERED, OK)
     ]
@@ -67,15 +67,15 @@ def test_delivered() -> None:
 
 
 def test_deferred_waits_for_the_schedule() -> None:
-    done = settle_one(claim_of(), Kind.DEFERRED, LATER, at())
+    done = settle_one(claim_of(), OutcomeKind.DEFERRED, LATER, at())
     assert (done.endings, done.due, done.dsn, done.delay_warned) == ((), NOW + 1 + 60, None, False)
     assert done.remaining == claim_of().transfer.rcpts
-    done = settle_one(claim_of(attempts=1), Kind.DEFERRED, LATER, at(100))
+    done = settle_one(claim_of(attempts=1), OutcomeKind.DEFERRED, LATER, at(100))
     assert done.due == NOW + 100 + 600
 
 
 def test_failed_is_told_by_a_dsn() -> None:
-    done = settle_one(claim_of(), Kind.FAILED, NO, at())
+    done = settle_one(claim_of(), OutcomeKind.FAILED, NO, at())
     assert [ending.state for ending in done.endings] == [Final.FAILED]
     assert names(done) == ["failed", "dsn"]
     dsn = done.dsn
@@ -100,7 +100,7 @@ def test_failed_is_told_by_a_dsn() -> None:
 def test_what_was_left_out_of_the_message_is_left_out_of_the_dsn() -> None:
     octets = b"Subject: x\r\nX-Corp-Relay: a-secret\r\nTo: y\r\n\r\nbody\r\n"
     claim = replace(claim_of(), message=make_message(octets, (Span(12, 36),)))
-    done = settle_one(claim, Kind.FAILED, NO, at())
+    done = settle_one(claim, OutcomeKind.FAILED, NO, at())
     assert done.dsn is not None
     assert done.dsn.message is not None
     told = done.dsn.message.content.data or b""
@@ -111,20 +111,20 @@ def test_what_was_left_out_of_the_message_is_left_out_of_the_dsn() -> None:
 @pytest.mark.parametrize(
     ("ret", "kind", "whole"),
     [
-        (Ret.FULL, Kind.FAILED, True),
-        (Ret.HDRS, Kind.FAILED, False),
-        (None, Kind.FAILED, False),
-        (Ret.FULL, Kind.DELIVERED, False),
+        (Ret.FULL, OutcomeKind.FAILED, True),
+        (Ret.HDRS, OutcomeKind.FAILED, False),
+        (None, OutcomeKind.FAILED, False),
+        (Ret.FULL, OutcomeKind.DELIVERED, False),
     ],
 )
 def test_the_whole_message_goes_back_only_where_it_is_wanted_and_failed(
-    ret: Ret | None, kind: Kind, whole: bool
+    ret: Ret | None, kind: OutcomeKind, whole: bool
 ) -> None:
     octets = b"Subject: x\r\nX-Corp-Relay: a-secret\r\nTo: y\r\n\r\nthe body\r\n"
     claim = replace(claim_of(), message=make_message(octets, (Span(12, 36),)))
     rcpt = replace(claim.transfer.rcpts[0], notify=(Notify.FAILURE, Notify.SUCCESS))
     claim = replace(claim, transfer=replace(claim.transfer, ret=ret, rcpts=(rcpt,)))
-    done = settle_one(claim, kind, NO if kind is Kind.FAILED else OK, at())
+    done = settle_one(claim, kind, NO if kind is OutcomeKind.FAILED else OK, at())
     assert done.dsn is not None
     assert done.dsn.message is not None
     told = done.dsn.message.content.data or b""
@@ -134,7 +134,7 @@ def test_the_whole_message_goes_back_only_where_it_is_wanted_and_failed(
 
 def test_a_failure_says_whose_mail_it_was() -> None:
     (event,) = (
-        one for one in settle_one(claim_of(sender="alice"), Kind.FAILED, NO, at()).events if one.name == "failed"
+        one for one in settle_one(claim_of(sender="alice"), OutcomeKind.FAILED, NO, at()).events if one.name == "failed"
     )
     fields = dict(event.fields)
     assert (fields["sender"], fields["domain"]) == ("alice", "sender.example")
@@ -143,9 +143,9 @@ def test_a_failure_says_whose_mail_it_was() -> None:
 def test_mixture_settles_each_recipient_on_its_own() -> None:
     claim = claim_of("a@corp.example", "b@corp.example", "c@corp.example")
     outcomes = (
-        outcome(claim, 0, Kind.DELIVERED, OK),
-        outcome(claim, 1, Kind.FAILED, NO),
-        outcome(claim, 2, Kind.DEFERRED, LATER),
+        outcome(claim, 0, OutcomeKind.DELIVERED, OK),
+        outcome(claim, 1, OutcomeKind.FAILED, NO),
+        outcome(claim, 2, OutcomeKind.DEFERRED, LATER),
     )
     done = settle(claim, outcomes, TERMS, at())
     assert [(ending.rcpt.mailbox.local, ending.state) for ending in done.endings] == [
@@ -166,7 +166,7 @@ def test_mixture_settles_each_recipient_on_its_own() -> None:
 
 def test_refusal_that_the_client_is_told_makes_no_dsn() -> None:
     for claim in (claim_of(), claim_of(return_path_verified=False), claim_of(mail_from=None)):
-        done = settle_one(claim, Kind.FAILED, NO, at(in_session=True))
+        done = settle_one(claim, OutcomeKind.FAILED, NO, at(in_session=True))
         assert ([ending.state for ending in done.endings], done.dsn) == ([Final.FAILED], None)
         assert names(done) == ["failed"]
         assert dict(done.events[0].fields)["in_session"] is True
@@ -174,7 +174,7 @@ def test_refusal_that_the_client_is_told_makes_no_dsn() -> None:
 
 def test_partial_refusal_in_session_is_told_by_a_dsn() -> None:
     claim = claim_of("a@corp.example", "b@corp.example")
-    outcomes = (outcome(claim, 0, Kind.DELIVERED, OK), outcome(claim, 1, Kind.FAILED, NO))
+    outcomes = (outcome(claim, 0, OutcomeKind.DELIVERED, OK), outcome(claim, 1, OutcomeKind.FAILED, NO))
     assert find_refusal(outcomes) is None
     done = settle(claim, outcomes, TERMS, at(in_session=True))
     assert done.dsn is not None
@@ -183,9 +183,9 @@ def test_partial_refusal_in_session_is_told_by_a_dsn() -> None:
 
 def test_find_refusal() -> None:
     claim = claim_of("a@corp.example", "b@corp.example")
-    refused = outcome(claim, 0, Kind.FAILED, NO)
+    refused = outcome(claim, 0, OutcomeKind.FAILED, NO)
     assert find_refusal((refused, refused)) == NO
-    assert find_refusal((refused, replace(refused, kind=Kind.DEFERRED))) is None
+    assert find_refusal((refused, replace(refused, kind=OutcomeKind.DEFERRED))) is None
     assert find_refusal(()) is None
 
 
@@ -203,7 +203,7 @@ def test_find_refusal() -> None:
 )
 def test_withheld(changes: dict[str, object], notify: tuple[Notify, ...], reason: str) -> None:
     claim = claim_of(Recipient(mailbox("bob@corp.example"), notify), **changes)
-    done = settle_one(claim, Kind.FAILED, NO, at())
+    done = settle_one(claim, OutcomeKind.FAILED, NO, at())
     assert ([ending.state for ending in done.endings], done.dsn) == ([Final.WITHHELD], None)
     assert names(done) == ["failed", "dsn-withheld"]
     assert dict(done.events[1].fields)["reason"] == reason
@@ -211,15 +211,15 @@ def test_withheld(changes: dict[str, object], notify: tuple[Notify, ...], reason
 
 def test_notify_failure_is_told() -> None:
     claim = claim_of(Recipient(mailbox("bob@corp.example"), (Notify.FAILURE,)))
-    assert settle_one(claim, Kind.FAILED, NO, at()).dsn is not None
+    assert settle_one(claim, OutcomeKind.FAILED, NO, at()).dsn is not None
 
 
 def test_a_dsn_that_fails_makes_no_dsn() -> None:
-    first = settle_one(claim_of(), Kind.FAILED, NO, at()).dsn
+    first = settle_one(claim_of(), OutcomeKind.FAILED, NO, at()).dsn
     assert first is not None
     assert first.message is not None
     again = Claim(first.transfers[0], first.message, 1)
-    done = settle_one(again, Kind.FAILED, NO, at())
+    done = settle_one(again, OutcomeKind.FAILED, NO, at())
     assert (done.dsn, [ending.state for ending in done.endings]) == (None, [Final.WITHHELD])
 
 
@@ -227,7 +227,7 @@ def test_a_dsn_that_fails_makes_no_dsn() -> None:
 
 
 def test_expiry_fails_with_a_dsn() -> None:
-    done = settle_one(claim_of(attempts=30), Kind.DEFERRED, LATER, at(5 * DAY))
+    done = settle_one(claim_of(attempts=30), OutcomeKind.DEFERRED, LATER, at(5 * DAY))
     assert [(ending.state, ending.reply) for ending in done.endings] == [(Final.EXPIRED, LATER)]
     assert (done.remaining, done.due) == ((), None)
     assert dict(done.events[0].fields)["expired"] is True
@@ -239,13 +239,13 @@ def test_expiry_fails_with_a_dsn() -> None:
 
 
 def test_before_the_end_there_is_one_more_attempt() -> None:
-    assert settle_one(claim_of(attempts=30), Kind.DEFERRED, LATER, at(5 * DAY - 60)).due == NOW + 5 * DAY
+    assert settle_one(claim_of(attempts=30), OutcomeKind.DEFERRED, LATER, at(5 * DAY - 60)).due == NOW + 5 * DAY
 
 
 def test_delay_is_told_once() -> None:
-    early = settle_one(claim_of(attempts=5), Kind.DEFERRED, SILENCE, at(3 * HOUR))
+    early = settle_one(claim_of(attempts=5), OutcomeKind.DEFERRED, SILENCE, at(3 * HOUR))
     assert (early.dsn, early.delay_warned, early.due) == (None, False, NOW + 4 * HOUR)
-    late = settle_one(claim_of(attempts=6), Kind.DEFERRED, SILENCE, at(4 * HOUR))
+    late = settle_one(claim_of(attempts=6), OutcomeKind.DEFERRED, SILENCE, at(4 * HOUR))
     assert late.delay_warned
     assert late.remaining
     assert late.dsn is not None
@@ -254,7 +254,7 @@ def test_delay_is_told_once() -> None:
     assert b"Action: delayed\r\n" in octets
     assert b"Will-Retry-Until: " in octets
     assert b"Diagnostic-Code: x-waypost; 451 4.4.1 mx.corp.example: Connection refused\r\n" in octets
-    again = settle_one(claim_of(attempts=7, delay_warned=True), Kind.DEFERRED, SILENCE, at(9 * HOUR))
+    again = settle_one(claim_of(attempts=7, delay_warned=True), OutcomeKind.DEFERRED, SILENCE, at(9 * HOUR))
     assert (again.dsn, again.delay_warned) == (None, True)
 
 
@@ -264,14 +264,14 @@ def test_delay_is_told_once() -> None:
 )
 def test_delay_is_not_told(changes: dict[str, object], notify: tuple[Notify, ...]) -> None:
     claim = claim_of(Recipient(mailbox("bob@corp.example"), notify), attempts=6, **changes)
-    done = settle_one(claim, Kind.DEFERRED, SILENCE, at(4 * HOUR))
+    done = settle_one(claim, OutcomeKind.DEFERRED, SILENCE, at(4 * HOUR))
     assert (done.dsn, done.delay_warned) == (None, False)
     assert done.due is not None
 
 
 def test_failure_and_delay_share_one_dsn() -> None:
     claim = claim_of("a@corp.example", "b@corp.example", attempts=6)
-    outcomes = (outcome(claim, 0, Kind.FAILED, NO), outcome(claim, 1, Kind.DEFERRED, LATER))
+    outcomes = (outcome(claim, 0, OutcomeKind.FAILED, NO), outcome(claim, 1, OutcomeKind.DEFERRED, LATER))
     done = settle(claim, outcomes, TERMS, at(5 * HOUR))
     assert done.dsn is not None
     assert done.dsn.message is not None
@@ -291,18 +291,20 @@ def test_failure_and_delay_share_one_dsn() -> None:
     ],
 )
 def test_what_an_admin_must_mend_is_an_alarm(reply: Reply, scope: Scope, level: Level) -> None:
-    assert settle_one(claim_of(), Kind.DEFERRED, reply, at(), scope).events[0].level is level
+    assert settle_one(claim_of(), OutcomeKind.DEFERRED, reply, at(), scope).events[0].level is level
 
 
 def test_required_tls_that_fails_is_an_alarm() -> None:
     claim = claim_of()
-    failed = replace(outcome(claim, 0, Kind.DEFERRED, Reply(451, "7.5", "TLS"), Scope.SITE), remote_mta="")
+    failed = replace(outcome(claim, 0, OutcomeKind.DEFERRED, Reply(451, "7.5", "TLS"), Scope.SITE), remote_mta="")
     assert settle(claim, (failed,), TERMS, at()).events[0].level is Level.ALARM
 
 
 def test_a_thousand_recipients_take_no_time() -> None:
     claim = claim_of(*(f"u{number}@corp.example" for number in range(1000)))
-    outcomes = tuple(outcome(claim, place, (Kind.FAILED, Kind.DEFERRED)[place % 2], NO) for place in range(1000))
+    outcomes = tuple(
+        outcome(claim, place, (OutcomeKind.FAILED, OutcomeKind.DEFERRED)[place % 2], NO) for place in range(1000)
+    )
     done = settle(claim, outcomes, TERMS, at(5 * HOUR))
     assert (len(done.endings), len(done.remaining)) == (500, 500)
     assert done.dsn is not None
@@ -318,8 +320,8 @@ OUR_FAULT = Reply(550, "7.25", "The IP address sending this message does not hav
 
 def test_what_is_our_fault_goes_back_to_the_waiting_client() -> None:
     claim = claim_of("a@corp.example", "b@corp.example")
-    ours = outcome(claim, 0, Kind.DEFERRED, OUR_FAULT, Scope.OURS)
-    for other in (ours, outcome(claim, 1, Kind.FAILED, NO)):
+    ours = outcome(claim, 0, OutcomeKind.DEFERRED, OUR_FAULT, Scope.OURS)
+    for other in (ours, outcome(claim, 1, OutcomeKind.FAILED, NO)):
         outcomes = (ours, replace(other, rcpt=claim.transfer.rcpts[1]))
         refusal = find_refusal(outcomes)
         assert refusal is not None
@@ -332,8 +334,8 @@ def test_what_is_our_fault_goes_back_to_the_waiting_client() -> None:
 
 def test_what_is_partly_our_fault_waits() -> None:
     claim = claim_of("a@corp.example", "b@corp.example")
-    ours = outcome(claim, 0, Kind.DEFERRED, OUR_FAULT, Scope.OURS)
-    for other in (outcome(claim, 1, Kind.DELIVERED, OK), outcome(claim, 1, Kind.DEFERRED, LATER)):
+    ours = outcome(claim, 0, OutcomeKind.DEFERRED, OUR_FAULT, Scope.OURS)
+    for other in (outcome(claim, 1, OutcomeKind.DELIVERED, OK), outcome(claim, 1, OutcomeKind.DEFERRED, LATER)):
         assert find_refusal((ours, other)) is None
         done = settle(claim, (ours, other), TERMS, at(in_session=True))
         assert claim.transfer.rcpts[0] in done.remaining
@@ -343,9 +345,9 @@ def test_what_is_partly_our_fault_waits() -> None:
 def test_our_fault_makes_no_dsn_before_the_queue_s_end() -> None:
     claim = claim_of(delay_warned=True)
     for seconds in (1.0, HOUR, 4 * HOUR, 4.9 * DAY):
-        done = settle_one(claim, Kind.DEFERRED, OUR_FAULT, at(seconds), Scope.OURS)
+        done = settle_one(claim, OutcomeKind.DEFERRED, OUR_FAULT, at(seconds), Scope.OURS)
         assert (done.dsn, done.endings, done.remaining) == (None, (), claim.transfer.rcpts)
-    done = settle_one(claim, Kind.DEFERRED, OUR_FAULT, at(5 * DAY), Scope.OURS)
+    done = settle_one(claim, OutcomeKind.DEFERRED, OUR_FAULT, at(5 * DAY), Scope.OURS)
     assert [ending.state for ending in done.endings] == [Final.EXPIRED]
     assert done.dsn is not None
     assert done.dsn.message is not None
@@ -373,7 +375,7 @@ def test_relayed_is_told_where_it_was_asked_for(
 ) -> None:
     """RFC 3461 section 5.2.2: where the next host will say nothing we say what we know."""
     claim = claim_of(Recipient(mailbox("bob@corp.example"), notify), **changes)
-    taken = replace(outcome(claim, 0, Kind.DELIVERED, OK), reports=reports)
+    taken = replace(outcome(claim, 0, OutcomeKind.DELIVERED, OK), reports=reports)
     done = settle(claim, (taken,), TERMS, at())
     assert [ending.state for ending in done.endings] == [Final.DELIVERED]
     assert (done.dsn is not None) is told
@@ -384,7 +386,7 @@ def test_relayed_is_told_where_it_was_asked_for(
 
 def test_verdicts_at_our_edge_are_told() -> None:
     claim = claim_of(verdicts=("SPF: pass for sender.example", "DMARC: pass for sender.example"))
-    done = settle_one(claim, Kind.FAILED, NO, at())
+    done = settle_one(claim, OutcomeKind.FAILED, NO, at())
     assert done.dsn is not None
     assert done.dsn.message is not None
     assert b"    DMARC: pass for sender.example\r\n" in (done.dsn.message.content.data or b"")

@@ -29,11 +29,11 @@ from gateway.model.result import (
 )
 from gateway.model.value import replace
 from gateway.plan.announcement import announce
-from gateway.plan.judgement import Bench, ask_early, conclude
+from gateway.plan.judgement import JudgementContext, ask_early, conclude
 from gateway.policy.evaluate import judge
 from gateway.policy.load import load
 from gateway.policy.rules import RuleFailure, RuleSet
-from gateway.policy.vocabulary import FACTS, Fact, Kind
+from gateway.policy.vocabulary import FACTS, Fact, FactKind
 from tests.unit.policy.scenes import CLIENT, EDGE, INSIDE, OUR_SETTINGS, UNKNOWN, Scene, mailbox, shipped
 
 SHADOWS = """
@@ -89,11 +89,11 @@ def value_of(fact: Fact) -> st.SearchStrategy[object]:
     if fact.values:
         return st.sampled_from(fact.values)
     names = st.sampled_from(["", "own.example", "stranger.example", "203.0.113.7"])
-    kinds: dict[Kind, st.SearchStrategy[object]] = {
-        Kind.BOOL: st.booleans(),
-        Kind.INT: st.integers(0, 100),
-        Kind.STRING: names,
-        Kind.STRINGS: st.lists(names, max_size=3),
+    kinds: dict[FactKind, st.SearchStrategy[object]] = {
+        FactKind.BOOL: st.booleans(),
+        FactKind.INT: st.integers(0, 100),
+        FactKind.STRING: names,
+        FactKind.STRINGS: st.lists(names, max_size=3),
     }
     return kinds[fact.kind]
 
@@ -145,10 +145,10 @@ def test_a_shadow_set_changes_no_outcome(
 ) -> None:
     header = parse_header(f"{more}From: {author}\r\n".encode())
     envelope = Envelope(mailbox(author) if author else None, (Recipient(mailbox(rcpt)),))
-    alone = Bench("mx.own.example", "mx.own.example", live_set(names[0]), OUR_SETTINGS)
+    alone = JudgementContext("mx.own.example", "mx.own.example", live_set(names[0]), OUR_SETTINGS)
     beside = replace(alone, shadow=with_shadow_rules(names[1]))
 
-    def decide(bench: Bench) -> Decision:
+    def decide(bench: JudgementContext) -> Decision:
         found = find_author(header)
         return conclude(ingress, envelope, header, found, 1000, authentication, bench, circumstances)
 
@@ -174,7 +174,7 @@ def test_a_shadow_set_that_cannot_be_asked_stops_no_mail(when: str) -> None:
         judge(broken, facts)
     header = parse_header(b"From: someone@stranger.example\r\n")
     envelope = Envelope(mailbox("someone@stranger.example"), (Recipient(mailbox("alice@own.example")),))
-    bench = Bench("mx", "mx", live_set("enforce"), OUR_SETTINGS, shadow=broken)
+    bench = JudgementContext("mx", "mx", live_set("enforce"), OUR_SETTINGS, shadow=broken)
     nothing = Authentication(Scene().spf, Scene().spf, (), Scene().arc, DmarcResult(DmarcVerdict.NONE, "x.example"))
     decision = conclude(EDGE, envelope, header, find_author(header), 1000, nothing, bench, Circumstances())
     assert decision.action is Action.ACCEPT

@@ -10,7 +10,7 @@ from gateway.model.decision import Action, RuleHit, Stage
 from gateway.policy.evaluate import decide, judge
 from gateway.policy.load import load
 from gateway.policy.rules import RuleFailure, RuleSet
-from gateway.policy.vocabulary import FACTS, Fact, Kind
+from gateway.policy.vocabulary import FACTS, Fact, FactKind
 from tests.unit.policy.scenes import Scene, shipped
 
 
@@ -109,9 +109,9 @@ def value_of(fact: Fact) -> st.SearchStrategy[object]:
     if fact.values:
         return st.sampled_from(fact.values)
     names = st.sampled_from(["", "own.example", "stranger.example"])
-    if fact.kind is Kind.INT:
+    if fact.kind is FactKind.INT:
         return st.integers(0, 3)
-    return st.lists(names, max_size=2) if fact.kind is Kind.STRINGS else names
+    return st.lists(names, max_size=2) if fact.kind is FactKind.STRINGS else names
 
 
 @given(

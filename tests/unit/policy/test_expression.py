@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 
 from gateway.model.decision import Stage
-from gateway.policy.expression import CannotEvaluate, ExpressionErrors, Fault, Language
-from gateway.policy.vocabulary import Fact, Kind
+from gateway.policy.expression import CannotEvaluate, ExpressionErrors, ExpressionFault, Language
+from gateway.policy.vocabulary import Fact, FactKind
 
 FACTS = (
-    Fact("a.flag", Kind.BOOL, Stage.CONNECT, "", (False, True)),
-    Fact("a.word", Kind.STRING, Stage.MAIL, ""),
-    Fact("a.words", Kind.STRINGS, Stage.DATA, ""),
-    Fact("a.count", Kind.INT, Stage.DATA, ""),
+    Fact("a.flag", FactKind.BOOL, Stage.CONNECT, "", (False, True)),
+    Fact("a.word", FactKind.STRING, Stage.MAIL, ""),
+    Fact("a.words", FactKind.STRINGS, Stage.DATA, ""),
+    Fact("a.count", FactKind.INT, Stage.DATA, ""),
 )
 LANGUAGE = Language(FACTS)
 VALUES = {"a.flag": True, "a.word": "x", "a.words": ["x", "y"], "a.count": 3}
 
 
-def faults(text: str, stage: Stage = Stage.DATA) -> tuple[Fault, ...]:
+def faults(text: str, stage: Stage = Stage.DATA) -> tuple[ExpressionFault, ...]:
     with pytest.raises(ExpressionErrors) as caught:
         LANGUAGE.compile(text, stage)
     return caught.value.faults
@@ -40,7 +40,9 @@ def test_conditions_hold_or_not(text: str, expected: bool) -> None:
 
 
 def test_a_misspelt_fact_is_named_with_its_place_and_the_nearest_one() -> None:
-    assert faults('a.flag &&\n  "é" == a.wrod') == (Fault(2, 10, "no fact named a.wrod; did you mean a.word?"),)
+    assert faults('a.flag &&\n  "é" == a.wrod') == (
+        ExpressionFault(2, 10, "no fact named a.wrod; did you mean a.word?"),
+    )
 
 
 def test_all_faults_are_told_at_once() -> None:

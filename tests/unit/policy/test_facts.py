@@ -11,11 +11,11 @@ from gateway.model.result import ArcResult, ArcVerdict, DmarcPolicy, DmarcVerdic
 from gateway.model.value import replace
 from gateway.policy.expression import Language
 from gateway.policy.facts import connect_facts, mail_facts, rcpt_facts
-from gateway.policy.vocabulary import FACTS, Kind, facts_table
+from gateway.policy.vocabulary import FACTS, FactKind, facts_table
 from gateway.policy.weighing import FactSettings
 from tests.unit.policy.scenes import CLIENT, EDGE, INSIDE, OUR_SETTINGS, UNKNOWN, Scene, mailbox, signature, spf
 
-PYTHON = {Kind.BOOL: bool, Kind.INT: int, Kind.STRING: str, Kind.STRINGS: list}
+PYTHON = {FactKind.BOOL: bool, FactKind.INT: int, FactKind.STRING: str, FactKind.STRINGS: list}
 SCENES = {
     "plain": Scene(),
     "inside": Scene(ingress=INSIDE),

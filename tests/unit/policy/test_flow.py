@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model.delivery import Kind, Outcome, Scope
+from gateway.model.delivery import Outcome, OutcomeKind, Scope
 from gateway.model.envelope import Recipient
 from gateway.model.reply import Reply
-from gateway.policy.flow import Flow, Sign, allow, give_up, learn, read_sign, start
+from gateway.policy.flow import BackendFlow, Sign, allow, give_up, learn, read_sign, start
 from tests.sending import mailbox
 
 MOST = 20
 BOB = Recipient(mailbox("bob@corp.example"))
 
 
-def told(flow: Flow, *signs: Sign, busy: int = MOST, now: float = 0.0) -> Flow:
+def told(flow: BackendFlow, *signs: Sign, busy: int = MOST, now: float = 0.0) -> BackendFlow:
     for sign in signs:
         flow = learn(flow, sign, busy, MOST, now)
     return flow
@@ -30,7 +30,7 @@ steps = st.lists(
 @given(steps)
 def test_bounds_hold_whatever_happens(taken: list[tuple[Sign, bool, float, int]]) -> None:
     """At least one attempt is possible in time, never more than the limit, and trouble allows one at a time."""
-    flow, now = Flow(), 0.0
+    flow, now = BackendFlow(), 0.0
     for sign, begins, seconds, busy in taken:
         now += seconds
         if begins and allow(flow, busy, now):
@@ -47,7 +47,7 @@ def test_bounds_hold_whatever_happens(taken: list[tuple[Sign, bool, float, int]]
 
 @given(st.integers(1, 200))
 def test_success_alone_opens_the_window_to_its_limit(most: int) -> None:
-    flow = Flow(min(5.0, most))
+    flow = BackendFlow(min(5.0, most))
     for count in range(most + 5):
         assert allow(flow, 0, 0.0) <= min(5 + count, most), "it opens by one for each success"
         flow = learn(flow, Sign.DELIVERED, most, most, 0.0)
@@ -56,32 +56,32 @@ def test_success_alone_opens_the_window_to_its_limit(most: int) -> None:
 
 
 def test_window_opens_only_while_it_is_used() -> None:
-    flow = Flow()
+    flow = BackendFlow()
     for _ in range(50):
         flow = learn(flow, Sign.DELIVERED, 1, MOST, 0.0)
     assert flow.window <= 7
 
 
 def test_resistance_closes_the_window() -> None:
-    flow = told(Flow(10.0), Sign.RESISTED, Sign.RESISTED)
+    flow = told(BackendFlow(10.0), Sign.RESISTED, Sign.RESISTED)
     assert (allow(flow, 0, 0.0), flow.pause) == (8, 0)
     flow = told(flow, Sign.DELIVERED, Sign.RESISTED)
     assert allow(flow, 0, 0.0) == 8
 
 
 def test_a_whole_window_of_resistance_is_a_pause() -> None:
-    flow = Flow(4.0)
+    flow = BackendFlow(4.0)
     count = 0
     while not flow.pause:
         flow = told(flow, Sign.RESISTED)
         count += 1
     assert count == 3, "each one counts for more as the window closes"
     assert (flow.pause, allow(flow, 0, 4.9), allow(flow, 0, 5.1)) == (5, 0, 1)
-    assert told(Flow(4.0), Sign.RESISTED, Sign.ANSWERED, Sign.RESISTED, Sign.ANSWERED).pause == 0
+    assert told(BackendFlow(4.0), Sign.RESISTED, Sign.ANSWERED, Sign.RESISTED, Sign.ANSWERED).pause == 0
 
 
 def test_pauses_double_up_to_five_minutes() -> None:
-    flow, now, seen = Flow(), 0.0, []
+    flow, now, seen = BackendFlow(), 0.0, []
     for _ in range(9):
         flow = learn(flow, Sign.UNREACHED, 1, MOST, now)
         seen.append(flow.pause)
@@ -93,12 +93,12 @@ def test_pauses_double_up_to_five_minutes() -> None:
 
 
 def test_attempts_that_fail_together_count_once() -> None:
-    flow = told(Flow(), *[Sign.UNREACHED] * 7)
+    flow = told(BackendFlow(), *[Sign.UNREACHED] * 7)
     assert flow.pause == 5
 
 
 def test_a_route_that_blames_us_again_and_again_is_stopped() -> None:
-    flow = told(Flow(), Sign.BLAMED, Sign.BLAMED, now=100.0)
+    flow = told(BackendFlow(), Sign.BLAMED, Sign.BLAMED, now=100.0)
     assert not flow.stopped
     assert not told(flow, Sign.DELIVERED, Sign.BLAMED).stopped, "in a row"
     assert told(flow, Sign.ANSWERED, Sign.BLAMED, now=100.0).stopped, "a refused recipient between is no delivery"
@@ -112,24 +112,24 @@ def test_a_route_that_blames_us_again_and_again_is_stopped() -> None:
 
 
 def test_a_stopped_route_that_cannot_be_reached_is_still_stopped() -> None:
-    flow = told(Flow(), *[Sign.BLAMED] * 3, now=0.0)
+    flow = told(BackendFlow(), *[Sign.BLAMED] * 3, now=0.0)
     flow = told(start(flow), Sign.UNREACHED, now=60.0)
     assert (flow.stopped, flow.pause) == (True, 5)
     flow = told(start(flow), Sign.DELIVERED, now=70.0)
     assert not flow.troubled
 
 
-def outcome(code: int, detail: str, text: str, kind: Kind, scope: Scope, remote: str = "mx.example") -> Outcome:
+def outcome(code: int, detail: str, text: str, kind: OutcomeKind, scope: Scope, remote: str = "mx.example") -> Outcome:
     return Outcome(BOB, kind, Reply(code, detail, text), scope, remote)
 
 
-TAKEN = outcome(250, "0.0", "ok", Kind.DELIVERED, Scope.MESSAGE)
-REFUSED = outcome(550, "1.1", "who", Kind.FAILED, Scope.RECIPIENT)
-BUSY = outcome(451, "7.500", "busy", Kind.DEFERRED, Scope.SITE)
-SILENT = outcome(451, "4.1", "refused", Kind.DEFERRED, Scope.SITE, "")
-NO_PTR = outcome(550, "7.25", "no PTR", Kind.DEFERRED, Scope.OURS)
-DMARC = outcome(550, "7.1", "DMARC policy", Kind.DEFERRED, Scope.OURS)
-BUG = outcome(451, "3.0", "internal", Kind.DEFERRED, Scope.OURS, "")
+TAKEN = outcome(250, "0.0", "ok", OutcomeKind.DELIVERED, Scope.MESSAGE)
+REFUSED = outcome(550, "1.1", "who", OutcomeKind.FAILED, Scope.RECIPIENT)
+BUSY = outcome(451, "7.500", "busy", OutcomeKind.DEFERRED, Scope.SITE)
+SILENT = outcome(451, "4.1", "refused", OutcomeKind.DEFERRED, Scope.SITE, "")
+NO_PTR = outcome(550, "7.25", "no PTR", OutcomeKind.DEFERRED, Scope.OURS)
+DMARC = outcome(550, "7.1", "DMARC policy", OutcomeKind.DEFERRED, Scope.OURS)
+BUG = outcome(451, "3.0", "internal", OutcomeKind.DEFERRED, Scope.OURS, "")
 
 
 @pytest.mark.parametrize(

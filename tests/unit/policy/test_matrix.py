@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from gateway.app.law import make_law
+from gateway.app.runtime_config import make_runtime
 from gateway.model.delivery import Trace
 from gateway.model.history import History
 from gateway.model.reply import REPLIES
-from gateway.service.desk import Law
-from tests.judging_house import House, make_config
+from gateway.service.runtime import RuntimeConfig
+from tests.judging_context import House, make_config
 from tests.samples import plain, sign, signing_key
 
 TEXT = Path(__file__).with_name("matrix.txt").read_text("utf-8")
@@ -65,7 +65,7 @@ MATRIX = read_matrix()
 
 
 @cache
-def law(rules: str, firewall: str) -> Law:
+def law(rules: str, firewall: str) -> RuntimeConfig:
     policy = {
         "set": rules,
         "firewall": firewall,
@@ -74,7 +74,7 @@ def law(rules: str, firewall: str) -> Law:
         "forwarder": [{"name": "alumni", "networks": FORWARDER}],
     }
     relay = {"name": "old", "addresses": RELAY, "by": "old.corp.example", "format": "postfix"}
-    return make_law(make_config(policy=policy, relay=[relay], own_hop=[{"name": "inner", "addresses": HOP}]))
+    return make_runtime(make_config(policy=policy, relay=[relay], own_hop=[{"name": "inner", "addresses": HOP}]))
 
 
 class Remembering:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from gateway.config.edge import Limits
-from gateway.service.listener import Census, bind_socket
+from gateway.service.listener import ConnectionLimits, bind_socket
 from gateway.service.listener.acceptor import Acceptor
 from gateway.service.tally import SharedCounts
 
@@ -18,13 +18,13 @@ class Worker:
     """A listener that only counts whom it took."""
 
     def __init__(self, sock: socket.socket, counts: SharedCounts, number: int) -> None:
-        self.census = Census(Limits(), counts.tally(number))
+        self.connections = ConnectionLimits(Limits(), counts.tally(number))
         self.taken = 0
-        self.acceptor = Acceptor(sock.dup(), self._make, self.census.is_fair)
+        self.acceptor = Acceptor(sock.dup(), self._make, self.connections.is_fair)
 
     def _make(self) -> asyncio.Protocol:
         self.taken += 1
-        self.census.arrive()
+        self.connections.arrive()
         return asyncio.Protocol()
 
 
@@ -50,7 +50,7 @@ async def test_burst_is_spread_over_the_workers() -> None:
 async def test_nobody_waits_for_a_worker_that_is_stuck() -> None:
     """Another worker has fewer connections and takes none."""
     sock, counts = bind_socket("127.0.0.1:0"), SharedCounts(2)
-    Census(Limits(), counts.tally(1))
+    ConnectionLimits(Limits(), counts.tally(1))
     worker = Worker(sock, counts, 0)
     with ExitStack() as stack:
         for _ in range(5):

@@ -5,8 +5,8 @@ from collections.abc import Collection
 
 import pytest
 
-from gateway.authentication.lookup import Window
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.authentication.lookup import DnsView
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.net.system import SystemClock
 from gateway.service.authenticator import Authenticator
 
@@ -34,14 +34,14 @@ class Names:
 
 
 def found(text: str) -> Answer:
-    return Answer(Status.FOUND, (text,))
+    return Answer(DnsStatus.FOUND, (text,))
 
 
 async def test_missing_names_are_fetched_together_and_the_check_runs_again() -> None:
     names = Names({A: found("x"), B: found("y"), C: found("z")})
     authenticator = Authenticator(names, SystemClock(), budget=5)
 
-    def check(window: Window) -> list[str]:
+    def check(window: DnsView) -> list[str]:
         first = window.ask_all([A, B])
         return [answer.records[0] for answer in (*first, window.ask(C))]
 
@@ -64,7 +64,7 @@ async def test_a_swallowed_miss_still_counts() -> None:
     """pyspf has a bare except: what is pending decides, not the exception."""
     names = Names({A: found("x")})
 
-    def check(window: Window) -> str:
+    def check(window: DnsView) -> str:
         answer = window.peek(A)
         return answer.records[0] if answer else "swallowed"
 
@@ -74,14 +74,14 @@ async def test_a_swallowed_miss_still_counts() -> None:
 async def test_silence_ends_within_the_budget_and_reads_as_timeout() -> None:
     names = Names({A: found("x")})
 
-    def check(window: Window) -> tuple[Status, Status]:
+    def check(window: DnsView) -> tuple[DnsStatus, DnsStatus]:
         return window.ask(A).status, window.ask(B).status
 
     start = asyncio.get_running_loop().time()
     result, window = await Authenticator(names, SystemClock(), budget=0.2).run(check)
-    assert result == (Status.FOUND, Status.TIMEOUT)
+    assert result == (DnsStatus.FOUND, DnsStatus.TIMEOUT)
     assert asyncio.get_running_loop().time() - start < 1
-    assert window.used[1].answer.status is Status.TIMEOUT
+    assert window.used[1].answer.status is DnsStatus.TIMEOUT
 
 
 async def test_a_check_that_never_has_enough_is_an_error_not_a_loop() -> None:
@@ -91,7 +91,7 @@ async def test_a_check_that_never_has_enough_is_an_error_not_a_loop() -> None:
         async def fetch(self, questions: Collection[Question]) -> dict[Question, Answer]:
             return {question: found("x") for question in questions}
 
-    def check(window: Window) -> str:
+    def check(window: DnsView) -> str:
         return window.ask(Question(f"n{next(endless)}.example", "TXT")).records[0]
 
     with pytest.raises(RuntimeError, match="keeps asking"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import make_law
+from gateway.app import make_runtime
 from gateway.config.load import load
 from gateway.model.event import Event, Level
 from gateway.model.value import replace
@@ -65,14 +65,14 @@ class World:
         (directory / "spool").mkdir()
         self.file = directory / "waypost.toml"
         self.file.write_text(TEXT)
-        self.law = make_law(load(self.file, {}))
+        self.runtime = make_runtime(load(self.file, {}))
         self.events: list[Event] = []
         self.clock = Clock()
-        self.directory = Directory(lambda: self.law, self.adopt, self.clock, self.events.append, RUNNING)
+        self.directory = Directory(lambda: self.runtime, self.adopt, self.clock, self.events.append, RUNNING)
         self.adopted = 0
 
     def adopt(self, routing: RoutingTable) -> None:
-        self.law = replace(self.law, routing=routing)
+        self.runtime = replace(self.runtime, routing=routing)
         self.adopted += 1
 
     async def settle(self) -> None:
@@ -81,7 +81,7 @@ class World:
         await self.directory.round()
 
     def lists(self, *names: str) -> list[bool]:
-        return [self.law.routing.lists(mailbox(f"{name}@own.example")) for name in names]
+        return [self.runtime.routing.lists(mailbox(f"{name}@own.example")) for name in names]
 
     def alarms(self) -> list[str]:
         return [event.name for event in self.events if event.level is Level.ALARM]
@@ -105,7 +105,7 @@ async def test_a_change_is_taken_over_and_the_other_map_stays(world: World) -> N
     assert world.lists("carol") == [False], "the writer may not be done yet"
     await world.directory.round()
     assert world.lists("carol", "bob", "eve", "fixed", "dave") == [True, True, True, True, False]
-    assert world.law.routing.backend_for(mailbox("bob@own.example")) == "google"
+    assert world.runtime.routing.backend_for(mailbox("bob@own.example")) == "google"
     assert [(event.name, dict(event.fields)["addresses"]) for event in world.events] == [("map-read", 2)]
 
 
@@ -160,19 +160,19 @@ async def test_a_map_that_stays_broken_makes_the_directory_stale(world: World) -
     await world.settle()
     world.clock.time = 99.0
     await world.directory.round()
-    assert not world.law.routing.stale
+    assert not world.runtime.routing.stale
     world.clock.time = 100.0
     await world.settle()
-    assert world.law.routing.stale
+    assert world.runtime.routing.stale
     assert world.lists("eve", "bob") == [True, True]
     assert world.alarms() == ["map-unreadable", "map-stale"]
     world.one.write_text("zoe@own.example,google\n")
     await world.settle()
-    assert world.law.routing.stale, "the other map is still broken"
+    assert world.runtime.routing.stale, "the other map is still broken"
     assert world.lists("zoe") == [True]
     world.two.write_text("eve@own.example,google\n")
     await world.settle()
-    assert not world.law.routing.stale
+    assert not world.runtime.routing.stale
 
 
 async def test_a_new_configuration_brings_its_own_maps(world: World) -> None:
@@ -181,9 +181,9 @@ async def test_a_new_configuration_brings_its_own_maps(world: World) -> None:
     await world.settle()
     world.clock.time = 200.0
     world.file.write_text(TEXT.replace('["one.csv", "two.csv"]', '["two.csv"]'))
-    world.law = make_law(load(world.file, {}))
+    world.runtime = make_runtime(load(world.file, {}))
     await world.settle()
-    assert not world.law.routing.stale
+    assert not world.runtime.routing.stale
     assert world.lists("bob", "eve") == [False, True]
     world.two.write_text("dave@own.example,google\n")
     await world.settle()
@@ -193,14 +193,14 @@ async def test_a_new_configuration_brings_its_own_maps(world: World) -> None:
 async def test_a_map_that_names_a_backend_that_does_not_run_is_broken(world: World) -> None:
     await world.settle()
     world.file.write_text(TEXT + '[backend.new]\nhosts = "new.example"\n')
-    law = make_law(load(world.file, {}))
-    world.law = replace(law, routing=keep_maps(law, world.law))
+    law = make_runtime(load(world.file, {}))
+    world.runtime = replace(law, routing=keep_maps(law, world.runtime))
     world.one.write_text("bob@own.example,new\n")
     for _ in range(4):
         await world.directory.round()
     assert world.alarms() == ["map-unreadable"]
     assert dict(world.events[0].fields)["problem"] == "backend new is new: restart to use it"
-    assert world.law.routing.backend_for(mailbox("bob@own.example")) == "microsoft"
+    assert world.runtime.routing.backend_for(mailbox("bob@own.example")) == "microsoft"
 
 
 @pytest.mark.parametrize("content", ["", "zoe@own.example,microsoft\n"])
@@ -209,8 +209,8 @@ async def test_a_new_configuration_takes_over_the_last_good_copies(world: World,
     await world.settle()
     world.one.write_text(content)
     world.file.write_text(TEXT.replace('"one.csv", "two.csv"', '"two.csv", "one.csv"'))
-    law = make_law(load(world.file, {}))
-    world.law = replace(law, routing=keep_maps(law, world.law))
+    law = make_runtime(load(world.file, {}))
+    world.runtime = replace(law, routing=keep_maps(law, world.runtime))
     assert world.lists("bob", "eve") == [True, True]
     await world.settle()
     assert world.lists("bob", "eve") == [not content, True], "what is good counts after two equal looks"
@@ -222,26 +222,26 @@ async def test_a_new_configuration_does_not_make_a_failing_map_younger(world: Wo
     world.one.write_text("")
     await world.settle()
     world.clock.time = 99.0
-    law = make_law(load(world.file, {}))
-    world.law = replace(law, routing=keep_maps(law, world.law))
+    law = make_runtime(load(world.file, {}))
+    world.runtime = replace(law, routing=keep_maps(law, world.runtime))
     await world.settle()
-    assert not world.law.routing.stale
+    assert not world.runtime.routing.stale
     world.clock.time = 100.0
     await world.settle()
-    assert world.law.routing.stale
-    law = make_law(load(world.file, {}))
-    assert keep_maps(law, world.law).stale
+    assert world.runtime.routing.stale
+    law = make_runtime(load(world.file, {}))
+    assert keep_maps(law, world.runtime).stale
     assert world.alarms() == ["map-unreadable", "map-stale"]
 
 
 async def test_a_domain_that_becomes_listed_has_its_mailboxes_at_once(world: World) -> None:
     world.file.write_text(TEXT.replace('"listed"', '"unknown"'))
-    world.law = make_law(load(world.file, {}))
+    world.runtime = make_runtime(load(world.file, {}))
     await world.settle()
     world.one.write_text("carol@own.example,google\n")
     world.file.write_text(TEXT)
-    law = make_law(load(world.file, {}))
-    world.law = replace(law, routing=keep_maps(law, world.law))
+    law = make_runtime(load(world.file, {}))
+    world.runtime = replace(law, routing=keep_maps(law, world.runtime))
     assert world.lists("bob", "carol", "dave") == [True, True, False]
     await world.settle()
     assert world.lists("bob", "carol") == [False, True]

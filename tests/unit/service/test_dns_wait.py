@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from gateway.app.law import make_law
+from gateway.app.runtime_config import make_runtime
 from gateway.model.decision import Action
 from gateway.model.delivery import Trace
 from gateway.tools.explain import Replayed, replay
-from tests.judging_house import START, House, make_config
+from tests.judging_context import START, House, make_config
 from tests.samples import plain, sign, signing_key
 
 HOUR = 3600.0
@@ -19,7 +19,7 @@ SILENT: dict[str, Any] = {"silent.example": {"TXT": ["v=spf1 -all a"]}, "_dmarc.
 
 
 def house(zone: dict[str, Any], policy: str = "enforce", **settings: Any) -> House:
-    return House(make_law(make_config(policy={"set": policy, **settings})), zone)
+    return House(make_runtime(make_config(policy={"set": policy, **settings})), zone)
 
 
 def outcome(trace: Trace) -> tuple[str, str]:
@@ -39,12 +39,12 @@ async def test_it_waits_four_hours_and_is_then_judged_without_and_marked() -> No
     assert outcome(trace) == ("quarantine", "dns-unanswered")
     assert trace.circumstances.dns_waited
     assert trace.added[0].startswith("X-Waypost-Verdict: action=quarantine; dmarc=temperror")
-    assert replay(trace, at_home.law.bench) is Replayed.SAME
+    assert replay(trace, at_home.runtime.context) is Replayed.SAME
 
 
 async def test_the_wait_goes_on_after_a_restart_and_in_another_worker() -> None:
     first = house(SILENT)
-    second = House(first.law, SILENT, clock=first.clock, spool=first.spool)
+    second = House(first.runtime, SILENT, clock=first.clock, spool=first.spool)
     assert outcome(await first.send(plain(STRANGER)))[0] == "defer"
     first.clock.time += 4 * HOUR
     assert outcome(await second.send(plain(STRANGER))) == ("quarantine", "dns-unanswered")
@@ -128,7 +128,7 @@ async def test_only_an_answer_that_could_turn_it_into_a_reject_is_waited_for(
 async def test_what_is_refused_anyway_is_not_put_off() -> None:
     zone = {**SILENT, "7.100.51.198.list.example": {"A": ["127.0.0.2"]}}
     config = make_config(policy={"listed": "reject"}, dnsbl=[{"zone": "list.example"}])
-    trace = await House(make_law(config), zone).send(plain(STRANGER))
+    trace = await House(make_runtime(config), zone).send(plain(STRANGER))
     assert outcome(trace) == ("reject", "listed-reject")
     assert str(trace.decision.reply) == "550 5.7.1 Mail from 198.51.100.7 is refused: it is on list.example"
 
@@ -136,7 +136,7 @@ async def test_what_is_refused_anyway_is_not_put_off() -> None:
 async def test_role_addresses_and_mail_from_inside_do_not_wait() -> None:
     assert (await house(SILENT).send(plain(STRANGER), rcpt="abuse@corp.example")).decision.action is Action.ACCEPT
     inside = make_config(own_hop=[{"name": "inner", "addresses": "198.51.100.7"}])
-    assert (await House(make_law(inside), SILENT).send(plain(STRANGER))).decision.action is Action.ACCEPT
+    assert (await House(make_runtime(inside), SILENT).send(plain(STRANGER))).decision.action is Action.ACCEPT
 
 
 async def test_many_silent_domains_raise_one_alarm() -> None:

@@ -23,11 +23,11 @@ from gateway.plan.greylisting import GreylistTerms
 from gateway.policy.sources import Source
 from gateway.ports import Connection
 from gateway.service.authenticator import Authenticator
-from gateway.service.desk import Desk, Law
 from gateway.service.reception import MxReception
+from gateway.service.runtime import RuntimeConfig, Services
 from gateway.tools.explain import Replayed, replay
 from tests.receiving import ZONE, Nobody, Spool, make_config
-from tests.receiving import _make_law as make_law
+from tests.receiving import _make_law as make_runtime
 
 DAY = 86_400.0
 TERMS = GreylistTerms(delay=300.0, retry=2 * DAY, keep=35 * DAY)
@@ -47,13 +47,13 @@ class Clock(SystemClock):
 
 class House:
     def __init__(self, terms: GreylistTerms | None = TERMS) -> None:
-        law = make_law(())
-        self.law: Law = replace(law, bench=replace(law.bench, greylist=terms))
+        law = make_runtime(())
+        self.runtime: RuntimeConfig = replace(law, context=replace(law.context, greylist=terms))
         self.clock = Clock()
         self.spool = Spool()
         authenticator = Authenticator(ZoneResolver(build_zone(ZONE)), self.clock, 18.0)
         self.reception = MxReception(
-            Desk(self.clock, self.spool, authenticator, Nobody(), lambda event: None), lambda: self.law
+            Services(self.clock, self.spool, authenticator, Nobody(), lambda event: None), lambda: self.runtime
         )
 
     @property
@@ -116,9 +116,9 @@ async def test_role_addresses_are_exempt(rcpt: str) -> None:
 
 async def test_whom_the_admin_named_does_not_wait() -> None:
     house = House()
-    bench = house.law.bench
+    bench = house.runtime.context
     named = Source("alumni", networks=(IPv4Network("192.0.2.0/24"),))
-    house.law = replace(house.law, bench=replace(bench, facts=replace(bench.facts, forwarders=(named,))))
+    house.runtime = replace(house.runtime, context=replace(bench, facts=replace(bench.facts, forwarders=(named,))))
     assert (await house.send("x@unheard.example", client="192.0.2.1")).startswith("250 ")
     assert (await house.send("x@unheard.example", client="198.51.100.1")).startswith(WAIT)
 
@@ -141,7 +141,7 @@ async def test_the_decision_can_be_repeated() -> None:
     await house.send()
     house.clock.ahead = 301
     await house.send()
-    later = replace(house.law.bench, greylist=None)
+    later = replace(house.runtime.context, greylist=None)
     assert [replay(intake.trace, later) for intake in house.spool.intakes] == [Replayed.SAME] * 2
     known = house.trace.circumstances.greylisting
     assert known is not None
@@ -151,8 +151,8 @@ async def test_the_decision_can_be_repeated() -> None:
 
 async def test_role_mail_stays_role_mail_where_an_alias_leads_it() -> None:
     house = House(terms=None)
-    routing = replace(house.law.routing, addresses={"abuse@d.example": "boss@e.example"})
-    house.law = replace(house.law, routing=routing)
+    routing = replace(house.runtime.routing, addresses={"abuse@d.example": "boss@e.example"})
+    house.runtime = replace(house.runtime, routing=routing)
     await house.send(rcpt="abuse@d.example")
     await house.send(rcpt="boss@e.example")
     for intake, role in zip(house.spool.kept, (True, False), strict=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import make_law
+from gateway.app import make_runtime
 from gateway.config.directories import MapUnavailable
 from gateway.config.load import load
 from gateway.config.maps import map_files
@@ -53,17 +53,17 @@ class World:
         (directory / "spool").mkdir()
         file = directory / "waypost.toml"
         file.write_text(SETTINGS)
-        self.law = make_law(load(file, {}))
+        self.runtime = make_runtime(load(file, {}))
         self.events: list[Event] = []
         self.clock = Clock()
         self.source = Source()
-        (place,) = map_files(self.law.config)
+        (place,) = map_files(self.runtime.config)
         self.one = Import(self.source, place.path, place.stamp, 60.0, strict)
-        self.importer = Importer(lambda: self.law, lambda config: [self.one], RUNNING, self.events.append)
-        self.directory = Directory(lambda: self.law, self.adopt, self.clock, self.events.append, RUNNING)
+        self.importer = Importer(lambda: self.runtime, lambda config: [self.one], RUNNING, self.events.append)
+        self.directory = Directory(lambda: self.runtime, self.adopt, self.clock, self.events.append, RUNNING)
 
     def adopt(self, routing: RoutingTable) -> None:
-        self.law = replace(self.law, routing=routing)
+        self.runtime = replace(self.runtime, routing=routing)
 
     async def fetch(self, answer: str | Exception | None) -> None:
         self.source.answer = answer
@@ -94,20 +94,20 @@ async def test_what_is_fetched_counts_and_what_is_not_keeps_the_last_good_copy(
     make_world: Callable[[bool], World],
 ) -> None:
     world = make_world(True)
-    assert world.law.routing.stale
+    assert world.runtime.routing.stale
     await world.fetch("bob@own.example,microsoft\n")
-    assert (world.law.routing.backend_for(BOB), world.law.routing.stale) == ("microsoft", False)
+    assert (world.runtime.routing.backend_for(BOB), world.runtime.routing.stale) == ("microsoft", False)
     bad = ("bob@own.example\n", "x@stranger.example,google\n", "", "bob@own.example,new\n")
     for number, answer in enumerate((*bad, MapUnavailable("down"), OSError("broken"))):
         world.clock.time += 10
         await world.fetch(answer)
-        assert world.law.routing.backend_for(BOB) == "microsoft", answer
+        assert world.runtime.routing.backend_for(BOB) == "microsoft", answer
         assert len(world.named("map-unavailable")) == number + 1, "each problem is told once"
         await world.fetch(answer)
         assert len(world.named("map-unavailable")) == number + 1
     assert world.source.forgotten == 2 * len(bad), "what was refused is not taken for unchanged later"
     await world.fetch("bob@own.example,google\n")
-    assert world.law.routing.backend_for(BOB) == "google"
+    assert world.runtime.routing.backend_for(BOB) == "google"
     assert dict(world.named("map-fetched")[-1].fields) == {"map": "hr", "addresses": 1}
 
 
@@ -116,13 +116,13 @@ async def test_a_source_that_is_down_for_long_makes_the_map_stale(make_world: Ca
     await world.fetch("bob@own.example,microsoft\n")
     world.clock.time += 99
     await world.fetch(MapUnavailable("down"))
-    assert not world.law.routing.stale
+    assert not world.runtime.routing.stale
     world.clock.time += 2
     await world.fetch(MapUnavailable("down"))
-    assert world.law.routing.stale
+    assert world.runtime.routing.stale
     assert len(world.named("map-stale")) == 1
     await world.fetch(None)
-    assert not world.law.routing.stale, "unchanged is as good as fetched"
+    assert not world.runtime.routing.stale, "unchanged is as good as fetched"
     assert dict(world.named("map-fetched")[-1].fields)["addresses"] == "as before"
 
 

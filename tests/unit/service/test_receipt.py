@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.service.listener.receipt import Receipt
+from gateway.service.listener.reply_tracker import ReplyTracker
 
 
 class Line:
     def __init__(self, broken: bool = False) -> None:
         self.told: list[bool] = []
-        self.receipt = Receipt(self.told.append, lambda: broken)
+        self.receipt = ReplyTracker(self.told.append, lambda: broken)
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.service.listener.receipt._LOOKS", (0.0, 0.0))
+    monkeypatch.setattr("gateway.service.listener.reply_tracker._LOOKS", (0.0, 0.0))
 
 
 async def test_a_further_command_is_proof() -> None:

@@ -18,12 +18,12 @@ from gateway.model.reply import Reply
 from gateway.net.resolver import ZoneResolver
 from gateway.net.system import SystemClock
 from gateway.net.zone import build_zone
-from gateway.plan.judgement import Bench
+from gateway.plan.judgement import JudgementContext
 from gateway.policy.routing import RoutingTable
 from gateway.ports import Connection, Conversation
 from gateway.service.authenticator import Authenticator
-from gateway.service.desk import Deliverer, Desk, Law
 from gateway.service.reception import MxReception
+from gateway.service.runtime import Deliverer, RuntimeConfig, Services
 from tests.fake_spool import FakeSpool
 from tests.samples import plain
 
@@ -82,10 +82,10 @@ def make_reception(
         }
     )
     clock = SystemClock()
-    bench = Bench("mx.gw.example", "mx.gw.example", load_rules(config), fact_settings(config))
-    law = Law(config, bench, RoutingTable({"corp.example": "one"}, {}))
+    bench = JudgementContext("mx.gw.example", "mx.gw.example", load_rules(config), fact_settings(config))
+    law = RuntimeConfig(config, bench, RoutingTable({"corp.example": "one"}, {}))
     authenticator = Authenticator(ZoneResolver(build_zone({})), clock, 5.0)
-    return MxReception(Desk(clock, spool, authenticator, deliverer or Closed(), events.append), lambda: law)
+    return MxReception(Services(clock, spool, authenticator, deliverer or Closed(), events.append), lambda: law)
 
 
 async def begin(reception: MxReception, address: str = "192.0.2.1") -> Conversation:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.law import make_law
+from gateway.app.runtime_config import make_runtime
 from gateway.model.decision import RuleHit, Stage
 from gateway.model.envelope import Envelope
 from gateway.model.event import Level
 from gateway.model.reply import Reply
 from gateway.ports import Conversation
-from tests.judging_house import House, make_config, name
-from tests.judging_house import finish as end
+from tests.judging_context import House, make_config, name
+from tests.judging_context import finish as end
 from tests.samples import plain
 from tests.unit.policy.scenes import mailbox
 
@@ -34,7 +34,7 @@ def make_house(directory: Path, *rules: str, **sets: str) -> House:
     domains = [{"name": "corp.example", "backend": "one"}, {"name": "second.example", "backend": "one"}]
     domains += [{"name": f"{own}.example", "backend": "one", "policy": own} for own in sets]
     policy = {"set": "mine", "directory": str(directory), "networks": {"bad": "198.51.100.0/24"}}
-    return House(make_law(make_config(domain=domains, policy=policy)))
+    return House(make_runtime(make_config(domain=domains, policy=policy)))
 
 
 async def finish(conversation: Conversation) -> Reply:

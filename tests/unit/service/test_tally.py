@@ -7,9 +7,9 @@ from ipaddress import ip_network
 
 from gateway.config.edge import Limits
 from gateway.model.address import IPText
-from gateway.service.flow import Flow
+from gateway.service.flow import OctetsInFlight
 from gateway.service.inquiry import Budget
-from gateway.service.listener import Census
+from gateway.service.listener import ConnectionLimits
 from gateway.service.minute import Minute
 from gateway.service.tally import SharedCounts
 
@@ -57,7 +57,7 @@ def test_many_keys_do_not_disturb_each_other() -> None:
 def test_connections_are_counted_over_all_workers() -> None:
     counts = SharedCounts(2)
     limits = Limits(connections=3, connections_per_address=2)
-    one, other = (Census(limits, counts.tally(worker)) for worker in range(2))
+    one, other = (ConnectionLimits(limits, counts.tally(worker)) for worker in range(2))
     client = IPText("192.0.2.1")
     assert [one.admit(client), other.admit(client), other.admit(client)] == [True, True, False]
     assert [one.arrive(), other.arrive(), one.arrive(), other.arrive()] == [True, True, True, False]
@@ -68,7 +68,7 @@ def test_connections_are_counted_over_all_workers() -> None:
 
 def test_next_connection_is_for_who_has_fewer() -> None:
     counts = SharedCounts(2)
-    one, other = (Census(Limits(), counts.tally(worker)) for worker in range(2))
+    one, other = (ConnectionLimits(Limits(), counts.tally(worker)) for worker in range(2))
     assert one.is_fair()
     one.arrive()
     assert (one.is_fair(), other.is_fair()) == (False, True)
@@ -91,7 +91,7 @@ def test_callouts_of_all_workers_are_within_the_budget() -> None:
 
 def test_octets_in_flight_are_those_of_all_workers() -> None:
     counts = SharedCounts(2)
-    one, other = Flow(counts.tally(0)), Flow(counts.tally(1))
+    one, other = OctetsInFlight(counts.tally(0)), OctetsInFlight(counts.tally(1))
     client, neighbour, stranger = (IPText(text) for text in ("2001:db8::1", "2001:db8::2", "192.0.2.1"))
     limits = Limits(bytes_in_flight=100_000_000, bytes_in_flight_per_client=20_000_000, message_size=1_000_000)
     one.add(5_000_000, client)
@@ -111,7 +111,7 @@ def test_octets_in_flight_are_those_of_all_workers() -> None:
 
 def test_one_message_may_always_come() -> None:
     limits = Limits(bytes_in_flight_per_client=10, message_size=1_000_000)
-    assert Flow().room(IPText("192.0.2.1"), limits) == 1_000_000
+    assert OctetsInFlight().room(IPText("192.0.2.1"), limits) == 1_000_000
 
 
 def test_a_minute_is_that_of_all_workers() -> None:
@@ -129,7 +129,7 @@ def test_connections_of_an_address_in_a_minute() -> None:
     time = [10.0]
     ours = [ip_network("198.51.100.0/24")]
     limits = Limits(connections_per_minute=2)
-    one, other = (Census(limits, counts.tally(worker), ours, lambda: time[0]) for worker in range(2))
+    one, other = (ConnectionLimits(limits, counts.tally(worker), ours, lambda: time[0]) for worker in range(2))
     client, relay = IPText("192.0.2.1"), IPText("198.51.100.7")
     assert [one.is_too_fast(client), other.is_too_fast(client), one.is_too_fast(client)] == [False, False, True]
     assert not one.is_too_fast(IPText("192.0.2.2"))

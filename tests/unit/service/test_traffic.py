@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.model.delivery import Kind, Outcome, Scope
+from gateway.model.delivery import Outcome, OutcomeKind, Scope
 from gateway.model.event import Event, Level
 from gateway.model.reply import Reply
 from gateway.model.value import replace
@@ -11,14 +11,16 @@ from tests.sending import changed, make_claim
 from tests.spooling import HandClock
 
 CLAIM = changed(make_claim(), authenticated=True)
-TAKEN = Outcome(CLAIM.transfer.rcpts[0], Kind.DELIVERED, Reply(250, "0.0", "ok"), Scope.MESSAGE, "mx.google.com")
+TAKEN = Outcome(CLAIM.transfer.rcpts[0], OutcomeKind.DELIVERED, Reply(250, "0.0", "ok"), Scope.MESSAGE, "mx.google.com")
 NO_PTR = replace(
     TAKEN,
-    kind=Kind.DEFERRED,
+    kind=OutcomeKind.DEFERRED,
     scope=Scope.OURS,
     reply=Reply(550, "7.25", "The IP address sending this message does not have a PTR record - gsmtp"),
 )
-SILENT = replace(TAKEN, kind=Kind.DEFERRED, scope=Scope.SITE, reply=Reply(451, "4.1", "mx: refused"), remote_mta="")
+SILENT = replace(
+    TAKEN, kind=OutcomeKind.DEFERRED, scope=Scope.SITE, reply=Reply(451, "4.1", "mx: refused"), remote_mta=""
+)
 
 
 class Road:

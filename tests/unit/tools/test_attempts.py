@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.model.delivery import Attempt, Kind, Outcome, Scope, Story
+from gateway.model.delivery import Attempt, Outcome, OutcomeKind, Scope, Story
 from gateway.model.reply import Reply
 from gateway.tools.attempts import attempt_json, attempt_lines
 from tests.sending import make_claim
@@ -19,7 +19,7 @@ ATTEMPT = Attempt(
     "corp",
     0.0,
     1.0,
-    (Outcome(CLAIM.transfer.rcpts[0], Kind.DEFERRED, NESTED, Scope.OURS, "corp.mail.protection.outlook.com"),),
+    (Outcome(CLAIM.transfer.rcpts[0], OutcomeKind.DEFERRED, NESTED, Scope.OURS, "corp.mail.protection.outlook.com"),),
 )
 
 

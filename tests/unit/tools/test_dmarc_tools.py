@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from gateway.authentication.lookup import Window
+from gateway.authentication.lookup import DnsView
 from gateway.diagnosis.dkim_report import KeyCheck, check_key, key_json, render_key
-from gateway.diagnosis.dmarc_advice import Advice, advice_json, advise, render_advice, render_survey, survey_json
+from gateway.diagnosis.dmarc_advice import RecordAdvice, advice_json, advise, render_advice, render_survey, survey_json
 from gateway.diagnosis.dmarc_survey import Survey, survey
 from gateway.net.zone import build_zone
 
@@ -17,7 +17,7 @@ GOOD = "v=DMARC1; p=reject; np=reject; rua=mailto:r@a.example"
 
 
 def look(zone: dict[str, Any], domain: str = "a.example") -> Survey:
-    return survey(domain, Window(build_zone(zone).find))
+    return survey(domain, DnsView(build_zone(zone).find))
 
 
 def publish(record: str, **around: list[str]) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def test_what_is_shown(zone: dict[str, Any], expected: str) -> None:
 )
 def test_advice(zone: dict[str, Any], step: str, record: str) -> None:
     found = look(zone)
-    advice: Advice = advise(found)
+    advice: RecordAdvice = advise(found)
     assert any(step in text for text in advice.steps)
     assert advice.record == record
     assert advice_json(found, advice)["record"] == (record or None)
@@ -112,7 +112,7 @@ def test_advice(zone: dict[str, Any], step: str, record: str) -> None:
 
 
 def key(zone: dict[str, Any]) -> KeyCheck:
-    return check_key("s", "a.example", Window(build_zone(zone).find))
+    return check_key("s", "a.example", DnsView(build_zone(zone).find))
 
 
 @pytest.mark.parametrize(

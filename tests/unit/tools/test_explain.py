@@ -11,13 +11,24 @@ from ipaddress import IPv4Network
 import pytest
 from rich.console import Console
 
-from gateway.app import make_law
+from gateway.app import make_runtime
 from gateway.authentication.dnsbl import BlockList
 from gateway.mail.path import mailbox
 from gateway.model.address import IPText
 from gateway.model.decision import Action
-from gateway.model.delivery import TRACE_VERSION, Attempt, Ending, Final, Kind, Outcome, Scope, Story, Trace, Transfer
-from gateway.model.dnsdata import Answer, Lookup, Status
+from gateway.model.delivery import (
+    TRACE_VERSION,
+    Attempt,
+    Ending,
+    Final,
+    Outcome,
+    OutcomeKind,
+    Scope,
+    Story,
+    Trace,
+    Transfer,
+)
+from gateway.model.dnsdata import Answer, DnsStatus, Lookup
 from gateway.model.envelope import Body, Recipient
 from gateway.model.ingress import ClientSource, EdgeIngress, InternalIngress, Tls
 from gateway.model.message import Span
@@ -27,7 +38,7 @@ from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
 from gateway.plan.client import ClientChecks
 from gateway.policy.load import load
-from gateway.service.desk import Law
+from gateway.service.runtime import RuntimeConfig
 from gateway.spool.codec import TRACE
 from gateway.tools.explain import Checked, ContentState, Replayed, check_content, render_story, replay, story_json
 from gateway.tools.narrative import narrate
@@ -56,24 +67,26 @@ ALICE, BOB = box("alice@corp.example"), box("bob@corp.example")
 
 
 @pytest.fixture(scope="module")
-def law() -> Law:
-    return make_law(make_config([ALICE.mailbox]))
+def runtime() -> RuntimeConfig:
+    return make_runtime(make_config([ALICE.mailbox]))
 
 
-async def judged(law: Law, octets: bytes, mail_from: str = "author@sender.example", helo: str = "h.example") -> Trace:
+async def judged(
+    runtime: RuntimeConfig, octets: bytes, mail_from: str = "author@sender.example", helo: str = "h.example"
+) -> Trace:
     sender = mailbox(mail_from)
     delivered = Delivered(IPText("203.0.113.7"), helo, sender, (ALICE.mailbox, BOB.mailbox), octets, 1795295400.0)
-    return (await rehearse(delivered, law, ZoneResolver(build_zone(ZONE)))).trace
+    return (await rehearse(delivered, runtime, ZoneResolver(build_zone(ZONE)))).trace
 
 
 @pytest.fixture
-async def accepted(law: Law) -> Trace:
-    return await judged(law, SIGNED)
+async def accepted(runtime: RuntimeConfig) -> Trace:
+    return await judged(runtime, SIGNED)
 
 
 @pytest.fixture
-async def spoof(law: Law) -> Trace:
-    return await judged(law, plain("security@microsoft.com"), "x@other.example")
+async def spoof(runtime: RuntimeConfig) -> Trace:
+    return await judged(runtime, plain("security@microsoft.com"), "x@other.example")
 
 
 FINE = Checked(ContentState.PURGED, Replayed.SAME)
@@ -115,9 +128,9 @@ async def test_incident_3_in_plain_words(spoof: Trace) -> None:
 async def test_the_story_as_json(accepted: Trace) -> None:
     tls = Tls("TLSv1.3", "TLS_AES_256_GCM_SHA384")
     done = Outcome(
-        ALICE, Kind.DELIVERED, Reply(250, "0.0", "OK"), Scope.RECIPIENT, "google", "192.0.2.1", tls, "verified"
+        ALICE, OutcomeKind.DELIVERED, Reply(250, "0.0", "OK"), Scope.RECIPIENT, "google", "192.0.2.1", tls, "verified"
     )
-    late = Outcome(BOB, Kind.DEFERRED, Reply(451, "4.0", "later"), Scope.SITE, "")
+    late = Outcome(BOB, OutcomeKind.DEFERRED, Reply(451, "4.0", "later"), Scope.SITE, "")
     transfer = Transfer("t2", "simulated", "ms", None, (BOB,), b"", Body.EIGHT_BIT, False, None, "", 0.0, 60.0)
     story = Story(
         replace(accepted, dropped=(Span(0, 10),)),
@@ -183,18 +196,18 @@ async def test_held_and_refused_before_judgement(accepted: Trace, spoof: Trace) 
     assert "SPF:" not in text_of(told(early))
 
 
-async def test_replay(law: Law, accepted: Trace, spoof: Trace) -> None:
-    assert replay(accepted, law.bench) is Replayed.SAME
-    assert replay(spoof, law.bench) is Replayed.SAME
+async def test_replay(runtime: RuntimeConfig, accepted: Trace, spoof: Trace) -> None:
+    assert replay(accepted, runtime.context) is Replayed.SAME
+    assert replay(spoof, runtime.context) is Replayed.SAME
     answers = tuple(
-        Lookup(one.question, Answer(Status.NXDOMAIN)) if "domainkey" in one.question.name else one
+        Lookup(one.question, Answer(DnsStatus.NXDOMAIN)) if "domainkey" in one.question.name else one
         for one in accepted.lookups
     )
-    assert replay(replace(accepted, lookups=answers), law.bench) is Replayed.DIFFERENT
-    assert replay(replace(accepted, lookups=()), law.bench) is Replayed.DIFFERENT
+    assert replay(replace(accepted, lookups=answers), runtime.context) is Replayed.DIFFERENT
+    assert replay(replace(accepted, lookups=()), runtime.context) is Replayed.DIFFERENT
     other = replace(spoof, decision=replace(spoof.decision, action=Action.QUARANTINE))
-    assert replay(other, law.bench) is Replayed.DIFFERENT
-    assert replay(replace(spoof, authentication=None), law.bench) is Replayed.SAME
+    assert replay(other, runtime.context) is Replayed.DIFFERENT
+    assert replay(replace(spoof, authentication=None), runtime.context) is Replayed.SAME
 
 
 EARLY = """set = "early"
@@ -208,38 +221,38 @@ reply = "unacceptable"
 
 
 @pytest.mark.parametrize("stage", ["connect", "mail", "rcpt"])
-async def test_what_was_refused_before_the_message_is_asked_again_too(law: Law, stage: str) -> None:
+async def test_what_was_refused_before_the_message_is_asked_again_too(runtime: RuntimeConfig, stage: str) -> None:
     rules = load("early", {"early.toml": EARLY.replace("STAGE", stage)})
-    then = replace(law, bench=replace(law.bench, rules=rules))
+    then = replace(runtime, context=replace(runtime.context, rules=rules))
     trace = replace(await judged(then, SIGNED), authentication=None)
     assert (trace.decision.rule, trace.evidence) == ("early", None)
-    assert replay(trace, then.bench) is Replayed.SAME
-    assert replay(trace, law.bench) is Replayed.DIFFERENT
+    assert replay(trace, then.context) is Replayed.SAME
+    assert replay(trace, runtime.context) is Replayed.DIFFERENT
 
 
-async def test_rules_that_cannot_be_asked_now_do_not_hide_the_story(law: Law, accepted: Trace) -> None:
+async def test_rules_that_cannot_be_asked_now_do_not_hide_the_story(runtime: RuntimeConfig, accepted: Trace) -> None:
     text = EARLY.replace("STAGE", "data").replace("ingress.address ==", "author.domains[5] ==")
-    assert replay(accepted, replace(law.bench, rules=load("early", {"early.toml": text}))) is Replayed.DIFFERENT
+    assert replay(accepted, replace(runtime.context, rules=load("early", {"early.toml": text}))) is Replayed.DIFFERENT
 
 
-async def test_replay_with_the_block_list_codes_of_then(law: Law) -> None:
-    def asking(codes: str) -> Law:
+async def test_replay_with_the_block_list_codes_of_then(runtime: RuntimeConfig) -> None:
+    def asking(codes: str) -> RuntimeConfig:
         lists = (BlockList("list.example", (IPv4Network(codes),)),)
-        return replace(law, bench=replace(law.bench, client=ClientChecks(lists=lists)))
+        return replace(runtime, context=replace(runtime.context, client=ClientChecks(lists=lists)))
 
     then, later = asking("127.0.0.8/30"), asking("127.0.0.2/32")
     trace = TRACE.unpack(TRACE.pack(await judged(then, SIGNED)))
     assert trace.authentication is not None
     assert trace.authentication.dnsbl.listed == ("list.example",)
-    assert replay(trace, then.bench) is Replayed.SAME
-    assert replay(trace, later.bench) is Replayed.SAME
+    assert replay(trace, then.context) is Replayed.SAME
+    assert replay(trace, later.context) is Replayed.SAME
     older = replace(trace.authentication, dnsbl=replace(trace.authentication.dnsbl, codes=()))
-    assert replay(replace(trace, authentication=older), then.bench) is Replayed.SAME
+    assert replay(replace(trace, authentication=older), then.context) is Replayed.SAME
 
 
-async def test_what_checks_of_another_version_judged_is_not_judged_again(law: Law, accepted: Trace) -> None:
+async def test_what_checks_of_another_version_judged_is_not_judged_again(runtime: RuntimeConfig, accepted: Trace) -> None:
     later = replace(accepted, version=TRACE_VERSION + 1)
-    assert replay(later, law.bench) is Replayed.DIFFERENT
+    assert replay(later, runtime.context) is Replayed.DIFFERENT
     checked = Checked(ContentState.PURGED, Replayed.DIFFERENT)
     assert f"checks of version {TRACE_VERSION + 1} judged it" in text_of(told(later), checked)
     assert story_json(told(later), checked)["version"] == TRACE_VERSION + 1
@@ -288,31 +301,31 @@ async def test_where_it_came_from(spoof: Trace, ingress: EdgeIngress | InternalI
     story_json(told(trace), FINE)
 
 
-async def test_nothing_from_outside_reaches_the_terminal_raw(law: Law) -> None:
-    trace = await judged(law, plain("security@microsoft.com"), "x@other.example", helo="h\x1b]0;owned\x07\u202e\udcff")
-    hostile = Lookup(trace.lookups[0].question, Answer(Status.FOUND, ("\x1b[2J\r\n\x9b31m",)))
+async def test_nothing_from_outside_reaches_the_terminal_raw(runtime: RuntimeConfig) -> None:
+    trace = await judged(runtime, plain("security@microsoft.com"), "x@other.example", helo="h\x1b]0;owned\x07\u202e\udcff")
+    hostile = Lookup(trace.lookups[0].question, Answer(DnsStatus.FOUND, ("\x1b[2J\r\n\x9b31m",)))
     story = told(replace(trace, lookups=(hostile,), added=("X: a\x1b[31m\r\n\tb",)))
     text = text_of(story)
     assert not {"\x1b", "\x07", "\x9b", "\u202e", "\udcff", "\r"} & set(text)
     json.dumps(story_json(story, FINE), ensure_ascii=False).encode()
 
 
-async def test_a_pretended_markup_stays_text(law: Law) -> None:
-    trace = await judged(law, plain("security@microsoft.com"), "x@other.example", helo="[bold red]x[/bold red]")
+async def test_a_pretended_markup_stays_text(runtime: RuntimeConfig) -> None:
+    trace = await judged(runtime, plain("security@microsoft.com"), "x@other.example", helo="[bold red]x[/bold red]")
     assert '"[bold red]x[/bold red]"' in text_of(told(trace))
 
 
-async def test_quarantine_arc_and_broken_signatures(law: Law) -> None:
-    trace = await judged(law, SIGNED.replace(b"Hi</p>", b"Ho</p>"), "x@other.example")
+async def test_quarantine_arc_and_broken_signatures(runtime: RuntimeConfig) -> None:
+    trace = await judged(runtime, SIGNED.replace(b"Hi</p>", b"Ho</p>"), "x@other.example")
     words = "\n".join(narrate(trace))
     assert "DKIM: the signature of sender.example (selector sel1): fail (" in words
     assert "deliver it, marked for the junk folder: quarantine" in words
     assert "The published policy was not followed (local_policy)" in words
 
 
-async def test_a_passing_signature_that_is_not_aligned(law: Law) -> None:
+async def test_a_passing_signature_that_is_not_aligned(runtime: RuntimeConfig) -> None:
     message = sign(plain("security@microsoft.com"), "sender.example")
-    words = "\n".join(narrate(await judged(law, message)))
+    words = "\n".join(narrate(await judged(runtime, message)))
     assert "pass. It is not aligned with microsoft.com." in words
 
 

@@ -24,7 +24,7 @@ CONFIG = Config.model_validate(
 async def run(*rcpts: str, ip: str = "192.0.2.1", octets: bytes = TEXT) -> Rehearsed:
     addresses = tuple(mailbox(rcpt) for rcpt in rcpts)
     delivered = Delivered(IPText(ip), "c.example", mailbox("a@sender.example"), addresses, octets, 1_800_000_000.0)
-    return await rehearse(delivered, app.make_law(CONFIG), ZoneResolver(build_zone({})))
+    return await rehearse(delivered, app.make_runtime(CONFIG), ZoneResolver(build_zone({})))
 
 
 async def test_an_unknown_mailbox_is_refused_and_the_others_go_on() -> None:

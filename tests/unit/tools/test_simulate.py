@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from gateway.app import make_workshop
+from gateway.app import make_simulation_context
 from gateway.tools.simulate import CaseError, read_case, render_simulation, run_batch, simulate, simulation_json
 from tests.samples import break_between_boundaries, nested_multipart, plain, sign, signing_key
 
@@ -92,11 +92,11 @@ class Bench:
             "config": "gateway.toml",
             **options,
         }
-        return await simulate(read_case(given, self.directory), make_workshop())
+        return await simulate(read_case(given, self.directory), make_simulation_context())
 
     async def batch(self, *lines: object, **defaults: object) -> list[dict[str, Any]]:
         texts = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
-        return [result async for result in run_batch(texts, self.directory, defaults, make_workshop())]
+        return [result async for result in run_batch(texts, self.directory, defaults, make_simulation_context())]
 
 
 def verdicts(result: Mapping[str, Any]) -> tuple[str, list[str], str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.diagnosis.autopsy.edits import Edit, Ruler, apply_edits, overlap
-from gateway.diagnosis.autopsy.variants import Choice, Variant, choose
+from gateway.diagnosis.autopsy.variants import Variant, VariantChoice, choose
 
 MESSAGE = b"0123456789"
 EDITS = (Edit(8, 8, b"new"), Edit(2, 4), Edit(5, 6, b"five"))
@@ -32,22 +32,22 @@ def test_overlap() -> None:
     assert overlap((Edit(3, 3, b"a"), Edit(3, 3, b"b")))
 
 
-def sets_of(count: int, choice: Choice) -> list[tuple[int, ...]]:
+def sets_of(count: int, choice: VariantChoice) -> list[tuple[int, ...]]:
     edits = tuple(Edit(at, at + 1) for at in range(count))
     return [tuple(edit.start for edit in subset) for _, subset in choose(Variant(edits, choice))]
 
 
 def test_all_is_one_set() -> None:
-    assert sets_of(3, Choice.ALL) == [(0, 1, 2)]
-    assert sets_of(0, Choice.ANY) == []
+    assert sets_of(3, VariantChoice.ALL) == [(0, 1, 2)]
+    assert sets_of(0, VariantChoice.ANY) == []
 
 
 def test_one_is_all_or_each() -> None:
-    assert sets_of(3, Choice.ONE) == [(0, 1, 2), (0,), (1,), (2,)]
+    assert sets_of(3, VariantChoice.ONE) == [(0, 1, 2), (0,), (1,), (2,)]
 
 
 def test_any_is_every_set_once() -> None:
-    found = sets_of(5, Choice.ANY)
+    found = sets_of(5, VariantChoice.ANY)
     assert len(found) == len(set(found)) == 2**5 - 1
     assert found[0] == (0, 1, 2, 3, 4)
 

@@ -15,12 +15,12 @@ from gateway.cli import load_commands
 from gateway.diagnosis.autopsy import examination
 from gateway.diagnosis.autopsy.examination import Autopsy, VerifiedBy, examine
 from gateway.diagnosis.autopsy.proofs import FailingPart
-from gateway.model.dnsdata import Answer, Question, Status
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from tests.samples import sign, signing_key
 from tests.split_mail import DOMAIN, break_at, signed_message, through_exchange, unsigned_message
 
 NOW = 1_795_262_400
-KEYS = {Question(f"sel1._domainkey.{DOMAIN}", "TXT"): Answer(Status.FOUND, (signing_key()[1],))}
+KEYS = {Question(f"sel1._domainkey.{DOMAIN}", "TXT"): Answer(DnsStatus.FOUND, (signing_key()[1],))}
 
 
 @pytest.mark.parametrize("places", [p for n in (1, 2, 3) for p in itertools.combinations(range(3), n)])
@@ -52,7 +52,7 @@ def test_blank_lines_that_were_signed_are_kept() -> None:
     original = sign(break_at(unsigned_message(), (1,))[0], DOMAIN)
     broken, _ = break_at(original, (0,))
     found = examine(broken, {}, NOW)
-    assert found.status is examination.Status.FOUND
+    assert found.status is examination.AutopsyStatus.FOUND
     assert found.repaired == original
 
 
@@ -75,7 +75,7 @@ def test_with_the_key_the_whole_signature_verifies_after_the_repair() -> None:
     assert (found.part, found.verified_by, found.left) == (FailingPart.BODY, VerifiedBy.BODY_HASH, None)
     assert found.repaired == through_exchange(signed_message())
     again = examine(found.repaired, KEYS, NOW)
-    assert (again.status, again.part) == (examination.Status.INTACT, None)
+    assert (again.status, again.part) == (examination.AutopsyStatus.INTACT, None)
 
 
 def test_the_hop_is_the_first_that_was_not_seen_to_get_it_broken() -> None:

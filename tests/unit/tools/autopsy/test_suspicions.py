@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.diagnosis.autopsy.examination import Status, examine
+from gateway.diagnosis.autopsy.examination import AutopsyStatus, examine
 from gateway.diagnosis.autopsy.search import Effort
 from tests.signing import NOW, key_record, sign, zone
 
@@ -26,8 +26,8 @@ def message(body: bytes, content_type: bytes = b"text/plain", more: bytes = b"")
 
 def suspected(octets: bytes) -> set[str]:
     found = examine(octets, KEYS, NOW, work=LITTLE)
-    assert found.status in (Status.SUSPECTED, Status.UNKNOWN)
-    assert (found.status is Status.SUSPECTED) == bool(found.suspicions)
+    assert found.status in (AutopsyStatus.SUSPECTED, AutopsyStatus.UNKNOWN)
+    assert (found.status is AutopsyStatus.SUSPECTED) == bool(found.suspicions)
     assert found.repaired is None
     return {suspicion.entry.id for suspicion in found.suspicions}
 

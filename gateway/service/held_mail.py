@@ -14,7 +14,7 @@ from gateway.model.event import Event, Level
 from gateway.model.reply import Reply
 from gateway.plan.release import end_all, make_digest, plan_release
 from gateway.ports import Clock, EventSink, Spool
-from gateway.service.desk import Law
+from gateway.service.runtime import RuntimeConfig
 
 _PAUSE = 60.0
 """Seconds between looks at the clock."""
@@ -31,13 +31,13 @@ class NotHeld(Exception):
     """Nothing was done; the text says why, for the admin."""
 
 
-class Keeper:
+class HeldMail:
     """Decides on held messages."""
 
     def __init__(
         self,
         spool: Spool,
-        law: Callable[[], Law],
+        runtime: Callable[[], RuntimeConfig],
         clock: Clock,
         emit: EventSink,
         wake: Callable[[], None],
@@ -45,7 +45,7 @@ class Keeper:
     ) -> None:
         """`wake` tells delivery that something is due; `route` names the backend that takes mail to this mailbox."""
         self._spool = spool
-        self._law = law
+        self._runtime = runtime
         self._clock = clock
         self._emit = emit
         self._wake = wake
@@ -67,11 +67,11 @@ class Keeper:
         self._wake()
 
     def _plan(self, trace: Trace, now: float) -> tuple[Transfer, ...]:
-        law, ingress = self._law(), trace.edge or trace.internal
+        runtime, ingress = self._runtime(), trace.edge or trace.internal
         # What leaves us may be for any domain.
-        routing = law.routing.reaching(law.outgoing.route) if trace.departure else law.routing
+        routing = runtime.routing.reaching(runtime.outgoing.route) if trace.departure else runtime.routing
         routes = routing.group(trace.envelope.rcpts, ingress.client if ingress else None)
-        return plan_release(trace, routes, law.bench, now)
+        return plan_release(trace, routes, runtime.context, now)
 
     async def delete(self, id: str, by: str) -> None:
         """Remove a held message. Its sender is not told: it may be forged. Raises NotHeld."""
@@ -86,7 +86,7 @@ class Keeper:
                 if lists:
                     await self.send_list()
             except Exception as error:
-                self._emit(Event("error", "", (("where", "keeper"), ("error", repr(error))), Level.WARNING))
+                self._emit(Event("error", "", (("where", "held mail"), ("error", repr(error))), Level.WARNING))
             await asyncio.sleep(_PAUSE)
 
     async def expire(self) -> None:
@@ -101,7 +101,7 @@ class Keeper:
 
     async def send_list(self) -> None:
         """The day's list, once, from its hour on; none when there is nothing to tell."""
-        settings, now = self._law().config.hold, self._clock.now()
+        settings, now = self._runtime().config.hold, self._clock.now()
         today = datetime.fromtimestamp(now, UTC)
         id = f"held-{today:%Y%m%d}"
         if not settings.digest or today.hour < settings.digest_hour or await self._spool.story(id) is not None:
@@ -111,7 +111,7 @@ class Keeper:
         if not (held or given_up):
             return
         to = self._find_reader()
-        hostname = self._law().config.server.hostname
+        hostname = self._runtime().config.server.hostname
         digest = Digest(id, hostname, to, now, now + _SOON, held, given_up)
         await self._spool.commit(make_digest(digest, self._route(to)))
         self._emit(Event("hold-digest", id, (("to", str(to)), ("held", len(held)), ("expired", len(given_up)))))
@@ -126,7 +126,7 @@ class Keeper:
             raise NotHeld(f"{id} is held no more, or as a transfer, which `waypost queue` shows")
 
     def _find_reader(self) -> Mailbox:
-        config = self._law().config
+        config = self._runtime().config
         found = mailbox(config.hold.digest_to or f"postmaster@{config.domain[0].name}")
         if found is None:
             raise ValueError(f"hold.digest_to: {config.hold.digest_to!r} is no mail address")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from gateway.config.edge import Limits
 from gateway.model.address import ip_text
-from gateway.service.listener import Census
+from gateway.service.listener import ConnectionLimits
 
 
 def test_nothing_is_kept_of_clients_that_have_left() -> None:
-    census = Census(Limits(connections=3, connections_per_address=1))
+    census = ConnectionLimits(Limits(connections=3, connections_per_address=1))
     addresses = [ip_text(f"192.0.2.{last}") for last in range(250)] + [
         ip_text(f"2001:db8::{last}") for last in range(9)
     ]
@@ -23,7 +23,7 @@ def test_nothing_is_kept_of_clients_that_have_left() -> None:
 
 
 def test_each_limit_is_its_own() -> None:
-    census = Census(Limits(connections=1000, connections_per_address=2))
+    census = ConnectionLimits(Limits(connections=1000, connections_per_address=2))
     one, other = ip_text("192.0.2.1"), ip_text("192.0.2.2")
     assert [census.admit(one), census.admit(one), census.admit(one)] == [True, True, False]
     assert census.admit(other)
@@ -35,7 +35,7 @@ def test_each_limit_is_its_own() -> None:
 
 
 def test_networks_are_24_and_64() -> None:
-    census = Census(Limits(connections_per_address=1, connections_per_network=10))
+    census = ConnectionLimits(Limits(connections_per_address=1, connections_per_network=10))
     assert all(census.admit(ip_text(f"192.0.2.{last}")) for last in range(10))
     assert not census.admit(ip_text("192.0.2.10"))
     assert census.admit(ip_text("192.0.3.10"))
@@ -45,7 +45,7 @@ def test_networks_are_24_and_64() -> None:
 
 
 def test_too_many_in_all() -> None:
-    census = Census(Limits(connections=2))
+    census = ConnectionLimits(Limits(connections=2))
     assert [census.arrive(), census.arrive(), census.arrive()] == [True, True, False]
     census.depart()
     census.depart()

@@ -17,7 +17,7 @@ _ALL = "connections"
 _WORKERS = "workers"
 
 
-class Census:
+class ConnectionLimits:
     """Counts open connections, those of all workers. One census may serve several listeners, then its limits hold over
     all of them."""
 

@@ -6,7 +6,7 @@ from gateway.model.reply import REPLIES, Reply
 from gateway.ports import Connection, Conversation, Reception
 
 
-class Gate:
+class AdmissionSwitch:
     """Open until `close`."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Gate:
 
 
 class _Guarded:
-    def __init__(self, gate: Gate, reception: Reception) -> None:
+    def __init__(self, gate: AdmissionSwitch, reception: Reception) -> None:
         self._gate = gate
         self._reception = reception
 

@@ -11,7 +11,7 @@ _LOOKS = (0.05, 0.2, 0.75)
 and then our reply is answered by a reset."""
 
 
-class Receipt:
+class ReplyTracker:
     """For one session; `tell` is called once for each reply that was `sent`."""
 
     def __init__(self, tell: Callable[[bool], None], is_broken: Callable[[], bool]) -> None:

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 from gateway.model.reply import Reply
 from gateway.ports import EventSink, Reception
-from gateway.service.listener.census import Census
+from gateway.service.listener.connection_limits import ConnectionLimits
 from gateway.service.listener.journal import Journal
 from gateway.service.listener.settings import ListenerSettings
 
 
-class Guest(Protocol):
+class SessionState(Protocol):
     """A session, as the listener sees it."""
 
     @property
@@ -30,7 +30,7 @@ class Guest(Protocol):
         """Drop its connection."""
 
 
-class House:
+class ListenerState:
     """Settings, the reception served, and the sessions that are open."""
 
     def __init__(
@@ -38,36 +38,36 @@ class House:
         settings: ListenerSettings,
         reception: Reception,
         report: Callable[[BaseException], str],
-        census: Census,
+        connections: ConnectionLimits,
         emit: EventSink,
     ) -> None:
         self.settings = settings
         self.reception = reception
         self.report = report
-        self.census = census
+        self.connections = connections
         self.journal = Journal(emit, settings.name)
-        self.guests: set[Guest] = set()
+        self.sessions: set[SessionState] = set()
         """Sessions that are not over."""
         self.draining = False
         """No new transaction is begun."""
-        self._connected: set[Guest] = set()
+        self._connected: set[SessionState] = set()
         self.empty = Event()
         """No connection is open. A session that is over may still have its last reply to send."""
         self.empty.set()
 
     @property
-    def connected(self) -> frozenset[Guest]:
+    def connected(self) -> frozenset[SessionState]:
         """Whose connection is open."""
         return frozenset(self._connected)
 
-    def enter(self, guest: Guest) -> None:
+    def enter(self, session: SessionState) -> None:
         """A connection was made, and its session begins."""
-        self.guests.add(guest)
-        self._connected.add(guest)
+        self.sessions.add(session)
+        self._connected.add(session)
         self.empty.clear()
 
-    def disconnect(self, guest: Guest) -> None:
+    def disconnect(self, session: SessionState) -> None:
         """Its connection is gone."""
-        self._connected.discard(guest)
+        self._connected.discard(session)
         if not self._connected:
             self.empty.set()

@@ -15,7 +15,7 @@ _WINDOW = 3600.0
 """Seconds for which is counted, in steps of a bucket."""
 
 
-class Ledger:
+class SendingLimits:
     """Counts by account: `sender NAME` or `domain NAME`."""
 
     def __init__(self, tally: Tally, clock: Clock, suspensions: Suspensions, emit: EventSink) -> None:

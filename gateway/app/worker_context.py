@@ -12,7 +12,7 @@ from gateway.ports import Tally
 from gateway.service.tally import SharedCounts
 
 
-class Post(Value):
+class WorkerContext(Value):
     """By default that of the only worker, which shares nothing and binds its sockets itself."""
 
     number: int = 0

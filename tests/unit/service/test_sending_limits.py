@@ -12,9 +12,9 @@ import pytest
 
 from gateway.config.outbound import Rates
 from gateway.model.event import Event, Level
-from gateway.service.desk import Law
-from gateway.service.ledger import Ledger
+from gateway.service.runtime import RuntimeConfig
 from gateway.service.sending import Failures
+from gateway.service.sending_limits import SendingLimits
 from gateway.service.suspension import Suspension, Suspensions
 
 RATES = Rates(messages=3, recipients=10, failures=2)
@@ -61,7 +61,9 @@ class Books:
         self.counts = Counts()
         self.events: list[Event] = []
         self.suspensions = Suspensions(spool)
-        self.one, self.two = (Ledger(self.counts, self.clock, Suspensions(spool), self.events.append) for _ in range(2))
+        self.one, self.two = (
+            SendingLimits(self.counts, self.clock, Suspensions(spool), self.events.append) for _ in range(2)
+        )
 
 
 def test_who_sends_more_is_suspended_once_with_an_alarm(tmp_path: Path) -> None:
@@ -187,7 +189,7 @@ def test_what_a_next_hop_refuses_counts_for_the_sender_and_its_domain(tmp_path: 
     books = Books(tmp_path)
     outbound = SimpleNamespace(domain_rates=Rates(failures=3))
     config = SimpleNamespace(outbound=outbound, sender=[SimpleNamespace(name="alice", rates=RATES)], tenant=[])
-    failures = Failures(books.one, lambda: cast("Law", SimpleNamespace(config=config)))
+    failures = Failures(books.one, lambda: cast("RuntimeConfig", SimpleNamespace(config=config)))
     for number in range(4):
         fields = (("rcpt", f"{number}@far.example"), ("sender", "alice"), ("domain", "own.example"))
         failures(Event("failed", "x", fields, Level.WARNING))

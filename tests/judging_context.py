@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.app.law import make_law
+from gateway.app.runtime_config import make_runtime
 from gateway.config.model import Config
 from gateway.model.address import ip_text
 from gateway.model.delivery import Claim, Outcome, Trace
@@ -20,8 +20,8 @@ from gateway.net.system import SystemClock
 from gateway.net.zone import build_zone
 from gateway.ports import Connection, Conversation
 from gateway.service.authenticator import Authenticator
-from gateway.service.desk import Desk, Law
 from gateway.service.reception import MxReception
+from gateway.service.runtime import RuntimeConfig, Services
 from tests.fake_spool import FakeSpool
 from tests.unit.policy.scenes import mailbox
 
@@ -78,7 +78,7 @@ def make_config(**sections: Any) -> Config:
 class House:
     """The reception, and what it did."""
 
-    law: Law = field(default_factory=lambda: make_law(make_config()))
+    runtime: RuntimeConfig = field(default_factory=lambda: make_runtime(make_config()))
     zone: dict[str, Any] = field(default_factory=dict)
     client: str = "198.51.100.7"
     clock: MovedClock = field(default_factory=MovedClock)
@@ -87,8 +87,8 @@ class House:
     def __post_init__(self) -> None:
         self.events: list[Event] = []
         authenticator = Authenticator(ZoneResolver(build_zone(self.zone)), self.clock, 5.0)
-        desk = Desk(self.clock, self.spool, authenticator, Closed(), self.events.append)
-        self.reception = MxReception(desk, lambda: self.law)
+        desk = Services(self.clock, self.spool, authenticator, Closed(), self.events.append)
+        self.reception = MxReception(desk, lambda: self.runtime)
 
     async def connect(self) -> Conversation | Reply:
         client = ip_text(self.client)

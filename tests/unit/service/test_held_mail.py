@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.app.law import make_law
+from gateway.app.runtime_config import make_runtime
 from gateway.config.model import Config
 from gateway.mail.digest import Digest, compose
 from gateway.mail.header import fields, parse_header
@@ -16,8 +16,8 @@ from gateway.model.event import Event
 from gateway.model.holding import Hold, Quota
 from gateway.model.value import replace
 from gateway.policy.routing import RoutingTable
-from gateway.service.desk import Law
-from gateway.service.keeper import Keeper, NotHeld
+from gateway.service.held_mail import HeldMail, NotHeld
+from gateway.service.runtime import RuntimeConfig
 from tests.fake_spool import FakeSpool
 from tests.spooling import START, HandClock, claim_of, mailbox, make_intake, make_settlement
 
@@ -45,17 +45,17 @@ class House:
                 "hold": hold or {},
             }
         )
-        self.law: Law = make_law(config)
-        self.keeper = Keeper(
-            self.spool, lambda: self.law, self.clock, self.events.append, self.wake, lambda _: "google"
+        self.runtime: RuntimeConfig = make_runtime(config)
+        self.held_mail = HeldMail(
+            self.spool, lambda: self.runtime, self.clock, self.events.append, self.wake, lambda _: "google"
         )
 
     def wake(self) -> None:
         self.woken += 1
 
     async def round(self) -> None:
-        await self.keeper.expire()
-        await self.keeper.send_list()
+        await self.held_mail.expire()
+        await self.held_mail.send_list()
 
     async def hold(self, days: float = 30.0, **changes: object) -> Intake:
         intake = make_intake(hold=Hold("sender.example", START + days * DAY, QUOTA), **changes)  # type: ignore[arg-type]
@@ -84,7 +84,7 @@ async def house() -> House:
 async def test_released_it_goes_by_the_routes_of_now(house: House) -> None:
     intake = await house.hold(rcpts=("alice", "bob"))
     house.clock.time = START + 6 * DAY
-    await house.keeper.release(intake.trace.id, "root")
+    await house.held_mail.release(intake.trace.id, "root")
     story = await house.story(intake.trace.id)
     assert {transfer.backend for transfer in story.waiting} == {"google", "microsoft"}
     assert [act.what for act in story.acts] == ["released"]
@@ -104,23 +104,23 @@ async def test_what_is_not_held_is_left_alone(house: House) -> None:
     await house.spool.commit(intake)
     for id in (intake.trace.id, "nothing"):
         with pytest.raises(NotHeld, match=f"{id} is not held"):
-            await house.keeper.release(id, "root")
+            await house.held_mail.release(id, "root")
         with pytest.raises(NotHeld, match=f"{id} is not held"):
-            await house.keeper.delete(id, "root")
+            await house.held_mail.delete(id, "root")
     assert house.names() == []
 
 
 async def test_a_recipient_without_a_route_keeps_it_held(house: House) -> None:
     intake = await house.hold()
-    house.law = replace(house.law, routing=RoutingTable({"other.example": "google"}, {}))
+    house.runtime = replace(house.runtime, routing=RoutingTable({"other.example": "google"}, {}))
     with pytest.raises(NotHeld, match=r"cannot be delivered: alice@corp\.example has no route"):
-        await house.keeper.release(intake.trace.id, "root")
+        await house.held_mail.release(intake.trace.id, "root")
     assert (await house.story(intake.trace.id)).held
 
 
 async def test_deleted_each_recipient_is_done(house: House) -> None:
     intake = await house.hold(rcpts=("alice", "bob"))
-    await house.keeper.delete(intake.trace.id, "root")
+    await house.held_mail.delete(intake.trace.id, "root")
     story = await house.story(intake.trace.id)
     assert [ending.state for ending in story.endings] == [Final.DELETED] * 2
     assert (story.held, story.content_kept) == (False, False)
@@ -212,7 +212,7 @@ async def test_what_a_backend_refused_goes_on_as_it_was(house: House) -> None:
     assert await house.spool.settle(kept)
     (entry,) = await house.spool.held(1)
     assert entry.reason == "google refused it"
-    await house.keeper.release(intake.trace.id, "root")
+    await house.held_mail.release(intake.trace.id, "root")
     (transfer,) = (await house.story(intake.trace.id)).waiting
     assert (transfer.id, transfer.prefix) == (claim.transfer.id, claim.transfer.prefix)
 
@@ -224,8 +224,8 @@ async def test_what_leaves_us_goes_out_as_it_was_signed(house: House) -> None:
     envelope = replace(intake.trace.envelope, rcpts=(Recipient(far),))
     trace = replace(intake.trace, envelope=envelope, departure=departure)
     await house.spool.commit(replace(intake, trace=trace))
-    await house.keeper.release(trace.id, "root")
+    await house.held_mail.release(trace.id, "root")
     (transfer,) = (await house.story(trace.id)).waiting
     assert (transfer.rcpts, transfer.mail_from) == (envelope.rcpts, departure.mail_from)
-    assert transfer.backend == house.law.outgoing.route
+    assert transfer.backend == house.runtime.outgoing.route
     assert transfer.prefix.endswith(b"DKIM-Signature: ours\r\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Group
 from rich.text import Text
 
-from gateway.config.judging import Dnsbl, Greylisting, Policy
+from gateway.config.judging import Dnsbl, GreylistSettings, Policy
 from gateway.config.model import Config
 from gateway.model.decision import OverrideType, Stage
 from gateway.model.value import Value
@@ -22,7 +22,7 @@ _NAME = re.compile(r"[a-z_]+(?:\.[a-z_]+)+|[a-z_]+")
 _SETTINGS = {fact.name: fact.setting for fact in FACTS if fact.setting}
 
 
-_SECTIONS = {"policy": Policy, "greylisting": Greylisting}
+_SECTIONS = {"policy": Policy, "greylisting": GreylistSettings}
 """Those that a rule's settings can be in, as they come; what names no setting is a list of tables."""
 
 
@@ -54,8 +54,8 @@ def read_setting(config: Config | None, path: str) -> Json:
     return [table.zone if isinstance(table, Dnsbl) else table.name for table in tables]
 
 
-def lawbook_json(book: Lawbook) -> dict[str, Json]:
-    """Everything that `render_lawbook` shows."""
+def rule_sets_json(book: Lawbook) -> dict[str, Json]:
+    """Everything that `render_rule_sets` shows."""
     beside = book.rules.beside
     return {
         "set": book.rules.name,
@@ -81,7 +81,7 @@ def _rule_json(book: Lawbook, rule: Rule) -> dict[str, Json]:
     }
 
 
-def render_lawbook(book: Lawbook) -> Group:
+def render_rule_sets(book: Lawbook) -> Group:
     """For people: the rules in the order they are asked."""
     rules = _in_order(book.rules)
     parts = [Text(f"Set {book.rules.name}: {len(rules)} rules", "bold")]

@@ -11,11 +11,11 @@ from gateway.model.event import Event, Level
 from gateway.model.ingress import Ingress
 from gateway.model.reply import REPLIES
 from gateway.model.value import replace
-from gateway.plan.judgement import Bench, ask_early
+from gateway.plan.judgement import JudgementContext, ask_early
 from gateway.policy.rules import RuleFailure
 
 
-class Hearing:
+class EarlyRules:
     """One session's."""
 
     def __init__(self, address: IPText) -> None:
@@ -24,14 +24,14 @@ class Hearing:
         self._transaction: tuple[Decision, ...] = ()
 
     def ask(
-        self, stage: Stage, find_ingress: Callable[[], Ingress], envelope: Envelope, bench: Bench
+        self, stage: Stage, find_ingress: Callable[[], Ingress], envelope: Envelope, context: JudgementContext
     ) -> Decision | None:
         """The decision when it is not to let the client go on. Raises RuleFailure."""
         if stage is Stage.MAIL:
             self._transaction = ()
-        if not bench.asks(stage, envelope):
+        if not context.asks(stage, envelope):
             return None
-        decision = ask_early(stage, find_ingress(), self._address, envelope, bench)
+        decision = ask_early(stage, find_ingress(), self._address, envelope, context)
         if decision.action is not Action.ACCEPT:
             return self.complete(decision)
         if stage is Stage.CONNECT:

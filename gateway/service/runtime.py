@@ -9,11 +9,11 @@ from gateway.config.model import Config
 from gateway.model.delivery import Claim, Outcome
 from gateway.model.value import Value, field
 from gateway.plan.departure import NOBODY, Outgoing
-from gateway.plan.judgement import Bench
+from gateway.plan.judgement import JudgementContext
 from gateway.policy.routing import RoutingTable
 from gateway.ports import Clock, EventSink, IntakeStore
 from gateway.service.authenticator import Authenticator
-from gateway.service.flow import Flow
+from gateway.service.flow import OctetsInFlight
 from gateway.service.inquiry import Inquiry, NoInquiry
 from gateway.service.minute import Minute
 from gateway.service.outage import Outage
@@ -42,16 +42,16 @@ class Deliverer(Protocol):
         """New mail for these waits in the spool. Returns later while it comes faster than it leaves."""
 
 
-class Law(Value):
+class RuntimeConfig(Value):
     """What can be replaced while running: configuration and all that is made from it."""
 
     config: Config
-    bench: Bench
+    context: JudgementContext
     routing: RoutingTable
     outgoing: Outgoing = NOBODY
 
 
-class Desk(Value):
+class Services(Value):
     """What a conversation works with."""
 
     clock: Clock
@@ -60,6 +60,6 @@ class Desk(Value):
     deliverer: Deliverer
     emit: EventSink
     inquiry: Inquiry = field(default_factory=NoInquiry)
-    flow: Flow = field(default_factory=Flow)
+    flow: OctetsInFlight = field(default_factory=OctetsInFlight)
     outage: Outage = field(default_factory=Outage)
     minute: Minute = field(default_factory=Minute)

@@ -28,10 +28,10 @@ from gateway.model.address import Mailbox
 from gateway.model.value import replace
 from gateway.net.signer import load_signer, make_signer
 from gateway.plan.departure import Outgoing
-from gateway.plan.judgement import Bench
+from gateway.plan.judgement import JudgementContext
 from gateway.plan.sealing import Sealing
 from gateway.ports import Signer
-from gateway.service.desk import Law
+from gateway.service.runtime import RuntimeConfig
 
 
 def read_config(path: Path, copies: bool = False) -> Config:
@@ -42,7 +42,7 @@ def read_config(path: Path, copies: bool = False) -> Config:
     return load(path, os.environ, check_maps=not copies)
 
 
-def make_law(config: Config, copies: bool = False) -> Law:
+def make_runtime(config: Config, copies: bool = False) -> RuntimeConfig:
     """Everything that can be replaced while running, with the last good copies of maps that are broken where `copies`
     says so. Raises RuleErrors, ConfigErrors."""
     hostname = config.server.hostname
@@ -53,34 +53,36 @@ def make_law(config: Config, copies: bool = False) -> Law:
     name = config.policy.shadow
     shadow = load_rules(config, name) if name not in ("", rules.name) else None
     greylist = greylist_terms(config.greylisting)
-    bench = Bench(
+    context = JudgementContext(
         hostname, authserv_id, rules, facts, sealing, client, hold, domain_rules, shadow, greylist, make_srs(config)
     )
-    return Law(config, bench, routing_table(config, copies), make_outgoing(config))
+    return RuntimeConfig(config, context, routing_table(config, copies), make_outgoing(config))
 
 
-def make_trial(config: Config, policy: str) -> Law:
+def make_trial(config: Config, policy: str) -> RuntimeConfig:
     """The law with another rule set, given by name or file, in place of the configured one; the law as it is without
     any. Raises RuleErrors, ConfigErrors."""
-    law = make_law(config)
+    runtime = make_runtime(config)
     if not policy:
-        return law
+        return runtime
     rules = find_rules(config, policy)
-    return replace(law, bench=replace(law.bench, rules=rules, domain_rules=load_domain_rules(config, rules)))
+    return replace(
+        runtime, context=replace(runtime.context, rules=rules, domain_rules=load_domain_rules(config, rules))
+    )
 
 
-def read_law(path: Path) -> Law:
-    return make_law(read_config(path))
+def read_runtime(path: Path) -> RuntimeConfig:
+    return make_runtime(read_config(path))
 
 
-def route_dsn(law: Law, return_path: Mailbox) -> str:
+def route_dsn(runtime: RuntimeConfig, return_path: Mailbox) -> str:
     """A DSN to one of ours goes by our routes, any other by the configured backend or directly."""
-    return law.routing.backend_for(return_path) or law.config.delivery.dsn_backend or DIRECT
+    return runtime.routing.backend_for(return_path) or runtime.config.delivery.dsn_backend or DIRECT
 
 
-def with_lists(law: Law, lists: tuple[BlockList, ...]) -> Law:
+def with_lists(runtime: RuntimeConfig, lists: tuple[BlockList, ...]) -> RuntimeConfig:
     """The law with these block lists in place of the configured ones."""
-    return replace(law, bench=replace(law.bench, client=replace(law.bench.client, lists=lists)))
+    return replace(runtime, context=replace(runtime.context, client=replace(runtime.context.client, lists=lists)))
 
 
 def make_outgoing(config: Config) -> Outgoing:
