@@ -250,7 +250,9 @@ async def test_replay_with_the_block_list_codes_of_then(runtime: RuntimeConfig) 
     assert replay(replace(trace, authentication=older), then.context) is Replayed.SAME
 
 
-async def test_what_checks_of_another_version_judged_is_not_judged_again(runtime: RuntimeConfig, accepted: Trace) -> None:
+async def test_what_checks_of_another_version_judged_is_not_judged_again(
+    runtime: RuntimeConfig, accepted: Trace
+) -> None:
     later = replace(accepted, version=TRACE_VERSION + 1)
     assert replay(later, runtime.context) is Replayed.DIFFERENT
     checked = Checked(ContentState.PURGED, Replayed.DIFFERENT)
@@ -302,7 +304,9 @@ async def test_where_it_came_from(spoof: Trace, ingress: EdgeIngress | InternalI
 
 
 async def test_nothing_from_outside_reaches_the_terminal_raw(runtime: RuntimeConfig) -> None:
-    trace = await judged(runtime, plain("security@microsoft.com"), "x@other.example", helo="h\x1b]0;owned\x07\u202e\udcff")
+    trace = await judged(
+        runtime, plain("security@microsoft.com"), "x@other.example", helo="h\x1b]0;owned\x07\u202e\udcff"
+    )
     hostile = Lookup(trace.lookups[0].question, Answer(DnsStatus.FOUND, ("\x1b[2J\r\n\x9b31m",)))
     story = told(replace(trace, lookups=(hostile,), added=("X: a\x1b[31m\r\n\tb",)))
     text = text_of(story)
