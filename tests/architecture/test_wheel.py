@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.split_mail import break_at, signed_message
+from tests.support.split_mail import break_at, signed_message
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -29,7 +29,7 @@ from typing import Any
 from gateway.spool.view import ShardedView
 from tests.chaos.flaky_backend import ChaosBackend
 from tests.chaos.ledger import Doubled, Ledger
-from tests.gateway_process import free_port
+from tests.support.gateway_process import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RCPTS = (("alice",), ("bob",), ("alice", "bob"), ("alice", "gone-bob"), ("alice", "carol", "bob", "dave"))

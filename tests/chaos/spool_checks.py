@@ -15,7 +15,7 @@ from pathlib import Path
 from gateway.model.delivery import Story
 from gateway.net.system import SystemClock
 from gateway.spool.sqlite import SqliteSpool
-from tests.spooling import content_files
+from tests.support.spooling import content_files
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 

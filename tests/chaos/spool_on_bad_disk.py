@@ -12,7 +12,7 @@ from pathlib import Path
 from gateway.ports import SpoolFull
 from gateway.spool.rows import RetentionPeriods
 from gateway.spool.sqlite import SqliteSpool
-from tests.spooling import HandClock, claim_of, make_intake, make_message, make_refusal, make_settlement
+from tests.support.spooling import HandClock, claim_of, make_intake, make_message, make_refusal, make_settlement
 
 
 async def tell(call: Awaitable[object]) -> None:

@@ -18,7 +18,7 @@ from gateway.model.message import Evidence, Message
 from gateway.net.system import SystemClock
 from gateway.spool.rows import RetentionPeriods
 from gateway.spool.sqlite import SqliteSpool
-from tests.spooling import content_of, make_intake, make_message, make_refusal, make_settlement
+from tests.support.spooling import content_of, make_intake, make_message, make_refusal, make_settlement
 
 _WORKERS = 12
 

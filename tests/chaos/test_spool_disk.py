@@ -24,7 +24,7 @@ from gateway.spool.disk import Disk
 from gateway.spool.rows import RetentionPeriods
 from gateway.spool.sqlite import SqliteSpool
 from tests.chaos.spool_checks import Log, check, run_and_kill
-from tests.spooling import (
+from tests.support.spooling import (
     HandClock,
     claim_of,
     content_files,

@@ -24,10 +24,10 @@ from gateway.mail.header import Field, fields, parse_header, unfold
 from gateway.mail.tags import parse_tags
 from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.result import ArcVerdict
-from tests.corpora import corpus
 from tests.peers import verifier
-from tests.sealing import pass_on, read, rsa_operation, validate, zone
-from tests.signing import MESSAGE, NOW, sign, window
+from tests.support.corpora import corpus
+from tests.support.sealing import pass_on, read, rsa_operation, validate, zone
+from tests.support.signing import MESSAGE, NOW, sign, window
 
 SUITE = "arc/arc_test_suite/arc-draft-sign-tests.yml"
 

@@ -13,8 +13,8 @@ import yaml
 from gateway.authentication import arc
 from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.result import ArcVerdict
-from tests.corpora import corpus
-from tests.signing import evidence, window
+from tests.support.corpora import corpus
+from tests.support.signing import evidence, window
 
 SUITE = "arc/arc_test_suite/arc-draft-validation-tests.yml"
 NOW = 1_730_000_000.0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.mail.authres import ParsedResult, parse
-from tests.corpora import corpus
+from tests.support.corpora import corpus
 
 CASES = json.loads(corpus("authres/go-msgauth.json").read_text("utf-8"))
 

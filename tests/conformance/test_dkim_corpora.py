@@ -14,8 +14,8 @@ import pytest
 from gateway.authentication import dkim
 from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.result import DkimResult
-from tests.corpora import corpus
-from tests.signing import evidence, window
+from tests.support.corpora import corpus
+from tests.support.signing import evidence, window
 
 SOURCES = ("chasquid", "go-msgauth", "mail-auth", "mailauth")
 AFTER_ALL_SIGNATURES = 1_730_000_000.0

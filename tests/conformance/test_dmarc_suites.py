@@ -23,7 +23,7 @@ from gateway.model.result import (
 )
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
-from tests.corpora import corpus
+from tests.support.corpora import corpus
 
 DEVIATIONS = {
     # RFC 7489 finds the Organizational Domain in the Public Suffix List; by the Tree Walk of RFC 9989 section 4.10.2

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.diagnosis.autopsy.examination import Autopsy, AutopsyStatus, examine
 from gateway.diagnosis.autopsy.proofs import FailingPart
-from tests.mutated import CONTROLS, NOT_INVERTIBLE, Case, cases, keys, pairs
+from tests.support.mutated import CONTROLS, NOT_INVERTIBLE, Case, cases, keys, pairs
 
 KEYS = keys()
 _SHARE = 0.95

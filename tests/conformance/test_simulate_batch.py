@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.batch import run_batch
-from tests.corpora import corpus
-from tests.samples import sign, signing_key
-from tests.spf_suites import DEVIATIONS, Case, read_mail_auth, read_openspf
+from tests.support.batch import run_batch
+from tests.support.corpora import corpus
+from tests.support.samples import sign, signing_key
+from tests.support.spf_suites import DEVIATIONS, Case, read_mail_auth, read_openspf
 
 RCPT = "someone@receiver.example"
 AFTER_ALL_SIGNATURES = 1_730_000_000

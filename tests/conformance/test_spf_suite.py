@@ -15,10 +15,10 @@ from gateway.model.address import IPText, Mailbox
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.result import SpfIdentity, SpfResult
 from gateway.net.resolver import DnsResolver
-from tests.corpora import corpus
-from tests.dnsserver import DnsServer
-from tests.judging import judge, judge_zone
-from tests.spf_suites import DEVIATIONS, Case, read_mail_auth, read_openspf
+from tests.support.corpora import corpus
+from tests.support.dnsserver import DnsServer
+from tests.support.judging import judge, judge_zone
+from tests.support.spf_suites import DEVIATIONS, Case, read_mail_auth, read_openspf
 
 
 def check(case: Case, window: DnsView) -> SpfResult:

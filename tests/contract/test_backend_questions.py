@@ -14,8 +14,8 @@ from gateway.model.route import Capabilities, Unanswered
 from gateway.net.host_backend import HostBackend
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.service.tally import SharedCounts
-from tests.sending import FixedResolver, StillClock, mailbox, make_claim, reader
-from tests.smtp_sink import HANG_UP, SILENCE, Sink
+from tests.support.sending import FixedResolver, StillClock, mailbox, make_claim, reader
+from tests.support.smtp_sink import HANG_UP, SILENCE, Sink
 
 
 def backend_of(*hosts: str, **settings: object) -> HostBackend:

@@ -15,7 +15,7 @@ import pytest
 from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.value import replace
 from gateway.net.resolver import DnsResolver
-from tests.dnsserver import DnsServer
+from tests.support.dnsserver import DnsServer
 
 ZONE: dict[str, Any] = {
     "corp.example": {"TXT": ["v=spf1 -all"]},

@@ -13,7 +13,7 @@ from gateway.model.value import replace
 from gateway.net.resolver import DnsResolver, ZoneResolver
 from gateway.net.zone import build_zone
 from gateway.ports import Resolver
-from tests.dnsserver import DnsServer
+from tests.support.dnsserver import DnsServer
 
 ZONE: dict[str, Any] = {
     "Corp.Example.": {"TXT": ["v=spf1 -all", "second"], "MX": ["10 MX1.Corp.Example.", "20 mx2.corp.example"]},

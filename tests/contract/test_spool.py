@@ -17,8 +17,8 @@ from gateway.ports import ContentAltered, Spool
 from gateway.spool.rows import RetentionPeriods
 from gateway.spool.shards import ShardedSpool
 from gateway.spool.sqlite import SqliteSpool
-from tests.fake_spool import FakeSpool
-from tests.spooling import (
+from tests.support.fake_spool import FakeSpool
+from tests.support.spooling import (
     START,
     HandClock,
     claim_of,

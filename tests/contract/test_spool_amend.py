@@ -27,7 +27,7 @@ from tests.contract.test_spool import (
     open_sqlite,
     told,
 )
-from tests.spooling import NO, START, content_files, make_intake, make_settlement
+from tests.support.spooling import NO, START, content_files, make_intake, make_settlement
 
 SHARDS: dict[str, Opener] = {"sqlite": open_sqlite, "fake": make_fake_opener()}
 """Implementations of QueueStore: commands go to each shard by itself."""

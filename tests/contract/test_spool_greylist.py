@@ -11,7 +11,7 @@ from gateway.model.greylisting import Acquaintance
 from gateway.model.value import replace
 from gateway.ports import Spool
 from tests.contract.test_spool import DAY, IMPLEMENTATIONS, Bench
-from tests.spooling import START, make_intake, make_refusal
+from tests.support.spooling import START, make_intake, make_refusal
 
 STRANGER = Acquaintance("domain new.example", START, passed=False, expires=START + 2 * DAY)
 FRIEND = Acquaintance("domain new.example", START, passed=True, expires=START + 35 * DAY)

@@ -14,7 +14,7 @@ from gateway.model.reply import Reply
 from gateway.model.value import replace
 from gateway.ports import HoldFull, Spool
 from tests.contract.test_spool import DAY, IMPLEMENTATIONS, LARGE, LEASE, Bench, large_message, octets, told
-from tests.spooling import START, claim_of, content_files, make_intake, make_settlement, make_transfer
+from tests.support.spooling import START, claim_of, content_files, make_intake, make_settlement, make_transfer
 
 QUOTA = Quota(domain_messages=3, domain_octets=10_000, messages=5, octets=50_000_000)
 HOLD = Hold("sender.example", START + 30 * DAY, QUOTA)

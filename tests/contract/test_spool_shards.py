@@ -18,7 +18,7 @@ from gateway.spool.disk import SpoolUnusable
 from gateway.spool.shards import ShardedSpool, find_adopted, shard_name
 from gateway.spool.sqlite import SqliteSpool
 from gateway.spool.view import ShardedView
-from tests.spooling import START, HandClock, content_of, make_intake, make_settlement
+from tests.support.spooling import START, HandClock, content_of, make_intake, make_settlement
 
 LEASE = 600.0
 

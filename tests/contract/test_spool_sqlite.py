@@ -26,7 +26,7 @@ from gateway.spool.queries import QUERIES, STEPS, migrate
 from gateway.spool.reader import ReadOnlySpool
 from gateway.spool.rows import RetentionPeriods
 from gateway.spool.sqlite import SqliteSpool
-from tests.spooling import (
+from tests.support.spooling import (
     START,
     HandClock,
     claim_of,
@@ -58,7 +58,7 @@ async def test_second_owner_is_refused(tmp_path: Path) -> None:
 
 async def test_owner_that_was_killed_leaves_no_lock(tmp_path: Path) -> None:
     program = (
-        "import asyncio, os, sys; from pathlib import Path; from tests.spooling import HandClock, make_intake\n"
+        "import asyncio, os, sys; from pathlib import Path; from tests.support.spooling import HandClock, make_intake\n"
         "from gateway.spool.sqlite import SqliteSpool\n"
         "async def main():\n"
         "    spool = await SqliteSpool.open(Path(sys.argv[1]), HandClock())\n"
@@ -479,7 +479,8 @@ async def test_drain_waits_for_a_slow_disk(tmp_path: Path) -> None:
 
 def test_large_content_is_not_held_in_memory(tmp_path: Path) -> None:
     program = (
-        "import asyncio, resource, sys; from pathlib import Path; from tests.spooling import HandClock, content_of\n"
+        "import asyncio, resource, sys; from pathlib import Path\n"
+        "from tests.support.spooling import HandClock, content_of\n"
         "from gateway.spool.sqlite import SqliteSpool\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "async def main():\n"

@@ -21,7 +21,7 @@ from gateway.plan.settlement import AttemptContext, settle
 from gateway.ports import Spool
 from tests.contract.test_spool import DAY, LEASE
 from tests.contract.test_spool_amend import SHARDS, TERMS
-from tests.spooling import BUSY, NO, OK, HandClock, make_intake
+from tests.support.spooling import BUSY, NO, OK, HandClock, make_intake
 
 RCPTS = ("alice", "bob", "carol")
 REPLIES = {OutcomeKind.DELIVERED: OK, OutcomeKind.DEFERRED: BUSY, OutcomeKind.FAILED: NO}

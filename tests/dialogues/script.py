@@ -35,8 +35,8 @@ from gateway.config.edge import Limits
 from gateway.net.system import SystemClock
 from gateway.service.credentials import Credentials
 from gateway.service.listener import EXTENSIONS, ListenerSettings, serve
-from tests.listening import Client, until
-from tests.receiving import Spool, make_reception
+from tests.support.listening import Client, until
+from tests.support.receiving import Spool, make_reception
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 SMALL = {

@@ -15,10 +15,10 @@ from gateway.model.value import replace
 from gateway.net.system import SystemClock
 from gateway.service.credentials import Credentials
 from gateway.service.listener import ListenerSettings, serve
-from tests.corpora import corpus
 from tests.dialogues.script import Surroundings
-from tests.listening import Client
-from tests.receiving import Spool, make_reception
+from tests.support.corpora import corpus
+from tests.support.listening import Client
+from tests.support.receiving import Spool, make_reception
 
 BY_TLS = ("auth_multi_dialog", "auth_too_many_failures")
 """Held on a port with TLS from the start, where people log in."""

@@ -11,7 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from tests.signing import NOW, Signer, ed25519_key, key_record, p_tag, rsa_key
+from tests.support.signing import NOW, Signer, ed25519_key, key_record, p_tag, rsa_key
 
 Case = dict[str, Any]
 

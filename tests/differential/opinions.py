@@ -15,8 +15,8 @@ from gateway.mail.domain import a_label
 from gateway.model.address import Mailbox, ip_text
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.result import DkimResult, SpfIdentity, SpfResult
-from tests.judging import judge_zone
-from tests.signing import evidence
+from tests.support.judging import judge_zone
+from tests.support.signing import evidence
 
 Case = Mapping[str, Any]
 

@@ -16,10 +16,10 @@ import pytest
 import yaml
 
 from gateway.model.result import DkimResult
-from tests.corpora import corpus
 from tests.differential.generated import make_message
 from tests.differential.opinions import Case, ask_stock, our_chain, our_signatures
 from tests.peers.verifier import verify
+from tests.support.corpora import corpus
 
 GENERATED = 5000
 SOURCES = ("chasquid", "go-msgauth", "mail-auth", "mailauth")

@@ -8,7 +8,7 @@ import pytest
 from tests.differential.generated import make_sender_check
 from tests.differential.opinions import Case, ask_stock, our_sender_check
 from tests.peers.verifier import verify
-from tests.spf_suites import read_mail_auth, read_openspf
+from tests.support.spf_suites import read_mail_auth, read_openspf
 
 GENERATED = 5000
 

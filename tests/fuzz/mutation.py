@@ -7,7 +7,7 @@ import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 
-from tests.corpora import corpus
+from tests.support.corpora import corpus
 
 CASES = 20_000
 """In `make test`; `make soak` does 1,000,000 (tests/conftest.py)."""

@@ -10,7 +10,7 @@ from gateway.mail.header import parse_header
 from gateway.model.message import BodyDigest, Evidence
 from gateway.model.result import ArcVerdict
 from tests.fuzz.mutation import CASES, run
-from tests.signing import NOW, chain, evidence, key_record, window, zone
+from tests.support.signing import NOW, chain, evidence, key_record, window, zone
 
 WORDS = [
     b"i=1;",

@@ -17,8 +17,8 @@ from gateway.diagnosis.autopsy.redaction import compose_report
 from gateway.diagnosis.autopsy.rendering import render_autopsy
 from gateway.diagnosis.autopsy.specimen import read_specimen
 from gateway.mail.header import split_message
-from tests.corpora import corpus
 from tests.fuzz.mutation import run
+from tests.support.corpora import corpus
 
 _CASES = 400
 _LITTLE = 1_000_000

@@ -16,7 +16,7 @@ from gateway.service.listener import ConnectionLimits, ListenerSettings
 from gateway.service.listener.listener_state import ListenerState
 from gateway.service.listener.session import SmtpSession
 from tests.fuzz.plans import Plan, planned
-from tests.listening import RecordedReception
+from tests.support.listening import RecordedReception
 
 PAYLOADS = (
     *(b"\r\n", b"\r\n.\r\n", b".\r\n", b"BDAT 5 LAST\r\n", b"BDAT 0 LAST\r\n", b"QUIT\r\n", b"RSET\r\n", b"DATA\r\n"),

@@ -20,9 +20,9 @@ from gateway.diagnosis.feedback import feedback_json, judge_feedback, render_fee
 from gateway.diagnosis.headers import find_all, headers_json, read_headers, render_headers
 from gateway.diagnosis.mime import read_mime
 from gateway.tools.newlines import read_lines
-from tests.bounces import SAMPLES
-from tests.corpora import corpora, corpus
 from tests.fuzz.mutation import CASES, run
+from tests.support.bounces import SAMPLES
+from tests.support.corpora import corpora, corpus
 
 FILES = sorted(file for file in corpora().joinpath("mime").rglob("*") if file.is_file())
 WORDS = [

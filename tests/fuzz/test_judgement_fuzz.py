@@ -21,7 +21,7 @@ from gateway.model.envelope import Envelope, Recipient
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.message import Evidence
 from gateway.plan.judgement import JudgementContext, judge
-from tests.judging import judge_zone
+from tests.support.judging import judge_zone
 
 NAMES = [
     "From",

@@ -37,8 +37,8 @@ from gateway.service.delivery import Delivery
 from gateway.service.tally import SharedCounts
 from gateway.service.traffic import Share, Traffic
 from tests.conftest import SOAK, SOAK_FACTOR
-from tests.fake_spool import FakeSpool
-from tests.sending import NOW, FixedResolver, StillClock, make_claim
+from tests.support.fake_spool import FakeSpool
+from tests.support.sending import NOW, FixedResolver, StillClock, make_claim
 
 DAY = 86_400.0
 LOST = Reply(451, "4.2", "connection lost")

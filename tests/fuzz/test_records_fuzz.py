@@ -24,7 +24,7 @@ from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.result import SpfIdentity, SpfVerdict
 from gateway.net.zone import Zone, build_zone
 from tests.fuzz.mutation import CASES, run
-from tests.spf_zones import outlook_like
+from tests.support.spf_zones import outlook_like
 
 SPF = [
     b"v=spf1 a mx/24 include:b.example ip4:192.0.2.0/24 ip6:2001:db8::/32 redirect=b.example -all",

@@ -11,8 +11,8 @@ from gateway.mail.author import find_author
 from gateway.mail.header import parse_header
 from gateway.model.result import ArcResult, ArcVerdict
 from gateway.policy.sealers import find_trusted
-from tests.sealing import HOPS, pass_on, read
-from tests.signing import MESSAGE, NOW
+from tests.support.sealing import HOPS, pass_on, read
+from tests.support.signing import MESSAGE, NOW
 
 NAMES = ("ARC-Seal", "ARC-Message-Signature", "ARC-Authentication-Results", "From", "DKIM-Signature", "To")
 PIECES = (

@@ -11,7 +11,7 @@ from gateway.authentication.signature import read_signature
 from gateway.mail.header import parse_header, unfold
 from gateway.mail.tags import parse_tags
 from tests.fuzz.mutation import CASES, run, values
-from tests.signing import ed25519_key, key_record, rsa_key
+from tests.support.signing import ed25519_key, key_record, rsa_key
 
 WORDS = [
     b"; v=1",

@@ -22,7 +22,7 @@ from gateway.net.zone import build_zone
 from gateway.service.observer import Lines, Observer
 from gateway.spool.disk import Disk
 from gateway.spool.sqlite import SqliteSpool
-from tests.spooling import HandClock, claim_of, make_intake, make_settlement
+from tests.support.spooling import HandClock, claim_of, make_intake, make_settlement
 
 JUDGED = 1600
 """Calls from the first octet to the planned writes of a signed message of 10 kB to one recipient."""

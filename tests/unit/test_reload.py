@@ -15,8 +15,8 @@ from gateway.config.model import Config
 from gateway.model.event import Event
 from gateway.net.system import SystemClock
 from gateway.service.runtime import RuntimeConfig
-from tests.fake_spool import FakeSpool
-from tests.sending import StillClock, mailbox
+from tests.support.fake_spool import FakeSpool
+from tests.support.sending import StillClock, mailbox
 
 TEXT = """\
 [server]

@@ -14,7 +14,7 @@ import uvloop
 from gateway.config.edge import Limits
 from gateway.model.value import replace
 from gateway.service.listener import ListenerSettings, SmtpListener, serve
-from tests.listening import RecordedReception
+from tests.support.listening import RecordedReception
 
 Listen = Callable[..., Awaitable[SmtpListener]]
 

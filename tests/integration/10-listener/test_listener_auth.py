@@ -16,7 +16,7 @@ from gateway.net.system import SystemClock
 from gateway.service import credentials
 from gateway.service.credentials import Credentials
 from gateway.service.listener import SmtpListener
-from tests.listening import Client, RecordedReception
+from tests.support.listening import Client, RecordedReception
 
 Listen = Callable[..., Awaitable[SmtpListener]]
 HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("right")

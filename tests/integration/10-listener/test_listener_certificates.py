@@ -15,7 +15,7 @@ import trustme
 
 from gateway.service.certificates import Certificates
 from gateway.service.listener import SmtpListener
-from tests.listening import Client, RecordedReception
+from tests.support.listening import Client, RecordedReception
 
 Listen = Callable[..., Awaitable[SmtpListener]]
 OPENSSL = shutil.which("openssl")

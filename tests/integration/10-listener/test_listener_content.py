@@ -12,8 +12,8 @@ import pytest
 
 from gateway.model.reply import Reply
 from gateway.service.listener import SmtpListener
-from tests.corpora import corpus
-from tests.listening import Client, RecordedConversation, RecordedReception, until
+from tests.support.corpora import corpus
+from tests.support.listening import Client, RecordedConversation, RecordedReception, until
 
 Listen = Callable[..., Awaitable[SmtpListener]]
 

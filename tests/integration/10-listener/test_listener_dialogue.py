@@ -12,7 +12,7 @@ from gateway.model.envelope import Body, Notify, Ret
 from gateway.model.ingress import ClientSource
 from gateway.model.reply import Reply
 from gateway.service.listener import SmtpListener
-from tests.listening import Client, RecordedReception, until
+from tests.support.listening import Client, RecordedReception, until
 
 Listen = Callable[..., Awaitable[SmtpListener]]
 

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.model.reply import Reply
 from gateway.service.listener import SmtpListener
-from tests.listening import OK, Client, RecordedReception, until
+from tests.support.listening import OK, Client, RecordedReception, until
 
 Listen = Callable[..., Awaitable[SmtpListener]]
 

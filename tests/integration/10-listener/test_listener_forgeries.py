@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gateway.service.listener import SmtpListener
-from tests.listening import Client, RecordedReception
+from tests.support.listening import Client, RecordedReception
 
 Listen = Callable[..., Awaitable[SmtpListener]]
 

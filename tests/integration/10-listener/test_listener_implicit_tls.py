@@ -12,7 +12,7 @@ import pytest
 from gateway.model.event import Event
 from gateway.model.ingress import ClientSource
 from gateway.service.listener import SmtpListener
-from tests.listening import Client, RecordedReception, until
+from tests.support.listening import Client, RecordedReception, until
 
 Listen = Callable[..., Awaitable[SmtpListener]]
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)

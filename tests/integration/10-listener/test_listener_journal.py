@@ -11,7 +11,7 @@ from gateway.model.address import Mailbox
 from gateway.model.event import Event
 from gateway.model.reply import Reply
 from gateway.service.listener import SmtpListener, journal
-from tests.listening import Client, RecordedReception, until
+from tests.support.listening import Client, RecordedReception, until
 
 Listen = Callable[..., Awaitable[SmtpListener]]
 MAIL = "MAIL FROM:<a@b.example>"

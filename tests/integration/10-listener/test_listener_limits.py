@@ -12,7 +12,7 @@ import pytest
 from gateway.config.edge import Limits
 from gateway.model.reply import Reply
 from gateway.service.listener import ConnectionLimits, SmtpListener, server
-from tests.listening import OK, Client, RecordedReception, until
+from tests.support.listening import OK, Client, RecordedReception, until
 
 Listen = Callable[..., Awaitable[SmtpListener]]
 

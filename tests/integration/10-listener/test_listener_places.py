@@ -10,7 +10,7 @@ import pytest
 
 from gateway.service.listener import SmtpListener
 from gateway.service.listener.upgrade import start_tls
-from tests.listening import Client, RecordedReception
+from tests.support.listening import Client, RecordedReception
 
 Listen = Callable[..., Awaitable[SmtpListener]]
 

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.model.ingress import ClientSource
 from gateway.service.listener import SmtpListener, arrival
-from tests.listening import Client, RecordedReception, until
+from tests.support.listening import Client, RecordedReception, until
 
 Listen = Callable[..., Awaitable[SmtpListener]]
 

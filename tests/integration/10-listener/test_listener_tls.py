@@ -12,7 +12,7 @@ import trustme
 
 from gateway.model.reply import Reply
 from gateway.service.listener import ListenerSettings, SmtpListener, serve
-from tests.listening import OK, Client, RecordedReception, until
+from tests.support.listening import OK, Client, RecordedReception, until
 
 Listen = Callable[..., Awaitable[SmtpListener]]
 

@@ -11,7 +11,7 @@ import pytest
 from gateway.model.event import Event
 from gateway.model.ingress import ClientSource
 from gateway.service.listener import SmtpListener
-from tests.listening import Client, RecordedReception
+from tests.support.listening import Client, RecordedReception
 
 Listen = Callable[..., Awaitable[SmtpListener]]
 LOOPBACK = (ipaddress.ip_network("127.0.0.1/32"),)

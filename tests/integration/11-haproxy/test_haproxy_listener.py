@@ -18,7 +18,7 @@ import trustme
 from gateway.model.address import ip_text
 from gateway.model.ingress import ClientSource
 from gateway.service.listener import ListenerSettings, SmtpListener, serve
-from tests.listening import Client, RecordedReception, until
+from tests.support.listening import Client, RecordedReception, until
 
 HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 pytestmark = pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")

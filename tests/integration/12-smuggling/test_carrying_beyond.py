@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway_process import Gateway
-from tests.listening import Client
-from tests.smtp_sink import CHUNKING, Mail, Sink
-from tests.smuggling import HEADER
+from tests.support.gateway_process import Gateway
+from tests.support.listening import Client
+from tests.support.smtp_sink import CHUNKING, Mail, Sink
+from tests.support.smuggling import HEADER
 
 SETTINGS = """
 [[domain]]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import mtas
-from tests.gateway_process import Gateway
-from tests.smuggling import by_chunks, by_data, sequences
+from tests.support import mtas
+from tests.support.gateway_process import Gateway
+from tests.support.smuggling import by_chunks, by_data, sequences
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(mtas.missing()), reason=mtas.missing() or "-")]
 

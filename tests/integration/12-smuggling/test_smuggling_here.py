@@ -10,9 +10,9 @@ from gateway.config.edge import Limits
 from gateway.model.route import Route
 from gateway.service.inquiry import NoInquiry
 from gateway.service.listener import ListenerSettings, serve
-from tests.listening import Client
-from tests.receiving import Spool, make_reception
-from tests.smuggling import by_chunks, by_data, sequences
+from tests.support.listening import Client
+from tests.support.receiving import Spool, make_reception
+from tests.support.smuggling import by_chunks, by_data, sequences
 
 AT_ONCE = 20
 

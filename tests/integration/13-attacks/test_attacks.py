@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SOAK
-from tests.gateway_process import ROOT, Gateway, send
+from tests.support.gateway_process import ROOT, Gateway, send
 
 pytestmark = pytest.mark.slow
 
@@ -113,7 +113,14 @@ def test_attack(gateway: Gateway, kind: str, count: int, soak_count: int) -> Non
     quiet = wait_of_others(gateway, lambda: False)
     best = 1e9
     for _ in range(TRIES):
-        command = [sys.executable, "-m", "tests.attackers", kind, str(gateway.port), str(soak_count if SOAK else count)]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.support.attackers",
+            kind,
+            str(gateway.port),
+            str(soak_count if SOAK else count),
+        ]
         attack = subprocess.Popen(command, cwd=ROOT)
         try:
             best = min(best, wait_of_others(gateway, lambda process=attack: process.poll() is None))

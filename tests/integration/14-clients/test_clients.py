@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import mtas
-from tests.gateway_process import Gateway, free_port, wait_for_port
+from tests.support import mtas
+from tests.support.gateway_process import Gateway, free_port, wait_for_port
 
 HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 SWAKS = shutil.which("swaks")

@@ -18,9 +18,9 @@ from gateway.config.edge import Limits
 from gateway.net.system import SystemClock
 from gateway.service.listener import ListenerSettings, serve
 from gateway.spool.sqlite import SqliteSpool
-from tests.gateway_process import Gateway
-from tests.listening import Client
-from tests.receiving import make_reception
+from tests.support.gateway_process import Gateway
+from tests.support.listening import Client
+from tests.support.receiving import make_reception
 
 pytestmark = pytest.mark.slow
 

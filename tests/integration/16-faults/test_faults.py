@@ -19,8 +19,8 @@ from gateway.ports import Connection, ContentWriter, Conversation, SpoolFull
 from gateway.service.authenticator import Authenticator
 from gateway.service.listener import ListenerSettings, serve
 from gateway.service.reception import MxReception
-from tests.listening import Client, until
-from tests.receiving import Spool, make_reception
+from tests.support.listening import Client, until
+from tests.support.receiving import Spool, make_reception
 
 SECRET = "password=hunter2"
 ERRORS: tuple[BaseException, ...] = (

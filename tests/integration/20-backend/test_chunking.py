@@ -15,8 +15,8 @@ from gateway.net.host_backend import HostBackend
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.ports import ContentAltered
 from gateway.service.tally import SharedCounts
-from tests.sending import PREFIX, TEXT, FixedResolver, StillClock, make_claim, make_message, reader
-from tests.smtp_sink import CHUNKING, EXTENSIONS, HANG_UP, SILENCE, Sink
+from tests.support.sending import PREFIX, TEXT, FixedResolver, StillClock, make_claim, make_message, reader
+from tests.support.smtp_sink import CHUNKING, EXTENSIONS, HANG_UP, SILENCE, Sink
 
 SLOW = tuple(one for one in CHUNKING if one != "PIPELINING")
 DOTTED = b"A: b\r\n\r\n.\r\n..x\r\n.\r\n"

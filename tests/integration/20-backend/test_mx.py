@@ -11,11 +11,12 @@ from gateway.model.delivery import Outcome, OutcomeKind, Scope
 from gateway.model.dnsdata import DnsStatus
 from gateway.net.host_backend import HostBackend
 from gateway.net.mx import Family, Host, HostFinder, NoHost, parse_host
-from gateway.net.smtp_backend import SmtpDialer, SmtpSession
+from gateway.net.smtp_backend import SmtpDialer
+from gateway.net.smtp_session import BackendSession
 from gateway.net.tls import match_name
 from gateway.service.tally import SharedCounts
-from tests.sending import FixedResolver, make_claim, reader
-from tests.smtp_sink import Sink
+from tests.support.sending import FixedResolver, make_claim, reader
+from tests.support.smtp_sink import Sink
 
 ZONE: dict[str, dict[str, list[str] | DnsStatus]] = {
     "two.example": {"MX": ["20 b.two.example", "10 a.two.example", "20 c.two.example"]},
@@ -171,7 +172,7 @@ class PortDialer:
         self._port = port
         self.dialled: list[str] = []
 
-    async def open(self, host: Host, address: str, deadline: float) -> SmtpSession:
+    async def open(self, host: Host, address: str, deadline: float) -> BackendSession:
         self.dialled.append(f"{host.name} {address}")
         return await self._dialer.open(Host(host.name, self._port), "127.0.0.1", deadline)  # type: ignore[arg-type]
 

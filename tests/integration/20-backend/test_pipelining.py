@@ -14,8 +14,8 @@ from gateway.net.host_backend import HostBackend
 from gateway.net.replies import NotSmtp, ReplyStream
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.service.tally import SharedCounts
-from tests.sending import PREFIX, TEXT, FixedResolver, StillClock, make_claim, reader
-from tests.smtp_sink import HANG_UP, SILENCE, Sink
+from tests.support.sending import PREFIX, TEXT, FixedResolver, StillClock, make_claim, reader
+from tests.support.smtp_sink import HANG_UP, SILENCE, Sink
 
 PLAIN = ("8BITMIME", "SIZE 0", "DSN", "SMTPUTF8")
 BOTH = pytest.mark.parametrize("extensions", [PLAIN, (*PLAIN, "PIPELINING")], ids=["one by one", "together"])

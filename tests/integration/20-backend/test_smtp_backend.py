@@ -24,7 +24,7 @@ from gateway.net.host_backend import HostBackend
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.ports import ContentAltered
 from gateway.service.tally import SharedCounts
-from tests.sending import (
+from tests.support.sending import (
     PREFIX,
     TEXT,
     FixedResolver,
@@ -35,7 +35,7 @@ from tests.sending import (
     make_message,
     reader,
 )
-from tests.smtp_sink import HANG_UP, SILENCE, Sink
+from tests.support.smtp_sink import HANG_UP, SILENCE, Sink
 
 
 def backend_of(*sinks: Sink, hosts: tuple[str, ...] = (), **settings: object) -> HostBackend:

@@ -18,8 +18,8 @@ from gateway.net.host_backend import HostBackend
 from gateway.net.mx import Host
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.service.tally import SharedCounts
-from tests.sending import PREFIX, TEXT, FixedResolver, StillClock, make_claim, reader
-from tests.smtp_sink import HANG_UP, Sink
+from tests.support.sending import PREFIX, TEXT, FixedResolver, StillClock, make_claim, reader
+from tests.support.smtp_sink import HANG_UP, Sink
 
 
 def backend_of(*sinks: Sink, **settings: object) -> HostBackend:

@@ -26,9 +26,9 @@ from gateway.ports import Backend, HoldFull, SpoolFull
 from gateway.service.delivery import Delivery
 from gateway.service.tally import SharedCounts
 from gateway.service.traffic import Share, Traffic
-from tests.fake_spool import FakeSpool
-from tests.sending import PREFIX, TEXT, FixedResolver, changed, make_claim, make_message
-from tests.smtp_sink import HANG_UP, SILENCE, Sink
+from tests.support.fake_spool import FakeSpool
+from tests.support.sending import PREFIX, TEXT, FixedResolver, changed, make_claim, make_message
+from tests.support.smtp_sink import HANG_UP, SILENCE, Sink
 
 DSN_BACKEND = "direct"
 

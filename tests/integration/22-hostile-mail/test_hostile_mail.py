@@ -27,9 +27,9 @@ from gateway.service.collector import Collector
 from gateway.service.runtime import RuntimeConfig
 from gateway.tools.rehearsal import Delivered, rehearse
 from gateway.tools.simulate import make_config
-from tests.dnsserver import DnsServer
-from tests.fake_spool import FakeSpool
-from tests.signing import MESSAGE, NOW, chain, key_record, p_tag, rsa_key, sign
+from tests.support.dnsserver import DnsServer
+from tests.support.fake_spool import FakeSpool
+from tests.support.signing import MESSAGE, NOW, chain, key_record, p_tag, rsa_key, sign
 
 MOST_SECONDS, MOST_STALL = 1.0, 0.05
 ALICE = Mailbox("alice", "corp.example", "corp.example")

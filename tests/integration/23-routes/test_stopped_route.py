@@ -23,9 +23,9 @@ from gateway.ports import Connection, Conversation
 from gateway.service.delivery import Delivery
 from gateway.service.tally import SharedCounts
 from gateway.service.traffic import Share, Traffic
-from tests.receiving import Spool, make_reception
-from tests.sending import FixedResolver, mailbox
-from tests.smtp_sink import Sink
+from tests.support.receiving import Spool, make_reception
+from tests.support.sending import FixedResolver, mailbox
+from tests.support.smtp_sink import Sink
 
 PEER = Connection("mx", IPText("127.0.0.1"), IPText("127.0.0.1"), ClientSource.PEER)
 TEXT = b"From: alice@b.example\r\nSubject: hello\r\n\r\nHello.\r\n"

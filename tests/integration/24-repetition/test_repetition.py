@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway_process import Gateway
-from tests.listening import Client
-from tests.smtp_sink import SILENCE, Sink
+from tests.support.gateway_process import Gateway
+from tests.support.listening import Client
+from tests.support.smtp_sink import SILENCE, Sink
 
 pytestmark = pytest.mark.slow
 

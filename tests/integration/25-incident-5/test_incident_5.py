@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.gateway_process import Gateway
-from tests.listening import Client
-from tests.smtp_sink import Sink
+from tests.support.gateway_process import Gateway
+from tests.support.listening import Client
+from tests.support.smtp_sink import Sink
 
 pytestmark = pytest.mark.slow
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway_process import Gateway, send
-from tests.mtas import Mta, missing, run_exim, run_postfix
+from tests.support.gateway_process import Gateway, send
+from tests.support.mtas import Mta, missing, run_exim, run_postfix
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing() or "can run")]
 

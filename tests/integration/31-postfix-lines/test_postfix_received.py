@@ -25,7 +25,7 @@ from gateway.mail.header import parse_header, split_message
 from gateway.mail.received import Walked, walk
 from gateway.mail.relay_formats import RelayFormat
 from gateway.model.address import IPText
-from tests.mtas import POSTFIX_MASTER
+from tests.support.mtas import POSTFIX_MASTER
 
 if shutil.which("postfix") is None or os.geteuid() != 0:
     pytest.skip("needs Postfix and root", allow_module_level=True)

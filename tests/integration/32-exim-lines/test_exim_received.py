@@ -18,7 +18,7 @@ from gateway.mail.header import parse_header
 from gateway.mail.received import Walked, walk
 from gateway.mail.relay_formats import RelayFormat
 from gateway.model.address import IPText
-from tests.mtas import EXIM
+from tests.support.mtas import EXIM
 
 USER = "Debian-exim"
 

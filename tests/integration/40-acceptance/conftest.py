@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway_process import Gateway
-from tests.samples import signing_key
+from tests.support.gateway_process import Gateway
+from tests.support.samples import signing_key
 
 
 def base_zone() -> dict[str, object]:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway_process import Gateway, free_port, send, wait_for_port
-from tests.samples import plain
+from tests.support.gateway_process import Gateway, free_port, send, wait_for_port
+from tests.support.samples import plain
 
 CLIENT = "127.0.0.77"
 

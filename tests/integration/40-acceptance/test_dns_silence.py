@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from tests.dnsserver import DnsServer
-from tests.gateway_process import Gateway, send
-from tests.samples import plain, sign
+from tests.support.dnsserver import DnsServer
+from tests.support.gateway_process import Gateway, send
+from tests.support.samples import plain, sign
 
 
 def deliver(gateway: Gateway, author: str, signed: bool = False) -> tuple[int, str, float]:

@@ -7,8 +7,8 @@ import re
 import time
 from typing import Any
 
-from tests.gateway_process import Gateway, send
-from tests.samples import nested_multipart, plain, sign
+from tests.support.gateway_process import Gateway, send
+from tests.support.samples import nested_multipart, plain, sign
 
 
 def deliver(gateway: Gateway, rcpts: list[str]) -> tuple[int, str]:

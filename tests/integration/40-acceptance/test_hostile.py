@@ -7,8 +7,8 @@ import time
 import dkim
 import pytest
 
-from tests.gateway_process import Gateway, send
-from tests.samples import plain, sign, signing_key
+from tests.support.gateway_process import Gateway, send
+from tests.support.samples import plain, sign, signing_key
 
 
 def test_a_header_full_of_forged_results_holds_nobody_up(gateway: Gateway) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-from tests.gateway_process import Gateway, send
-from tests.samples import break_between_boundaries, nested_multipart, plain, sign
+from tests.support.gateway_process import Gateway, send
+from tests.support.samples import break_between_boundaries, nested_multipart, plain, sign
 
 RELAY = """
 [[relay]]

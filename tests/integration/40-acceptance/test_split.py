@@ -6,8 +6,8 @@ import hashlib
 
 import dkim
 
-from tests.gateway_process import Gateway, send
-from tests.samples import nested_multipart, sign, signing_key
+from tests.support.gateway_process import Gateway, send
+from tests.support.samples import nested_multipart, sign, signing_key
 
 
 def verify(octets: bytes) -> bool:

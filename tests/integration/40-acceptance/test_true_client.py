@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway_process import Gateway, send
-from tests.samples import plain
+from tests.support.gateway_process import Gateway, send
+from tests.support.samples import plain
 
 CLIENT, RELAY = "203.0.113.7", "127.0.0.9"
 LINE = (

@@ -9,11 +9,11 @@ import dkim
 import pytest
 
 from gateway.mail.header import parse_header, split_message
-from tests.gateway_process import Gateway, send
 from tests.peers import verifier
-from tests.samples import nested_multipart, plain, sign, signing_key
-from tests.sealing import pass_on, pem, seal_at, zone
-from tests.signing import key_record, rsa_key
+from tests.support.gateway_process import Gateway, send
+from tests.support.samples import nested_multipart, plain, sign, signing_key
+from tests.support.sealing import pass_on, pem, seal_at, zone
+from tests.support.signing import key_record, rsa_key
 
 SENDER, SEALER = "author@sender.example", "gw.example"
 ALICE, BOB = "alice@corp.example", "bob@corp.example"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway_process import Gateway
-from tests.smtp_sink import Sink
+from tests.support.gateway_process import Gateway
+from tests.support.smtp_sink import Sink
 
 ZONE = {"sender.example": {"TXT": ["v=spf1 ip4:127.0.0.0/8 -all"], "MX": ["10 mx.sender.example"]}}
 

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.gateway_process import Gateway
-from tests.listening import Client
-from tests.smtp_sink import Sink
+from tests.support.gateway_process import Gateway
+from tests.support.listening import Client
+from tests.support.smtp_sink import Sink
 
 MESSAGE = b"From: a@sender.example\r\nTo: b@s.example\r\nSubject: x\r\n\r\nHello.\r\n"
 

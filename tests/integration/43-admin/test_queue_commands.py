@@ -14,8 +14,8 @@ from unittest.mock import patch
 import pytest
 
 from gateway.cli import main
-from tests.gateway_process import Gateway, send
-from tests.smtp_sink import Sink
+from tests.support.gateway_process import Gateway, send
+from tests.support.smtp_sink import Sink
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.gateway_process import Gateway
+from tests.support.gateway_process import Gateway
 
 pytestmark = pytest.mark.slow
 

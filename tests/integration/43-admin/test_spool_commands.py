@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway_process import Gateway, send
+from tests.support.gateway_process import Gateway, send
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ import urllib.request
 import pytest
 
 from gateway.spool.reader import ReadOnlySpool
-from tests.gateway_process import Gateway, send
-from tests.samples import plain
+from tests.support.gateway_process import Gateway, send
+from tests.support.samples import plain
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ import sys
 import dkim
 import pytest
 
-from tests.gateway_process import ROOT, Gateway, send
-from tests.samples import nested_multipart, sign, signing_key
+from tests.support.gateway_process import ROOT, Gateway, send
+from tests.support.samples import nested_multipart, sign, signing_key
 
 pytestmark = pytest.mark.slow
 

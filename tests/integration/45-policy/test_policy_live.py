@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 
-from tests.gateway_process import Gateway, free_port, send
-from tests.samples import plain, sign, signing_key
+from tests.support.gateway_process import Gateway, free_port, send
+from tests.support.samples import plain, sign, signing_key
 
 SETTINGS = """
 [[sender]]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.gateway_process import Gateway, send
-from tests.samples import break_between_boundaries, nested_multipart, plain, sign, signing_key
+from tests.support.gateway_process import Gateway, send
+from tests.support.samples import break_between_boundaries, nested_multipart, plain, sign, signing_key
 
 pytestmark = pytest.mark.slow
 

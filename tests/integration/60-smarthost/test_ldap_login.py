@@ -12,9 +12,9 @@ import pytest
 
 from gateway.config.directories import LoginsUnavailable
 from gateway.config.edge import LdapLogin
-from tests.gateway_process import send
-from tests.slapd import ADMIN, BASE, PASSWORD, Slapd
-from tests.smarthost import Pair
+from tests.support.gateway_process import send
+from tests.support.slapd import ADMIN, BASE, PASSWORD, Slapd
+from tests.support.smarthost import Pair
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of ldap3 about pyasn1

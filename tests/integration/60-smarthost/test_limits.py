@@ -11,8 +11,8 @@ from functools import partial
 
 import pytest
 
-from tests.gateway_process import send
-from tests.smarthost import MACHINE, Pair
+from tests.support.gateway_process import send
+from tests.support.smarthost import MACHINE, Pair
 
 pytestmark = pytest.mark.slow
 

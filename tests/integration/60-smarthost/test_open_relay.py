@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.gateway_process import send
-from tests.smarthost import BALANCER, DEVICE, GOOGLE, MACHINE, MICROSOFT, OURS, SECRET, STRANGER, THEIRS, Pair
+from tests.support.gateway_process import send
+from tests.support.smarthost import BALANCER, DEVICE, GOOGLE, MACHINE, MICROSOFT, OURS, SECRET, STRANGER, THEIRS, Pair
 
 pytestmark = pytest.mark.slow
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.gateway_process import Gateway, send
-from tests.signing import Signer, rsa_key
-from tests.smarthost import DEVICE, GOOGLE, MACHINE, MICROSOFT, OURS, SECRET, Pair
+from tests.support.gateway_process import Gateway, send
+from tests.support.signing import Signer, rsa_key
+from tests.support.smarthost import DEVICE, GOOGLE, MACHINE, MICROSOFT, OURS, SECRET, Pair
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway_process import send
-from tests.mtas import missing, run_postfix
-from tests.smarthost import MACHINE, Pair
+from tests.support.gateway_process import send
+from tests.support.mtas import missing, run_postfix
+from tests.support.smarthost import MACHINE, Pair
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing() or "-")]
 

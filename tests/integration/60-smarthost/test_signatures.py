@@ -13,9 +13,9 @@ import pytest
 
 from gateway.config.keyring import KeyState, read_keyring
 from gateway.tools.keys import make_keys, rotate, show_keys
-from tests.gateway_process import send
 from tests.peers import verifier
-from tests.smarthost import Pair
+from tests.support.gateway_process import send
+from tests.support.smarthost import Pair
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from gateway.authentication import arc
 from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.result import ArcResult, ArcVerdict
-from tests.signing import AAR, MESSAGE, NOW, chain, ed25519_key, evidence, key_record, seal, validate, zone
+from tests.support.signing import AAR, MESSAGE, NOW, chain, ed25519_key, evidence, key_record, seal, validate, zone
 
 KEY = Question("s._domainkey.src.example", "TXT")
 

@@ -20,7 +20,19 @@ from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.message import Evidence
 from gateway.model.result import DkimResult, DkimVerdict
 from gateway.model.value import replace
-from tests.signing import MESSAGE, NOW, Signer, ed25519_key, evidence, key_record, rsa_key, sign, verify, window, zone
+from tests.support.signing import (
+    MESSAGE,
+    NOW,
+    Signer,
+    ed25519_key,
+    evidence,
+    key_record,
+    rsa_key,
+    sign,
+    verify,
+    window,
+    zone,
+)
 
 FORMS = ["relaxed/relaxed", "relaxed/simple", "simple/relaxed", "simple/simple", "relaxed", "simple"]
 PERM, POLICY, FAIL, PASS = DkimVerdict.PERMERROR, DkimVerdict.POLICY, DkimVerdict.FAIL, DkimVerdict.PASS

@@ -10,7 +10,7 @@ from gateway.authentication.dnsbl import BlockList, evaluate, find_broken, quest
 from gateway.model.address import ip_text
 from gateway.model.dnsdata import Question
 from gateway.model.result import DnsblResult
-from tests.judging import judge_zone
+from tests.support.judging import judge_zone
 
 ONE, TWO = BlockList("one.example"), BlockList("two.example", (IPv4Network("127.0.0.4/30"),))
 CLIENT = ip_text("203.0.113.7")

@@ -9,7 +9,7 @@ from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.model.address import ip_text
 from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.result import IprevResult, IprevVerdict
-from tests.judging import judge_zone
+from tests.support.judging import judge_zone
 
 FOUR, SIX = ip_text("203.0.113.7"), ip_text("2001:db8::7")
 REVERSE = "7.113.0.203.in-addr.arpa"

@@ -11,8 +11,8 @@ from gateway.mail.header import Field, fields, parse_header, unfold
 from gateway.mail.tags import parse_tags
 from gateway.model.result import ArcVerdict
 from gateway.model.value import replace
-from tests.sealing import HOPS, INGRESS, authenticate, pass_on, read, rsa_operation, seal_at, validate
-from tests.signing import MESSAGE, NOW, rsa_key, sign
+from tests.support.sealing import HOPS, INGRESS, authenticate, pass_on, read, rsa_operation, seal_at, validate
+from tests.support.signing import MESSAGE, NOW, rsa_key, sign
 
 SEALER = Sealer("one.example", "arc", rsa_operation(rsa_key()))
 RESULTS = b"ARC-Authentication-Results: i=1; mx.one.example; dmarc=pass header.from=src.example\r\n"

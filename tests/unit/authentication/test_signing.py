@@ -16,8 +16,8 @@ from gateway.mail.tags import parse_tags
 from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.message import Evidence, Span
 from gateway.model.result import DkimVerdict
-from tests.sealing import rsa_operation
-from tests.signing import MESSAGE, NOW, ed25519_key, key_record, rsa_key, verify
+from tests.support.sealing import rsa_operation
+from tests.support.signing import MESSAGE, NOW, ed25519_key, key_record, rsa_key, verify
 
 RSA = SigningKey("src.example", "r1", "rsa-sha256", rsa_operation(rsa_key()))
 ED25519 = SigningKey("src.example", "e1", "ed25519-sha256", ed25519_key().sign)

@@ -14,7 +14,7 @@ from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.result import SpfIdentity, SpfResult, SpfVerdict
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
-from tests.spf_suites import Case, read_mail_auth, read_openspf
+from tests.support.spf_suites import Case, read_mail_auth, read_openspf
 
 CLIENT = "192.0.2.7"
 ZONE = {

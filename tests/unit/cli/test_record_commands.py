@@ -12,8 +12,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from gateway.cli import load_commands
-from tests.signing import key_record, rsa_key
-from tests.spf_zones import outlook_like
+from tests.support.signing import key_record, rsa_key
+from tests.support.spf_zones import outlook_like
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from gateway.config.model import Config
 from gateway.config.policies import fact_settings, find_files, find_sets, load_rules
 from gateway.policy.rules import RuleErrors
 from gateway.service.directory import write_copy
-from tests.sealing import pem
-from tests.signing import rsa_key
+from tests.support.sealing import pem
+from tests.support.signing import rsa_key
 from tests.unit.policy.scenes import mailbox
 
 TEXT = """\

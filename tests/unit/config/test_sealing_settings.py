@@ -17,8 +17,8 @@ from gateway.config.mistakes import ConfigErrors
 from gateway.config.model import Config
 from gateway.config.policies import fact_settings
 from gateway.net.signer import load_signer
-from tests.sealing import pem
-from tests.signing import rsa_key
+from tests.support.sealing import pem
+from tests.support.signing import rsa_key
 
 FILE = """\
 [server]

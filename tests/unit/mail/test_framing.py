@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gateway.mail.framing import DataFraming
-from tests.corpora import corpus
+from tests.support.corpora import corpus
 
 
 def read(*chunks: bytes) -> tuple[bytes, bool, bytes]:

@@ -11,7 +11,7 @@ import pytest
 from gateway.config.directories import MapUnavailable
 from gateway.config.recipients import HttpMap
 from gateway.net.http_map import HttpSource
-from tests.webserver import WebServer
+from tests.support.webserver import WebServer
 
 ROWS = "bob@own.example,microsoft\n"
 

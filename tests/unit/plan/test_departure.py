@@ -22,10 +22,10 @@ from gateway.model.value import replace
 from gateway.plan.departure import Outgoing, Permit, depart, find_permit, refuse_sender
 from gateway.plan.intake import Arrival
 from gateway.policy.sender import Identity, Senders, Tenant
-from tests.authenticated import authenticated, signature
-from tests.sealing import rsa_operation
-from tests.sending import mailbox
-from tests.signing import NOW, rsa_key
+from tests.support.authenticated import authenticated, signature
+from tests.support.sealing import rsa_operation
+from tests.support.sending import mailbox
+from tests.support.signing import NOW, rsa_key
 
 HERE = ip_text("192.0.2.1")
 OURS = "11111111-2222-3333-4444-555555555555"

@@ -23,7 +23,7 @@ from gateway.model.result import (
 )
 from gateway.model.value import replace
 from gateway.plan.greylisting import GreylistTerms, find_key, greylist, remember
-from tests.sending import mailbox
+from tests.support.sending import mailbox
 
 NOW = 1_000_000.0
 DAY = 86_400.0

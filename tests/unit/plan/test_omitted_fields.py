@@ -19,7 +19,7 @@ from gateway.net.zone import build_zone
 from gateway.tools.explain import render_evidence
 from gateway.tools.rehearsal import Delivered, rehearse
 from gateway.tools.simulate import make_config
-from tests.signing import MESSAGE, NOW, Signer, ed25519_key, key_record, verify, zone
+from tests.support.signing import MESSAGE, NOW, Signer, ed25519_key, key_record, verify, zone
 
 GREEDY = "from:x-waypost-verdict:x-waypost-verdict:authentication-results:authentication-results:received:received"
 NAMES = ["X-Waypost-Verdict", "Authentication-Results", "Received"]

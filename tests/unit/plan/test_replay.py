@@ -23,7 +23,7 @@ from gateway.policy.rules import RuleSet
 from gateway.spool.codec import TRACE
 from gateway.tools.rehearsal import Delivered, rehearse
 from gateway.tools.simulate import make_config
-from tests.samples import nested_multipart, plain, sign, signing_key
+from tests.support.samples import nested_multipart, plain, sign, signing_key
 from tests.unit.policy.scenes import shipped
 
 ZONE = {

@@ -19,7 +19,7 @@ from gateway.net.zone import build_zone
 from gateway.spool.codec import TRACE
 from gateway.tools.rehearsal import Delivered, rehearse
 from gateway.tools.simulate import make_config
-from tests.samples import break_between_boundaries, nested_multipart, plain, sign, signing_key
+from tests.support.samples import break_between_boundaries, nested_multipart, plain, sign, signing_key
 
 RECORD = "v=DMARC1; p=reject; sp=quarantine; np=reject; adkim=s; aspf=s; fo=1; t=n; rua=mailto:r@sender.example"
 ZONE = {

@@ -11,8 +11,8 @@ from gateway.model.envelope import Envelope
 from gateway.model.ingress import InternalIngress
 from gateway.model.value import replace
 from gateway.plan.intake import Arrival, _return_path_verified
-from tests.authenticated import authenticated
-from tests.spooling import authentication
+from tests.support.authenticated import authenticated
+from tests.support.spooling import authentication
 
 LOGIN = InternalIngress(ip_text("192.0.2.1"), "c.example", "submission", ip_text("192.0.2.1"), "login", login="joe")
 

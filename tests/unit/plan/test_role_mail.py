@@ -9,7 +9,7 @@ from gateway.model.event import Level
 from gateway.model.reply import Reply
 from gateway.plan.role_mail import is_judged_spam
 from gateway.plan.settlement import AttemptContext, Terms, settle
-from tests.sending import NOW, changed, make_claim
+from tests.support.sending import NOW, changed, make_claim
 
 TERMS = Terms("gw.example", (60.0,), 432_000.0, 14_400.0)
 SPAM = Reply(550, "7.1", "Our system has detected that this message is likely unsolicited mail")

@@ -15,8 +15,8 @@ from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.result import ArcVerdict, DkimVerdict, SpfVerdict
 from gateway.plan.judgement import Judgement, judge
-from tests.sealing import INGRESS, known, pass_on, read
-from tests.signing import MESSAGE, NOW, sign
+from tests.support.sealing import INGRESS, known, pass_on, read
+from tests.support.signing import MESSAGE, NOW, sign
 
 ONE, TWO = Question("one.example", "A"), Question("two.example", "A")
 ANSWER = Answer(DnsStatus.NXDOMAIN)

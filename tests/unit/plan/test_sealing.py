@@ -24,8 +24,8 @@ from gateway.plan.sealing import find_obstacle, find_sealed
 from gateway.service.runtime import RuntimeConfig
 from gateway.tools.explain import Replayed, render_evidence, replay
 from gateway.tools.rehearsal import Delivered, rehearse
-from tests.sealing import HOPS, pass_on, pem, validate, zone
-from tests.signing import MESSAGE, NOW, Signer, rsa_key, sign
+from tests.support.sealing import HOPS, pass_on, pem, validate, zone
+from tests.support.signing import MESSAGE, NOW, Signer, rsa_key, sign
 
 OURS = HOPS[2]
 USUAL = ["X-Waypost-Verdict", "Authentication-Results", "Received"]

@@ -14,7 +14,7 @@ from gateway.model.message import Span
 from gateway.model.reply import Reply
 from gateway.model.value import replace
 from gateway.plan.settlement import AttemptContext, Terms, find_refusal, settle
-from tests.sending import NOW, changed, mailbox, make_claim, make_message
+from tests.support.sending import NOW, changed, mailbox, make_claim, make_message
 
 HOUR, DAY = 3600.0, 86400.0
 TERMS = Terms("gw.example", (60.0, 600.0, 6 * HOUR), 5 * DAY, 4 * HOUR)

@@ -10,7 +10,7 @@ from gateway.model.delivery import Outcome, OutcomeKind, Scope
 from gateway.model.envelope import Recipient
 from gateway.model.reply import Reply
 from gateway.policy.flow import BackendFlow, Sign, allow, give_up, learn, read_sign, start
-from tests.sending import mailbox
+from tests.support.sending import mailbox
 
 MOST = 20
 BOB = Recipient(mailbox("bob@corp.example"))

@@ -17,8 +17,8 @@ from gateway.model.delivery import Trace
 from gateway.model.history import History
 from gateway.model.reply import REPLIES
 from gateway.service.runtime import RuntimeConfig
-from tests.judging_context import House, make_config
-from tests.samples import plain, sign, signing_key
+from tests.support.judging_context import House, make_config
+from tests.support.samples import plain, sign, signing_key
 
 TEXT = Path(__file__).with_name("matrix.txt").read_text("utf-8")
 DOMAINS = {"stranger": "stranger.example", "own": "corp.example", "protected": "bank.example"}

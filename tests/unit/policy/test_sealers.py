@@ -9,8 +9,8 @@ from gateway.model.decision import Action, Override
 from gateway.model.result import ArcResult, ArcVerdict, DmarcPolicy, DmarcVerdict, SpfVerdict
 from gateway.model.value import replace
 from gateway.policy.sealers import find_trusted
-from tests.sealing import pass_on, read, seal_at, validate
-from tests.signing import MESSAGE
+from tests.support.sealing import pass_on, read, seal_at, validate
+from tests.support.signing import MESSAGE
 from tests.unit.policy.scenes import EDGE, OUR_SETTINGS, Scene, shipped, spf
 
 TRUSTED = frozenset({"two.example"})

@@ -11,8 +11,8 @@ from gateway.model.address import IPText
 from gateway.model.ingress import Tls
 from gateway.model.result import ArcResult, ArcVerdict, Authentication, DkimResult, DkimVerdict
 from gateway.policy.sender import Identity, Senders, Tenant, find_authors, prove_tenant, secret_spans
-from tests.authenticated import authenticated, signature
-from tests.sending import mailbox
+from tests.support.authenticated import authenticated, signature
+from tests.support.sending import mailbox
 
 OURS = "11111111-2222-3333-4444-555555555555"
 THEIRS = "99999999-2222-3333-4444-555555555555"

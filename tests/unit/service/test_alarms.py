@@ -15,8 +15,8 @@ from gateway.net.webhook import Webhook
 from gateway.ports import SpoolFull
 from gateway.service.alarms import Alarms, Courier, MailCourier, fan_out
 from gateway.service.tally import SharedCounts
-from tests.fake_spool import FakeSpool
-from tests.spooling import HandClock
+from tests.support.fake_spool import FakeSpool
+from tests.support.spooling import HandClock
 
 
 class Carrier:

@@ -14,7 +14,7 @@ from gateway.model.reply import Reply
 from gateway.model.route import Route
 from gateway.ports import Connection
 from gateway.service.inquiry import NoInquiry
-from tests.receiving import Spool, make_reception
+from tests.support.receiving import Spool, make_reception
 
 HEADER = b"From: a@b.example\r\nSubject: x\r\n\r\n"
 LOCAL = ip_text("127.0.0.1")

@@ -9,7 +9,7 @@ from gateway.mail.header import parse_header
 from gateway.model.delivery import Intake
 from gateway.ports import ContentWriter
 from gateway.service.collector import IN_MEMORY, Collector
-from tests.samples import nested_multipart, sign
+from tests.support.samples import nested_multipart, sign
 
 MESSAGE = sign(nested_multipart("author@sender.example"), "sender.example")
 

@@ -10,8 +10,8 @@ from gateway.app.runtime_config import make_runtime
 from gateway.model.decision import Action
 from gateway.model.delivery import Trace
 from gateway.tools.explain import Replayed, replay
-from tests.judging_context import START, House, make_config
-from tests.samples import plain, sign, signing_key
+from tests.support.judging_context import START, House, make_config
+from tests.support.samples import plain, sign, signing_key
 
 HOUR = 3600.0
 STRANGER = "security@silent.example"

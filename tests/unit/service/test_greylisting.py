@@ -26,8 +26,8 @@ from gateway.service.authenticator import Authenticator
 from gateway.service.reception import MxReception
 from gateway.service.runtime import RuntimeConfig, Services
 from gateway.tools.explain import Replayed, replay
-from tests.receiving import ZONE, Nobody, Spool, make_config
-from tests.receiving import _make_law as make_runtime
+from tests.support.receiving import ZONE, Nobody, Spool, make_config
+from tests.support.receiving import _make_law as make_runtime
 
 DAY = 86_400.0
 TERMS = GreylistTerms(delay=300.0, retry=2 * DAY, keep=35 * DAY)

@@ -18,8 +18,8 @@ from gateway.model.value import replace
 from gateway.policy.routing import RoutingTable
 from gateway.service.held_mail import HeldMail, NotHeld
 from gateway.service.runtime import RuntimeConfig
-from tests.fake_spool import FakeSpool
-from tests.spooling import START, HandClock, claim_of, mailbox, make_intake, make_settlement
+from tests.support.fake_spool import FakeSpool
+from tests.support.spooling import START, HandClock, claim_of, mailbox, make_intake, make_settlement
 
 DAY = 86_400.0
 DIGEST_HOUR = 6

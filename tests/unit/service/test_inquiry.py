@@ -15,7 +15,7 @@ from gateway.model.reply import Reply
 from gateway.model.route import Capabilities, Route, Unanswered
 from gateway.service.inquiry import Budget, Callout
 from gateway.service.tally import SharedCounts
-from tests.sending import mailbox
+from tests.support.sending import mailbox
 
 OK = Reply(250, "1.5", "OK")
 NO = Reply(550, "1.1", "No such user")

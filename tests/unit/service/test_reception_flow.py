@@ -24,8 +24,8 @@ from gateway.ports import Connection, Conversation
 from gateway.service.authenticator import Authenticator
 from gateway.service.reception import MxReception
 from gateway.service.runtime import Deliverer, RuntimeConfig, Services
-from tests.fake_spool import FakeSpool
-from tests.samples import plain
+from tests.support.fake_spool import FakeSpool
+from tests.support.samples import plain
 
 LIMIT = 100_000
 

@@ -8,7 +8,7 @@ from gateway.model.address import IPText, Mailbox
 from gateway.policy.routing import RoutingTable
 from gateway.service.inquiry import NoInquiry
 from gateway.service.route_state import refuse_by_backend
-from tests.sending import mailbox
+from tests.support.sending import mailbox
 
 TABLE = RoutingTable({"corp.example": "google"}, {})
 CLIENT = IPText("192.0.2.1")

@@ -12,9 +12,9 @@ from gateway.model.envelope import Envelope
 from gateway.model.event import Level
 from gateway.model.reply import Reply
 from gateway.ports import Conversation
-from tests.judging_context import House, make_config, name
-from tests.judging_context import finish as end
-from tests.samples import plain
+from tests.support.judging_context import House, make_config, name
+from tests.support.judging_context import finish as end
+from tests.support.samples import plain
 from tests.unit.policy.scenes import mailbox
 
 FAILS = '(size(ingress.networks) > 5 ? "" : ingress.networks[7]) == "x"'

@@ -7,8 +7,8 @@ from gateway.model.event import Event, Level
 from gateway.model.reply import Reply
 from gateway.model.value import replace
 from gateway.service.traffic import Share, Traffic
-from tests.sending import changed, make_claim
-from tests.spooling import HandClock
+from tests.support.sending import changed, make_claim
+from tests.support.spooling import HandClock
 
 CLAIM = changed(make_claim(), authenticated=True)
 TAKEN = Outcome(CLAIM.transfer.rcpts[0], OutcomeKind.DELIVERED, Reply(250, "0.0", "ok"), Scope.MESSAGE, "mx.google.com")

@@ -20,7 +20,7 @@ from gateway.model.message import Evidence, Span
 from gateway.model.value import Value, replace
 from gateway.spool import codec
 from gateway.spool.codec import Codec, Unreadable
-from tests.spooling import make_intake, make_message, make_refusal
+from tests.support.spooling import make_intake, make_message, make_refusal
 
 # Surrogates too: an octet that is not UTF-8 becomes one.
 _TEXT = st.text(st.characters(exclude_categories=()), max_size=8)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from gateway.model.delivery import Attempt, Outcome, OutcomeKind, Scope, Story
 from gateway.model.reply import Reply
 from gateway.tools.attempts import attempt_json, attempt_lines
-from tests.sending import make_claim
-from tests.spooling import make_trace
+from tests.support.sending import make_claim
+from tests.support.spooling import make_trace
 
 NESTED = Reply.received(
     550,

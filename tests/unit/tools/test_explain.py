@@ -44,7 +44,7 @@ from gateway.tools.explain import Checked, ContentState, Replayed, check_content
 from gateway.tools.narrative import narrate
 from gateway.tools.rehearsal import Delivered, rehearse
 from gateway.tools.simulate import make_config
-from tests.samples import nested_multipart, plain, sign, signing_key
+from tests.support.samples import nested_multipart, plain, sign, signing_key
 
 ZONE = {
     "sender.example": {"TXT": ["v=spf1 ip4:203.0.113.7 -all"]},

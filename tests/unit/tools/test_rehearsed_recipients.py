@@ -8,7 +8,7 @@ from gateway.model.address import IPText
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
 from gateway.tools.rehearsal import Delivered, Rehearsed, rehearse
-from tests.sending import TEXT, mailbox
+from tests.support.sending import TEXT, mailbox
 
 CONFIG = Config.model_validate(
     {

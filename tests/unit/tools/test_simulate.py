@@ -13,7 +13,7 @@ from rich.console import Console
 
 from gateway.app import make_simulation_context
 from gateway.tools.simulate import CaseError, read_case, render_simulation, run_batch, simulate, simulation_json
-from tests.samples import break_between_boundaries, nested_multipart, plain, sign, signing_key
+from tests.support.samples import break_between_boundaries, nested_multipart, plain, sign, signing_key
 
 CLIENT = "203.0.113.7"
 RELAY = "192.0.2.10"

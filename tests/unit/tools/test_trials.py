@@ -13,7 +13,7 @@ from gateway.config.policies import load_set
 from gateway.model.decision import Stage
 from gateway.policy.rules import RuleErrors
 from gateway.tools.trials import read_wanted, try_rules
-from tests.samples import plain
+from tests.support.samples import plain
 
 SETS = ("enforce", "strict", "learn")
 CONFIG = """
