@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import time
 from collections import Counter
-from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 
-from gateway.cli import main
+from tests.support.commands import type_command
 from tests.support.gateway_process import Gateway, send
 from tests.support.smtp_sink import Sink
 
@@ -23,23 +20,14 @@ OCTETS = b"From: a@sender.example\r\nSubject: one\r\n\r\nHello.\r\n"
 
 
 class Admin:
-    """Types commands, in this process: its imports would take most of the time."""
+    """Types `waypost queue ...`."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
 
     def run(self, *words: str) -> tuple[int, str, str]:
         """Exit status, standard output, standard error."""
-        out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
-        arguments = ["waypost", "queue", *words, "--config", str(self.gateway.config_path)]
-        with redirect_stdout(out), redirect_stderr(err), patch("sys.argv", arguments):
-            try:
-                main()
-                status = 0
-            except SystemExit as ended:
-                status = int(ended.code or 0)
-        out.seek(0)
-        return status, out.read(), err.getvalue()
+        return type_command("queue", *words, config=self.gateway.config_path)
 
     def __call__(self, *words: str, status: int = 0) -> Any:
         ended, out, err = self.run(*words, "--json")
