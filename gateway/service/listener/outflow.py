@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
+import sys
+import termios
 from collections.abc import Awaitable, Callable
 
 from gateway.model.reply import Reply
 from gateway.service.listener.inflow import SessionOver
+from gateway.service.listener.reply_tracker import Line, LineState
 
 _UNREAD = 65_536
 """Octets of replies that a client may leave unread."""
 _LINGER_SECONDS = 10.0
 """How long the last reply may take to leave."""
+_TCP_INFO_OCTETS = 152
+_ROUND_TRIP = slice(148, 152)
+"""Where Linux's `struct tcp_info` has `tcpi_min_rtt`, in microseconds; its first octet is the state."""
+_STATES = {7: LineState.CLOSED, 8: LineState.ENDED}
+"""TCP_CLOSE and TCP_CLOSE_WAIT."""
 
 
 class Outflow:
@@ -52,10 +61,21 @@ class Outflow:
         except (TimeoutError, OSError):
             raise SessionOver(None, "does-not-read") from None
 
-    def is_broken(self) -> bool:
-        """What was written was answered by a reset, which nobody reads any more."""
+    def look(self) -> Line | None:
+        """What TCP says of the connection; None when there is none any more. Under TLS, the octets that were not given
+        to the socket yet count too."""
         connection: socket.socket | None = self.pipe.get_extra_info("socket")
-        return connection is not None and connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+        if connection is None:
+            return None
+        try:
+            told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_OCTETS)
+            queued = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, ValueError):
+            return None
+        state = _STATES.get(told[0], LineState.OPEN)
+        unacknowledged = int.from_bytes(queued, sys.byteorder) + self.pipe.get_write_buffer_size()
+        round_trip = int.from_bytes(told[_ROUND_TRIP], sys.byteorder) / 1_000_000
+        return Line(state, unacknowledged, round_trip)
 
     def close(self) -> None:
         """Close the connection when what was written has left; a TLS client's goodbye is not waited for long."""

@@ -54,7 +54,7 @@ class SmtpSession(SMTP):
         self._outflow = Outflow(silent=state.settings.implicit_tls)
         self._identity = ClientIdentity(state)
         self._login = Login(state, self._challenge)
-        self._receipt = ReplyTracker(lambda heard: self._dialogue.answered(heard), self._outflow.is_broken)
+        self._receipt = ReplyTracker(lambda heard: self._dialogue.answered(heard), self._outflow.look)
         self._resting = False
         self._greeted = False
         self._extensions = state.settings.extensions + (("AUTH",) if state.settings.credentials else ())
@@ -98,7 +98,7 @@ class SmtpSession(SMTP):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone. The session finds out when it next reads or writes: a commit is not cancelled."""
-        self._receipt.lost(error)
+        self._receipt.lost(error, self._inflow.ended)
         self._outflow.end()
         self._inflow.end()
         self._identity.leave()
@@ -298,8 +298,9 @@ class SmtpSession(SMTP):
         return failure or Reply(250, "", text)
 
     async def _finish(self) -> Reply:
+        self._receipt.next()
         reply = await self._dialogue.finish()
-        self._receipt.sent(gone=self._outflow.pipe.is_closing(), left=self._inflow.ended)
+        self._receipt.sent(gone=self._outflow.pipe.is_closing(), ahead=len(self._inflow) > 0)
         if reply.positive:  # the limits are for sessions that bring no mail
             self._commands = self._errors = 0
         return reply

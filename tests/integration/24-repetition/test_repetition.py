@@ -143,3 +143,29 @@ async def test_refusal_that_nobody_heard_is_told_to_the_retry(gateway: Gateway, 
     assert (await send(gateway)).startswith("550 5.7.1 This message looks like spam")
     assert sink.mails == []
     assert not [event for event in gateway.events() if event["event"] in ("dsn", "dsn-withheld")]
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.1], ids=["at once", "after the acknowledgement"])
+async def test_a_reset_after_the_answer_takes_nothing_back(gateway: Gateway, sink: Sink, pause: float) -> None:
+    await asyncio.to_thread(gateway.start, False)
+    for _ in range(3):
+        client = await hand_over(gateway)
+        assert (await client.text()).startswith("250 ")
+        await asyncio.sleep(pause)
+        cut(client, abruptly=True)
+        await asyncio.sleep(0.7)
+    assert len(sink.mails) == 3
+    assert not [event for event in gateway.events() if event["event"] == "repeated"]
+
+
+async def test_who_reads_nothing_and_closes_after_the_answer_came(gateway: Gateway, sink: Sink) -> None:
+    """Its host had acknowledged the octets: the same message again is a new one."""
+    await asyncio.to_thread(gateway.start, False)
+    client = await hand_over(gateway)
+    client.writer.transport.pause_reading()
+    await until(lambda: len(sink.mails) == 1)
+    await asyncio.sleep(0.5)
+    client.writer.transport.abort()
+    await asyncio.sleep(0.7)
+    assert (await send(gateway)).startswith("250 ")
+    assert len(sink.mails) == 2
