@@ -5,6 +5,7 @@ Nothing here proves where a message came from; for that see `received` and `rela
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -79,6 +80,21 @@ def organisation(name: str) -> str:
         return ""
     shared = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= _SHORT
     return ".".join(labels[-3 if shared else -2 :])
+
+
+def is_internal(address: IPText) -> bool:
+    """An address that no other network can reach. Those of examples (RFC 5737, RFC 3849) count as reachable."""
+    parsed = ipaddress.ip_address(address)
+    return any(parsed in network for network in _INTERNAL)
+
+
+_INTERNAL = [
+    ipaddress.ip_network(network)
+    for network in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+        *("::1/128", "fc00::/7", "fe80::/10"),
+    )
+]
 
 
 def read_date(text: str) -> float | None:

@@ -11,14 +11,13 @@ from time import process_time
 import pytest
 from rich.console import Console
 
-from gateway.diagnosis.aggregate import ReportRefused
 from gateway.diagnosis.arf import read_feedback
 from gateway.diagnosis.bounce import read_bounce
 from gateway.diagnosis.bounce_report import bounce_json, render_bounce
-from gateway.diagnosis.dmarc_report import read_reports, render_report, report_json
 from gateway.diagnosis.feedback import feedback_json, judge_feedback, render_feedback
 from gateway.diagnosis.headers import find_all, headers_json, read_headers, render_headers
 from gateway.diagnosis.mime import read_mime
+from gateway.diagnosis.reports.show import read_reports, render_report, report_json
 from gateway.tools.newlines import read_lines
 from tests.fuzz.mutation import CASES, run
 from tests.support.bounces import SAMPLES
@@ -70,12 +69,8 @@ def test_every_file(file: Path) -> None:
 
 def read_report(octets: bytes) -> None:
     """What `dmarc report` does with a file."""
-    try:
-        reports = read_reports(octets)
-    except ReportRefused:
-        return
     console = Console(width=100, soft_wrap=True, highlight=False)
-    for report in reports:
+    for report in read_reports(octets).reports:
         with console.capture() as text:
             console.print(render_report(report))
         assert text.get().replace("\n", "").isprintable()

@@ -13,12 +13,12 @@ from rich.console import Console
 
 from gateway.authentication import spf
 from gateway.authentication.lookup import DnsView
-from gateway.diagnosis.dmarc_advice import advice_json, advise, render_advice, render_survey, survey_json
-from gateway.diagnosis.dmarc_lint import explain, lint
-from gateway.diagnosis.dmarc_survey import survey
-from gateway.diagnosis.key_lint import report_key
-from gateway.diagnosis.spf_report import render_check, render_walk, walk_json
-from gateway.diagnosis.spf_walk import MOST_LOOKUPS, walk
+from gateway.diagnosis.records.dmarc_advice import advice_json, advise, render_advice, render_survey, survey_json
+from gateway.diagnosis.records.dmarc_lint import explain, lint
+from gateway.diagnosis.records.dmarc_survey import survey
+from gateway.diagnosis.records.key_lint import report_key
+from gateway.diagnosis.records.spf_report import render_check, render_walk, walk_json
+from gateway.diagnosis.records.spf_walk import MOST_LOOKUPS, walk
 from gateway.model.address import Mailbox, ip_text
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.result import SpfIdentity, SpfVerdict

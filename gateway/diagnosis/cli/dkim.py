@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from gateway.cli.options import DnsOption, DomainArgument, JsonOption, group, print_json, print_text, read_domain
-from gateway.diagnosis.dkim_report import check_key, key_json, render_key
 from gateway.diagnosis.offline import make_asker
+from gateway.diagnosis.records.dkim_report import check_key, key_json, render_key
 
 commands = group("DKIM keys in DNS.")
 

@@ -6,11 +6,13 @@ import asyncio
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from gateway.cli.options import (
     DnsOption,
     DomainArgument,
-    FileArgument,
     JsonOption,
     fail,
     group,
@@ -19,11 +21,11 @@ from gateway.cli.options import (
     read_domain,
     read_file,
 )
-from gateway.diagnosis.aggregate import ReportRefused
-from gateway.diagnosis.dmarc_advice import advice_json, advise, render_advice, render_survey, survey_json
-from gateway.diagnosis.dmarc_report import read_reports, render_report, report_json
-from gateway.diagnosis.dmarc_survey import Survey, survey
 from gateway.diagnosis.offline import make_asker
+from gateway.diagnosis.records.dmarc_advice import advice_json, advise, render_advice, render_survey, survey_json
+from gateway.diagnosis.records.dmarc_survey import Survey, survey
+from gateway.diagnosis.reports import texts
+from gateway.diagnosis.reports.show import ReportFile, read_reports, render_reports, reports_json
 
 commands = group("A domain's DMARC record, and reports about it.")
 
@@ -57,21 +59,37 @@ def advise_next(domain: DomainArgument, dns: DnsOption = None, as_json: JsonOpti
 
 
 @commands.command("report")
-def report(file: FileArgument, as_json: JsonOption = False) -> None:
-    """Show an aggregate report: who reported, the policy, and each source, those that fail first.
+def report(
+    files: Annotated[list[Path], typer.Argument(help="Files or folders; - is standard input.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show aggregate reports: who reported, the policy, and each source, those that fail first, with what to do.
 
-    Reads XML of RFC 7489 and RFC 9990, plain, in gzip or zip, or attached to a mail. Exit status 0; 1 when the file is
-    no such report; 2 when it cannot be read.
+    Reads XML of RFC 7489 and RFC 9990, plain, in gzip or zip, or attached to a mail; of a folder, every file in it.
+    Exit status 0; 1 when a file is not such a report; 2 when one cannot be read.
     """
-    try:
-        found = read_reports(read_file(file))
-    except ReportRefused as error:
-        fail(f"{file} is not shown: {error}", status=1)
+    found = [read_reports(read_file(path), str(path)) for path in _expand(files)]
+    reports = tuple(one for file in found for one in file.reports)
+    refused = tuple(one for file in found for one in file.refused)
+    whole = ReportFile(reports, refused)
+    if not reports:
+        fail("\n".join(texts.REFUSED.format(name=one.name, reason=one.reason) for one in refused), status=1)
     if as_json:
-        print_json({"reports": [report_json(one) for one in found]})
+        print_json(reports_json(whole))
     else:
-        for one in found:
-            print_text(render_report(one))
+        print_text(render_reports(whole))
+    sys.exit(bool(refused))
+
+
+def _expand(paths: list[Path]) -> list[Path]:
+    """The files in folders in place of the folders."""
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+        if not inside:
+            fail(f"{path}: {texts.NO_FILES}", status=1)
+        found += inside
+    return found
 
 
 def _survey(domain: str, dns: Path | None) -> Survey:

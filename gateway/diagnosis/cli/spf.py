@@ -12,8 +12,8 @@ import typer
 from gateway.authentication import spf
 from gateway.cli.options import DnsOption, DomainArgument, JsonOption, fail, group, print_json, print_text, read_domain
 from gateway.diagnosis.offline import make_asker
-from gateway.diagnosis.spf_report import is_sound, render_check, render_walk, walk_json
-from gateway.diagnosis.spf_walk import SpfWalk, walk
+from gateway.diagnosis.records.spf_report import is_sound, render_check, render_walk, walk_json
+from gateway.diagnosis.records.spf_walk import SpfWalk, walk
 from gateway.mail.path import mailbox
 from gateway.model.address import Mailbox, ip_text
 from gateway.model.ingress import ClientSource, EdgeIngress

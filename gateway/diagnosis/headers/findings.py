@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from gateway.diagnosis.exchange import ACTIONS, RESULTS, explain_reason, explain_scl
-from gateway.diagnosis.headers.places import Relayed, find_relay, is_internal, organisations
+from gateway.diagnosis.headers.places import Relayed, find_relay, organisations
 from gateway.diagnosis.headers.reading import Reading, StatedResults
-from gateway.diagnosis.hops import organisation
+from gateway.diagnosis.hops import is_internal, organisation
 from gateway.diagnosis.verdicts import Verdicts
 from gateway.mail.refusal.provider import Provider, recognise_host
 from gateway.model.value import Value

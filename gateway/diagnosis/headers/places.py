@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 
 from gateway.diagnosis.headers.reading import Reading
 from gateway.diagnosis.hops import ReceivedHop, organisation
-from gateway.model.address import IPText
 from gateway.model.value import Value
 
 
 def organisations(names: Iterable[str]) -> set[str]:
     return {organisation(name) for name in names} - {""}
-
-
-def is_internal(address: IPText) -> bool:
-    """An address that no other network can reach. Those of examples (RFC 5737, RFC 3849) count as reachable."""
-    parsed = ipaddress.ip_address(address)
-    return any(parsed in network for network in _INTERNAL)
-
-
-_INTERNAL = [
-    ipaddress.ip_network(network)
-    for network in (
-        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
-        *("::1/128", "fc00::/7", "fe80::/10"),
-    )
-]
 
 
 class Relayed(Value):

@@ -6,6 +6,7 @@ import base64
 import gzip
 import io
 import json
+import re
 import resource
 import zipfile
 from pathlib import Path
@@ -14,8 +15,8 @@ from time import process_time
 import pytest
 from rich.console import Console
 
-from gateway.diagnosis.aggregate import AggregateReport, ReportRefused
-from gateway.diagnosis.dmarc_report import read_reports, render_report, report_json
+from gateway.diagnosis.reports.aggregate import AggregateReport
+from gateway.diagnosis.reports.show import read_reports, render_report, report_json
 from tests.support.corpora import corpus
 
 ROW = (
@@ -51,6 +52,18 @@ def mailed(octets: bytes, type: str) -> bytes:
     return head.encode() + base64.encodebytes(octets).replace(b"\n", b"\r\n")
 
 
+def read(octets: bytes) -> list[AggregateReport]:
+    found = read_reports(octets)
+    assert found.refused == ()
+    return list(found.reports)
+
+
+def refusal(octets: bytes) -> str:
+    found = read_reports(octets, "file")
+    assert found.reports == ()
+    return " ".join(one.reason for one in found.refused)
+
+
 def show(report: AggregateReport) -> str:
     console = Console(width=100, soft_wrap=True, highlight=False)
     with console.capture() as shown:
@@ -72,20 +85,20 @@ WRAPPINGS = {
 
 @pytest.mark.parametrize("octets", WRAPPINGS.values(), ids=WRAPPINGS)
 def test_wrappings(octets: bytes) -> None:
-    [report] = read_reports(octets)
+    [report] = read(octets)
     assert (report.reporter, report.domain, report.schema) == ("r.example", "a.example", "RFC 7489")
     assert [row.passes for row in report.rows] == [False, True]
 
 
 def test_the_new_schema() -> None:
-    [report] = read_reports(NEW)
+    [report] = read(NEW)
     assert report.schema == "RFC 9990"
     assert dict(report.policy) == {"p": "reject", "testing": "y", "discovery_method": "treewalk"}
     assert report.rows[0].disposition == "pass"
 
 
 def test_what_people_see() -> None:
-    text = show(read_reports(OLD)[0])
+    text = show(read(OLD)[0])
     assert text.startswith("DMARC report of r.example about a.example\n  from 2026-11-21 10:00:00 UTC to")
     assert "3 messages failed, 3 passed" in text
     assert "192.0.2.1  3 x  FAILED  disposition reject" in text
@@ -97,7 +110,7 @@ def test_what_people_see() -> None:
 
 
 def test_what_programs_see() -> None:
-    tree = json.loads(json.dumps(report_json(read_reports(OLD)[0])))
+    tree = json.loads(json.dumps(report_json(read(OLD)[0])))
     assert tree["messages"] == {"pass": 3, "fail": 3}
     assert tree["rows"][0]["dkim_results"][0]["selector"] == "s"
     assert tree["rows"][0]["reasons"] == [{"type": "local_policy", "comment": "arc=pass"}]
@@ -112,20 +125,18 @@ ENTITY = b'<?xml version="1.0"?><!DOCTYPE f [<!ENTITY x SYSTEM "file:///etc/pass
 @pytest.mark.parametrize(
     ("octets", "reason"),
     [
-        (b"", "it is no XML"),
-        (b"hello", "it is no XML"),
+        (b"", "it is not XML"),
+        (b"hello", "it is not XML"),
         (b'{"organization-name": "x"}', "TLS reports"),
         (b"<html><body>no</body></html>", "begins with <html>"),
         (b"<feedback></feedback>", "none of the parts"),
         (OLD[:-200], "cut off"),
-        (OLD.replace(b"</row>", b"</rov>"), "no well-formed XML: mismatched tag"),
         (LAUGHS, "document type"),
         (ENTITY, "document type"),
         (b"<feedback>" + b"<a>" * 100_000, "deeper ones"),
-        (b'<?xml version="1.0" encoding="x-no-such"?><feedback/>', "a character set that cannot be read"),
         (gzip.compress(OLD)[:-20], "cut off"),
-        (b"\x1f\x8bnonsense", "no sound gzip"),
-        (b"PK\x03\x04nonsense", "no sound zip"),
+        (b"\x1f\x8bnonsense", "gzip file is damaged"),
+        (b"PK\x03\x04nonsense", "zip file is damaged"),
         (zipped(*((f"{number}.xml", OLD) for number in range(30))), "has 30 files"),
         (zipped(("r.xml", b"<x/>")), "begins with <x>"),
         (b"From: a@b.example\r\n\r\nhello\r\n", "no report attached"),
@@ -137,8 +148,7 @@ ENTITY = b'<?xml version="1.0"?><!DOCTYPE f [<!ENTITY x SYSTEM "file:///etc/pass
     ],
 )
 def test_refusals(octets: bytes, reason: str) -> None:
-    with pytest.raises(ReportRefused, match=reason):
-        read_reports(octets)
+    assert re.search(reason, refusal(octets))
 
 
 def bomb(size: int) -> bytes:
@@ -157,8 +167,7 @@ def bomb(size: int) -> bytes:
 )
 def test_bombs_are_harmless(octets: bytes) -> None:
     started = process_time()
-    with pytest.raises(ReportRefused, match=r"bomb|packed in archives"):
-        read_reports(octets)
+    assert re.search("no report is that large|packed in archives", refusal(octets))
     assert process_time() - started < 5
 
 
@@ -166,13 +175,12 @@ def test_a_zip_that_lies_about_its_size() -> None:
     octets = bytearray(zipped(("r.xml", b"\0" * 100_000_000)))
     at = octets.rindex(b"PK\x01\x02")
     octets[at + 24 : at + 28] = (100).to_bytes(4, "little")
-    with pytest.raises(ReportRefused):
-        read_reports(bytes(octets))
+    assert refusal(bytes(octets))
 
 
 def test_many_records_stay_small() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    [report] = read_reports(OLD.replace(ROW.encode(), ROW.encode() * 20_000))
+    [report] = read(OLD.replace(ROW.encode(), ROW.encode() * 20_000))
     assert len(report.rows) == 20_001
     assert "more records: --json has all" in show(report)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000
@@ -184,7 +192,6 @@ REPORTS = sorted(
     if file.is_file() and (file.suffix in (".xml", ".eml") or file.parent.name == "smtp_tls")
 )
 REFUSED = {
-    "invalid_xml.xml": "no well-formed XML",
     "exim_plain_text_only_no_arf_part.eml": "no report attached",
 }
 
@@ -198,10 +205,9 @@ def test_corpus(file: Path) -> None:
     elif file.parent.name in ("arf", "failure"):
         reason = reason or "waypost bounce"
     if reason:
-        with pytest.raises(ReportRefused, match=reason):
-            read_reports(octets)
+        assert reason in refusal(octets)
         return
-    for report in read_reports(octets):
+    for report in read(octets):
         assert report.domain
         assert report.rows
         assert report.domain in show(report)
@@ -212,7 +218,7 @@ def test_the_corpus_expectations_hold() -> None:
     folder = corpus("dmarc-reports/mail-auth/dmarc-feedback")
     for expected in sorted(folder.glob("*.json")):
         source = next(file for file in (expected.with_suffix(".xml"), expected.with_suffix(".eml")) if file.exists())
-        [report] = read_reports(source.read_bytes())
+        [report] = read(source.read_bytes())
         tree = json.loads(expected.read_text())
         assert report.id == tree["report_metadata"]["report_id"], source
         assert report.domain == tree["policy_published"]["domain"], source

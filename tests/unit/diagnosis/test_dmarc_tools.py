@@ -8,9 +8,16 @@ import pytest
 from rich.console import Console
 
 from gateway.authentication.lookup import DnsView
-from gateway.diagnosis.dkim_report import KeyCheck, check_key, key_json, render_key
-from gateway.diagnosis.dmarc_advice import RecordAdvice, advice_json, advise, render_advice, render_survey, survey_json
-from gateway.diagnosis.dmarc_survey import Survey, survey
+from gateway.diagnosis.records.dkim_report import KeyCheck, check_key, key_json, render_key
+from gateway.diagnosis.records.dmarc_advice import (
+    RecordAdvice,
+    advice_json,
+    advise,
+    render_advice,
+    render_survey,
+    survey_json,
+)
+from gateway.diagnosis.records.dmarc_survey import Survey, survey
 from gateway.net.zone import build_zone
 
 GOOD = "v=DMARC1; p=reject; np=reject; rua=mailto:r@a.example"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.diagnosis.dmarc_lint import explain, lint
-from gateway.diagnosis.key_lint import report_key
-from gateway.diagnosis.typography import find_odd, read_text, repair
+from gateway.diagnosis.records.dmarc_lint import explain, lint
+from gateway.diagnosis.records.key_lint import report_key
+from gateway.diagnosis.records.typography import find_odd, read_text, repair
 from tests.support.signing import key_record, rsa_key
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.authentication.lookup import DnsView, NeedAnswers
-from gateway.diagnosis.spf_walk import SpfWalk, walk
+from gateway.diagnosis.records.spf_walk import SpfWalk, walk
 from gateway.net.zone import build_zone
 from tests.support.spf_zones import networks_of, outlook_like
 

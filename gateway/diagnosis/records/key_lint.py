@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from gateway.authentication.dkimpy import Key, read_key
-from gateway.diagnosis.typography import find_odd, read_text, repair
+from gateway.diagnosis.records.typography import find_odd, read_text, repair
 from gateway.mail.tags import parse_tags
 from gateway.model.value import Value
 

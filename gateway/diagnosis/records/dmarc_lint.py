@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from gateway.diagnosis.typography import find_odd, repair
+from gateway.diagnosis.records.typography import find_odd, repair
 from gateway.model.value import Value
 
 _URI = re.compile(r"mailto:[^@\s,!]+@[^@\s,!]+(?:![0-9]+[kmgt]?)?", re.IGNORECASE)

@@ -7,15 +7,20 @@ anyone can send one.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Literal
 
-from gateway.diagnosis.xml_tree import Node, XmlRefused, read_xml
+from gateway.diagnosis.hops import read_date
+from gateway.diagnosis.reports import texts
+from gateway.diagnosis.reports.encoding import decode_document
+from gateway.diagnosis.reports.xml_tree import Node, XmlRefused, read_xml
 from gateway.model.value import Value
 
 _MOST_RECORDS = 200_000
 _MOST_RESULTS = 100
 _NUMBER = re.compile(r"\d{1,15}")
+_DATE_FORMS = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S"}
+"""Dates without any mark, by their length: epoch seconds have ten digits."""
 
 
 class AuthResult(Value):
@@ -70,11 +75,13 @@ class AggregateReport(Value):
     """The policy published, tag by tag, as the reporter saw it."""
     rows: tuple[Row, ...]
     repaired: bool
-    """Octets that are no UTF-8 were replaced."""
+    """The document is broken and was read as far as it goes."""
+    flaw: str
+    """Where and how it is broken; empty for a sound one."""
 
 
 class ReportRefused(ValueError):
-    """The file is no aggregate report; the text says why."""
+    """The file is not an aggregate report; the text says why."""
 
 
 def read_aggregate(octets: bytes) -> AggregateReport:
@@ -85,61 +92,42 @@ def read_aggregate(octets: bytes) -> AggregateReport:
         if node.name != "record":
             return False
         if len(rows) >= _MOST_RECORDS:
-            raise XmlRefused(f"more than {_MOST_RECORDS} records")
+            raise XmlRefused(texts.MANY_RECORDS.format(most=_MOST_RECORDS))
         rows.append(_row(node))
         return True
 
-    text = octets.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if not text.startswith(b"<"):
-        raise ReportRefused("it is no XML")
-    repaired = False
+    text, sound = decode_document(octets)
+    if not text.startswith("<"):
+        raise ReportRefused(texts.NOT_XML)
     try:
-        root = read_xml(text, "feedback", take)
+        root, flaw = read_xml(text, "feedback", take, rows.clear)
     except XmlRefused as error:
-        if "invalid token" not in str(error) or _is_utf8(text):
-            raise ReportRefused(f"it {error}") from None
-        rows.clear()
-        repaired = True
-        root = _read_repaired(text, take)
-    return _report(root, tuple(rows), octets, repaired)
+        raise ReportRefused(str(error)) from None
+    return _report(root, tuple(rows), text[:2048], flaw or ("" if sound else "octets outside its character set"))
 
 
-def _is_utf8(octets: bytes) -> bool:
-    try:
-        octets.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _read_repaired(octets: bytes, take: Callable[[Node], bool]) -> Node:
-    try:
-        return read_xml(octets.decode("utf-8", "replace").encode(), "feedback", take)
-    except XmlRefused as error:
-        raise ReportRefused(f"it {error}") from None
-
-
-def _report(root: Node, rows: tuple[Row, ...], octets: bytes, repaired: bool) -> AggregateReport:
+def _report(root: Node, rows: tuple[Row, ...], start: str, flaw: str) -> AggregateReport:
     metadata = root.find("report_metadata")
     published = root.find("policy_published")
     if metadata is None and published is None and not rows:
-        raise ReportRefused("it has none of the parts of a report")
+        raise ReportRefused(texts.NO_PARTS)
     metadata, published = metadata or Node(""), published or Node("")
-    bis = b"urn:ietf:params:xml:ns:dmarc-2.0" in octets[:2048] or published.find("testing") is not None
+    bis = "urn:ietf:params:xml:ns:dmarc-2.0" in start or published.find("testing") is not None
     return AggregateReport(
         schema="RFC 9990" if bis or published.find("discovery_method") is not None else "RFC 7489",
         reporter=metadata.value("org_name"),
         email=metadata.value("email"),
         contact=metadata.value("extra_contact_info"),
         id=metadata.value("report_id"),
-        begin=_number(metadata.value("date_range", "begin")),
-        end=_number(metadata.value("date_range", "end")),
+        begin=_moment(metadata.value("date_range", "begin")),
+        end=_moment(metadata.value("date_range", "end")),
         generator=metadata.value("generator"),
         errors=tuple(node.text.strip() for node in metadata.find_all("error") if node.text.strip())[:_MOST_RESULTS],
         domain=published.value("domain").lower(),
         policy=tuple((node.name, node.text.strip()) for node in published.children if node.name != "domain")[:20],
         rows=rows,
-        repaired=repaired,
+        repaired=bool(flaw),
+        flaw=flaw,
     )
 
 
@@ -175,3 +163,22 @@ def _number(text: str) -> int | None:
     """Digits; some write them as a decimal fraction."""
     found = _NUMBER.match(text)
     return int(found[0]) if found else None
+
+
+def _moment(text: str) -> int | None:
+    """Epoch seconds; some write milliseconds, or a date of one of the usual forms. None for anything else."""
+    digits = re.fullmatch(r"(\d+)(?:\.\d*)?", text)
+    if digits and len(digits[1]) in _DATE_FORMS:
+        try:
+            return int(datetime.strptime(digits[1], _DATE_FORMS[len(digits[1])]).replace(tzinfo=UTC).timestamp())
+        except ValueError:
+            pass
+    if digits:
+        number = _number(digits[1])
+        return number // 1000 if number is not None and len(digits[1]) in (13, 14) else number
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        found = read_date(text)
+        return None if found is None else int(found)
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

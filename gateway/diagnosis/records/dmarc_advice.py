@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from rich.console import Group
 from rich.text import Text
 
-from gateway.diagnosis.dmarc_survey import Survey
-from gateway.diagnosis.typography import repair
+from gateway.diagnosis.records.dmarc_survey import Survey
+from gateway.diagnosis.records.typography import repair
 from gateway.model.result import DmarcPolicy
 from gateway.model.value import Value
 from gateway.tools.narrative import clean

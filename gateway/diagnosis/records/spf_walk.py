@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 
 from gateway.authentication.lookup import DnsView, NeedAnswers
-from gateway.diagnosis.spf_record import RESULTS, Term, is_spf, read_terms
-from gateway.diagnosis.typography import find_odd, read_text, repair
+from gateway.diagnosis.records.spf_record import RESULTS, Term, is_spf, read_terms
+from gateway.diagnosis.records.typography import find_odd, read_text, repair
 from gateway.mail.domain import a_label
 from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.value import Value

@@ -6,7 +6,7 @@ from rich.console import Group
 from rich.text import Text
 
 from gateway.authentication.lookup import DnsView
-from gateway.diagnosis.key_lint import KeyReport, report_key
+from gateway.diagnosis.records.key_lint import KeyReport, report_key
 from gateway.model.dnsdata import DnsStatus, Question
 from gateway.model.value import Value
 from gateway.tools.narrative import clean

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.console import Group
 from rich.text import Text
 
-from gateway.diagnosis.spf_walk import MOST_LOOKUPS, MOST_VOID, SpfWalk, WalkFault
+from gateway.diagnosis.records.spf_walk import MOST_LOOKUPS, MOST_VOID, SpfWalk, WalkFault
 from gateway.model.result import SpfResult, SpfVerdict
 from gateway.tools.narrative import clean
 from gateway.tools.results import Json, safe_json, spf_json

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 import zlib
 
-from gateway.diagnosis.aggregate import ReportRefused
 from gateway.diagnosis.mime import MimePart, read_mime
+from gateway.diagnosis.reports import texts
+from gateway.diagnosis.reports.aggregate import ReportRefused
+from gateway.diagnosis.reports.encoding import is_report
 from gateway.model.value import Value
 from gateway.tools.newlines import read_lines
 
@@ -38,9 +41,9 @@ class Unpacked(Value):
 def unpack(octets: bytes, name: str = "", depth: int = 0) -> list[Unpacked]:
     """The documents in a file. Raises ReportRefused for what cannot be unpacked, or not within bounds."""
     if len(octets) > _MOST_FILE:
-        raise ReportRefused(f"it has {len(octets)} octets, more than any report")
+        raise ReportRefused(texts.TOO_LARGE.format(octets=len(octets)))
     if depth > _MOST_NESTED:
-        raise ReportRefused("archives are packed in archives")
+        raise ReportRefused(texts.NESTED)
     if octets.startswith(_GZIP):
         return unpack(_gunzip(octets), name, depth + 1)
     if octets.startswith(_ZIP):
@@ -58,11 +61,11 @@ def _gunzip(octets: bytes) -> bytes:
         try:
             found += member.decompress(octets, _MOST_OCTETS + 1 - len(found))
         except zlib.error as error:
-            raise ReportRefused(f"it is no sound gzip file: {error}") from None
+            raise ReportRefused(texts.BAD_GZIP.format(error=error)) from None
         if len(found) > _MOST_OCTETS:
-            raise ReportRefused(f"unpacked it has more than {_MOST_OCTETS // 1_000_000} MB: a bomb, or no report")
+            raise ReportRefused(texts.BOMB.format(most=_MOST_OCTETS // 1_000_000))
         if not member.eof:
-            raise ReportRefused("the gzip file is cut off")
+            raise ReportRefused(texts.CUT_GZIP)
         octets = member.unused_data
     return bytes(found)
 
@@ -70,14 +73,31 @@ def _gunzip(octets: bytes) -> bytes:
 def _unzip(octets: bytes, depth: int) -> list[Unpacked]:
     try:
         with zipfile.ZipFile(io.BytesIO(octets)) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
+            members = [member for member in archive.infolist() if _is_document(member.filename)]
+            if not members:
+                raise ReportRefused(texts.EMPTY_ZIP)
             if len(members) > _MOST_MEMBERS:
-                raise ReportRefused(f"the archive has {len(members)} files")
+                raise ReportRefused(texts.MANY_FILES.format(count=len(members)))
+            if any(member.flag_bits & 1 for member in members):
+                raise ReportRefused(texts.LOCKED_ZIP)
             return [one for member in members for one in unpack(_extract(archive, member), member.filename, depth + 1)]
     except ReportRefused:
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
-        raise ReportRefused(f"it is no sound zip file: {error}") from None
+    except _BROKEN_ZIP as error:
+        raise ReportRefused(texts.BAD_ZIP.format(error=error)) from None
+
+
+_BROKEN_ZIP = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError),
+    *(ValueError, LookupError, OSError),
+)
+"""All that the standard library raises over octets that only look like an archive."""
+
+
+def _is_document(name: str) -> bool:
+    """It is no folder, and none of the files that macOS adds to an archive."""
+    last = name.rpartition("/")[2]
+    return not name.endswith("/") and not name.startswith("__MACOSX/") and not last.startswith(("._", ".DS_Store"))
 
 
 def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
@@ -85,7 +105,7 @@ def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     with archive.open(member) as stream:
         octets = stream.read(_MOST_OCTETS + 1)
     if len(octets) > _MOST_OCTETS:
-        raise ReportRefused(f"unpacked it has more than {_MOST_OCTETS // 1_000_000} MB: a bomb, or no report")
+        raise ReportRefused(texts.BOMB.format(most=_MOST_OCTETS // 1_000_000))
     return octets
 
 
@@ -100,10 +120,10 @@ def _is_mail(octets: bytes) -> bool:
 def _open_mail(octets: bytes, depth: int) -> list[Unpacked]:
     message = read_mime(read_lines(octets, raw=False)[0])
     if message.find("message/feedback-report"):
-        raise ReportRefused("it is a feedback report (ARF), not an aggregate one: `waypost bounce` reads it")
+        raise ReportRefused(texts.ARF)
     found = [one for part in message.walk() for one in _open_part(part, depth)]
     if not found:
-        raise ReportRefused("the mail has no report attached")
+        raise ReportRefused(texts.NO_REPORT)
     return found
 
 
@@ -112,7 +132,7 @@ def _open_part(part: MimePart, depth: int) -> list[Unpacked]:
         return []
     octets = part.octets()
     # Reports come under many types, so what they begin with decides.
-    if octets.startswith((_GZIP, _ZIP)) or octets.lstrip().startswith(b"<?xml") or part.type in _TYPES:
+    if octets.startswith((_GZIP, _ZIP)) or is_report(octets) or part.type in _TYPES:
         return unpack(octets, part.parameters.get("name", ""), depth + 1)
     if part.type.startswith("application/tlsrpt"):
         return [Unpacked(part.parameters.get("name", ""), b"{")]

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from gateway.authentication import dmarc
 from gateway.authentication.dmarc_record import list_walk, select_records
 from gateway.authentication.lookup import DnsView, NeedAnswers
-from gateway.diagnosis.dmarc_lint import Lint, Tag, explain, lint
-from gateway.diagnosis.spf_record import is_spf
-from gateway.diagnosis.typography import read_text, repair
+from gateway.diagnosis.records.dmarc_lint import Lint, Tag, explain, lint
+from gateway.diagnosis.records.spf_record import is_spf
+from gateway.diagnosis.records.typography import read_text, repair
 from gateway.mail.author import Author
 from gateway.mail.domain import a_label, is_subdomain
 from gateway.model.dnsdata import Question

@@ -1,0 +1,158 @@
+"""XML from strangers as a tree of names and texts: no document type, no entities, bounded depth and size.
+
+Sound XML is read by expat. What expat refuses is read again by the few rules below, so that one unescaped `&` does not
+hide a whole report.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from html import unescape
+from xml.parsers import expat
+
+from gateway.diagnosis.reports import texts
+
+_MOST_DEPTH = 24
+_MOST_NODES = 2_000_000
+_MOST_TEXT = 4096
+"""Characters of one element; what is beyond is dropped."""
+_CHUNK = 65536
+_CUT_OFF = tuple(
+    expat.errors.codes[text] for text in (expat.errors.XML_ERROR_NO_ELEMENTS, expat.errors.XML_ERROR_UNCLOSED_TOKEN)
+)
+_TOKEN = re.compile(
+    r"<!--.*?-->|<\?.*?\?>|<!\[CDATA\[(?P<raw>.*?)\]\]>"
+    r"|<(?P<closes>/?)(?P<name>[A-Za-z_][A-Za-z0-9_.:-]{0,80})(?:\s[^<>]{0,2000})?(?P<empty>/?)>",
+    re.DOTALL,
+)
+"""A `<` that begins none of these is text."""
+_DOCTYPE = re.compile(r"<!DOCTYPE\b|<!ENTITY\b", re.IGNORECASE)
+
+
+class XmlRefused(ValueError):
+    """The document cannot be read, or is not worth reading; the text says why and where."""
+
+
+@dataclass(slots=True)
+class Node:
+    """One element; its name is without prefix, in lower case."""
+
+    name: str
+    text: str = ""
+    children: list[Node] = field(default_factory=list)
+
+    def find(self, name: str) -> Node | None:
+        """The first child of the name; in a broken document it may stand deeper."""
+        near = next((child for child in self.children if child.name == name), None)
+        return near or next((found for child in self.children if (found := child.find(name))), None)
+
+    def find_all(self, name: str) -> Iterator[Node]:
+        return (child for child in self.children if child.name == name)
+
+    def value(self, *path: str) -> str:
+        """The text at the end of a path of names; empty when there is none."""
+        node: Node | None = self
+        for name in path:
+            node = node.find(name) if node else None
+        return node.text.strip() if node else ""
+
+
+@dataclass(slots=True)
+class _Reader:
+    wanted: str
+    take: Callable[[Node], bool]
+    open: list[Node] = field(default_factory=list)
+    first: str = ""
+    found: Node | None = None
+    count: int = 0
+
+    def start(self, name: str, _attributes: object = None) -> None:
+        self.count += 1
+        if self.count > _MOST_NODES or len(self.open) >= _MOST_DEPTH:
+            raise XmlRefused(texts.DEEP_XML)
+        node = Node(name.rpartition(":")[2].lower())
+        self.first = self.first or node.name
+        self.open.append(node)
+
+    def end(self, _name: str) -> None:
+        node = self.open.pop()
+        if node.name == self.wanted and self.found is None:
+            self.found = node
+        elif self.open and not self.take(node):
+            self.open[-1].children.append(node)
+
+    def data(self, text: str) -> None:
+        if self.open and len(self.open[-1].text) < _MOST_TEXT:
+            self.open[-1].text += text[:_MOST_TEXT]
+
+    def close(self, name: str) -> None:
+        """End an element in a broken document, and those within it that were never ended; an end of nothing that is
+        open is left out."""
+        name = name.rpartition(":")[2].lower()
+        if any(node.name == name for node in self.open):
+            while self.open[-1].name != name:
+                self.end("")
+            self.end("")
+
+    def refuse_doctype(self, *_declaration: object) -> None:
+        raise XmlRefused(texts.DOCTYPE)
+
+
+def read_xml(text: str, wanted: str, take: Callable[[Node], bool], forget: Callable[[], None]) -> tuple[Node, str]:
+    """The first element of the name `wanted` that is whole, and what is wrong with the document (empty when nothing
+    is): what stands around it may be broken. `take` is called with each other element that has ended; what it takes is
+    kept in no tree, so that memory does not grow with the document; `forget` is called before the document is read a
+    second time. Raises XmlRefused."""
+    reader = _Reader(wanted, take)
+    flaw = _parse(reader, text)
+    if reader.found is None and flaw:
+        forget()
+        reader = _Reader(wanted, take)
+        _read_broken(reader, text)
+    if reader.found is not None:
+        return reader.found, flaw
+    if reader.open:
+        raise XmlRefused(texts.CUT_XML.format(name=reader.open[-1].name))
+    raise XmlRefused(texts.OTHER_XML.format(name=reader.first or "?"))
+
+
+def _parse(reader: _Reader, text: str) -> str:
+    """Run expat to the end, or to where it cannot go on: then the answer says why."""
+    parser = expat.ParserCreate("utf-8")
+    parser.buffer_text = True
+    parser.StartElementHandler = reader.start
+    parser.EndElementHandler = reader.end
+    parser.CharacterDataHandler = reader.data
+    parser.StartDoctypeDeclHandler = reader.refuse_doctype
+    parser.EntityDeclHandler = reader.refuse_doctype
+    octets = text.encode("utf-8", "replace")
+    try:
+        for start in range(0, max(len(octets), 1), _CHUNK):
+            parser.Parse(octets[start : start + _CHUNK], start + _CHUNK >= len(octets))
+    except expat.ExpatError as error:
+        if error.code in _CUT_OFF and reader.open and reader.found is None:
+            raise XmlRefused(texts.CUT_XML.format(name=reader.open[-1].name)) from None
+        return str(error)
+    return ""
+
+
+def _read_broken(reader: _Reader, text: str) -> None:
+    """Tags are what looks like one; all else is text."""
+    if _DOCTYPE.search(text):
+        reader.refuse_doctype()
+    at = 0
+    for found in _TOKEN.finditer(text):
+        reader.data(unescape(text[at : found.start()]))
+        at = found.end()
+        if found["raw"] is not None:
+            reader.data(found["raw"])
+        elif found["name"] and found["closes"]:
+            reader.close(found["name"])
+        elif found["name"]:
+            reader.start(found["name"])
+            if found["empty"] or found[0].endswith("/>"):
+                reader.end("")
+        if reader.found is not None:
+            return
