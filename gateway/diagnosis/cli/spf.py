@@ -65,7 +65,7 @@ async def _check(
     if as_json:
         print_json(walk_json(found, verdict))
     else:
-        print_text(render_check(found, verdict))
+        print_text(render_check(found, verdict, ip or ""))
     sys.exit(not (is_sound(found) if verdict is None else verdict.result is SpfVerdict.PASS))
 
 
@@ -73,10 +73,10 @@ async def _judge(domain: str, ip: str, sender: str | None, helo: str, asker: Aut
     try:
         address = ip_text(ip)
     except ValueError:
-        fail(f"--ip: {ip!r} is no IP address")
+        fail(f"--ip: {ip!r} is not an IP address")
     path = mailbox(sender) if sender else Mailbox("postmaster", domain, domain)
     if path is None:
-        fail(f"--sender: {sender!r} is no mail address")
+        fail(f"--sender: {sender!r} is not a mail address")
     ingress = EdgeIngress(address, ClientSource.PEER, helo, "", address)
     judge = partial(spf.evaluate, ingress, path, SpfIdentity.MAILFROM, receiver="waypost.invalid")
     return (await asker.run(lambda window: judge(window=window)))[0]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
+
 from rich.console import Group
 from rich.text import Text
 
-from gateway.authentication.lookup import DnsView
+from gateway.authentication.lookup import DnsView, NeedAnswers
+from gateway.diagnosis.records import texts
+from gateway.diagnosis.records.aliases import explain_absence, find_alias
 from gateway.diagnosis.records.key_lint import KeyReport, report_key
-from gateway.model.dnsdata import DnsStatus, Question
+from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.value import Value
 from gateway.tools.narrative import clean
 from gateway.tools.results import Json, safe_json
@@ -32,16 +37,41 @@ def check_key(selector: str, domain: str, window: DnsView) -> KeyCheck:
     """Look up one selector of a domain, both as A-labels. Raises NeedAnswers."""
     name = f"{selector}._domainkey.{domain}"
     answer = window.ask(Question(name, "TXT"))
-    faults = []
-    if answer.failed:
-        faults.append(f"DNS gave no answer ({answer.status}): receivers try again later")
-    elif answer.status is DnsStatus.NXDOMAIN:
-        faults.append("there is no such name: no signature with this selector verifies")
-    elif not answer.records:
-        faults.append("the name has no TXT record: no signature with this selector verifies")
-    elif len(answer.records) > 1:
-        faults.append(f"has {len(answer.records)} records; receivers may take any of them (RFC 6376 section 3.6.2.2)")
+    faults = list(_find_faults(answer))
+    if not answer.records and answer.status is not DnsStatus.TIMEOUT:
+        target = find_alias(name, window)
+        faults += explain_absence(name, domain, window)
+        if window.pending:
+            raise NeedAnswers
+        if target and texts.KEY_FAULTS["record"] in faults:
+            faults.remove(texts.KEY_FAULTS["record"])
+        if target.endswith((".onmicrosoft.com", ".dkim.mail.microsoft")):
+            faults.append(texts.KEY_FAULTS["microsoft target"])
+        elif not target and selector in ("selector1", "selector2"):
+            faults.append(texts.KEY_FAULTS["microsoft"].format(selector=selector))
+        elif not target and selector == "google":
+            faults.append(texts.KEY_FAULTS["google"].format(selector=selector))
     return KeyCheck(name, answer.status.value, tuple(map(report_key, answer.records[:8])), tuple(faults))
+
+
+def _find_faults(answer: Answer) -> Iterator[str]:
+    """What is wrong with the name as a whole."""
+    if answer.failed:
+        yield texts.KEY_FAULTS["answer"].format(status=answer.status)
+    elif answer.status is DnsStatus.NXDOMAIN:
+        yield texts.KEY_FAULTS["name"]
+    elif not answer.records:
+        yield texts.KEY_FAULTS["record"]
+    elif len(answer.records) > 1:
+        usable = sum(report_key(record).usable for record in answer.records)
+        joined = any(report_key("".join(order)).usable for order in itertools.permutations(answer.records[:3]))
+        word = "cut" if joined and usable < len(answer.records) and not _are_keys(answer.records) else "several"
+        yield texts.KEY_FAULTS[word].format(count=len(answer.records))
+
+
+def _are_keys(records: Sequence[str]) -> bool:
+    """Each is a record with a key of its own."""
+    return all("p=" in record for record in records)
 
 
 def key_json(check: KeyCheck) -> dict[str, Json]:
@@ -73,14 +103,14 @@ def render_key(check: KeyCheck) -> Group:
     """For people."""
     parts = [Text(clean(check.name), "bold")]
     for key in check.keys:
-        size = f" of {key.bits} bits" if key.bits else ""
+        size = texts.KEY_SIZE.format(bits=key.bits) if key.bits else ""
         word, style = (
-            ("a key that receivers can use", "green") if key.usable else ("no key that can be used", "bold red")
+            (texts.KEY_USABLE, "green") if key.usable and not key.problems else (texts.KEY_USELESS, "bold red")
         )
         parts += [Text(clean(f"  {key.record}")), Text(clean(f"  {key.type or '?'}{size}: {word}"), style)]
         parts += [Text(clean(f"  Error: {problem}"), "bold red") for problem in key.problems]
         parts += [Text(clean(f"  Note: {note}"), "yellow") for note in key.notes]
         if key.strict:
-            parts.append(Text("  t=s: only addresses of the domain itself, none of its subdomains"))
+            parts.append(Text(f"  {texts.KEY_STRICT}"))
     parts += [Text(clean(f"  Error: {fault}"), "bold red") for fault in check.faults]
     return Group(*parts)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.console import Group
 from rich.text import Text
 
+from gateway.diagnosis.records import texts
 from gateway.diagnosis.records.dmarc_survey import Survey
 from gateway.diagnosis.records.typography import repair
 from gateway.model.result import DmarcPolicy
@@ -55,7 +56,7 @@ def survey_json(survey: Survey) -> dict[str, Json]:
 
 def render_survey(survey: Survey) -> Group:
     """For people: what applies, every tag with its value, then what to mend."""
-    parts = [Text(f"DMARC of {survey.domain}", "bold")]
+    parts = [Text(texts.DMARC_TITLE.format(domain=survey.domain), "bold")]
     if survey.record:
         parts.append(Text(clean(f"  _dmarc.{survey.result.policy_domain}: {survey.record}")))
     parts.append(Text(f"  {clean(_outcome(survey))}", "" if survey.sound else "bold red"))
@@ -72,18 +73,16 @@ def render_survey(survey: Survey) -> Group:
 def _outcome(survey: Survey) -> str:
     result = survey.result
     if result.policy is None:
-        return f"No policy applies: {result.reason or 'no DMARC record'}."
-    lowered = ", one step lower because it is a test" if result.testing else ""
-    return (
-        f"Mail in the name of {survey.domain} that fails DMARC: {_DEEDS[result.policy]} (p={result.policy}{lowered})."
+        return texts.NO_POLICY.format(reason=result.reason or "no DMARC record")
+    elsewhere = result.policy_domain != survey.domain
+    return texts.OUTCOME.format(
+        domain=survey.domain,
+        deed=texts.DEEDS[result.policy],
+        tag=survey.applies,
+        policy=result.policy,
+        place=(texts.OF_DOMAIN.format(domain=result.policy_domain) if elsewhere else "")
+        + (texts.LOWERED if result.testing else ""),
     )
-
-
-_DEEDS = {
-    DmarcPolicy.NONE: "the domain asks for nothing",
-    DmarcPolicy.QUARANTINE: "the domain asks to suspect it",
-    DmarcPolicy.REJECT: "the domain asks to refuse it",
-}
 
 
 def _tag_lines(survey: Survey) -> Iterator[str]:
@@ -100,8 +99,7 @@ def _place_lines(survey: Survey) -> Iterator[str]:
 
 def _destination_lines(survey: Survey) -> Iterator[str]:
     for one in survey.destinations:
-        said = {True: "takes them", False: "does not say that it takes them: no report is sent", None: "no answer"}
-        yield f"{one.host}: {said[one.allowed]} ({one.record})"
+        yield texts.DESTINATIONS[one.allowed].format(host=one.host, record=one.record)
 
 
 def advise(survey: Survey) -> RecordAdvice:
@@ -109,36 +107,33 @@ def advise(survey: Survey) -> RecordAdvice:
     name = f"_dmarc.{survey.domain}"
     own = survey.result.policy_domain == survey.domain
     if not survey.sends:
-        steps = ["The SPF record says that the domain sends no mail, so nothing can be lost: refuse everything."]
+        steps = [texts.STEPS["silent"]]
         done = own and survey.sound and survey.result.policy is DmarcPolicy.REJECT
         return RecordAdvice(tuple(steps), name, "" if done else _write(survey, "reject"))
     if survey.meant:
-        return RecordAdvice((f"Mend the record first: {survey.errors[0].text}.",), name, survey.meant)
+        return RecordAdvice((texts.STEPS["mend"].format(error=survey.errors[0].text.rstrip(".")),), name, survey.meant)
     if survey.record and not own:
         place = survey.result.policy_domain
-        step = (
-            f"The record of {place} applies, so work on that one: `waypost dmarc advise {place}`. A record of its own "
-        )
-        return RecordAdvice((f"{step}is needed only where {survey.domain} shall differ.",), name, "")
+        return RecordAdvice((texts.STEPS["elsewhere"].format(place=place, domain=survey.domain),), name, "")
     if not survey.record:
-        steps = ["Publish a record that asks for nothing and collects reports.", *_groundwork(survey), _READ]
+        steps = [texts.STEPS["first"], *_groundwork(survey), texts.STEPS["read"]]
         return RecordAdvice(tuple(steps), name, f"v=DMARC1; p=none; rua=mailto:dmarc-reports@{survey.domain}")
     steps = []
     if survey.errors:
-        steps.append(f"Mend the record first: {survey.errors[0].text}.")
+        steps.append(texts.STEPS["mend"].format(error=survey.errors[0].text.rstrip(".")))
     steps += _groundwork(survey)
     policy = survey.result.published or DmarcPolicy.NONE
     reports = any(tag.name == "rua" and tag.value for tag in survey.tags)
     if not reports:
-        steps.append("Add rua=: without reports nobody knows what a stricter policy would hit.")
+        steps.append(texts.STEPS["rua"])
     if policy is not DmarcPolicy.NONE and any(tag.name == "sp" and tag.value == "none" for tag in survey.tags):
-        steps.append("Leave sp=none out, so that subdomains are protected, too; see before that their mail passes.")
+        steps.append(texts.STEPS["sp"])
     following = _NEXT[policy] if reports and not survey.errors else policy
-    steps += [_READ] if policy is DmarcPolicy.NONE else []
+    steps += [texts.STEPS["read"]] if policy is DmarcPolicy.NONE else []
     if following is not policy:
-        steps.append(_STEPS[following])
+        steps.append(texts.STEPS[following])
     elif policy is DmarcPolicy.REJECT and not survey.errors:
-        steps.append("The policy is as strict as it can be. Keep reading the reports: new services come and go.")
+        steps.append(texts.STEPS["done"])
     record = _write(survey, following.value)
     return RecordAdvice(tuple(steps), name, "" if _tags(record) == _tags(survey.record) else record)
 
@@ -148,26 +143,15 @@ _NEXT = {
     DmarcPolicy.QUARANTINE: DmarcPolicy.REJECT,
     DmarcPolicy.REJECT: DmarcPolicy.REJECT,
 }
-_READ = (
-    "Read the reports for some weeks (`waypost dmarc report FILE`): each service that sends for the domain must pass "
-    "by a DKIM signature of the domain, since SPF is lost when mail is forwarded."
-)
-_STEPS = {
-    DmarcPolicy.QUARANTINE: "When every source of your own passes, ask for quarantine (p=reject with t=y is the same).",
-    DmarcPolicy.REJECT: (
-        "When nothing of your own has failed for some weeks, ask to refuse. Posts of your people to mailing lists that "
-        "alter them may then be lost, where receivers look at no more than the record (RFC 9989 section 7.4)."
-    ),
-}
 
 
 def _groundwork(survey: Survey) -> Iterator[str]:
     if not survey.spf:
-        yield "Publish an SPF record with the addresses that send for the domain, ending in ~all or -all."
+        yield texts.STEPS["spf"]
     refused = [one.host for one in survey.destinations if one.allowed is False]
     if refused:
         name = f"{survey.domain}._report._dmarc.HOST"
-        yield f"Have {', '.join(refused)} publish {name} with v=DMARC1, or send reports to yourself."
+        yield texts.STEPS["permit"].format(hosts=", ".join(refused), name=name)
 
 
 def _write(survey: Survey, policy: str) -> str:
@@ -203,7 +187,8 @@ def advice_json(survey: Survey, advice: RecordAdvice) -> dict[str, Json]:
 
 def render_advice(survey: Survey, advice: RecordAdvice) -> Group:
     """Numbered steps, and the line to publish."""
-    parts = [Text(f"DMARC of {survey.domain}", "bold"), Text(clean(f"  now: {survey.record or 'no record'}")), Text()]
+    now = texts.ADVISE_NOW.format(record=survey.record or "no record")
+    parts = [Text(texts.DMARC_TITLE.format(domain=survey.domain), "bold"), Text(clean(f"  {now}")), Text()]
     parts += [Text(clean(f"{number}. {step}")) for number, step in enumerate(advice.steps, 1)]
     if advice.record:
         parts += [Text(), Text("Publish", "bold"), Text(clean(f'  {advice.name}. TXT "{advice.record}"'), "green")]

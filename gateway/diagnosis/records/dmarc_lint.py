@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from gateway.diagnosis.records.typography import find_odd, repair
+from gateway.authentication.dmarc_record import select_records
+from gateway.diagnosis.records import texts
+from gateway.diagnosis.records.typography import find_slips, missing_semicolon, repair_tags
 from gateway.model.value import Value
 
 _URI = re.compile(r"mailto:[^@\s,!]+@[^@\s,!]+(?:![0-9]+[kmgt]?)?", re.IGNORECASE)
@@ -35,55 +37,54 @@ class Lint(Value):
 
 
 _POLICIES = ("none", "quarantine", "reject")
-_MODES = {"r": "relaxed: a domain of the same organisation is enough", "s": "strict: only the same domain counts"}
-_PSD = {"y": "the domain is a public suffix", "n": "the domain is an organisation's own", "u": "found by the tree walk"}
-_OLD = {
-    "pct": "removed by RFC 9989: receivers apply the whole policy; use t=y for a test",
-    "rf": "removed by RFC 9989: failure reports have one format",
-    "ri": "removed by RFC 9989: reports come once a day",
-}
 _ORDER = ("v", "p", "sp", "np", "adkim", "aspf", "psd", "t", "fo", "rua", "ruf")
 
 
-def explain(record: str) -> tuple[Tag, ...]:
-    """All tags with the values that count, those left out with their defaults. `record` is in people's characters."""
+def explain(record: str, applies: str = "", domain: str = "") -> tuple[Tag, ...]:
+    """All tags with the values that count, those left out with their defaults. `record` is in people's characters;
+    `applies`: the tag whose policy is the one for `domain`."""
     given = _split(record)
-    policy = _known(given, "p", _POLICIES, "none")
-    sub = _known(given, "sp", _POLICIES, policy)
-    values: dict[str, tuple[str, str]] = {
-        # name: value that counts, meaning
-        "v": ("DMARC1", "the version"),
-        "p": (policy, f"what to do with mail of this domain that fails: {_deed(policy)}"),
-        "sp": (sub, f"the same for its subdomains: {_deed(sub)}"),
-        "np": (_known(given, "np", _POLICIES, sub), "the same for subdomains that do not exist"),
+    policies = _policies(record, given)
+    values: dict[str, tuple[str, str]] = {"v": ("DMARC1", texts.TAGS["v"])}
+    for name, value in policies.items():
+        meaning = texts.TAGS[name].format(deed=texts.TAG_DEEDS[value])
+        values[name] = value, f"{meaning}; {texts.APPLIES.format(domain=domain)}" if name == applies else meaning
+    values |= {
         "adkim": _mode(given, "adkim", "DKIM"),
         "aspf": _mode(given, "aspf", "SPF"),
-        "psd": _choice(given, "psd", _PSD, "u"),
-        "t": _choice(given, "t", {"y": "a test: the policy one step lower", "n": "no test"}, "n"),
-        "fo": (
-            given.get("fo", "0"),
-            "when failure reports are wanted" if "ruf" in given else "without ruf= it says nothing",
-        ),
-        "rua": (given.get("rua", ""), "where daily reports go" if given.get("rua") else "nobody gets reports"),
-        "ruf": (
-            given.get("ruf", ""),
-            "where failure reports go" if given.get("ruf") else "nobody gets failure reports",
-        ),
+        "psd": _choice(given, "psd", texts.PSD, "u"),
+        "t": _choice(given, "t", {"y": texts.TAGS["t"], "n": texts.TAGS["not t"]}, "n"),
+        "fo": (given.get("fo", "0"), texts.TAGS["fo" if "ruf" in given else "not fo"]),
+        "rua": (given.get("rua", ""), texts.TAGS["rua" if given.get("rua") else "not rua"]),
+        "ruf": (given.get("ruf", ""), texts.TAGS["ruf" if given.get("ruf") else "not ruf"]),
     }
     known = [
         Tag(name, values[name][0], "record" if _counts(given, name, values[name][0]) else "default", values[name][1])
         for name in _ORDER
     ]
     rest = [name for name in given if name not in _ORDER]
-    return (*known, *(Tag(name, given[name], "ignored", _OLD.get(name, "no tag of DMARC")) for name in rest))
+    return (*known, *(Tag(name, given[name], "ignored", _meaning(name)) for name in rest))
+
+
+def _policies(record: str, given: dict[str, str]) -> dict[str, str]:
+    """p, sp and np as receivers take them: one bad value makes the whole record p=none."""
+    for parsed in select_records([record]):
+        return {
+            "p": parsed.policy.value,
+            "sp": parsed.subdomain_policy.value,
+            "np": parsed.nonexistent_policy.value,
+        }
+    policy = _known(given, "p", _POLICIES, "none")
+    sub = _known(given, "sp", _POLICIES, policy)
+    return {"p": policy, "sp": sub, "np": _known(given, "np", _POLICIES, sub)}
+
+
+def _meaning(name: str) -> str:
+    return texts.OBSOLETE.get(name, texts.TAGS["unknown"])
 
 
 def _counts(given: dict[str, str], name: str, value: str) -> bool:
     return name in given and given[name].lower() == value.lower()
-
-
-def _deed(policy: str) -> str:
-    return {"none": "nothing", "quarantine": "suspect it", "reject": "refuse it"}[policy]
 
 
 def _known(given: dict[str, str], name: str, words: tuple[str, ...], default: str) -> str:
@@ -92,8 +93,8 @@ def _known(given: dict[str, str], name: str, words: tuple[str, ...], default: st
 
 
 def _mode(given: dict[str, str], name: str, method: str) -> tuple[str, str]:
-    value = _known(given, name, tuple(_MODES), "r")
-    return value, f"{method} alignment is {_MODES[value]}"
+    value = _known(given, name, tuple(texts.MODES), "r")
+    return value, texts.TAGS["adkim"].format(method=method, mode=texts.MODES[value])
 
 
 def _choice(given: dict[str, str], name: str, words: dict[str, str], default: str) -> tuple[str, str]:
@@ -107,73 +108,80 @@ def lint(record: str, *, exact: bool) -> tuple[Lint, ...]:
 
 
 def _lint(record: str, exact: bool) -> Iterator[Lint]:
-    odd = find_odd(record)
-    if odd:
-        yield Lint("error", f"holds {', '.join(odd)}, which void what they touch; meant is probably: {repair(record)}")
-    if record.startswith(('"', "'")):
-        yield Lint("error", f"begins with a quote inside the record: receivers ignore it; publish {repair(record)}")
+    for slip in find_slips(record):
+        yield Lint("error", f"the record {slip}; {texts.PUBLISH.format(record=repair_tags(record))}")
     given, names = _split(record), [part.partition("=")[0].strip().lower() for part in record.split(";")]
     for name in sorted({name for name in names if name and names.count(name) > 1}):
-        yield Lint("error", f"has {name}= twice: only the first counts, and some receivers drop the record")
+        yield Lint("error", texts.TWICE.format(name=name))
     for part in record.split(";"):
         if part.strip() and "=" not in part:
-            yield Lint("warning", f"has {part.strip()!r}, which is no tag")
-    for name, check in _CHECKS:
-        if name in given:
-            problem = check(given[name])
-            if problem:
-                yield Lint("error", f"{name}={given[name]}: {problem}")
+            yield Lint("warning", texts.NOT_A_TAG.format(part=part.strip()))
+    yield from _lint_values(given)
     if "p" not in given:
-        yield Lint("error", "has no p=: it is read as p=none, and only if it has a valid rua=")
+        yield Lint("error", texts.NO_P)
     elif names[1:2] != ["p"] and given["p"].lower() in _POLICIES:
-        yield Lint("warning", "p= is not right after the version: older receivers want it there")
+        yield Lint("warning", texts.P_LATER)
     yield from _advice(given, exact)
 
 
+def _lint_values(given: dict[str, str]) -> Iterator[Lint]:
+    for name, check in _CHECKS:
+        if name not in given:
+            continue
+        within = missing_semicolon(given[name])
+        problem = texts.TAG_PROBLEMS["semicolon"].format(tag=within) if within else check(given[name])
+        if problem:
+            yield Lint("error", texts.BAD_TAG.format(name=name, value=given[name], problem=problem))
+    bad = next((name for name in ("p", "sp", "np") if name in given and given[name].lower() not in _POLICIES), "")
+    if bad:
+        yield Lint("error", texts.ALL_NONE.format(name=bad, value=given[bad]))
+
+
 def _advice(given: dict[str, str], exact: bool) -> Iterator[Lint]:
-    for name, text in _OLD.items():
+    for name, meaning in texts.OBSOLETE.items():
         if name in given:
-            yield Lint("warning", f"{name}={given[name]} is {text}")
+            yield Lint("warning", texts.OBSOLETE_TAG.format(name=name, value=given[name], meaning=meaning))
     policy = given.get("p", "none").lower()
     if policy != "none" and given.get("sp", policy).lower() == "none" and exact:
-        yield Lint("warning", "sp=none leaves subdomains open: anyone can send in the name of one")
+        yield Lint("warning", texts.SP_NONE)
     if "rua" not in given:
-        yield Lint("warning", "has no rua=: nobody tells you who sends in your name and what fails")
+        yield Lint("warning", texts.NO_RUA)
     if "fo" in given and "ruf" not in given:
-        yield Lint("warning", "fo= says nothing without ruf=")
+        yield Lint("warning", texts.FO_ALONE)
     if policy == "none":
-        yield Lint("warning", "p=none asks for nothing: forged mail is delivered")
+        yield Lint("warning", texts.P_NONE)
 
 
 def _is_policy(value: str) -> str:
-    return "" if value.lower() in _POLICIES else "is none of none, quarantine, reject"
+    return "" if value.lower() in _POLICIES else texts.TAG_PROBLEMS["policy"]
 
 
 def _is_mode(value: str) -> str:
-    return "" if value.lower() in _MODES else "is neither r nor s, so r counts"
+    return "" if value.lower() in texts.MODES else texts.TAG_PROBLEMS["mode"]
 
 
 def _is_flag(value: str) -> str:
-    return "" if value.lower() in ("y", "n") else "is neither y nor n, so n counts"
+    return "" if value.lower() in ("y", "n") else texts.TAG_PROBLEMS["flag"]
 
 
 def _is_psd(value: str) -> str:
-    return "" if value.lower() in _PSD else "is none of y, n, u"
+    return "" if value.lower() in texts.PSD else texts.TAG_PROBLEMS["psd"]
 
 
 def _are_uris(value: str) -> str:
     bad = [uri.strip() for uri in value.split(",") if not _URI.fullmatch(uri.strip())]
     if any(":" not in uri and "@" in uri for uri in bad):
-        return "an address needs mailto: before it"
-    return f"{bad[0]!r} is no mailto: address" if bad else ""
+        return texts.TAG_PROBLEMS["mailto"]
+    return texts.TAG_PROBLEMS["uri"].format(uri=bad[0]) if bad else ""
 
 
 def _are_options(value: str) -> str:
-    return "" if {item.strip().lower() for item in value.split(":")} <= {"0", "1", "d", "s"} else "takes 0, 1, d, s"
+    sound = {item.strip().lower() for item in value.split(":")} <= {"0", "1", "d", "s"}
+    return "" if sound else texts.TAG_PROBLEMS["fo"]
 
 
 def _is_percent(value: str) -> str:
-    return "" if _PERCENT.fullmatch(value) and int(value) <= 100 else "is no percentage"
+    return "" if _PERCENT.fullmatch(value) and int(value) <= 100 else texts.TAG_PROBLEMS["percent"]
 
 
 _CHECKS: tuple[tuple[str, Callable[[str], str]], ...] = (

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from gateway.authentication import dmarc
 from gateway.authentication.dmarc_record import list_walk, select_records
 from gateway.authentication.lookup import DnsView, NeedAnswers
+from gateway.diagnosis.records import texts
+from gateway.diagnosis.records.aliases import explain_absence
 from gateway.diagnosis.records.dmarc_lint import Lint, Tag, explain, lint
 from gateway.diagnosis.records.spf_record import is_spf
-from gateway.diagnosis.records.typography import read_text, repair
+from gateway.diagnosis.records.typography import find_tag_slips, read_text, repair_tags
 from gateway.mail.author import Author
 from gateway.mail.domain import a_label, is_subdomain
 from gateway.model.dnsdata import Question
@@ -45,10 +47,12 @@ class Survey(Value):
     record: str
     """The record that applies, in people's characters; empty without one."""
     tags: tuple[Tag, ...]
+    applies: str
+    """The tag whose policy applies to the domain: p, or sp or np of a record above it."""
     lints: tuple[Lint, ...]
     destinations: tuple[Destination, ...]
     meant: str
-    """What a record that is none was probably meant to be; empty without one."""
+    """What a record that receivers do not see was probably meant to be; empty without one."""
     spf: str
     """The domain's SPF record."""
     sends: bool
@@ -84,16 +88,25 @@ def survey(domain: str, window: DnsView) -> Survey:
     lints = [*lint(record, exact=result.policy_domain == domain)] if record else []
     near = [read_text(one) for one in answers[0].records if "dmarc1" in one.lower() and not select_records([one])]
     lints += _misplaced(domain, near, around.records, result)
+    if len(places[0].records) > 1:
+        lints.append(Lint("error", texts.SEVERAL_DMARC.format(domain=domain, count=len(places[0].records))))
+    if not answers[0].records and not answers[0].failed:
+        why = explain_absence(f"_dmarc.{domain}", domain, window)
+        if window.pending:
+            raise NeedAnswers
+        lints += [Lint("error", text) for text in why]
+    applies = _applies(domain, result)
     destinations = _destinations(record, result.policy_domain or domain, window) if record else ()
     return Survey(
         domain=domain,
         places=places,
         result=result,
         record=record,
-        tags=explain(record) if record else (),
+        tags=explain(record, applies, domain) if record else (),
+        applies=applies,
         lints=tuple(lints),
         destinations=destinations,
-        meant=next((repair(text) for text in near if select_records([repair(text)])), ""),
+        meant=next((repair_tags(text) for text in near if select_records([repair_tags(text)])), ""),
         spf=read_text(spf),
         sends=spf.lower().split() != ["v=spf1", "-all"],
         receives=mx.records != ("0 .",),
@@ -104,18 +117,36 @@ def _others(domain: str) -> list[Question]:
     return [Question(domain, "TXT"), Question(domain, "MX")]
 
 
+def _applies(domain: str, result: DmarcResult) -> str:
+    """Which of the record's policies is the one for the domain."""
+    if result.policy_domain == domain:
+        return "p"
+    parsed = next(iter(select_records([result.record])), None)
+    if parsed is None or result.policy is None:
+        return "sp"
+    return "sp" if result.policy == parsed.apply(parsed.subdomain_policy) else "np"
+
+
 def _misplaced(domain: str, near: list[str], around: tuple[str, ...], result: DmarcResult) -> Iterator[Lint]:
     """Records that were meant for DMARC and are not seen as such."""
-    if result.reason.startswith("several"):
-        yield Lint("error", f"_dmarc.{domain} has several records: all of them are ignored")
     for text in near:
-        words = next((f" It {one.text}" for one in lint(text, exact=True) if "holds" in one.text), "")
-        reason = words or " It must begin with v=DMARC1, in exactly these letters."
-        yield Lint("error", f"_dmarc.{domain} has {text!r}, which is no DMARC record.{reason}")
+        meant = repair_tags(text)
+        reasons = list(find_tag_slips(text))
+        if not select_records([meant]):
+            letters = texts.LETTERS if meant.lower().startswith("v=dmarc1") else texts.BEGINNING
+            reasons.append(letters.format(beginning="v=DMARC1;"))
+        elif not reasons:
+            reasons.append(texts.BEGINNING.format(beginning="v=DMARC1;"))
+        said = texts.NEAR.format(name=f"_dmarc.{domain}", record=text, reasons="; it ".join(reasons))
+        yield Lint("error", f"{said} To mend it, {texts.PUBLISH.format(record=meant)}" if _sound(meant) else said)
     if any(text.lower().startswith("v=dmarc1") for text in around):
-        yield Lint("error", f"{domain} itself has a DMARC record, where nobody looks: it belongs at _dmarc.{domain}")
+        yield Lint("error", texts.DMARC_AT_DOMAIN.format(domain=domain))
     if result.policy_domain and result.policy_domain != domain:
-        yield Lint("warning", f"has no record of its own: that of {result.policy_domain} applies, by its sp= or np=")
+        yield Lint("warning", texts.INHERITED.format(domain=domain, place=result.policy_domain))
+
+
+def _sound(text: str) -> bool:
+    return bool(select_records([text]))
 
 
 def _destinations(record: str, policy_domain: str, window: DnsView) -> tuple[Destination, ...]:

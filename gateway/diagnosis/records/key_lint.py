@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from gateway.authentication.dkimpy import Key, read_key
-from gateway.diagnosis.records.typography import find_odd, read_text, repair
+from gateway.diagnosis.records import texts
+from gateway.diagnosis.records.typography import find_tag_slips, read_text, repair_tags
 from gateway.mail.tags import parse_tags
 from gateway.model.value import Value
 
@@ -51,23 +52,21 @@ def report_key(record: str) -> KeyReport:
 
 
 def _find_problems(text: str, key: Key) -> Iterator[str]:
-    odd = find_odd(text)
-    if odd:
-        yield f"holds {', '.join(odd)}; meant is probably: {repair(text)}"
-    if text.startswith(('"', "'")) or '" "' in text:
-        yield "holds quotes of the zone file inside the record: publish it without them"
+    slips = list(find_tag_slips(text))
+    if slips:
+        yield f"the record {'; it '.join(slips)}; {texts.PUBLISH.format(record=repair_tags(text))}"
     if key.problem:
         yield key.problem
 
 
 def _find_notes(tags: dict[str, str], bits: int | None, flags: list[str]) -> Iterator[str]:
     if bits is not None and bits < _WELL:
-        yield f"a key of {bits} bits is accepted, but {_WELL} are recommended (RFC 8301 section 3.2)"
+        yield texts.KEY_SHORT.format(bits=bits, least=_WELL)
     if tags and "v" not in tags:
-        yield "has no v=DKIM1: allowed, but some receivers want it"
+        yield texts.KEY_NO_VERSION
     if "y" in flags:
-        yield "t=y says that signing is still being tested: remove it when it is not"
+        yield texts.KEY_TESTING
     if "g" in tags:
-        yield "g= is from an older standard and ignored"
+        yield texts.KEY_GRANULARITY
     if "sha1" in tags.get("h", ""):
-        yield "h= allows sha1, which no signature may use any more (RFC 8301 section 3.1)"
+        yield texts.KEY_SHA1

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.console import Group
 from rich.text import Text
 
+from gateway.diagnosis.records import texts
 from gateway.diagnosis.records.spf_walk import MOST_LOOKUPS, MOST_VOID, SpfWalk, WalkFault
 from gateway.model.result import SpfResult, SpfVerdict
 from gateway.tools.narrative import clean
@@ -49,16 +50,17 @@ def is_sound(walk: SpfWalk) -> bool:
 
 def render_walk(walk: SpfWalk) -> Group:
     """Who may send, network by network, with the way that leads there."""
-    parts = [Text(f"SPF of {walk.domain}", "bold"), *_steps(walk)]
+    parts = [Text(texts.SPF_TITLE.format(domain=walk.domain), "bold"), *_steps(walk)]
     networks = [_network_line(walk, at) for at in range(len(walk.networks))]
     parts += render_section(f"Networks ({len(networks)})", networks)
-    parts += render_section("All others", [walk.last or "neutral: the record does not say"] if walk.steps else [])
+    parts += render_section("All others", [walk.last or texts.SILENT_ALL] if walk.steps else [])
     return Group(*parts, *_cost(walk), *_faults(walk.faults))
 
 
-def render_check(walk: SpfWalk, verdict: SpfResult | None) -> Group:
+def render_check(walk: SpfWalk, verdict: SpfResult | None, address: str = "") -> Group:
     """The verdict for one address, if one was asked for, and what is wrong with the record."""
-    parts = [Text(f"SPF of {walk.domain}", "bold"), *_steps(walk)[:1]]
+    parts = [Text(texts.SPF_TITLE.format(domain=walk.domain), "bold")]
+    parts += _steps(walk, sum(step.depth == 0 for step in walk.steps))
     if verdict is not None:
         style = "green" if verdict.result is SpfVerdict.PASS else "bold red"
         why = f" by {clean(verdict.mechanism)}" if verdict.mechanism else ""
@@ -66,26 +68,36 @@ def render_check(walk: SpfWalk, verdict: SpfResult | None) -> Group:
         if verdict.reason:
             parts.append(Text(f"  {clean(verdict.reason)}"))
     parts += [*_cost(walk), *_faults(walk.faults)]
-    if not walk.faults:
-        parts += [Text(), Text("Nothing is wrong with it.", "green")]
+    if not walk.faults and (verdict is None or verdict.result is SpfVerdict.PASS):
+        parts += [Text(), Text(texts.SOUND, "green")]
+    elif not walk.faults and verdict is not None and verdict.result in _UNLISTED:
+        term = f"ip{6 if ':' in address else 4}:{address}"
+        parts += [Text(), Text(clean(texts.NOT_LISTED.format(address=address, domain=walk.domain, term=term)))]
     return Group(*parts)
 
 
-def _steps(walk: SpfWalk) -> list[Text]:
-    return [Text(clean(f"  {'    ' * step.depth}{step.domain}: {step.record or '(no record)'}")) for step in walk.steps]
+_UNLISTED = (SpfVerdict.FAIL, SpfVerdict.SOFTFAIL, SpfVerdict.NEUTRAL)
+
+
+def _steps(walk: SpfWalk, most: int | None = None) -> list[Text]:
+    shown = (
+        (step.depth, texts.SPF_STEP.format(domain=step.domain, record=step.record or texts.NO_SPF_RECORD))
+        for step in walk.steps[:most]
+    )
+    return [Text(clean(f"  {'    ' * depth}{line}")) for depth, line in shown]
 
 
 def _network_line(walk: SpfWalk, at: int) -> str:
     one = walk.networks[at]
     width = max(len(other.network) for other in walk.networks)
-    beyond = "" if one.reached else f"  (beyond {MOST_LOOKUPS} lookups: never reached)"
+    beyond = "" if one.reached else f"  {texts.BEYOND.format(most=MOST_LOOKUPS)}"
     result = "" if one.result == "pass" else f"  {one.result}"
     return f"{one.network.ljust(width)}  {' > '.join(one.path)}{result}{beyond}"
 
 
 def _cost(walk: SpfWalk) -> list[Text]:
-    void = f", {walk.void} of at most {MOST_VOID} for names that are not there" if walk.void else ""
-    return [Text(), Text(f"Lookups: {walk.lookups} of at most {MOST_LOOKUPS}{void}")]
+    void = texts.VOID_LOOKUPS.format(void=walk.void, most=MOST_VOID) if walk.void else ""
+    return [Text(), Text(f"{texts.LOOKUPS.format(lookups=walk.lookups, most=MOST_LOOKUPS)}{void}")]
 
 
 def _faults(faults: tuple[WalkFault, ...]) -> Iterator[Text]:

@@ -5,13 +5,16 @@ Unlike an evaluation it follows every term, so it shows what any client would me
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
 from gateway.authentication.lookup import DnsView, NeedAnswers
-from gateway.diagnosis.records.spf_record import RESULTS, Term, is_spf, read_terms
-from gateway.diagnosis.records.typography import find_odd, read_text, repair
+from gateway.diagnosis.records import texts
+from gateway.diagnosis.records.aliases import explain_absence
+from gateway.diagnosis.records.spf_record import RESULTS, Term, find_cut_terms, is_spf, merge_records, read_terms
+from gateway.diagnosis.records.typography import find_slips, read_text, repair
 from gateway.mail.domain import a_label
 from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.value import Value
@@ -89,12 +92,10 @@ def walk(domain: str, window: DnsView) -> SpfWalk:
     if window.pending:
         raise NeedAnswers
     if run.lookups > MOST_LOOKUPS:
-        text = (
-            f"needs {run.lookups} lookups; receivers stop after {MOST_LOOKUPS} with permerror (RFC 7208 section 4.6.4)"
-        )
+        text = texts.MANY_LOOKUPS.format(lookups=run.lookups, most=MOST_LOOKUPS)
         run.faults.append(WalkFault("error", domain, text))
     if run.void > MOST_VOID:
-        text = f"asks for {run.void} names that are not there; more than {MOST_VOID} are a permerror"
+        text = texts.MANY_VOID.format(void=run.void, most=MOST_VOID)
         run.faults.append(WalkFault("error", domain, text))
     faults = tuple(dict.fromkeys(run.faults))
     return SpfWalk(domain, tuple(run.steps), tuple(run.networks), run.lookups, run.void, run.last, faults)
@@ -106,9 +107,9 @@ def _follow(run: _Walk, domain: str, path: tuple[str, ...], outer: str | None) -
     answer = run.window.peek(Question(domain, "TXT"))
     if answer is None:
         return
-    record = _select(run, domain, answer, first=len(path) == 1)
-    run.steps.append(WalkStep(len(path) - 1, domain, record, run.lookups))
-    terms = read_terms(record)
+    records = _select(run, domain, answer, first=len(path) == 1)
+    run.steps += [WalkStep(len(path) - 1, domain, record, run.lookups) for record in records or ("",)]
+    terms = read_terms(records[0]) if len(records) == 1 else ()
     run.faults += _find_faults(domain, terms, included=len(path) > 1)
     ended = False
     for term in terms:
@@ -122,33 +123,56 @@ def _follow(run: _Walk, domain: str, path: tuple[str, ...], outer: str | None) -
         _take(run, domain, redirect, path, outer)
 
 
-def _select(run: _Walk, domain: str, answer: Answer, *, first: bool) -> str:
-    """The domain's one SPF record; empty, with a fault, when there is none."""
+def _select(run: _Walk, domain: str, answer: Answer, *, first: bool) -> tuple[str, ...]:
+    """The domain's SPF records, of which there should be one; faults are noted."""
+
+    def note(text: str, weight: str = "error") -> None:
+        run.faults.append(WalkFault(weight, domain, text))
+
     if answer.failed:
-        run.faults.append(WalkFault("error", domain, f"DNS gave no answer ({answer.status}): temperror for now"))
-        return ""
-    records = [record for record in answer.records if is_spf(record)]
+        note(texts.NO_ANSWER.format(status=answer.status))
+        return ()
+    records = tuple(read_text(record) for record in answer.records if is_spf(record))
     if len(records) == 1:
-        odd = find_odd(read_text(records[0]))
-        if odd:
-            text = f"holds {', '.join(odd)}; meant is probably: {repair(read_text(records[0]))}"
-            run.faults.append(WalkFault("error", domain, text))
-        return read_text(records[0])
+        slips = "; it ".join(find_slips(records[0]))
+        if slips:
+            note(f"{slips}; {texts.PUBLISH.format(record=repair(records[0]))}")
+        return records
     if records:
-        run.faults.append(
-            WalkFault("error", domain, f"has {len(records)} SPF records: permerror (RFC 7208 section 4.5)")
-        )
-        return ""
+        note(texts.SEVERAL_SPF.format(count=len(records), merged=merge_records(records)))
+        return records
     for near in (read_text(record) for record in answer.records):
-        if "v=spf1" in near.lower():
-            text = f"has a record that looks like SPF and is none: {near!r}; meant is probably: {repair(near)}"
-            run.faults.append(WalkFault("error", domain, text))
-    what = "does not exist" if answer.status is DnsStatus.NXDOMAIN else "has no SPF record"
+        if _NEAR.search(near):
+            note(_explain_near(near))
+    problem = texts.ABSENT["missing" if answer.status is DnsStatus.NXDOMAIN else "none"]
     if not first:
-        run.faults.append(WalkFault("error", domain, f"is included and {what}: permerror"))
+        note(texts.INCLUDED.format(problem=problem))
     else:
-        run.faults.append(WalkFault("warning", domain, f"{what}, so receivers get none"))
-    return ""
+        note(texts.NO_RESULT.format(problem=problem), "warning")
+    for why in explain_absence(domain, "", run.window):
+        note(why)
+    return ()
+
+
+_NEAR = re.compile(r"v\s*=\s*spf\d|\bspf1\b|spf2\.0/|v\s*=\s*spf\b", re.IGNORECASE)
+_GLUED = re.compile(r"(v=spf1)(?=[^\s])[;,]?", re.IGNORECASE)
+
+
+def _explain_near(near: str) -> str:
+    """A record that was meant for SPF: why receivers do not see it, and what to publish."""
+    meant = repair(near)
+    reasons = list(find_slips(near))
+    if meant.lower().startswith("spf2.0/"):
+        reasons.append(texts.OLD_SPF)
+        meant = "v=spf1" + meant[meant.find(" ") :] if " " in meant else ""
+    elif _GLUED.match(meant):
+        reasons.append(texts.NO_BLANK)
+        meant = _GLUED.sub(r"\1 ", meant, count=1).replace("  ", " ")
+    elif not is_spf(meant):
+        reasons.append(texts.BEGINNING.format(beginning="v=spf1 and a blank"))
+        meant = ""
+    said = texts.NEAR_SPF.format(record=near, reasons="; it ".join(reasons))
+    return f"{said}; {texts.PUBLISH.format(record=meant)}" if meant else said
 
 
 def _take(run: _Walk, domain: str, term: Term, path: tuple[str, ...], outer: str | None) -> None:
@@ -164,15 +188,15 @@ def _take(run: _Walk, domain: str, term: Term, path: tuple[str, ...], outer: str
     elif term.name in ("include", "redirect"):
         target = a_label(term.value)
         if target is None:
-            run.faults.append(WalkFault("error", domain, f"{term.text} names no domain"))
+            run.faults.append(WalkFault("error", domain, texts.NO_NAME.format(term=term.text)))
         elif target in path:
-            run.faults.append(WalkFault("error", domain, f"{term.text} leads back to a record on the way: permerror"))
+            run.faults.append(WalkFault("error", domain, texts.CIRCLE.format(term=term.text)))
         else:
             _follow(run, target, (*path, target), outer if term.name == "redirect" else _inside(outer, term))
     else:
         target = a_label(term.value or domain)
         if target is None:
-            run.faults.append(WalkFault("error", domain, f"{term.text} names no domain"))
+            run.faults.append(WalkFault("error", domain, texts.NO_NAME.format(term=term.text)))
         else:
             hosts = [target] if term.name == "a" else _hosts(run, domain, target, term)
             _add(run, [address for host in hosts for address in _addresses(run, host, term)], term, path, outer)
@@ -191,7 +215,7 @@ def _hosts(run: _Walk, domain: str, target: str, term: Term) -> list[str]:
         return []
     _count_void(run, answer)
     if len(answer.records) > _MOST_HOSTS:
-        run.faults.append(WalkFault("error", domain, f"{term.text} has more than {_MOST_HOSTS} hosts: permerror"))
+        run.faults.append(WalkFault("error", domain, texts.MANY_MX.format(term=term.text, most=_MOST_HOSTS)))
     hosts = [record.partition(" ")[2] for record in answer.records[:_MOST_HOSTS]]
     return [host for host in hosts if host and host != "."]
 
@@ -224,25 +248,24 @@ def _find_faults(domain: str, terms: tuple[Term, ...], *, included: bool) -> Ite
     """What the record itself says."""
     for term in terms:
         if term.problem:
-            yield WalkFault("error", domain, f"{term.text} {term.problem}: permerror")
+            yield WalkFault("error", domain, texts.BAD_TERM.format(term=term.text, problem=term.problem))
         elif term.name == "ptr":
-            yield WalkFault(
-                "warning", domain, f"{term.text}: slow and unreliable, not to be used (RFC 7208 section 5.5)"
-            )
+            yield WalkFault("warning", domain, texts.PTR.format(term=term.text))
         elif term.name in ("ip4", "ip6") and ip_network(term.value, strict=False).prefixlen <= int(term.name[2]) * 2:
-            yield WalkFault("warning", domain, f"{term.text} lets a very large part of the network send")
+            yield WalkFault("warning", domain, texts.LARGE.format(term=term.text))
+    yield from (WalkFault("error", domain, text) for text in find_cut_terms(terms))
     names = [term.name for term in terms]
     if "all" in names:
         at = names.index("all")
         if [name for name in names[at + 1 :] if name not in ("exp", "redirect")]:
-            yield WalkFault("warning", domain, "has terms after `all`: they are never reached")
+            yield WalkFault("warning", domain, texts.AFTER_ALL)
         if "redirect" in names:
-            yield WalkFault("warning", domain, "has both `all` and redirect=: redirect= is ignored")
+            yield WalkFault("warning", domain, texts.ALL_REDIRECT)
         if terms[at].qualifier == "+" and not included:
-            yield WalkFault("error", domain, "+all lets everyone send in this domain's name")
+            yield WalkFault("error", domain, texts.PLUS_ALL)
         elif terms[at].qualifier == "?" and not included:
-            yield WalkFault("warning", domain, "?all says nothing about others: use ~all or -all")
+            yield WalkFault("warning", domain, texts.NEUTRAL_ALL)
     elif terms and "redirect" not in names and not included:
-        yield WalkFault("warning", domain, "ends without `all`: others get neutral; add ~all or -all")
+        yield WalkFault("warning", domain, texts.NO_ALL)
     if names.count("redirect") > 1 or names.count("exp") > 1:
-        yield WalkFault("error", domain, "has a modifier twice: permerror (RFC 7208 section 6)")
+        yield WalkFault("error", domain, texts.MODIFIER_TWICE)

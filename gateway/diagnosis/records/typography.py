@@ -1,8 +1,12 @@
-"""Characters that a word processor puts in place of those a DNS record needs: they void a tag, or the record."""
+"""Letters that word processors and DNS panels put where a record needs others: they void a tag, or the record."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Iterator
+
+from gateway.diagnosis.records import texts
 
 _MEANT = {
     **dict.fromkeys("“”„‟″", '"'),
@@ -15,6 +19,9 @@ _MEANT = {
     **dict.fromkeys("＝", "="),  # noqa: RUF001
     **dict.fromkeys("，", ","),  # noqa: RUF001
 }
+_TAG_NAMES = r"(?:v|p|sp|np|adkim|aspf|pct|fo|rf|ri|rua|ruf|psd|t|k|h|s|n|g)"
+_NO_SEMICOLON = re.compile(rf"(?<=[^;,\s])\s+(?={_TAG_NAMES}\s*=)", re.IGNORECASE)
+_COMMA = re.compile(rf"\s*,\s*(?={_TAG_NAMES}\s*=)", re.IGNORECASE)
 
 
 def read_text(record: str) -> str:
@@ -33,6 +40,40 @@ def find_odd(text: str) -> tuple[str, ...]:
 
 
 def repair(text: str) -> str:
-    """What was probably meant, quotes around the whole removed."""
+    """What was probably meant, quotes around the whole and backslashes removed."""
     meant = "".join(_MEANT.get(char, char) for char in text).strip()
-    return meant.strip("\"'").strip()
+    return meant.replace('" "', "").replace("\\", "").strip("\"'").strip()
+
+
+def repair_tags(text: str) -> str:
+    """The same for a list of tags (DMARC, DKIM): with the semicolons that are missing between them."""
+    return _NO_SEMICOLON.sub("; ", _COMMA.sub("; ", repair(text)))
+
+
+def find_slips(text: str) -> Iterator[str]:
+    """What is wrong with the letters of any record, as verbs that follow its name."""
+    odd = find_odd(text)
+    if odd:
+        yield texts.ODD.format(characters=", ".join(odd))
+    if text.strip().startswith(('"', "'")) or '" "' in text or text.strip().endswith('"'):
+        yield texts.QUOTES
+    if "\\" in text:
+        yield texts.BACKSLASHES
+    if text[:1].isspace():
+        yield texts.BLANK_FIRST
+
+
+def find_tag_slips(text: str) -> Iterator[str]:
+    """The same for a list of tags."""
+    yield from find_slips(text)
+    meant = repair(text)
+    if _COMMA.search(meant):
+        yield texts.COMMAS
+    if _NO_SEMICOLON.search(_COMMA.sub("; ", meant)):
+        yield texts.NO_SEMICOLONS
+
+
+def missing_semicolon(value: str) -> str:
+    """The tag that stands inside another's value, as a semicolon is missing before it; empty when there is none."""
+    found = _NO_SEMICOLON.search(value)
+    return value[found.end() :].partition("=")[0].strip() if found else ""

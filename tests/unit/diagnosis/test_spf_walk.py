@@ -90,23 +90,44 @@ def test_redirect_counts_as_the_record_itself() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("v=spf1 ipv4:192.0.2.1 -all", "error a.example ipv4:192.0.2.1 is no mechanism of SPF; ip4: is meant"),
-        ("v=spf1 ip4:300.1.1.1 -all", "holds no network"),
+        ("v=spf1 ipv4:192.0.2.1 -all", "error a.example ipv4:192.0.2.1 is not a mechanism of SPF; ip4: is meant"),
+        ("v=spf1 ip4:300.1.1.1 -all", "does not hold a network"),
         ("v=spf1 ip4:2001:db8::1 -all", "holds an address of IPv6"),
-        ("v=spf1 include=b.example -all", "takes a colon: include:b.example"),
-        ("v=spf1 redirect:b.example", "takes an equals sign: redirect=b.example"),
-        ("v=spf1 include: -all", "names no domain"),
-        ("v=spf1 a/33 -all", "has a prefix length that cannot be"),
+        ("v=spf1 include=b.example -all", "needs a colon: include:b.example"),
+        ("v=spf1 redirect:b.example", "needs an equals sign: redirect=b.example"),
+        ("v=spf1 include: -all", "include: does not name a domain"),
+        ("v=spf1 a/33 -all", "has an impossible prefix length"),
         ("v=spf1 include:a.example -all", "leads back to a record on the way"),
+        ("v=spf1 ip4: 192.0.2.1 -all", "has a blank after a colon; meant is: ip4:192.0.2.1"),
+        ("v=spf1 a:192.0.2.1 -all", "names an address: use ip4:192.0.2.1"),
+        ("v=spf1 include:2001:db8::1 -all", "names an address: use ip6:2001:db8::1"),
+        ("v=spf1 include:b.example, -all", "ends in ',': terms have only blanks"),
+        ("v=spf1 include:b.example; -all", "ends in ';'"),
+        ("v=spf1 all:b.example", "takes no value"),
+        ("v=spf1 +redirect=b.example", "takes no qualifier"),
+        ("v=spf1 ?all", "?all says nothing"),
+        ("v=spf1 redirect=b.example redirect=c.example", "has a modifier twice"),
+        ("v=spf1 a:" + 300 * "x" + " -all", "does not name a domain"),
+        ("v=spf1 ip4:192.0.2.1/33 -all", "has an impossible prefix length"),
+        ("v=spf1 =x", "is not a term of SPF"),
+        ("v=spf1include:b.example -all", "lacks the blank after v=spf1; publish: v=spf1 include:b.example -all"),
+        ("v=spf1; include:b.example -all", "lacks the blank after v=spf1; publish: v=spf1 include:b.example -all"),
+        ('"v=spf1 -all"', "holds quotation marks as a part of the record; publish: v=spf1 -all"),
+        (" v=spf1 -all", "begins with a blank; publish: v=spf1 -all"),
+        ("spf2.0/pra a -all", "names a version that was given up; receivers read only v=spf1; publish: v=spf1 a -all"),
+        ("spf1 a -all", "must begin with v=spf1 and a blank"),
         ("v=spf1 include:none.example -all", "error none.example is included and does not exist"),
-        ("v=spf1 ptr -all", "warning a.example ptr: slow"),
+        ("v=spf1 ptr -all", "warning a.example ptr is slow"),
         ("v=spf1 +all", "+all lets everyone send"),
         ("v=spf1 ip4:0.0.0.0/1 -all", "a very large part"),
         ("v=spf1 -all a", "has terms after `all`"),
         ("v=spf1 redirect=b.example -all", "redirect= is ignored"),
         ("v=spf1 a", "ends without `all`"),
-        ("“v=spf1 -all”", "looks like SPF and is none: '“v=spf1 -all”'; meant is probably: v=spf1 -all"),
-        ("v=spf1 a \u2013all", "en dash (\\u2013); meant is probably: v=spf1 a -all"),
+        (
+            "“v=spf1 -all”",
+            "left double quotation mark (\\u201c), right double quotation mark (\\u201d); publish: v=spf1 -all",
+        ),
+        ("v=spf1 a \u2013all", "en dash (\\u2013); publish: v=spf1 a -all"),
         ("nothing", "warning a.example has no SPF record"),
     ],
 )
@@ -115,7 +136,7 @@ def test_faults(text: str, expected: str) -> None:
 
 
 def test_two_records() -> None:
-    assert "has 2 SPF records: permerror" in faults(follow(record("v=spf1 -all", "v=spf1 a -all")))
+    assert "has 2 SPF records, which is a permerror" in faults(follow(record("v=spf1 -all", "v=spf1 a -all")))
 
 
 def test_names_that_are_not_there() -> None:
