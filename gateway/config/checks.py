@@ -1,13 +1,9 @@
-"""What one setting says about another, and about files. They work on the plain tree, so that each mistake is found
-beside any other: a setting of the wrong type is silently passed over here, the model reports it."""
+"""The checks that need more than one setting, or a file: typed, over the valid sections of a ValidSections."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from difflib import get_close_matches
-from ipaddress import ip_network
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from gateway.config.listeners import check_listeners
 from gateway.config.map_file import check_address, check_targets, read_map
@@ -16,224 +12,184 @@ from gateway.config.outgoing import check_outgoing
 from gateway.config.policies import find_sets
 from gateway.config.providers import find_shared
 from gateway.config.sealing import check_seal
-from gateway.config.tree import find_table, find_tables
-from gateway.mail.domain import a_label
+from gateway.config.valid_sections import ValidSections
+from gateway.config.values import Network
 from gateway.model.place import KeyPath
 
-_LISTS = ("maps", "addresses", "http", "ldap")
-"""Settings of [routing] that list mailboxes."""
 
-
-def check_tree(tree: dict[str, Any], directory: Path, check_maps: bool) -> Iterator[Problem]:
+def check_sections(sections: ValidSections, check_maps: bool) -> Iterator[Problem]:
     """Everything wrong that a single setting does not show; in the files of maps too, if asked for."""
-    yield from _check_domains(tree)
-    yield from _check_backend_names(tree)
-    yield from _check_addresses(tree)
+    yield from _check_domains(sections)
+    yield from _check_backend_names(sections)
+    yield from _check_addresses(sections)
     if check_maps:
-        yield from _check_maps(tree, directory)
-    yield from _check_remote(tree)
-    yield from _check_return_paths(tree)
-    yield from check_listeners(tree, directory)
-    yield from _check_trust(tree)
-    yield from _check_origins(tree)
-    yield from _check_files(tree, directory)
-    yield from _check_policy(tree, directory)
-    yield from _check_sources(tree)
-    yield from check_seal(tree, directory)
-    yield from check_outgoing(tree, directory)
-    yield from _check_lists(tree)
+        yield from _check_maps(sections)
+    yield from _check_remote(sections)
+    yield from _check_return_paths(sections)
+    yield from check_listeners(sections)
+    yield from _check_trust(sections)
+    yield from _check_files(sections)
+    yield from _check_policy(sections)
+    yield from _check_sources(sections)
+    yield from check_seal(sections)
+    yield from check_outgoing(sections)
+    yield from _check_lists(sections)
 
 
-def _check_domains(tree: dict[str, Any]) -> Iterator[Problem]:
-    for key in ("listener", "domain"):
-        if tree.get(key) == []:
-            yield Problem((key,), "is empty", f"write at least one [[{key}]]")
+def _check_domains(sections: ValidSections) -> Iterator[Problem]:
+    config = sections.config
+    if not config.listener and sections.is_complete("listener"):
+        yield Problem(("listener",), "is empty", "write at least one [[listener]]")
+    if not config.domain and sections.is_complete("domain"):
+        yield Problem(("domain",), "is empty", "write at least one [[domain]]")
+    routing = config.routing
+    lists = routing.maps or routing.addresses or routing.http or routing.ldap
     seen: dict[str, int] = {}
-    for number, domain in find_tables(tree, "domain"):
-        name = _domain_name(domain)
-        routing = find_table(tree, "routing")
-        if domain.get("mailboxes") == "listed" and not any(routing.get(key) for key in _LISTS):
-            yield Problem(("domain", number, "mailboxes"), "no mailbox is listed", "add [routing] addresses or maps")
-        if name in seen:
-            path = ("domain", number, "name")
-            yield Problem(path, f"{name} is already domain[{seen[name]}]", "remove one of the two")
-        elif name:
-            seen[name] = number
+    for number, domain in enumerate(config.domain):
+        path = sections.path("domain", number)
+        if domain.mailboxes == "listed" and not lists and sections.is_complete("routing"):
+            yield Problem((*path, "mailboxes"), "no mailbox is listed", "add [routing] addresses or maps")
+        if domain.name in seen:
+            said = f"{domain.name} is already domain[{seen[domain.name]}]"
+            yield Problem((*path, "name"), said, "remove one of the two")
+        else:
+            seen[domain.name] = int(path[1])
 
 
-def _check_lists(tree: dict[str, Any]) -> Iterator[Problem]:
+def _check_lists(sections: ValidSections) -> Iterator[Problem]:
     seen: dict[str, int] = {}
-    for number, one in find_tables(tree, "dnsbl"):
-        zone = one.get("zone")
-        name = a_label(zone) if isinstance(zone, str) else None
-        if name and seen.setdefault(name, number) != number:
-            yield Problem(("dnsbl", number, "zone"), f"{name} is already dnsbl[{seen[name]}]", "write its codes there")
+    for number, one in enumerate(sections.config.dnsbl):
+        path = sections.path("dnsbl", number)
+        if one.zone in seen:
+            said = f"{one.zone} is already dnsbl[{seen[one.zone]}]"
+            yield Problem((*path, "zone"), said, "write its codes there")
+        seen.setdefault(one.zone, int(path[1]))
 
 
-def _check_backend_names(tree: dict[str, Any]) -> Iterator[Problem]:
-    named: list[tuple[KeyPath, Any]] = [
-        (("domain", number, "backend"), domain.get("backend")) for number, domain in find_tables(tree, "domain")
+def _check_backend_names(sections: ValidSections) -> Iterator[Problem]:
+    config = sections.config
+    named: list[tuple[KeyPath, str]] = [
+        (sections.path("domain", number, "backend"), domain.backend) for number, domain in enumerate(config.domain)
     ]
-    routing = find_table(tree, "routing")
-    named.append((("routing", "outside"), routing.get("outside") or None))
-    for number, source in find_tables(routing, "ldap"):
-        values = {"backend": source.get("backend"), **find_table(source, "backends")}
-        named += [(("routing", "ldap", number, key), value) for key, value in values.items()]
-    named.append((("delivery", "dsn_backend"), find_table(tree, "delivery").get("dsn_backend") or None))
-    backends = list(find_table(tree, "backend"))
+    named.append((("routing", "outside"), config.routing.outside))
+    for number, source in enumerate(config.routing.ldap):
+        values = {"backend": source.backend, **source.backends}
+        named += [(sections.path("routing", "ldap", number, key), value) for key, value in values.items()]
+    named.append((("delivery", "dsn_backend"), config.delivery.dsn_backend))
     for path, name in named:
-        if isinstance(name, str) and name not in backends:
-            close = get_close_matches(name, backends, 1)
-            fix = f'did you mean "{close[0]}"?' if close else f"there are: {', '.join(backends) or 'none'}"
-            yield Problem(path, f'no backend named "{name}"', fix)
+        yield from sections.check_backend(path, name)
 
 
-def _check_addresses(tree: dict[str, Any]) -> Iterator[Problem]:
-    ours, backends = _our_domains(tree), list(find_table(tree, "backend"))
-    for address, targets in find_table(find_table(tree, "routing"), "addresses").items():
+def find_domains(sections: ValidSections) -> list[str]:
+    """Our domains."""
+    return [domain.name for domain in sections.config.domain]
+
+
+def _check_addresses(sections: ValidSections) -> Iterator[Problem]:
+    ours = find_domains(sections) if sections.is_complete("domain") else None
+    for address, targets in sections.config.routing.addresses.items():
         problem, fix = check_address(address, ours)
-        if not problem and isinstance(targets, str | list):
-            words = [targets] if isinstance(targets, str) else [word for word in targets if isinstance(word, str)]
-            problem, fix = check_targets(" ".join(words), backends)
+        if not problem:
+            problem, fix = check_targets(" ".join(targets), sections.backends)
         if problem:
             yield Problem(("routing", "addresses", address), problem, fix)
 
 
-def _check_maps(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
-    maps = find_table(tree, "routing").get("maps")
-    for number, name in enumerate(maps if isinstance(maps, list) else ()):
-        if not isinstance(name, str):
-            continue
-        file = directory / name
+def _check_maps(sections: ValidSections) -> Iterator[Problem]:
+    for number, file in enumerate(sections.config.routing.maps):
         if not file.is_file():
-            yield Problem(("routing", "maps", number), f"no file {file}", "create it or mend its path")
-        else:
-            yield from read_map(file, _our_domains(tree), find_table(tree, "backend"))[1]
+            yield Problem(sections.path("routing", "maps", number), f"no file {file}", "create it or fix its path")
+        elif sections.is_complete("domain"):
+            yield from read_map(file, find_domains(sections), sections.backends)[1]
 
 
-def _check_remote(tree: dict[str, Any]) -> Iterator[Problem]:
+def _check_remote(sections: ValidSections) -> Iterator[Problem]:
     """Each fetched map has a file of its own."""
     seen: set[str] = set()
-    for kind in ("http", "ldap"):
-        for number, source in find_tables(find_table(tree, "routing"), kind):
-            name = source.get("name")
-            if isinstance(name, str) and name in seen:
-                yield Problem(
-                    ("routing", kind, number, "name"), f'"{name}" is the name of another one', "choose another"
-                )
-            seen.add(str(name))
+    routing = sections.config.routing
+    for kind, sources in (("http", routing.http), ("ldap", routing.ldap)):
+        for number, source in enumerate(sources):
+            if source.name in seen:
+                path = sections.path("routing", kind, number, "name")
+                yield Problem(path, f'"{source.name}" is the name of another one', "choose another")
+            seen.add(source.name)
 
 
-def _check_return_paths(tree: dict[str, Any]) -> Iterator[Problem]:
-    domain = find_table(tree, "srs").get("domain")
-    name = a_label(domain) if isinstance(domain, str) else None
-    if name and name not in _our_domains(tree):
-        yield Problem(
-            ("srs", "domain"), f"{name} is no domain of ours", "its bounces must come back: name a [[domain]]"
-        )
+def _check_return_paths(sections: ValidSections) -> Iterator[Problem]:
+    srs = sections.config.srs
+    if srs is not None and sections.is_complete("domain") and srs.domain not in find_domains(sections):
+        said = f"{srs.domain} is not one of our domains"
+        yield Problem(("srs", "domain"), said, "its bounces must come back: name a [[domain]]")
 
 
-def _check_trust(tree: dict[str, Any]) -> Iterator[Problem]:
+def _check_trust(sections: ValidSections) -> Iterator[Problem]:
     """A provider's own network proves nothing about its tenants; a hop is either a relay or one of ours."""
-    trusted: list[tuple[KeyPath, Any]] = []
-    for section, setting in (
-        ("relay", "addresses"),
-        ("own_hop", "addresses"),
-        ("listener", "proxy_from"),
-        ("listener", "xclient_from"),
-    ):
-        for number, table in find_tables(tree, section):
-            value = table.get(setting)
-            path: KeyPath = (section, number, setting)
-            if isinstance(value, list):
-                trusted += [((*path, at), item) for at, item in enumerate(value)]
-            else:
-                trusted.append((path, value))
-    relays = []
-    for path, text in trusted:
-        try:
-            network = ip_network(text) if isinstance(text, str) else None
-        except ValueError:
-            continue
-        if network is None:
-            continue
-        shared = find_shared(network)
-        if shared:
-            provider, theirs = shared
-            said = f"{network} reaches into {theirs}, which all tenants of {provider} send from"
-            yield Problem(path, said, "list machines of your own only")
-        if path[0] == "relay":
-            relays.append(network)
-        if path[0] == "own_hop" and any(one.version == network.version and network.overlaps(one) for one in relays):
-            yield Problem(
-                path, f"{network} is also a [[relay]]", "list it once: relay where its mail comes from outside"
-            )
+    config, only = sections.config, "list machines of your own only"
+    relays: list[Network] = []
+    for number, relay in enumerate(config.relay):
+        yield from _check_shared(sections, ("relay", number, "addresses"), relay.addresses, only)
+        relays += relay.addresses
+    for number, hop in enumerate(config.own_hop):
+        path: KeyPath = ("own_hop", number, "addresses")
+        yield from _check_shared(sections, path, hop.addresses, only)
+        for at, network in enumerate(hop.addresses):
+            if any(one.version == network.version and network.overlaps(one) for one in relays):
+                said = f"{network} is also a [[relay]]"
+                fix = "list it once: relay where its mail comes from outside"
+                yield Problem(sections.path(*path, at), said, fix)
+    for number, listener in enumerate(config.listener):
+        yield from _check_shared(sections, ("listener", number, "proxy_from"), listener.proxy_from, only)
+        yield from _check_shared(sections, ("listener", number, "xclient_from"), listener.xclient_from, only)
+    # A network that a provider shares among its tenants would make everybody's mail from there a loop.
+    for name, backend in config.backend.items():
+        yield from _check_shared(sections, ("backend", name, "networks"), backend.networks, only)
 
 
-def _check_origins(tree: dict[str, Any]) -> Iterator[Problem]:
-    """A network that a provider shares among its tenants would make everybody's mail from there a loop."""
-    for name, backend in find_table(tree, "backend").items():
-        value = backend.get("networks") if isinstance(backend, dict) else None
-        for at, text in enumerate(value if isinstance(value, list) else [value]):
-            yield from _check_shared(("backend", name, "networks", at), text, "list machines of your own only")
-
-
-def _check_files(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
-    named: list[tuple[KeyPath, Any]] = [(("dns", "zone"), find_table(tree, "dns").get("zone"))]
-    for kind in ("http", "ldap"):
-        for number, source in find_tables(find_table(tree, "routing"), kind):
-            named.append((("routing", kind, number, "ca_file"), source.get("ca_file")))
-    for name, backend in find_table(tree, "backend").items():
-        if isinstance(backend, dict):
-            named += [(("backend", name, key), backend.get(key)) for key in ("ca_file", "certificate", "key")]
+def _check_files(sections: ValidSections) -> Iterator[Problem]:
+    config = sections.config
+    named: list[tuple[KeyPath, Path | None]] = [(("dns", "zone"), config.dns.zone)]
+    for kind, sources in (("http", config.routing.http), ("ldap", config.routing.ldap)):
+        named += [(sections.path("routing", kind, at, "ca_file"), one.ca_file) for at, one in enumerate(sources)]
+    for name, backend in config.backend.items():
+        files = (("ca_file", backend.ca_file), ("certificate", backend.certificate), ("key", backend.key))
+        named += [(("backend", name, setting), file) for setting, file in files]
     for path, file in named:
-        if isinstance(file, str) and not (directory / file).is_file():
-            yield Problem(path, f"no file {directory / file}", "create it or mend its path")
+        if file is not None and not file.is_file():
+            yield Problem(path, f"no file {file}", "create it or fix its path")
 
 
-def _check_policy(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
-    policy = find_table(tree, "policy")
-    value = policy.get("directory")
-    configured = directory / value if isinstance(value, str) else None
-    if configured is not None and not configured.is_dir():
-        yield Problem(("policy", "directory"), f"no directory {configured}", "create it or mend its path")
+def _check_policy(sections: ValidSections) -> Iterator[Problem]:
+    policy = sections.config.policy
+    if policy.directory is not None and not policy.directory.is_dir():
+        yield Problem(("policy", "directory"), f"no directory {policy.directory}", "create it or fix its path")
         return
-    sets = find_sets(configured)
-    named: list[tuple[KeyPath, Any]] = [(("policy", "set"), policy.get("set", "enforce"))]
-    named.append((("policy", "shadow"), policy.get("shadow") or None))
-    named += [(("domain", at, "policy"), domain.get("policy") or None) for at, domain in find_tables(tree, "domain")]
+    sets = find_sets(policy.directory)
+    named: list[tuple[KeyPath, str]] = [(("policy", "set"), policy.set), (("policy", "shadow"), policy.shadow)]
+    named += [
+        (sections.path("domain", at, "policy"), domain.policy) for at, domain in enumerate(sections.config.domain)
+    ]
     for path, name in named:
-        if isinstance(name, str) and name not in sets:
+        if name and name not in sets:
             yield Problem(path, f'no rule set named "{name}"', f"there are: {', '.join(sets)}")
 
 
-def _check_sources(tree: dict[str, Any]) -> Iterator[Problem]:
-    """Named senders and forwarders: a name stands for one, and what everybody's tenants send from proves nothing."""
-    for section in ("sender", "forwarder"):
-        seen: dict[str, int] = {}
-        for number, one in find_tables(find_table(tree, "policy"), section):
-            path: KeyPath = ("policy", section, number)
-            name, networks = one.get("name"), one.get("networks")
-            if isinstance(name, str) and seen.setdefault(name, number) != number:
-                yield Problem((*path, "name"), f"{name} is already {section}[{seen[name]}]", "write both in one")
-            for at, text in enumerate(networks if isinstance(networks, list) else [networks]):
-                yield from _check_shared((*path, "networks", at), text, "name it by its DKIM d= instead")
+def _check_sources(sections: ValidSections) -> Iterator[Problem]:
+    """A named sender or forwarder has its name alone, and a network that is not shared with all tenants."""
+    policy = sections.config.policy
+    for section, sources in (("sender", policy.sender), ("forwarder", policy.forwarder)):
+        seen: dict[str, str | int] = {}
+        for number, one in enumerate(sources):
+            path = sections.path("policy", section, number)
+            if seen.setdefault(one.name, path[2]) != path[2]:
+                said = f"{one.name} is already {section}[{seen[one.name]}]"
+                yield Problem((*path, "name"), said, "write both in one")
+            fix = "name it by its DKIM d= instead"
+            yield from _check_shared(sections, ("policy", section, number, "networks"), one.networks, fix)
 
 
-def _check_shared(path: KeyPath, text: object, fix: str) -> Iterator[Problem]:
-    """A network that a provider shares among its tenants is nobody's own."""
-    try:
-        shared = find_shared(ip_network(text)) if isinstance(text, str) else None
-    except ValueError:
-        return
-    if shared:
-        yield Problem(path, f"{text} reaches into {shared[1]}, which all tenants of {shared[0]} send from", fix)
-
-
-def _our_domains(tree: dict[str, Any]) -> list[str]:
-    return [name for _, domain in find_tables(tree, "domain") if (name := _domain_name(domain))]
-
-
-def _domain_name(domain: dict[str, Any]) -> str | None:
-    name = domain.get("name")
-    return a_label(name) if isinstance(name, str) else None
+def _check_shared(sections: ValidSections, path: KeyPath, networks: Iterable[Network], fix: str) -> Iterator[Problem]:
+    """A network that a provider shares among its tenants belongs to none of them."""
+    for at, network in enumerate(networks):
+        if shared := find_shared(network):
+            said = f"{network} reaches into {shared[1]}, which all tenants of {shared[0]} send from"
+            yield Problem(sections.path(*path, at), said, fix)

@@ -9,14 +9,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from gateway.config.checks import check_tree
+from gateway.config.checks import check_sections
 from gateway.config.mistakes import ConfigErrors, Mistake, Problem, place_problems
 from gateway.config.model import DEFAULT_SPOOL, Config
 from gateway.config.references import resolve_references
-from gateway.config.values import DIRECTORY
+from gateway.config.valid_sections import ValidSections
 from gateway.model.place import KeyPath, Place, locate
 
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -30,14 +30,14 @@ def load(path: Path, environ: Mapping[str, str], check_maps: bool = True) -> Con
     places = locate(text)
     directory = path.absolute().parent
     resolved = resolve_references(tree, environ, directory)
-    config, wrong = _validate(resolved.tree, directory, places)
-    wrong += check_tree(resolved.tree, directory, check_maps)
+    sections = ValidSections(resolved.tree, directory)
+    wrong = [*(_explain(detail, places) for detail in sections.errors), *check_sections(sections, check_maps)]
     # What a broken reference leads to would only hide the cause.
     broken = {problem.path for problem in resolved.problems}
     problems = [*resolved.problems, *(resolved.hide(problem) for problem in wrong if problem.path not in broken)]
-    if problems or config is None:
+    if problems:
         raise place_problems(problems, path, places)
-    return config
+    return sections.config
 
 
 def find_spool(path: Path, environ: Mapping[str, str]) -> Path:
@@ -81,15 +81,6 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         raise ConfigErrors((Mistake(path, line, column, "", f"no TOML: {problem}"),)) from None
     except RecursionError:
         raise ConfigErrors((Mistake(path, 1, 0, "", "no TOML: nested too deeply"),)) from None
-
-
-def _validate(
-    tree: dict[str, Any], directory: Path, places: dict[KeyPath, Place]
-) -> tuple[Config | None, list[Problem]]:
-    try:
-        return Config.model_validate(tree, context={DIRECTORY: directory}), []
-    except ValidationError as error:
-        return None, [_explain(detail, places) for detail in error.errors(include_url=False)]
 
 
 def _explain(detail: ErrorDetails, places: dict[KeyPath, Place]) -> Problem:

@@ -46,13 +46,13 @@ def read_map(
             if problem:
                 problems.append(Problem((), problem, fix, file, line))
                 if len(problems) == _MOST_PROBLEMS:
-                    problems.append(Problem((), "more lines may be wrong", "mend these first", file, line))
+                    problems.append(Problem((), "more lines may be wrong", "fix these first", file, line))
                     break
             elif key:
                 entries[key] = value
                 lines[key] = line
     except OSError as error:
-        problems.append(Problem((), f"cannot read it: {error.strerror}", "create it or mend its path", file, 1))
+        problems.append(Problem((), f"cannot read it: {error.strerror}", "create it or fix its path", file, 1))
     except UnicodeDecodeError:
         problems.append(Problem((), "is not UTF-8 text", "save it as UTF-8", file, 1))
     except csv.Error as error:
@@ -62,12 +62,13 @@ def read_map(
     return entries, problems
 
 
-def check_address(address: str, domains: Collection[str]) -> tuple[str, str]:
-    """What is wrong with an address as a map's key, and the fix; two empty strings when nothing is."""
+def check_address(address: str, domains: Collection[str] | None) -> tuple[str, str]:
+    """The problem of an address as a map's key, and the fix; two empty strings when there is none. Without `domains`
+    any domain may be ours."""
     found = mailbox(address)
     if found is None or not found.domain:
         return f'"{address}" is no mail address', "write it as name@example.com"
-    if found.ascii_domain not in domains:
+    if domains is not None and found.ascii_domain not in domains:
         return f"{found.ascii_domain} is no domain of ours", f'add a [[domain]] with name = "{found.ascii_domain}"'
     return "", ""
 

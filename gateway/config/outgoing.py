@@ -1,18 +1,14 @@
-"""What is wrong with who may send through us, and with the way out, seen beside the rest of the file."""
+"""The checks of who may send through us, and of the way out, beside the rest of the file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
-from ipaddress import ip_network
-from pathlib import Path
-from typing import Any
 
 from gateway.config.keyring import KeyringUnusable, KeyState, read_key, read_keyring
 from gateway.config.keys import KeyUnusable
 from gateway.config.mistakes import Problem
 from gateway.config.providers import find_shared, find_strangers
-from gateway.config.tree import find_table, find_tables
+from gateway.config.valid_sections import ValidSections
 from gateway.mail.domain import a_label
 from gateway.model.place import KeyPath
 
@@ -20,141 +16,125 @@ DIRECT = "direct"
 """The way out that is always there: the MX of each recipient's domain."""
 
 
-def check_outgoing(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
+def check_outgoing(sections: ValidSections) -> Iterator[Problem]:
     """Everything wrong that a single setting does not show."""
-    yield from _check_names(tree)
-    yield from _check_networks(tree)
-    yield from _check_tenant_networks(tree)
-    yield from _check_domains(tree)
-    yield from _check_routes(tree)
-    yield from _check_roles(tree)
-    yield from _check_certificates(tree)
-    yield from _check_keyring(tree, directory)
+    yield from _check_names(sections)
+    yield from _check_networks(sections)
+    yield from _check_domains(sections)
+    yield from _check_routes(sections)
+    yield from _check_roles(sections)
+    yield from _check_certificates(sections)
+    yield from _check_keyring(sections)
 
 
-def _check_names(tree: dict[str, Any]) -> Iterator[Problem]:
+def _check_names(sections: ValidSections) -> Iterator[Problem]:
     """No name, and no login in any letter case, is two senders."""
-    for setting, sections in (("name", ("sender", "tenant")), ("login", ("sender",))):
+    config = sections.config
+    named = [(sections.path("sender", at, "name"), one.name, one.name) for at, one in enumerate(config.sender)]
+    named += [(sections.path("tenant", at, "name"), one.name, one.name) for at, one in enumerate(config.tenant)]
+    logins = [
+        (sections.path("sender", at, "login"), one.login.lower(), one.login) for at, one in enumerate(config.sender)
+    ]
+    for entries in (named, logins):
         seen: dict[str, str] = {}
-        for section in sections:
-            for number, table in find_tables(tree, section):
-                value = table.get(setting)
-                if not isinstance(value, str) or not value:
-                    continue
-                here = f"{section}[{number}]"
-                key = value.lower() if setting == "login" else value
-                if key in seen:
-                    yield Problem((section, number, setting), f'"{value}" is already {seen[key]}', "write another")
-                seen.setdefault(key, here)
+        for path, key, value in entries:
+            if key and key in seen:
+                yield Problem(path, f'"{value}" is already {seen[key]}', "write another")
+            seen.setdefault(key, f"{path[0]}[{path[1]}]")
 
 
-def _check_networks(tree: dict[str, Any]) -> Iterator[Problem]:
-    """An address proves a sender only where nobody else sends from it."""
-    for number, sender in find_tables(tree, "sender"):
-        networks = sender.get("networks")
-        for at, text in enumerate(networks if isinstance(networks, list) else [networks]):
-            try:
-                shared = find_shared(ip_network(text)) if isinstance(text, str) else None
-            except ValueError:
-                continue
-            if shared:
+def _check_networks(sections: ValidSections) -> Iterator[Problem]:
+    """An address proves a sender only where nobody else sends from it; a provider's stamp proves a tenant only where
+    nobody but this provider sends from."""
+    for number, sender in enumerate(sections.config.sender):
+        for at, network in enumerate(sender.networks):
+            if shared := find_shared(network):
                 said = (
-                    f"{text} reaches into {shared[1]}, which all customers of {shared[0]} send from: we would relay "
+                    f"{network} reaches into {shared[1]}, which all customers of {shared[0]} send from: we would relay "
                     "for every one of them"
                 )
-                yield Problem(("sender", number, "networks", at), said, "write a [[tenant]] with a proof instead")
-
-
-def _check_tenant_networks(tree: dict[str, Any]) -> Iterator[Problem]:
-    """What a provider stamps proves a tenant only where nobody but this provider sends from."""
-    for number, tenant in find_tables(tree, "tenant"):
-        networks, provider = tenant.get("networks"), str(tenant.get("provider"))
-        for at, text in enumerate(networks if isinstance(networks, list) else [networks]):
-            try:
-                why = find_strangers(ip_network(text), provider) if isinstance(text, str) else ""
-            except ValueError:
-                continue
-            if why:
-                said = f"{text} {why}: others there could write what proves the tenant"
+                path = sections.path("sender", number, "networks", at)
+                yield Problem(path, said, "write a [[tenant]] with a proof instead")
+    for number, tenant in enumerate(sections.config.tenant):
+        for at, network in enumerate(tenant.networks):
+            if why := find_strangers(network, tenant.provider):
+                said = f"{network} {why}: others there could write what proves the tenant"
                 fix = "list the networks of the provider alone, or leave it out: those that are known count then"
-                yield Problem(("tenant", number, "networks", at), said, fix)
+                yield Problem(sections.path("tenant", number, "networks", at), said, fix)
 
 
-def _check_domains(tree: dict[str, Any]) -> Iterator[Problem]:
-    """Who sends through us writes in our name only."""
-    ours = {a_label(str(table.get("name"))) for _, table in find_tables(tree, "domain")}
-    for section, setting in (("sender", "owns"), ("sender", "forced"), ("tenant", "domains")):
-        for number, table in find_tables(tree, section):
-            value = table.get(setting)
-            items = value if isinstance(value, list) else [value]
-            for at, item in enumerate(items):
-                domain = a_label(item.rpartition("@")[2]) if isinstance(item, str) else None
-                if domain is not None and domain not in ours:
-                    path: KeyPath = (section, number, setting, at)
-                    fix = f'add a [[domain]] with name = "{domain}", or remove it here'
-                    yield Problem(path if isinstance(value, list) else path[:3], f"{domain} is no domain of ours", fix)
+def _check_domains(sections: ValidSections) -> Iterator[Problem]:
+    """Senders of ours write in the name of our domains only."""
+    if not sections.is_complete("domain"):
+        return
+    ours = {domain.name for domain in sections.config.domain}
+    named: list[tuple[KeyPath, str]] = []
+    for number, sender in enumerate(sections.config.sender):
+        named += [(sections.path("sender", number, "owns", at), one) for at, one in enumerate(sender.owns)]
+        named.append((sections.path("sender", number, "forced"), sender.forced or ""))
+    for number, tenant in enumerate(sections.config.tenant):
+        named += [(sections.path("tenant", number, "domains", at), one) for at, one in enumerate(tenant.domains)]
+    for path, identity in named:
+        domain = a_label(identity.rpartition("@")[2])
+        if domain is not None and domain not in ours:
+            fix = f'add a [[domain]] with name = "{domain}", or remove it here'
+            yield Problem(path, f"{domain} is no domain of ours", fix)
 
 
-def _check_routes(tree: dict[str, Any]) -> Iterator[Problem]:
-    backends = list(find_table(tree, "backend"))
-    named: list[tuple[KeyPath, Any]] = [
-        (("tenant", number, "backend"), tenant.get("backend") or None) for number, tenant in find_tables(tree, "tenant")
+def _check_routes(sections: ValidSections) -> Iterator[Problem]:
+    config = sections.config
+    named: list[tuple[KeyPath, str]] = [
+        (sections.path("tenant", number, "backend"), tenant.backend) for number, tenant in enumerate(config.tenant)
     ]
-    route = find_table(tree, "outbound").get("route")
-    named.append((("outbound", "route"), None if route == DIRECT else route))
+    named.append((("outbound", "route"), "" if config.outbound.route == DIRECT else config.outbound.route))
     for path, name in named:
-        if isinstance(name, str) and name not in backends:
-            close = get_close_matches(name, backends, 1)
-            yield Problem(
-                path,
-                f'no backend named "{name}"',
-                f'did you mean "{close[0]}"?' if close else f"there are: {', '.join(backends) or 'none'}",
-            )
+        yield from sections.check_backend(path, name)
 
 
-def _check_roles(tree: dict[str, Any]) -> Iterator[Problem]:
+def _check_roles(sections: ValidSections) -> Iterator[Problem]:
     """A listener that nobody could use, and senders whom no listener lets in."""
-    roles = {listener.get("role") for _, listener in find_tables(tree, "listener")}
-    machines = any(table.get("networks") for _, table in find_tables(tree, "sender")) or bool(
-        find_tables(tree, "tenant")
-    )
-    for number, listener in find_tables(tree, "listener"):
-        if listener.get("role") == "smarthost" and not machines:
-            said = "is smarthost, and nobody may send through it"
-            yield Problem(("listener", number, "role"), said, "add a [[sender]] with networks, or a [[tenant]]")
-    wanted = (
-        (number, "submission" if table.get("login") else "smarthost") for number, table in find_tables(tree, "sender")
-    )
-    for number, role in wanted:
+    config = sections.config
+    machines = any(sender.networks for sender in config.sender) or bool(config.tenant)
+    if not machines and sections.is_complete("sender", "tenant"):
+        for number, listener in enumerate(config.listener):
+            if listener.role == "smarthost":
+                said = "is smarthost, and nobody may send through it"
+                path = sections.path("listener", number, "role")
+                yield Problem(path, said, "add a [[sender]] with networks, or a [[tenant]]")
+    if not sections.is_complete("listener"):
+        return
+    roles = {listener.role for listener in config.listener}
+    wanted = [
+        (sections.path("sender", number), "submission" if sender.login else "smarthost")
+        for number, sender in enumerate(config.sender)
+    ]
+    wanted += [(sections.path("tenant", 0), "smarthost")] if config.tenant else []
+    for path, role in wanted:
         if role not in roles:
             said = f"no listener has role {role}, so it cannot send"
-            yield Problem(("sender", number), said, f'add a [[listener]] with role = "{role}"')
-    if find_tables(tree, "tenant") and "smarthost" not in roles:
-        said = "no listener has role smarthost, so it cannot send"
-        yield Problem(("tenant", 0), said, 'add a [[listener]] with role = "smarthost"')
+            yield Problem(path, said, f'add a [[listener]] with role = "{role}"')
 
 
-def _check_certificates(tree: dict[str, Any]) -> Iterator[Problem]:
+def _check_certificates(sections: ValidSections) -> Iterator[Problem]:
     """A tenant that nobody could ever be by its certificate."""
-    smarthosts = [table for _, table in find_tables(tree, "listener") if table.get("role") == "smarthost"]
-    if any(table.get("client_ca") for table in smarthosts):
+    listeners = sections.config.listener
+    if not sections.is_complete("listener") or any(one.client_ca for one in listeners if one.role == "smarthost"):
         return
-    for number, tenant in find_tables(tree, "tenant"):
-        if tenant.get("certificates"):
+    for number, tenant in enumerate(sections.config.tenant):
+        if tenant.certificates:
             said = "no listener of role smarthost asks for certificates"
-            yield Problem(("tenant", number, "certificates"), said, "set client_ca there, or remove it here")
+            path = sections.path("tenant", number, "certificates")
+            yield Problem(path, said, "set client_ca there, or remove it here")
 
 
-def _check_keyring(tree: dict[str, Any], directory: Path) -> Iterator[Problem]:
-    path = ("outbound", "keyring")
-    named = find_table(tree, "outbound").get("keyring")
-    if not isinstance(named, str):
+def _check_keyring(sections: ValidSections) -> Iterator[Problem]:
+    path, keys = ("outbound", "keyring"), sections.config.outbound.keyring
+    if keys is None:
         return
-    keys = directory / named
     try:
         entries = read_keyring(keys)
     except KeyringUnusable as error:
-        yield Problem(path, str(error), "mend it, or make new keys with `waypost key new`")
+        yield Problem(path, str(error), "fix it, or make new keys with `waypost key new`")
         return
     except OSError as error:
         yield Problem(path, f"cannot read {keys}: {error.strerror}", "give the gateway's user the right")

@@ -163,7 +163,7 @@ MISTAKES = {
     "authorities that are not there": ('[backend.x]\nhosts = "a.example"\nca_file = "ca.pem"',
                                        "22: backend.x.ca_file: no file ca.pem"),
     "a name server by name": ('[dns]\nnameservers = "ns.example"', '21: dns.nameservers: "ns.example" is no address'),
-    "a zone that is not there": ('[dns]\nzone = "zone"', "21: dns.zone: no file zone; create it or mend its path"),
+    "a zone that is not there": ('[dns]\nzone = "zone"', "21: dns.zone: no file zone; create it or fix its path"),
     "a rule set that is not there": ('[policy]\nset = "lax"', '21: policy.set: no rule set named "lax"'),
     "rules that are not there": ('[policy]\ndirectory = "mine"', "21: policy.directory: no directory mine"),
 }  # fmt: skip
@@ -304,7 +304,7 @@ class TestCertificates:
         leaf.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
         other.private_key_pem.write_to_path(tmp_path / "other.pem")
         (tmp_path / "junk.pem").write_text("junk")
-        missing = "create it or mend its path"
+        missing = "create it or fix its path"
         for text, expected in (
             (self.listen("no.pem"), f"6: listener[0].certificate: no file no.pem; {missing}"),
             (self.listen("cert.pem", "no.pem"), f"7: listener[0].key: no file no.pem; {missing}"),
@@ -346,3 +346,28 @@ class TestMaps:
         assert len(complaints(tmp_path, self.TEXT)) == 101
         (tmp_path / "a.csv").write_text('a@own.example,"' + "x" * 200_000)
         assert complaints(tmp_path, self.TEXT)[0].startswith("a.csv:1: is no CSV: ")
+
+
+def test_mistakes_across_sections_are_found_beside_those_of_single_settings(tmp_path: Path) -> None:
+    """One broken element hides neither its siblings nor what other sections say, and blames nobody else."""
+    text = GOOD + (
+        '\n[[relay]]\nname = "one"\naddresses = "nonsense"\nby = "mx"\nformat = "postfix"\n'
+        '[[relay]]\nname = "two"\naddresses = ["192.0.2.1", "40.92.0.0/16"]\nby = "mx"\nformat = "postfix"\n'
+        '[[domain]]\nname = "more.example"\nbackend = "gogle"\n'
+        '[[sender]]\nname = "ann"\nlogin = "ann"\nowns = "own.example"\nlimit = 3\n'
+    )
+    lines = complaints(tmp_path, text)
+    assert [line.split(": ")[1] for line in lines] == [
+        "relay[0].addresses",
+        "relay[1].addresses[1]",
+        "domain[1].backend",
+        "sender[0]",
+        "sender[0].limit",
+    ]
+
+
+def test_a_broken_domain_makes_no_address_a_strangers(tmp_path: Path) -> None:
+    text = GOOD + '\n[[domain]]\nname = "more.example"\n[routing.addresses]\n"a@more.example" = "google"\n'
+    lines = complaints(tmp_path, text)
+    assert len(lines) == 1, lines
+    assert "domain[1].backend: is not set" in lines[0]

@@ -97,7 +97,7 @@ def test_a_backend_wants_a_seal_and_there_is_no_key(tmp_path: Path) -> None:
 
 def test_the_file_is_not_there(tmp_path: Path) -> None:
     [said] = problems(tmp_path)
-    assert said == f"seal.key: no file {tmp_path / 'arc.pem'}; create it or mend its path"
+    assert said == f"seal.key: no file {tmp_path / 'arc.pem'}; create it or fix its path"
 
 
 @pytest.mark.parametrize(
