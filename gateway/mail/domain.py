@@ -11,6 +11,16 @@ _MAX_OCTETS = 253
 """A name of 255 octets on the wire (RFC 1035 section 2.3.4), written without the final dot."""
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 """Letters, digits and hyphens (RFC 5321 section 4.1.2), and the underscore of names such as `_dmarc`."""
+_REGISTRY_LABELS = frozenset(
+    (
+        *("ac", "asso", "asn", "biz", "co", "com", "coop", "ed", "edu", "firm", "gen", "go", "gob", "gouv", "gov"),
+        *("govt", "gv", "idv", "info", "int", "ltd", "me", "mil", "mod", "ne", "net", "nhs", "nom", "or", "org", "plc"),
+        *("police", "pro", "res", "sch", "school"),
+    )
+)
+"""Labels below a country's code under which its registry, not an owner, hands out names: `co.uk`, `com.au`, `ac.jp`."""
+_REVERSE = {"in-addr": 4, "ip6": 10}
+"""Labels of a reverse name that stand for one network: an IPv4 /16, an IPv6 /32."""
 _DOTS = str.maketrans("。．｡", "...")  # noqa: RUF001 the dots that IDNA takes for a full stop (RFC 3490 section 3.1)
 
 
@@ -38,6 +48,17 @@ def parent(domain: str) -> str:
 def is_subdomain(child: str, parent: str) -> bool:
     """True when `child` is `parent` or lies below it. Both are A-labels."""
     return child == parent or (bool(parent) and child.endswith("." + parent))
+
+
+@lru_cache(maxsize=8192)
+def organization_of(domain: str) -> str:
+    """Whose name it is, roughly: for shares of work and for counts, never for a verdict (RFC 9989 section 4.10 finds
+    the Organizational Domain by asking DNS). Names under a registry's suffix such as `co.uk` have an owner each."""
+    labels = domain.split(".")
+    if labels[-1] == "arpa":
+        return ".".join(labels[-_REVERSE.get(labels[-2] if len(labels) > 1 else "", 3) :])
+    third = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _REGISTRY_LABELS
+    return ".".join(labels[-3 if third else -2 :])
 
 
 def _encode(domain: str) -> str | None:

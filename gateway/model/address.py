@@ -35,6 +35,12 @@ def site_of(client: IPText) -> str:
     return str(ipaddress.ip_network(f"{client}/64", strict=False)) if ":" in client else client
 
 
+@lru_cache(maxsize=4096)
+def network_of(client: IPText) -> str:
+    """The /24 of an IPv4 address, the /64 of an IPv6 one: what one sender has, more or less."""
+    return str(ipaddress.ip_network(f"{client}/{64 if ':' in client else 24}", strict=False))
+
+
 class Mailbox(Value):
     """An RFC 5321 mailbox. `local` and `domain` are kept as received, because they are passed on unchanged."""
 

@@ -6,9 +6,11 @@ import asyncio
 import itertools
 import json
 import re
+import socket
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+import dns.asyncbackend
 import dns.asyncquery
 import dns.exception
 import dns.flags
@@ -23,93 +25,42 @@ import dns.tokenizer
 import dns.zonefile
 
 from gateway.model.dnsdata import Answer, DnsStatus, Question
-from gateway.net.answers import AnswerCache, LookupSlots
+from gateway.net.answers import FAILED_SECONDS, AnswerCache, Lookups
 from gateway.net.zone import MOST_CNAMES, Zone, ZoneError, build_zone, collect_zone
 
 _EDNS_PAYLOAD = 1232
 """Octets that cross any path unfragmented (DNS flag day 2020); longer answers come by TCP."""
-_LEAST_SECONDS = 1.0
 _MOST_POSITIVE = 86_400.0
 _MOST_NEGATIVE = 3600.0
 _NEGATIVE = 300.0
-_FAILED = 5.0
-"""Seconds for which a failed lookup is not tried again (RFC 9520 section 3.2)."""
-_MOST_UNDER_WAY = 10_000
-_MOST_AT_ONCE = 512
-"""Each takes a socket."""
-_MOST_IN_ZONE = 64
 _TRY_SECONDS = 2.0
 _BRACKETED = re.compile(r"\[([0-9a-fA-F:.]+)\](?::(\d{1,5}))?")
 
 
 class DnsResolver:
-    """Looks names up at recursive nameservers. Each question is under way once, however many ask it; what is under way
-    goes on when its askers have gone; a slow domain delays no other. Never raises."""
+    """Looks names up at recursive nameservers. Each question is under way once, however many ask it; a slow domain
+    delays no other, nor does a client that asks for many. Never raises."""
 
     def __init__(self, nameservers: Sequence[str], query_seconds: float, clock: Callable[[], float]) -> None:
         """`nameservers` as `address` or `address:port`, those of /etc/resolv.conf when empty; `query_seconds` bounds
         one lookup with all its retries; `clock` gives seconds that never go back. Raises ValueError for a nameserver
         that is no address."""
         self._servers = [_parse_server(server) for server in nameservers or _system_servers()]
-        self._seconds = query_seconds
         self._try_seconds = min(_TRY_SECONDS, query_seconds / 2)
         self._cache = AnswerCache(clock)
-        self._slots = LookupSlots(_MOST_AT_ONCE, _MOST_IN_ZONE)
-        self._under_way: dict[Question, asyncio.Task[Answer]] = {}
+        self._lookups = Lookups(self._resolve, query_seconds, self._cache)
 
     def known(self, question: Question) -> Answer | None:
         """See ports.Resolver."""
         return self._cache.get(question)
 
-    async def fetch(self, questions: Collection[Question]) -> dict[Question, Answer]:
-        """See ports.Resolver. Past a bound on all lookups under way, further ones fail at once and are not cached."""
-        answers: dict[Question, Answer] = {}
-        tasks: dict[Question, asyncio.Task[Answer]] = {}
-        for question in questions:
-            answer = self.known(question)
-            if answer is not None:
-                answers[question] = answer
-            elif question in self._under_way or len(self._under_way) < _MOST_UNDER_WAY:
-                tasks[question] = self._start(question)
-            else:
-                answers[question] = Answer(DnsStatus.SERVFAIL)
-        if tasks:
-            # Unlike gather, wait leaves the tasks alone when this caller is cancelled.
-            await asyncio.wait(tasks.values())
-        for question, task in tasks.items():
-            answers[question] = Answer(DnsStatus.SERVFAIL) if task.cancelled() else task.result()
-        return answers
+    async def fetch(self, questions: Collection[Question], asker: str = "") -> dict[Question, Answer]:
+        """See ports.Resolver."""
+        return await self._lookups.fetch(questions, asker)
 
     async def close(self) -> None:
         """End all lookups under way."""
-        tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-
-    def _start(self, question: Question) -> asyncio.Task[Answer]:
-        task = self._under_way.get(question)
-        if task is None:
-            task = self._under_way[question] = asyncio.create_task(self._look_up(question))
-            task.add_done_callback(lambda _: self._under_way.pop(question, None))
-        return task
-
-    async def _look_up(self, question: Question) -> Answer:
-        started = False
-        try:
-            async with asyncio.timeout(self._seconds) as limit, self._slots.take(question.name):
-                started = True
-                limit.reschedule(asyncio.get_running_loop().time() + self._seconds)
-                answer, seconds = await self._resolve(question)
-        except TimeoutError:
-            answer, seconds = Answer(DnsStatus.TIMEOUT), _FAILED
-        except Exception:
-            # Whatever a hostile answer makes the parser raise, the asker gets an answer.
-            answer, seconds = Answer(DnsStatus.SERVFAIL), _FAILED
-        if started:
-            self._cache.put(question, answer, max(_LEAST_SECONDS, seconds))
-        return answer
+        await self._lookups.close()
 
     async def _resolve(self, question: Question) -> tuple[Answer, float]:
         """The answer and for how long it holds, aliases followed. Raises TimeoutError."""
@@ -134,7 +85,7 @@ class DnsResolver:
                 status = DnsStatus.NODATA if exists else DnsStatus.NXDOMAIN
                 return Answer(status, (), authentic), min(seconds, _MOST_NEGATIVE)
             name = chain.canonical_name
-        return Answer(DnsStatus.SERVFAIL), _FAILED
+        return Answer(DnsStatus.SERVFAIL), FAILED_SECONDS
 
     async def _exchange(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.message.QueryMessage | None:
         """The first response that says something, None when every server fails. The caller bounds the time."""
@@ -144,9 +95,10 @@ class DnsResolver:
             # Asks a validating resolver for its verdict (RFC 6840 section 5.7).
             query.flags |= dns.flags.AD
             try:
-                response, _ = await dns.asyncquery.udp_with_fallback(
-                    query, address, self._try_seconds, port, ignore_unexpected=True, ignore_errors=True
-                )
+                response = await self._send(query, address, port)
+                if response.rcode() in _NO_EDNS:
+                    query.use_edns(False)
+                    response = await self._send(query, address, port)
             except dns.exception.Timeout:
                 continue
             except (dns.exception.DNSException, OSError, EOFError):
@@ -157,6 +109,27 @@ class DnsResolver:
             if failures >= len(self._servers):
                 return None
         return None
+
+    async def _send(self, query: dns.message.QueryMessage, address: str, port: int) -> dns.message.Message:
+        udp = await _open_udp(address)
+        try:
+            response, _ = await dns.asyncquery.udp_with_fallback(
+                query, address, self._try_seconds, port, ignore_unexpected=True, ignore_errors=True, udp_sock=udp
+            )
+            return response
+        finally:
+            await udp.close()
+
+
+async def _open_udp(address: str) -> Any:
+    """A socket for one exchange. uvloop forgets to close one whose making is cancelled."""
+    backend: Any = dns.asyncbackend.get_default_backend()
+    making = asyncio.ensure_future(backend.make_socket(dns.inet.af_for_address(address), socket.SOCK_DGRAM))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        making.add_done_callback(lambda made: made.result().protocol.close() if made.exception() is None else None)
+        raise
 
 
 class ZoneResolver:
@@ -169,7 +142,7 @@ class ZoneResolver:
         """See ports.Resolver; never None."""
         return self._zone.find(question)
 
-    async def fetch(self, questions: Collection[Question]) -> dict[Question, Answer]:
+    async def fetch(self, questions: Collection[Question], asker: str = "") -> dict[Question, Answer]:
         """See ports.Resolver."""
         return {question: self._zone.find(question) for question in questions}
 
@@ -213,6 +186,8 @@ class _Rows:
 
 
 _CONCLUSIVE = (dns.rcode.NOERROR, dns.rcode.NXDOMAIN)
+_NO_EDNS = (dns.rcode.FORMERR, dns.rcode.NOTIMP)
+"""Said by a server that does not know EDNS: it is asked without (RFC 6891 section 7)."""
 
 
 def _to_name(name: str) -> dns.name.Name:

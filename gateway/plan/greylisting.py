@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from gateway.model.address import network_of
 from gateway.model.decision import Action
 from gateway.model.envelope import Envelope
 from gateway.model.greylisting import Acquaintance, Greylisting
 from gateway.model.ingress import EdgeIngress, Ingress
 from gateway.model.result import Authentication, DkimVerdict, DmarcVerdict, SpfVerdict
 from gateway.model.value import Value
-from gateway.plan.sighting import find_network
 from gateway.policy.routing import is_role
 
 _MOST_CHARACTERS = 320
@@ -43,7 +43,7 @@ def find_key(ingress: Ingress, envelope: Envelope, results: Authentication, own:
         return f"domain {domain}"
     if ingress.client is None:
         return None
-    return f"network {find_network(ingress.client)} {envelope.mail_from or '<>'}"[:_MOST_CHARACTERS]
+    return f"network {network_of(ingress.client)} {envelope.mail_from or '<>'}"[:_MOST_CHARACTERS]
 
 
 def _find_domain(results: Authentication) -> str:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from ipaddress import ip_network
-
 from gateway.mail.domain import is_subdomain
-from gateway.model.address import IPText
+from gateway.model.address import network_of
 from gateway.model.history import Sighting
 from gateway.model.ingress import EdgeIngress, Ingress
 from gateway.model.result import Authentication, DkimVerdict, DmarcVerdict
@@ -33,15 +30,9 @@ def sight(ingress: Ingress, results: Authentication, settings: FactSettings) -> 
     return Sighting(
         zone=min(zones, key=len) if zones else organization,
         domain=dmarc.domain,
-        source=find_network(ingress.client),
+        source=network_of(ingress.client),
         signer=next(others, ""),
         name=name[:255],
         passed=passed,
         ours=bool(zones),
     )
-
-
-@lru_cache(maxsize=4096)
-def find_network(client: IPText) -> str:
-    """The /24 of an IPv4 address, the /64 of an IPv6 one: what one sender has, more or less."""
-    return str(ip_network(f"{client}/{64 if ':' in client else 24}", strict=False))

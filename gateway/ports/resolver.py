@@ -14,6 +14,7 @@ class Resolver(Protocol):
     def known(self, question: Question) -> Answer | None:
         """The answer if it is in the cache and still fresh; never does IO."""
 
-    async def fetch(self, questions: Collection[Question]) -> dict[Question, Answer]:
-        """Ask for all of them at once (single flight). A lookup that fails is an Answer too; never raises.
-        May be cancelled by its caller at a deadline: lookups under way go on for the cache."""
+    async def fetch(self, questions: Collection[Question], asker: str = "") -> dict[Question, Answer]:
+        """Ask for all of them at once (single flight). A lookup that fails is an Answer too; never raises. `asker` is
+        on whose behalf: each has a fair share of the lookups under way; empty for the gateway's own.
+        May be cancelled by its caller: a lookup that nobody waits for any more ends."""

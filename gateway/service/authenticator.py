@@ -28,8 +28,8 @@ class Authenticator:
         self._memory = Memory()
         self._prefetching: set[asyncio.Task[object]] = set()
 
-    async def run(self, check: Callable[[DnsView], T]) -> tuple[T, DnsView]:
-        """The check's result and the window that holds every answer it rests on."""
+    async def run(self, check: Callable[[DnsView], T], asker: str = "") -> tuple[T, DnsView]:
+        """The check's result and the window that holds every answer it rests on. `asker`: see ports.Resolver."""
         window = DnsView(self._resolver.known, self._memory)
         deadline = self._clock.monotonic() + self._budget
         asked = 0
@@ -42,14 +42,14 @@ class Authenticator:
             left = deadline - self._clock.monotonic()
             if left <= 0 or asked > _MOST_QUESTIONS:
                 break
-            window.rerun(await self._fetch(missing, left))
+            window.rerun(await self._fetch(missing, left, asker))
         return self._conclude(check, window), window
 
-    async def _fetch(self, questions: Collection[Question], seconds: float) -> dict[Question, Answer]:
+    async def _fetch(self, questions: Collection[Question], seconds: float, asker: str) -> dict[Question, Answer]:
         try:
-            return await asyncio.wait_for(self._resolver.fetch(questions), seconds)
+            return await asyncio.wait_for(self._resolver.fetch(questions, asker), seconds)
         except TimeoutError:
-            # Lookups under way go on for the cache; this judgement ends with what has come.
+            # This judgement ends with what has come.
             return {question: self._resolver.known(question) or Answer(DnsStatus.TIMEOUT) for question in questions}
 
     def _conclude(self, check: Callable[[DnsView], T], window: DnsView) -> T:
@@ -61,13 +61,24 @@ class Authenticator:
                 return result
         raise RuntimeError("a check keeps asking for names it was told time out")
 
-    def prefetch(self, questions: Collection[Question]) -> None:
-        """Start lookups that a later judgement will ask for; nobody waits for them."""
+    def prefetch(self, questions: Collection[Question], asker: str) -> Callable[[], None]:
+        """Start lookups that a later judgement will ask for. Whoever calls what this returns ends those of them that
+        nobody else waits for; it must be called when the transaction is over, however it ends."""
         missing = [question for question in questions if self._resolver.known(question) is None]
-        if missing:
-            task: asyncio.Task[object] = asyncio.ensure_future(self._resolver.fetch(missing))
-            self._prefetching.add(task)
-            task.add_done_callback(self._prefetching.discard)
+        if not missing:
+            return _nothing
+        task = asyncio.ensure_future(self._resolver.fetch(missing, asker))
+        self._prefetching.add(task)
+        task.add_done_callback(self._prefetching.discard)
+
+        def end() -> None:
+            task.cancel()
+
+        return end
+
+
+def _nothing() -> None:
+    pass
 
 
 def _attempt(check: Callable[[DnsView], T], window: DnsView) -> T | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from gateway.config.directories import LoginSource, LoginsUnavailable
 from gateway.config.users import read_users
-from gateway.model.address import IPText
+from gateway.model.address import IPText, network_of
 from gateway.model.event import Event, Level
 from gateway.model.reply import Reply
 from gateway.ports import Clock, EventSink
@@ -84,7 +83,7 @@ class Credentials:
 
         An unknown name takes as long as a wrong password, and each failure of a network makes its next answer slower.
         """
-        network = _network(client)
+        network = network_of(client)
         failures = self._failures_of(network)
         account = self._accounts.get(name.lower())
         if failures.count >= _MOST_FAILURES or self._waiting >= _MOST_WAITING or self._is_locked(account, network):
@@ -188,9 +187,3 @@ class Credentials:
         while len(self._failures) > _MOST_NETWORKS:
             self._failures.popitem(last=False)
         return failures
-
-
-def _network(client: IPText) -> str:
-    """The /24 or /64 that the client is in."""
-    address = ipaddress.ip_address(client)
-    return str(ipaddress.ip_network((address, 24 if address.version == 4 else 64), strict=False))

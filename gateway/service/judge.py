@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from gateway.authentication.lookup import DnsView
+from gateway.model.address import network_of
 from gateway.model.circumstances import NOTHING_REMEMBERED, Circumstances
 from gateway.model.greylisting import Greylisting
 from gateway.model.ingress import EdgeIngress
@@ -14,7 +15,6 @@ from gateway.model.value import Value, replace
 from gateway.plan.greylisting import find_key, greylist
 from gateway.plan.intake import Arrival
 from gateway.plan.judgement import Judgement, JudgementContext, judge
-from gateway.plan.sighting import find_network
 from gateway.plan.waiting import find_wait_key, is_over, join_wait
 from gateway.ports import EventSink, IntakeStore, emit_all
 from gateway.service.authenticator import Authenticator
@@ -40,7 +40,10 @@ class Judge(Value):
     async def judge(self, arrival: Arrival, message: Message, context: JudgementContext) -> Judged:
         """The judgement. What is remembered is read only where it can matter: of the author's domain where DMARC does
         not pass, of the greylist where the message would be let in. Raises RuleFailure."""
-        judgement, window = await self.authenticator.run(partial(_judge, arrival, message, context, NOTHING_REMEMBERED))
+        client = arrival.ingress.client
+        judgement, window = await self.authenticator.run(
+            partial(_judge, arrival, message, context, NOTHING_REMEMBERED), network_of(client) if client else ""
+        )
         emit_all(self.emit, self.outage.note(window.used, arrival.received))
         judged = await self._recall(Judged(judgement, window), arrival, message, context)
         greylisting = await self._ask_greylist(arrival, judged.judgement, context)
@@ -51,7 +54,7 @@ class Judge(Value):
         dmarc, ingress = judged.judgement.authentication.dmarc, arrival.ingress
         if not isinstance(ingress, EdgeIngress) or ingress.client is None:
             return judged
-        network = find_network(ingress.client)
+        network = network_of(ingress.client)
         if dmarc.result not in (DmarcVerdict.FAIL, DmarcVerdict.TEMPERROR):
             return judged
         history = await self.memory.recall(dmarc.domain, network)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from gateway.mail.domain import organization_of
 from gateway.model.dnsdata import Lookup
 from gateway.model.event import Event, Level
 
@@ -29,7 +30,7 @@ class Outage:
         notice at its end."""
         answers: dict[str, bool] = {}
         for lookup in lookups:
-            domain = ".".join(lookup.question.name.rsplit(".", 2)[-2:])
+            domain = organization_of(lookup.question.name)
             answers[domain] = answers.get(domain, False) or lookup.answer.failed
         for domain, failed in answers.items():
             self._drop(domain)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from gateway.authentication import spf
 from gateway.authentication.composition import DIGEST
 from gateway.mail.header import Field
-from gateway.model.address import Mailbox
+from gateway.model.address import Mailbox, network_of
 from gateway.model.decision import Stage
 from gateway.model.delivery import Claim, Intake
 from gateway.model.envelope import Envelope, Recipient
@@ -69,6 +69,8 @@ class MxConversation:
         self._stored = ""
         """Id of the message that was stored last, while its client is not known to have been told."""
         self._early_rules = EarlyRules(connection.client)
+        self._end_lookups: Callable[[], None] = _no_lookups
+        """Ends what was looked up ahead of the message."""
 
     async def admit(self) -> Reply | None:
         """The reply when the rules refuse the connection itself."""
@@ -104,10 +106,6 @@ class MxConversation:
         if refusal is not None:
             return refusal
         self._id, self._size, self._envelope = id, size, envelope
-        ingress = self._ingress(None)
-        if isinstance(ingress, EdgeIngress):
-            early = client.questions(ingress, self._runtime.context.client)
-            self._services.authenticator.prefetch((*spf.questions(ingress, envelope.mail_from), *early))
         return Reply(250, "1.0", "Sender OK")
 
     async def rcpt(self, recipient: Recipient) -> Reply:
@@ -128,7 +126,23 @@ class MxConversation:
             if refused is not None:
                 return refused
         self._envelope = replace(envelope, rcpts=(*envelope.rcpts, recipient))
+        if not envelope.rcpts:
+            self._prefetch(envelope)
         return Reply(250, "1.5", "Recipient OK")
+
+    def _prefetch(self, envelope: Envelope) -> None:
+        """Start the lookups that every judgement needs. Not before a recipient was taken: who has no mail for us must
+        not make us work."""
+        ingress = self._ingress(None)
+        if isinstance(ingress, EdgeIngress) and ingress.client is not None:
+            early = client.questions(ingress, self._runtime.context.client)
+            questions = (*spf.questions(ingress, envelope.mail_from), *early)
+            self._end_lookups = self._services.authenticator.prefetch(questions, network_of(ingress.client))
+
+    def _leave_transaction(self) -> None:
+        self._envelope = None
+        self._end_lookups()
+        self._end_lookups = _no_lookups
 
     def _admits(self, backend: str) -> bool:
         """Mail of our own senders waits in the queue while a route is stopped."""
@@ -166,7 +180,7 @@ class MxConversation:
             return await self._refuse_for_room()
         finally:
             self._let_go(collector)
-            self._envelope = None
+            self._leave_transaction()
 
     def answered(self, heard: bool) -> None:
         stored, self._stored = self._stored, ""
@@ -177,7 +191,7 @@ class MxConversation:
         if self._collector is not None:
             self._let_go(self._collector)
             self._collector = None
-        self._envelope = None
+        self._leave_transaction()
 
     def close(self) -> None:
         self.abandon()
@@ -185,7 +199,8 @@ class MxConversation:
     async def _refuse_for_room(self) -> Reply:
         """The spool is full, or too much is on its way in, of this client or in all (promise P7)."""
         arrival = self._arrival(self._id, self._transaction())
-        self._overflow, self._envelope = False, None
+        self._overflow = False
+        self._leave_transaction()
         return await self._store_refusal(arrival, "no-storage", REPLIES["no-storage"], Stage.DATA)
 
     def _let_go(self, collector: Collector) -> None:
@@ -320,3 +335,7 @@ class MxConversation:
         outcomes = await self._services.deliverer.attempt(claim, deadline)
         refusal = find_refusal(outcomes or ())
         return refusal.with_id(self._id) if refusal is not None else accepted
+
+
+def _no_lookups() -> None:
+    pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import dns.flags
+import dns.rcode
 import pytest
+import uvloop
 
 from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.value import replace
@@ -102,16 +105,24 @@ async def test_one_lookup_for_many_askers() -> None:
         assert server.asked == [("mx1.corp.example", "A", "udp")]
 
 
-async def test_a_lookup_goes_on_when_its_asker_has_gone() -> None:
+async def test_a_lookup_goes_on_while_somebody_waits_for_it() -> None:
     async with DnsServer(ZONE, delay=lambda _: 0.1) as server:
         resolver = DnsResolver([server.address], 1, time.monotonic)
+        other = asyncio.create_task(_ask(resolver, "mx1.corp.example"))
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(_ask(resolver, "mx1.corp.example"), 0.02)
-        await asyncio.sleep(0.2)
-        known = resolver.known(Question("mx1.corp.example", "A"))
-        assert known is not None
-        assert known.status is DnsStatus.FOUND
+        assert (await other).status is DnsStatus.FOUND
         assert len(server.asked) == 1
+
+
+async def test_a_lookup_ends_when_nobody_waits_for_it() -> None:
+    async with DnsServer(ZONE) as server:
+        resolver = DnsResolver([server.address], 30, time.monotonic)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(_ask(resolver, "slow.example"), 0.05)
+        await asyncio.sleep(0.01)
+        assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        assert resolver.known(Question("slow.example", "A")) is None
 
 
 async def test_a_slow_domain_delays_no_other() -> None:
@@ -149,6 +160,24 @@ async def test_close_ends_what_is_under_way() -> None:
         await resolver.close()
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.0005, 0.005])
+def test_a_lookup_that_is_cancelled_leaves_no_socket(seconds: float) -> None:
+    async def cancel_many() -> int:
+        before = len(os.listdir("/proc/self/fd"))
+        with _silent_port() as port:
+            resolver = DnsResolver([f"127.0.0.1:{port}"], 5, time.monotonic)
+            for number in range(20):
+                asking = asyncio.create_task(_ask(resolver, f"h{number}.test"))
+                await asyncio.sleep(seconds)
+                asking.cancel()
+            await asyncio.sleep(0.1)
+        return len(os.listdir("/proc/self/fd")) - before
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.sleep(0))
+        assert runner.run(cancel_many()) <= 0
+
+
 # --- the wire
 
 
@@ -160,6 +189,13 @@ async def test_the_query_has_edns_ad_and_no_search_list() -> None:
         assert (query.edns, query.payload) == (0, 1232)
         assert query.flags & dns.flags.AD
         assert query.flags & dns.flags.RD
+
+
+@pytest.mark.parametrize("code", [dns.rcode.FORMERR, dns.rcode.NOTIMP])
+async def test_a_server_without_edns_is_asked_without(code: dns.rcode.Rcode) -> None:
+    async with DnsServer(ZONE, refuses_edns=code) as server:
+        assert _sorted(await _ask(DnsResolver([server.address], 1, time.monotonic), "mx1.corp.example")) == MX1
+        assert [query.edns for query in server.queries] == [0, -1]
 
 
 async def test_long_answers_come_by_tcp() -> None:

@@ -32,7 +32,9 @@ class DnsServer:
         whole_chains: bool = True,
         delay: Callable[[str], float] = lambda _: 0.0,
         mangle: Callable[[bytes], bytes] | None = None,
+        refuses_edns: dns.rcode.Rcode | None = None,
     ) -> None:
+        """`refuses_edns`: the code with which a query that has an OPT record is refused."""
         self.load(data)
         self._ttl = ttl
         self._soa_minimum = soa_minimum
@@ -40,6 +42,7 @@ class DnsServer:
         self._whole_chains = whole_chains
         self._delay = delay
         self._mangle = mangle
+        self._refuses_edns = refuses_edns
         self.asked: list[tuple[str, str, str]] = []
         """(name, type, transport) of each query."""
         self.queries: list[dns.message.Message] = []
@@ -108,6 +111,10 @@ class DnsServer:
         await asyncio.sleep(self._delay(name))
         response = dns.message.make_response(query)
         response.flags |= dns.flags.RA
+        if self._refuses_edns is not None and query.edns >= 0:
+            response.use_edns(False)
+            response.set_rcode(self._refuses_edns)
+            return response.to_wire()
         if self._authentic and query.flags & dns.flags.AD:
             response.flags |= dns.flags.AD
         if not self._fill(response, query.question[0].name, name, kind):

@@ -88,7 +88,7 @@ class FixedResolver:
     def known(self, question: Question) -> Answer | None:
         return self._answer(question)
 
-    async def fetch(self, questions: Collection[Question]) -> dict[Question, Answer]:
+    async def fetch(self, questions: Collection[Question], asker: str = "") -> dict[Question, Answer]:
         return {question: self._answer(question) for question in questions}
 
     def _answer(self, question: Question) -> Answer:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from ipaddress import IPv4Network, IPv6Network
 
 from gateway.config.edge import Limits
-from gateway.model.address import IPText, site_of
+from gateway.model.address import IPText, network_of, site_of
 from gateway.ports import Tally
 from gateway.service.minute import Minute
 from gateway.service.tally import SharedCounts
@@ -57,7 +57,7 @@ class ConnectionLimits:
     def admit(self, client: IPText) -> bool:
         """The connection's client is known; False when it has too many. `release` must follow in either case."""
         of_address = self._tally.add(f"connections {client}")
-        of_network = self._tally.add(f"connections {_network_of(client)}")
+        of_network = self._tally.add(f"connections {network_of(client)}")
         return of_address <= self._most_per_address and of_network <= self._most_per_network
 
     def is_too_fast(self, client: IPText) -> bool:
@@ -70,11 +70,4 @@ class ConnectionLimits:
     def release(self, client: IPText) -> None:
         """A connection of a client that was admitted was closed."""
         self._tally.add(f"connections {client}", -1)
-        self._tally.add(f"connections {_network_of(client)}", -1)
-
-
-def _network_of(client: IPText) -> str:
-    if ":" in client:
-        packed = int(ipaddress.IPv6Address(client)) >> 64
-        return f"{packed:x}/64"
-    return client.rpartition(".")[0] + "/24"
+        self._tally.add(f"connections {network_of(client)}", -1)

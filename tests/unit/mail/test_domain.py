@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.mail.domain import a_label, is_subdomain, parent
+from gateway.mail.domain import a_label, is_subdomain, organization_of, parent
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,24 @@ def test_parent() -> None:
 )
 def test_is_subdomain(child: str, above: str, below: bool) -> None:
     assert is_subdomain(child, above) is below
+
+
+@pytest.mark.parametrize(
+    ("name", "organization"),
+    [
+        ("example.com", "example.com"),
+        ("_dmarc.a.b.example.com", "example.com"),
+        ("a.co.uk", "a.co.uk"),
+        ("_dmarc.a.co.uk", "a.co.uk"),
+        ("mail.b.com.au", "b.com.au"),
+        ("co.uk", "co.uk"),
+        ("mail.web.de", "web.de"),
+        ("com", "com"),
+        ("", ""),
+        ("1.2.0.192.in-addr.arpa", "0.192.in-addr.arpa"),
+        ("1." + "0." * 23 + "8.b.d.0.1.0.0.2.ip6.arpa", "8.b.d.0.1.0.0.2.ip6.arpa"),
+        ("x.home.arpa", "x.home.arpa"),
+    ],
+)
+def test_whose_name_it_is(name: str, organization: str) -> None:
+    assert organization_of(name) == organization

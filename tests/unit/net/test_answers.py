@@ -1,11 +1,15 @@
-"""The cache of answers and the slots for lookups."""
+"""The cache of answers, and fair shares of the lookups under way."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
 
 from gateway.model.dnsdata import Answer, DnsStatus, Question
-from gateway.net.answers import AnswerCache, LookupSlots
+from gateway.net.answers import AnswerCache, LookupBounds, Lookups
 
 
 def _clock() -> float:
@@ -36,16 +40,127 @@ def test_cache_is_bounded_in_octets() -> None:
     assert 5 <= len(kept) <= 10
 
 
-async def test_slots_are_given_back() -> None:
-    slots = LookupSlots(2, 1)
-    order: list[str] = []
+class World:
+    """A resolver whose answers come at once, but for names below `silent`, which never get one."""
 
-    async def use(name: str) -> None:
-        async with slots.take(name):
-            order.append(name)
-            await asyncio.sleep(0.01)
+    def __init__(self, bounds: LookupBounds | None = None, seconds: float = 0.5) -> None:
+        self.asked: list[str] = []
+        self.running = 0
+        self.peak = 0
+        self.lookups = Lookups(self._resolve, seconds, AnswerCache(time.monotonic), bounds)
+        self._attackers: list[asyncio.Task[object]] = []
 
-    async with asyncio.timeout(2):
-        await asyncio.gather(*(use(name) for name in ("a.one.test", "b.one.test", "c.two.test", "d.three.test")))
-    assert order.index("b.one.test") > order.index("c.two.test")
-    assert slots._shares == {}
+    async def _resolve(self, question: Question) -> tuple[Answer, float]:
+        self.asked.append(question.name)
+        self.running += 1
+        self.peak = max(self.peak, self.running)
+        try:
+            if "silent" in question.name:
+                await asyncio.sleep(3600)
+            await asyncio.sleep(0.002)
+        finally:
+            self.running -= 1
+        return _found("192.0.2.1"), 60
+
+    async def ask(self, name: str, asker: str) -> Answer:
+        question = Question(name, "A")
+        return (await self.lookups.fetch([question], asker))[question]
+
+    def attack(self, asker: str, zones: int, names: int) -> None:
+        """One asker asks for so many names in so many zones that never answer, and goes on when they have failed."""
+
+        async def go(zone: int, number: int) -> None:
+            turn = 0
+            while True:
+                turn += 1
+                answer = await self.ask(f"h{number}-{turn}.silent{zone}-{asker.replace('.', '-')}.example", asker)
+                if answer.status is DnsStatus.SERVFAIL:
+                    await asyncio.sleep(0.01)
+
+        self._attackers += [asyncio.create_task(go(zone, number)) for zone in range(zones) for number in range(names)]
+
+    async def close(self) -> None:
+        for task in self._attackers:
+            task.cancel()
+        await asyncio.gather(*self._attackers, return_exceptions=True)
+        await self.lookups.close()
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    made = World()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+@pytest.mark.parametrize(("askers", "zones", "names"), [(1, 8, 64), (1, 400, 2), (4, 50, 4), (40, 10, 3)])
+async def test_silent_zones_of_others_delay_nobody(world: World, askers: int, zones: int, names: int) -> None:
+    for number in range(askers):
+        world.attack(f"10.0.{number}.0/24", zones, names)
+    await asyncio.sleep(0.7)
+    waits = []
+    for number in range(50):
+        began = time.monotonic()
+        answer = await world.ask(f"n{number}.good{number}.example", f"192.0.{number}.0/24")
+        waits.append(time.monotonic() - began)
+        assert answer.status is DnsStatus.FOUND
+    assert max(waits) < 0.25
+    assert world.peak <= 512
+
+
+async def test_one_silent_domain_below_a_suffix_leaves_room_for_the_others() -> None:
+    world = World()
+    silent = asyncio.create_task(
+        world.lookups.fetch([Question(f"h{n}.silent.co.uk", "A") for n in range(500)], "10.0.0.0/24")
+    )
+    await asyncio.sleep(0)
+    began = time.monotonic()
+    assert (await world.ask("mx.good.co.uk", "10.0.0.0/24")).status is DnsStatus.FOUND
+    assert time.monotonic() - began < 0.25
+    assert world.peak == 65
+    silent.cancel()
+    await world.close()
+
+
+async def test_a_name_that_waits_in_an_attackers_share_does_not_wait_for_others() -> None:
+    world = World(LookupBounds(of_asker=4))
+    world.attack("10.0.0.0/24", 4, 1)
+    await asyncio.sleep(0)
+    theirs = asyncio.create_task(world.ask("both.example", "10.0.0.0/24"))
+    await asyncio.sleep(0)
+    began = time.monotonic()
+    assert (await world.ask("both.example", "192.0.2.0/24")).status is DnsStatus.FOUND
+    assert time.monotonic() - began < 0.25
+    assert (await theirs).status is DnsStatus.FOUND
+    assert world.asked.count("both.example") == 1
+    await world.close()
+
+
+async def test_lookups_end_with_their_askers_and_nothing_of_them_is_kept() -> None:
+    world = World(LookupBounds(of_asker=3), seconds=30)
+    for _ in range(50):
+        tasks = [asyncio.create_task(world.ask(f"h{n}.silent.example", "10.0.0.0/24")) for n in range(9)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)
+    lookups = world.lookups
+    assert world.running == 0
+    assert not lookups._under_way
+    assert not lookups._waiting
+    assert not lookups._of_asker
+    assert not lookups._in_organization
+    assert not lookups._waiting_of_asker
+    assert lookups._started == 0
+
+
+async def test_what_waits_is_bounded_by_asker() -> None:
+    world = World(LookupBounds(of_asker=2, waiting_of_asker=5), seconds=0.1)
+    questions = [Question(f"h{n}.silent{n}.example", "A") for n in range(20)]
+    answers = await world.lookups.fetch(questions, "10.0.0.0/24")
+    assert sum(answer.status is DnsStatus.SERVFAIL for answer in answers.values()) == 13, "told at once"
+    assert sum(answer.status is DnsStatus.TIMEOUT for answer in answers.values()) == 7
+    await world.close()

@@ -20,15 +20,20 @@ class Names:
         self._answers = answers
         self._cache: dict[Question, Answer] = {}
         self.rounds: list[set[Question]] = []
+        self.asking = 0
 
     def known(self, question: Question) -> Answer | None:
         return self._cache.get(question)
 
-    async def fetch(self, questions: Collection[Question]) -> dict[Question, Answer]:
+    async def fetch(self, questions: Collection[Question], asker: str = "") -> dict[Question, Answer]:
         self.rounds.append(set(questions))
         for question in questions:
             if question not in self._answers:
-                await asyncio.sleep(3600)
+                self.asking += 1
+                try:
+                    await asyncio.sleep(3600)
+                finally:
+                    self.asking -= 1
             self._cache[question] = self._answers[question]
         return {question: self._cache[question] for question in questions}
 
@@ -88,7 +93,7 @@ async def test_a_check_that_never_has_enough_is_an_error_not_a_loop() -> None:
     endless = iter(range(10**9))
 
     class Any_(Names):
-        async def fetch(self, questions: Collection[Question]) -> dict[Question, Answer]:
+        async def fetch(self, questions: Collection[Question], asker: str = "") -> dict[Question, Answer]:
             return {question: found("x") for question in questions}
 
     def check(window: DnsView) -> str:
@@ -101,6 +106,18 @@ async def test_a_check_that_never_has_enough_is_an_error_not_a_loop() -> None:
 async def test_prefetch_makes_names_known_without_waiting() -> None:
     names = Names({A: found("x")})
     authenticator = Authenticator(names, SystemClock(), budget=5)
-    authenticator.prefetch([A])
+    authenticator.prefetch([A], "")
     await asyncio.sleep(0)
     assert names.known(A) == found("x")
+
+
+async def test_what_was_prefetched_ends_with_its_transaction() -> None:
+    names = Names({})
+    authenticator = Authenticator(names, SystemClock(), budget=5)
+    end = authenticator.prefetch([A], "192.0.2.0/24")
+    await asyncio.sleep(0)
+    assert names.rounds == [{A}]
+    assert names.asking == 1
+    end()
+    await asyncio.sleep(0)
+    assert names.asking == 0

@@ -49,3 +49,12 @@ def test_old_answers_do_not_count() -> None:
     outage = Outage()
     names(outage, lookups(19, DnsStatus.TIMEOUT), 0.0)
     assert names(outage, lookups(19, DnsStatus.TIMEOUT, first=100), 301.0) == []
+
+
+def test_silent_domains_below_one_suffix_are_many_domains() -> None:
+    outage = Outage()
+    silent = [Lookup(Question(f"_dmarc.d{n}.co.uk", "TXT"), Answer(DnsStatus.TIMEOUT)) for n in range(20)]
+    assert names(outage, silent, 0.0) == ["dns-outage"]
+    one = Outage()
+    below = [Lookup(Question(f"s{n}.silent.co.uk", "TXT"), Answer(DnsStatus.TIMEOUT)) for n in range(100)]
+    assert names(one, below, 0.0) == [], "one owner, however many names"
