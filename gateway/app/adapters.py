@@ -111,7 +111,10 @@ def make_backends(config: Config, resolver: Resolver, clock: Clock, tally: Tally
     """Every next hop by its name. Raises OSError for authorities that cannot be read."""
     settings = _backends(config)
     hostname = config.server.hostname
-    return {name: make_smtp_backend(name, one, resolver, clock, hostname, tally) for name, one in settings.items()}
+    allowed = config.delivery.mx_networks
+    return {
+        name: make_smtp_backend(name, one, resolver, clock, hostname, tally, allowed) for name, one in settings.items()
+    }
 
 
 def _backends(config: Config) -> dict[str, BackendSettings]:

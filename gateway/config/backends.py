@@ -112,6 +112,9 @@ class DeliverySettings(Section):
     delay_warning: Seconds = 14_400.0
     dsn_backend: str = ""
     """Backend for our own DSNs; direct to the MX of their recipient when empty."""
+    mx_networks: Networks = ()
+    """Networks of special use (private, loopback ...) and addresses of this machine where mail may go although only the
+    MX of a recipient's domain leads there. Hosts that a backend lists need no entry."""
 
 
 class RetentionSettings(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from gateway.mail.domain import u_label
 from gateway.mail.folding import fold
@@ -195,15 +195,31 @@ class ParsedResults(Value):
 
 
 _MOST_RESULTS = 100
+_MOST_TOKENS = 5000
+_MOST_MARKS = 10_000
+_LONGEST_NAME = 4096
+"""Characters of a name that are compared with ours."""
+
+
+def is_unreadable(header: Iterable[Field]) -> bool:
+    """The header's results together have more quotes, parentheses and marks than anybody writes in good faith: to read
+    them would hold up others."""
+    marks = 0
+    for field in header:
+        if field.lower.endswith("authentication-results"):
+            marks += sum(map(field.value.count, (b"(", b")", b'"', b";", b"=")))
+    return marks > _MOST_MARKS
 
 
 def parse(value: str) -> ParsedResults | None:
     """Read a field's value as far as it makes sense; comments and versions are dropped. Linear time, never raises.
 
-    None for a value with more than 100 results, which nobody writes in good faith.
+    None for a value with more than 100 results or 5,000 words, which nobody writes in good faith.
     """
     segments: list[list[Token]] = [[]]
-    for token in read_tokens(value):
+    for number, token in enumerate(read_tokens(value)):
+        if number > _MOST_TOKENS:
+            return None
         if token.mark and token.text == ";":
             segments.append([])
         else:
@@ -275,7 +291,7 @@ def _claims(value: str, ours: tuple[str, ...]) -> bool:
     name = ""
     for token in read_tokens(value):
         # Letters of another width or form that a reader may fold to ours (UTS 46).
-        name = unicodedata.normalize("NFKC", _CONTROL.sub("", name + token.text)).lower()
+        name = unicodedata.normalize("NFKC", _CONTROL.sub("", name + token.text)[:_LONGEST_NAME]).lower()
         if token.mark or not any(spelling.startswith(name) for spelling in ours):
             return False
         if name in ours:

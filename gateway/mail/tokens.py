@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import accumulate, islice
 
 from gateway.model.value import Value
 
 _TOKEN = re.compile(
-    r'(?P<space>[ \t\r\n]+)|(?P<open>\()|"(?P<quoted>(?:[^"\\]|\\.)*)"?|(?P<mark>[=;])|(?P<word>[^ \t\r\n("=;]+)',
+    r'(?P<space>[ \t\r\n]+)|(?P<open>\()|"(?P<quoted>[^"\\]*+(?:\\.[^"\\]*+)*+)"?|(?P<mark>[=;])'
+    r'|(?P<word>[^ \t\r\n("=;]+)',
     re.DOTALL,
 )
 _COMMENT = re.compile(r"[()]|\\.", re.DOTALL)
-_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
+_QUOTED_PAIR = re.compile(r"\\.", re.DOTALL)
+_BACKSLASH = "\ud800"
+"""Stands for an escaped backslash meanwhile; decoded text never has it."""
+_USUAL_MARKS = 32
+"""Parentheses and quoted pairs in a comment that is read mark by mark."""
+_STEPS = bytes({"(": 2, ")": 0}.get(chr(octet), 1) for octet in range(256))
+"""What each character does to the depth of a comment, plus 1."""
 
 
 class Token(Value):
@@ -41,13 +49,21 @@ def read_tokens(value: str) -> Iterator[Token]:
 
 def _text(found: re.Match[str]) -> str:
     quoted = found["quoted"]
-    return found[0] if quoted is None else _QUOTED_PAIR.sub(r"\1", quoted)
+    if quoted is None:
+        return found[0]
+    return quoted.replace("\\\\", _BACKSLASH).replace("\\", "").replace(_BACKSLASH, "\\")
 
 
 def _comment_end(value: str, start: int) -> int:
-    depth = 1
-    for mark in _COMMENT.finditer(value, start):
+    depth, at = 1, start
+    for mark in islice(_COMMENT.finditer(value, start), _USUAL_MARKS):
         depth += {"(": 1, ")": -1}.get(mark[0], 0)
+        at = mark.end()
         if depth == 0:
-            return mark.end()
+            return at
+    # Nobody writes so many in good faith: from here on without a Python step for each.
+    steps = _QUOTED_PAIR.sub("--", value[at:]).encode("latin-1", "replace").translate(_STEPS)
+    for place, sum in enumerate(accumulate(steps)):
+        if depth + sum == place + 1:
+            return at + place + 1
     return len(value)

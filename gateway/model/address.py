@@ -35,6 +35,34 @@ def site_of(client: IPText) -> str:
     return str(ipaddress.ip_network(f"{client}/64", strict=False)) if ":" in client else client
 
 
+_SPECIAL = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+            *("192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4"),
+            *("::/96", "64:ff9b:1::/48", "100::/64", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"),
+        ),
+    )
+)
+"""Networks of special use (RFC 6890) in which a machine of ours may be reached: this host, private, shared, link-local,
+benchmarks, multicast, reserved. Those for documentation lead nowhere and are not among them."""
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def is_special(address: IPText) -> bool:
+    """A stranger's DNS must not lead us there: loopback, private, link-local, unspecified, multicast and the like, also
+    inside an address that carries an IPv4 one (6to4, Teredo, NAT64)."""
+    found = parse_ip(address)
+    if isinstance(found, IPv6Address):
+        carried = found.ipv4_mapped or found.sixtofour or (found.teredo or (None, None))[1]
+        if found in _NAT64:
+            carried = IPv4Address(int(found) & 0xFFFFFFFF)
+        if carried is not None:
+            found = carried
+    return any(found in network for network in _SPECIAL if network.version == found.version)
+
+
 @lru_cache(maxsize=4096)
 def network_of(client: IPText) -> str:
     """The /24 of an IPv4 address, the /64 of an IPv6 one: what one sender has, more or less."""

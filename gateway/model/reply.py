@@ -113,7 +113,7 @@ REPLIES: dict[str, Reply] = {
     # content
     "bare-newline": Reply(550, "6.11", "Message has a bare CR, bare LF or NUL"),
     "chunking-unknown": Reply(451, "4.1", "Cannot tell now whether bare newlines can be carried, try again later"),
-    "malformed-header": Reply(550, "6.0", "Header begins with white space"),
+    "malformed-header": Reply(550, "6.0", "Header is malformed"),
     "too-big": Reply(552, "3.4", "Message exceeds the size limit"),
     "header-too-big": Reply(552, "3.4", "Header exceeds the size limit"),
     "mail-loop": Reply(554, "4.6", "Too many hops: this message is in a loop"),

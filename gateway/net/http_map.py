@@ -36,7 +36,7 @@ class HttpSource:
             headers["Authorization"] = settings.authorization
         try:
             context = ssl.create_default_context(cafile=settings.ca_file)
-            opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirect)
+            opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), NoRedirect)
             request = urllib.request.Request(settings.url, headers=headers)
             with opener.open(request, timeout=settings.timeout) as answer:
                 self._save(answer, into, deadline)
@@ -69,8 +69,8 @@ class HttpSource:
             raise MapUnavailable("the answer ended too early")
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """The Authorization is for the server that the admin named, and for no other."""
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A request is for the server that the admin named, with what it carries, and for no other."""
 
     def redirect_request(self, *arguments: object) -> None:
         return None

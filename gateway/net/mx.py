@@ -6,10 +6,12 @@ Names are looked up through the resolver's port only; `localhost` needs no looku
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Literal
 
-from gateway.model.address import IPText, ip_text
+from gateway.config.values import Networks
+from gateway.model.address import IPText, ip_text, is_special
 from gateway.model.delivery import Scope
 from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.reply import Reply
@@ -139,15 +141,23 @@ class HostFinder:
     """The hosts and addresses of one backend."""
 
     def __init__(
-        self, hosts: Sequence[str], family: Family, resolver: Resolver, own_name: str, jitter: Callable[[], float]
+        self,
+        hosts: Sequence[str],
+        family: Family,
+        resolver: Resolver,
+        own_name: str,
+        jitter: Callable[[], float],
+        mx_networks: Networks = (),
     ) -> None:
-        """`hosts` as configured: `host` or `host:port` each, or `mx` alone. Raises ValueError."""
+        """`hosts` as configured: `host` or `host:port` each, or `mx` alone; `mx_networks`: where an MX may lead that
+        a stranger chose. Raises ValueError."""
         self.uses_mx = tuple(hosts) == ("mx",)
         self._configured = () if self.uses_mx else tuple(parse_host(text) for text in hosts)
         self._family = family
         self._resolver = resolver
         self._own_name = own_name
         self._jitter = jitter
+        self._mx_networks = mx_networks
 
     async def candidates(self, domain: str) -> AsyncGenerator[tuple[Host, IPText], None]:
         """Hosts with their addresses, in the order in which they are tried, looked up as they are needed.
@@ -165,6 +175,11 @@ class HostFinder:
                 continue
             if not addresses:
                 problem = self._no_address(host, implicit=self.uses_mx and host.name == domain)
+            if self.uses_mx:
+                forbidden = [address for address in addresses if self._is_forbidden(address)]
+                if forbidden:
+                    problem = _leads_inside(host, forbidden[0])
+                    addresses = tuple(address for address in addresses if address not in forbidden)
             for address in addresses[:_MOST_ADDRESSES_OF_HOST]:
                 yield host, address
                 count += 1
@@ -173,6 +188,12 @@ class HostFinder:
         if not count:
             raise problem
 
+    def _is_forbidden(self, address: IPText) -> bool:
+        """Whoever writes the DNS of a recipient's domain must not choose a machine inside, or this one."""
+        if any(ipaddress.ip_address(address) in network for network in self._mx_networks):
+            return False
+        return is_special(address) or is_of_this_machine(address)
+
     def _no_address(self, host: Host, implicit: bool) -> NoHost:
         if implicit:
             # RFC 5321 section 5.1: neither MX nor address is the same as no such domain.
@@ -180,3 +201,18 @@ class HostFinder:
         # A configured name that has no address is a slip of ours (promise P5), an MX one may be mended.
         scope = Scope.RECIPIENT if self.uses_mx else Scope.OURS
         return NoHost(Reply(451, "4.4", f"The host {host.name} has no address"), scope)
+
+
+def _leads_inside(host: Host, address: IPText) -> NoHost:
+    said = f"The mail host {host.name} has the address {address}, where no mail is sent ([delivery] mx_networks)"
+    return NoHost(Reply(550, "4.4", said), Scope.RECIPIENT)
+
+
+def is_of_this_machine(address: IPText) -> bool:
+    """The system would connect to it from itself. Nothing is sent."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as tried:
+            tried.connect((address, _SMTP_PORT))
+            return ip_text(tried.getsockname()[0]) == address
+    except OSError:
+        return False  # there is no way to it

@@ -16,6 +16,7 @@ from typing import cast
 import aiosmtplib
 
 from gateway.config.backends import BackendSettings
+from gateway.config.values import Networks
 from gateway.model.address import IPText
 from gateway.model.reply import Reply
 from gateway.model.value import replace
@@ -143,13 +144,20 @@ class SmtpDialer:
 
 
 def make_smtp_backend(
-    name: str, settings: BackendSettings, resolver: Resolver, clock: Clock, hostname: str, tally: Tally
+    name: str,
+    settings: BackendSettings,
+    resolver: Resolver,
+    clock: Clock,
+    hostname: str,
+    tally: Tally,
+    mx_networks: Networks = (),
 ) -> HostBackend:
-    """A backend of the configuration. Reads its authorities from disk. Raises OSError and ValueError (hosts)."""
+    """A backend of the configuration; `mx_networks` as for HostFinder. Reads authorities from disk. Raises OSError and
+    ValueError (hosts)."""
     family = settings.address_family
     if family == "any" and len(settings.source_addresses) == 1:
         family = "ipv4" if settings.source_addresses[0].version == 4 else "ipv6"
-    hosts = HostFinder(settings.hosts, family, resolver, hostname, clock.jitter)
+    hosts = HostFinder(settings.hosts, family, resolver, hostname, clock.jitter, mx_networks)
     return HostBackend(name, settings, hosts, SmtpDialer(settings, hostname), tally)
 
 

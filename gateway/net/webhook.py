@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from gateway.mail.alarm import describe
 from gateway.model.alarm import Alarm
+from gateway.net.http_map import NoRedirect
 
 _SECONDS = 10.0
 
@@ -50,5 +51,5 @@ def _as_json(alarm: Alarm) -> dict[str, object]:
 
 
 def _post(request: urllib.request.Request) -> None:
-    with urllib.request.urlopen(request, timeout=_SECONDS) as response:
+    with urllib.request.build_opener(NoRedirect).open(request, timeout=_SECONDS) as response:
         response.read(1024)

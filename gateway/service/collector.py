@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection
 
 from gateway.authentication.body import BodyHasher, wanted_digests
@@ -14,6 +15,9 @@ from gateway.ports import ContentWriter, IntakeStore
 IN_MEMORY = 1_048_576
 """Octets up to which a message is kept in memory and inside its row; larger ones go to a file as they come."""
 
+_LONGEST_LINE = 131_072
+"""Octets of a header line, its CRLF not counted."""
+_TOO_LONG = re.compile(rb"[^\n]{%d}" % (_LONGEST_LINE + 2))
 MOST_HEADER_FIELDS = 10_000
 """Beyond that only reading the header would hold up other sessions."""
 
@@ -90,7 +94,7 @@ class Collector:
         octets = bytes(self._head)
         self._head.clear()
         self._header, offset = split_message(octets)
-        if len(self._header) > self._header_limit or _count_fields(self._header) > MOST_HEADER_FIELDS:
+        if len(self._header) > self._header_limit or _is_excessive(self._header):
             self._header = b""
             self.header_too_big = True
             return
@@ -147,6 +151,8 @@ class Collector:
             self._writer = None
 
 
-def _count_fields(header: bytes) -> int:
-    """Lines that continue none, without reading them."""
-    return header.count(b"\n") - header.count(b"\n ") - header.count(b"\n\t")
+def _is_excessive(header: bytes) -> bool:
+    """It has a longer line, or more fields (lines that continue none), than is read."""
+    if len(header) > _LONGEST_LINE and _TOO_LONG.search(header):
+        return True
+    return header.count(b"\n") - header.count(b"\n ") - header.count(b"\n\t") > MOST_HEADER_FIELDS

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gateway.mail.authres import is_unreadable
 from gateway.mail.header import fields
 from gateway.mail.received import count_passes
 from gateway.model.address import IPText
@@ -29,6 +30,8 @@ def find_fault(collector: Collector, hostname: str) -> str | None:
         return "header-too-big"
     if header and header[0].start == 0 and not header[0].lower and header[0].value[:1] in (b" ", b"\t"):
         # It would continue the last field that we put above it (RFC 5322 section 2.2.3).
+        return "malformed-header"
+    if is_unreadable(header):
         return "malformed-header"
     if len(fields(header, "received")) > MOST_HOPS or count_passes(header, hostname) > MOST_PASSES:
         return "mail-loop"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_network
 
 import pytest
 
 from gateway.config.backends import BackendSettings as Settings
+from gateway.model.address import ip_text
 from gateway.model.delivery import Outcome, OutcomeKind, Scope
 from gateway.model.dnsdata import DnsStatus
+from gateway.net import mx
 from gateway.net.host_backend import HostBackend
-from gateway.net.mx import Family, Host, HostFinder, NoHost, parse_host
+from gateway.net.mx import Family, Host, HostFinder, NoHost, is_of_this_machine, parse_host
 from gateway.net.smtp_backend import SmtpDialer
 from gateway.net.smtp_session import BackendSession
 from gateway.net.tls import match_name
@@ -18,6 +21,11 @@ from gateway.service.tally import SharedCounts
 from tests.support.sending import FixedResolver, make_claim, reader
 from tests.support.smtp_sink import Sink
 
+INSIDE = (
+    *("127.0.0.1", "127.9.9.9", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1"),
+    *("224.0.0.1", "255.255.255.255", "198.18.0.1", "::1", "::", "fe80::1", "fd00::1", "ff02::1", "::ffff:10.0.0.1"),
+    *("2002:7f00:1::1", "64:ff9b::a00:1", "::127.0.0.1"),
+)
 ZONE: dict[str, dict[str, list[str] | DnsStatus]] = {
     "two.example": {"MX": ["20 b.two.example", "10 a.two.example", "20 c.two.example"]},
     "a.two.example": {"A": ["192.0.2.1", "192.0.2.2", "192.0.2.3"], "AAAA": ["2001:db8::1"]},
@@ -34,7 +42,17 @@ ZONE: dict[str, dict[str, list[str] | DnsStatus]] = {
     "ours.example": {"MX": ["10 GW.example", "20 b.two.example"]},
     "backup.example": {"MX": ["5 b.two.example", "10 gw.example", "10 c.two.example", "20 a.two.example"]},
     "six.example": {"AAAA": ["2001:db8::6"]},
+    "both.example": {"A": ["127.0.0.1", "192.0.2.7"]},
+    "literal.example": {"MX": ["1 127.0.0.1"]},
+    "localhost.example": {"MX": ["1 localhost"]},
+    **{f"s{number}.example": {"AAAA" if ":" in address else "A": [address]} for number, address in enumerate(INSIDE)},
 }
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever addresses the machine has that runs the tests, those of the zone are not among them."""
+    monkeypatch.setattr(mx, "is_of_this_machine", lambda address: False)
 
 
 async def find(hosts: tuple[str, ...], domain: str = "", family: Family = "any", jitter: float = 0.5) -> list[str]:
@@ -122,6 +140,45 @@ async def test_only_hosts_preferred_to_ourselves() -> None:
 
 async def test_host_whose_address_is_unknown_is_passed_over() -> None:
     assert await find(("mx",), "flaky.example") == ["b.two.example 192.0.2.11 25"]
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        *(f"s{number}.example" for number in range(len(INSIDE))),
+        *("literal.example", "localhost.example", "[127.0.0.1]", "[IPv6:::1]", "[10.9.8.7]", "[0.0.0.0]"),
+    ],
+)
+async def test_no_domain_leads_inside(domain: str) -> None:
+    with pytest.raises(NoHost) as caught:
+        await find(("mx",), domain)
+    assert (str(caught.value.reply)[:9], caught.value.scope) == ("550 5.4.4", Scope.RECIPIENT)
+    assert "mx_networks" in str(caught.value.reply)
+
+
+async def test_no_domain_leads_to_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mx, "is_of_this_machine", lambda address: address == "192.0.2.5")
+    with pytest.raises(NoHost):
+        await find(("mx",), "implicit.example")
+    assert await find(("192.0.2.5",)) == ["192.0.2.5 192.0.2.5 25"], "an admin may"
+
+
+def test_which_addresses_are_of_this_machine() -> None:
+    assert is_of_this_machine(ip_text("127.0.0.1"))
+    assert not is_of_this_machine(ip_text("198.51.100.1"))
+
+
+async def test_the_hosts_outside_are_used() -> None:
+    assert await find(("mx",), "both.example") == ["both.example 192.0.2.7 25"]
+
+
+async def test_a_setting_allows_a_network_inside() -> None:
+    allowed = (ip_network("10.0.0.0/8"), ip_network("127.0.0.1"))
+    finder = HostFinder(("mx",), "any", FixedResolver(ZONE), "gw.example", lambda: 0.5, allowed)
+    assert [address async for _, address in finder.candidates("s3.example")] == ["10.1.2.3"]
+    assert [address async for _, address in finder.candidates("[127.0.0.1]")] == ["127.0.0.1"]
+    with pytest.raises(NoHost):
+        _ = [address async for _, address in finder.candidates("s5.example")]
 
 
 async def test_configured_hosts() -> None:

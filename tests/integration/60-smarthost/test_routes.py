@@ -21,6 +21,7 @@ MESSAGE = b"From: ann@corp.example\r\nTo: carl@far.example\r\nSubject: out\r\n\r
 @pytest.mark.skipif(os.geteuid() != 0, reason="port 25 needs root")
 def test_direct_to_the_mx_of_each_domain(tmp_path: Path) -> None:
     pair = Pair(tmp_path, route="direct")
+    pair.a.delivery += '\nmx_networks = ["127.0.0.60/30"]'
     pair.b.settings = f"""
 [[domain]]
 name = "backup.example"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -261,7 +262,9 @@ def test_spaces_comments_versions_and_quotes() -> None:
 
 @pytest.mark.parametrize("value", ["x" * 99, "(" * 500_000, '"' * 500_001, "a=" * 300_000, "a(b)" * 100_000, "\\" * 9])
 def test_reading_is_linear_and_never_raises(value: str) -> None:
-    assert parse(value) is not None
+    start = time.process_time()
+    parse(value)
+    assert time.process_time() - start < 1
 
 
 def test_too_many_results() -> None:

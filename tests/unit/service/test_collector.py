@@ -174,3 +174,18 @@ async def test_content_without_its_last_crlf_goes_by_bdat_only() -> None:
         subject = collector()
         await feed(subject, octets, 3)
         assert (await subject.finish()).content.chunks_only is chunks_only
+
+
+@pytest.mark.parametrize(("octets", "too_big"), [(131_072, False), (131_073, True), (500_000, True)])
+async def test_the_length_of_a_header_line_is_bounded(octets: int, too_big: bool) -> None:
+    for head in (b"Subject: ", b"Subject: x\r\n "):
+        subject = collector()
+        line = head.rpartition(b"\n")[2]
+        await feed(subject, head + b"x" * (octets - len(line)) + b"\r\nFrom: a@b.example\r\n\r\nbody\r\n", 65_536)
+        assert subject.header_too_big is too_big
+
+
+async def test_the_length_of_a_body_line_is_not() -> None:
+    subject = collector()
+    await feed(subject, b"From: a@b.example\r\n\r\n" + b"x" * 900_000 + b"\r\n", 65_536)
+    assert not subject.header_too_big
