@@ -100,13 +100,15 @@ async def test_silent_zones_of_others_delay_nobody(world: World, askers: int, zo
     for number in range(askers):
         world.attack(f"10.0.{number}.0/24", zones, names)
     await asyncio.sleep(0.7)
-    waits = []
+    at_once = 0
     for number in range(50):
-        began = time.monotonic()
-        answer = await world.ask(f"n{number}.good{number}.example", f"192.0.{number}.0/24")
-        waits.append(time.monotonic() - began)
-        assert answer.status is DnsStatus.FOUND
-    assert max(waits) < 0.25
+        name = f"n{number}.good{number}.example"
+        asking = asyncio.create_task(world.ask(name, f"192.0.{number}.0/24"))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        at_once += name in world.asked
+        assert (await asking).status is DnsStatus.FOUND
+    assert at_once >= 48, "counted, not timed: a loaded machine must not matter"
     assert world.peak <= 512
 
 
