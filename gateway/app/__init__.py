@@ -1,11 +1,37 @@
-"""The composition root: the only package that knows which adapter fills which port. Imported by `cli` and the demo."""
+"""The composition root: the only package that knows which adapter fills which port. Imported by `cli` and the demo.
 
-from gateway.app.adapters import find_spool, make_resolver, make_simulation_context, open_reader
-from gateway.app.control import order
-from gateway.app.gateway import Gateway
-from gateway.app.promotion import promote
-from gateway.app.runtime_config import make_runtime, make_sealing, make_trial, read_config
-from gateway.app.serving import serve
+Each name is imported when it is first used, so that a command that only reads the spool loads neither rules nor
+listeners.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gateway.app.adapters import make_resolver, make_simulation_context
+    from gateway.app.control import order
+    from gateway.app.gateway import Gateway
+    from gateway.app.promotion import promote
+    from gateway.app.reading import find_spool, open_reader, read_config
+    from gateway.app.runtime_config import make_runtime, make_sealing, make_trial
+    from gateway.app.serving import serve
+
+_HOMES = {
+    "Gateway": "gateway",
+    "find_spool": "reading",
+    "make_resolver": "adapters",
+    "make_runtime": "runtime_config",
+    "make_sealing": "runtime_config",
+    "make_simulation_context": "adapters",
+    "make_trial": "runtime_config",
+    "open_reader": "reading",
+    "order": "control",
+    "promote": "promotion",
+    "read_config": "reading",
+    "serve": "serving",
+}
 
 __all__ = [
     "Gateway",
@@ -21,3 +47,11 @@ __all__ = [
     "read_config",
     "serve",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found

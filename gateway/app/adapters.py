@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from gateway.app.runtime_config import make_runtime, read_config
-from gateway.config import load
+from gateway.app.reading import read_config
+from gateway.app.runtime_config import make_runtime
 from gateway.config.backends import BackendSettings
 from gateway.config.directories import LoginSource, MapSource
 from gateway.config.maps import DIRECT, map_files
@@ -26,7 +24,6 @@ from gateway.service.alarms import Courier, MailCourier
 from gateway.service.importer import Import
 from gateway.service.traffic import Share, Traffic
 from gateway.spool.rows import RetentionPeriods
-from gateway.spool.view import ShardedView
 from gateway.tools.simulate import SimulationContext
 
 
@@ -44,20 +41,10 @@ def make_simulation_context() -> SimulationContext:
     return SimulationContext(read_config, make_runtime, make_resolver, time.time)
 
 
-def find_spool(path: Path) -> Path:
-    """Where the spool of a configuration file is, even while the rest of the file is wrong. Raises ConfigErrors."""
-    return load.find_spool(path, os.environ)
-
-
 def make_retention(config: Config) -> RetentionPeriods:
     """How long the spool keeps what is done with."""
     kept = config.retention
     return RetentionPeriods(kept.delivered, kept.failed, kept.trace, kept.refused_octets)
-
-
-def open_reader(config: Config) -> ShardedView:
-    """The spool to look at, whether the gateway runs or not. Raises SpoolUnusable."""
-    return ShardedView(config.server.spool)
 
 
 def make_traffic(config: Config, clock: Clock, emit: EventSink, tally: Tally) -> Traffic:

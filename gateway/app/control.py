@@ -12,8 +12,9 @@ from typing import Any
 from gateway.admin.control import Arguments, CommandRefused, Commands, NobodyThere, ask, run_command
 from gateway.admin.holding import hold_commands
 from gateway.admin.queue import QueueDesk
-from gateway.app.adapters import find_spool, make_retention
-from gateway.app.runtime_config import make_runtime, read_config, route_dsn
+from gateway.app.adapters import make_retention
+from gateway.app.reading import find_spool, read_config
+from gateway.app.runtime_config import make_runtime, route_dsn
 from gateway.config.maps import DIRECT
 from gateway.model.event import Event
 from gateway.net.system import SystemClock

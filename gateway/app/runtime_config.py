@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from gateway.app.reading import read_config
 from gateway.authentication.dnsbl import BlockList
 from gateway.authentication.seal import Sealer
 from gateway.authentication.signing import SigningKey
 from gateway.config.keyring import KeyringUnusable, KeyState, read_key, read_keyring
 from gateway.config.keys import KeyUnusable
-from gateway.config.load import load
 from gateway.config.maps import DIRECT, make_srs, routing_table
 from gateway.config.mistakes import ConfigErrors, Mistake
 from gateway.config.model import Config
@@ -32,14 +31,6 @@ from gateway.plan.judgement import JudgementContext
 from gateway.plan.sealing import Sealing
 from gateway.ports import Signer
 from gateway.service.runtime import RuntimeConfig
-
-
-def read_config(path: Path, copies: bool = False) -> Config:
-    """The configuration with what the environment adds. Raises ConfigErrors.
-
-    With `copies` nothing is said of the maps: the last good copy stands in for one that is broken.
-    """
-    return load(path, os.environ, check_maps=not copies)
 
 
 def make_runtime(config: Config, copies: bool = False) -> RuntimeConfig:

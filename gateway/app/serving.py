@@ -14,7 +14,8 @@ from select import select
 import uvloop
 
 from gateway.app.gateway import Gateway
-from gateway.app.runtime_config import make_runtime, read_config
+from gateway.app.reading import read_config
+from gateway.app.runtime_config import make_runtime
 from gateway.app.supervisor import Supervisor
 from gateway.app.worker_context import WorkerContext
 from gateway.config.model import Config

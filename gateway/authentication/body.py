@@ -22,7 +22,8 @@ AMS_FORMS = "relaxed/relaxed"
 """c= of an ARC-Message-Signature that has none: what sealers mean by it, though RFC 8617 inherits simple/simple."""
 _SLICE = 1 << 17
 _CRLF_BLOCK = b"\r\n" * 4096
-_SPACES = re.compile(rb" {2,}")
+_LONG_RUN = re.compile(rb"   +")
+"""Written so that the engine searches for its literal prefix: ` {3,}` would be tried at every octet."""
 
 
 def wanted_digests(header: Sequence[Field]) -> frozenset[tuple[str, int | None]]:
@@ -156,9 +157,9 @@ def squeeze(octets: bytes) -> bytes:
     if b"\t" in octets:
         octets = octets.replace(b"\t", b" ")
     if b"  " in octets:
+        if b"   " in octets:
+            octets = _LONG_RUN.sub(b" ", octets)
         octets = octets.replace(b"  ", b" ")
-        if b"  " in octets:
-            octets = _SPACES.sub(b" ", octets)
     return octets.replace(b" \r\n", b"\r\n") if b" \r\n" in octets else octets
 
 

@@ -13,7 +13,8 @@ from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, JsonOption, fail, group, print_json, print_text
 from gateway.config.judging import Policy
 from gateway.config.model import Config
-from gateway.config.policies import find_files, load_set, name_domain_sets
+from gateway.config.policies import load_set, name_domain_sets
+from gateway.config.rule_files import find_files
 from gateway.policy.rules import RuleSet
 from gateway.policy.vocabulary import facts_table
 from gateway.tools.rule_sets import Lawbook, render_rule_sets, rule_sets_json

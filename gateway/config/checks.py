@@ -9,8 +9,8 @@ from gateway.config.listeners import check_listeners
 from gateway.config.map_file import check_address, check_targets, read_map
 from gateway.config.mistakes import Problem
 from gateway.config.outgoing import check_outgoing
-from gateway.config.policies import find_sets
 from gateway.config.providers import find_shared
+from gateway.config.rule_files import find_sets
 from gateway.config.sealing import check_seal
 from gateway.config.valid_sections import ValidSections
 from gateway.config.values import Network

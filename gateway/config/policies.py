@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -11,6 +10,7 @@ from gateway.authentication.dnsbl import BlockList
 from gateway.config.holding import Holding
 from gateway.config.judging import Forwarder, GreylistSettings
 from gateway.config.model import Config
+from gateway.config.rule_files import find_files
 from gateway.model.decision import Stage
 from gateway.model.holding import Quota
 from gateway.plan.client import ClientChecks
@@ -22,24 +22,7 @@ from gateway.policy.rules import RuleErrors, RuleMistake, RuleSet
 from gateway.policy.sources import Source
 from gateway.policy.weighing import FactSettings
 
-_PACKAGED = Path(__file__).resolve().parent.parent / "policies"
-_CHECKOUT = Path(__file__).resolve().parent.parent.parent / "policies"
-
-_SET = re.compile(rb"^set\s*=", re.MULTILINE)
 _UNASKED = "the set of one domain is not asked then; move the rule to stage rcpt, or into the set of [policy]"
-
-
-def find_files(configured: Path | None) -> dict[str, Path]:
-    """Every rule file by its name: the shipped ones, of the installed package or else of the checkout (an editable
-    install has no package data), and those of the configured directory, which stand in place of shipped ones."""
-    shipped = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
-    directories = [shipped] if configured is None else [shipped, configured]
-    return {file.name: file for directory in directories for file in sorted(directory.glob("*.toml"))}
-
-
-def find_sets(configured: Path | None) -> list[str]:
-    """The names of the rule sets; a file that is only included by others is none."""
-    return sorted(file.stem for file in find_files(configured).values() if _SET.search(file.read_bytes()))
 
 
 def read_policies(configured: Path | None) -> dict[str, str]:

@@ -7,7 +7,8 @@ import tomllib
 from pathlib import Path
 
 from gateway.config.model import Config
-from gateway.config.policies import find_sets, read_policies
+from gateway.config.policies import read_policies
+from gateway.config.rule_files import find_sets
 from gateway.policy.load import load
 from gateway.policy.trial import try_examples
 from gateway.policy.vocabulary import facts_table

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.runtime_config import make_runtime, make_trial, read_config
+from gateway.app.reading import read_config
+from gateway.app.runtime_config import make_runtime, make_trial
 from gateway.mail.path import mailbox
 from gateway.model.address import ip_text
 from gateway.model.delivery import Intake, Trace

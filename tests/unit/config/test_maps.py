@@ -12,7 +12,8 @@ from gateway.config.load import load
 from gateway.config.maps import map_files, routing_table
 from gateway.config.mistakes import ConfigErrors
 from gateway.config.model import Config
-from gateway.config.policies import fact_settings, find_files, find_sets, load_rules
+from gateway.config.policies import fact_settings, load_rules
+from gateway.config.rule_files import find_files, find_sets
 from gateway.policy.rules import RuleErrors
 from gateway.service.directory import write_copy
 from tests.support.sealing import pem

@@ -1,0 +1,23 @@
+"""Where rule files are: found without reading a rule, so that a command that needs none does not load CEL."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_PACKAGED = Path(__file__).resolve().parent.parent / "policies"
+_CHECKOUT = Path(__file__).resolve().parent.parent.parent / "policies"
+_SET = re.compile(rb"^set\s*=", re.MULTILINE)
+
+
+def find_files(configured: Path | None) -> dict[str, Path]:
+    """Every rule file by its name: the shipped ones, of the installed package or else of the checkout (an editable
+    install has no package data), and those of the configured directory, which stand in place of shipped ones."""
+    shipped = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
+    directories = [shipped] if configured is None else [shipped, configured]
+    return {file.name: file for directory in directories for file in sorted(directory.glob("*.toml"))}
+
+
+def find_sets(configured: Path | None) -> list[str]:
+    """The names of the rule sets; a file that is only included by others is none."""
+    return sorted(file.stem for file in find_files(configured).values() if _SET.search(file.read_bytes()))
