@@ -1,7 +1,7 @@
-"""The `waypost` command: options in, text or JSON out. What it does is done by `app` and `tools`.
+"""The `waypost` command: options in, text or JSON out. What it does is done by `app`, `tools` and `diagnosis`.
 
-Each module has one group of commands and is listed here in one line. Only the module of the command that was asked for
-is imported, so that a tool that looks at a file starts at once.
+The table lists every command, so that help is shown without loading one, and only the module of the command that was
+asked for is imported: a tool that looks at a file starts at once.
 """
 
 from __future__ import annotations
@@ -9,37 +9,112 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import typer
 
 from gateway.cli.options import fail, group
 
+
+class CommandModule(NamedTuple):
+    """One module of commands. With a group its commands stand below the group's name, without one by themselves."""
+
+    module: str
+    group: str
+    panel: str
+    """The heading under which help lists them."""
+    summaries: dict[str, str]
+    """The group's name, or each command, with the first paragraph of its help."""
+
+
+_RUN, _MAIL, _RULES, _SENDING = "The gateway", "Mail", "Rules", "Sending through the gateway"
+_ALONE = "Tools that need no gateway"
+
 MODULES = (
-    # module, the name of its group ("" when its commands stand for themselves), those commands
-    ("cli.version", "", "version"),
-    ("cli.service", "", "serve reload check init demo send-sample"),
-    ("cli.messages", "", "explain simulate"),
-    ("diagnosis.cli.autopsy", "", "autopsy"),
-    ("diagnosis.cli.diagnosis", "", "headers bounce"),
-    ("diagnosis.cli.spf", "spf", ""),
-    ("diagnosis.cli.dmarc", "dmarc", ""),
-    ("diagnosis.cli.dkim", "dkim", ""),
-    ("cli.policy", "policy", ""),
-    ("cli.queue", "queue", ""),
-    ("cli.spool", "spool", ""),
-    ("cli.hold", "hold", ""),
-    ("cli.senders", "", "senders"),
-    ("cli.replay", "", "replay promote"),
-    ("cli.key", "key", ""),
-    ("cli.user", "user", ""),
-    ("cli.outbound", "outbound", ""),
+    CommandModule("cli.version", "", _RUN, {"version": "Print the version."}),
+    CommandModule(
+        "cli.service",
+        "",
+        _RUN,
+        {
+            "init": "Write a first configuration file with comments.",
+            "check": "Check configuration and rules; every mistake is shown with its place.",
+            "serve": "Run the gateway until SIGTERM.",
+            "reload": "Have the running gateway read configuration, rules and maps again, and say what came of it.",
+            "demo": "Run the demo: the gateway, two stand-in backends, a test CA and DNS, all below var/demo.",
+            "send-sample": "Send sample messages to the running demo and show what became of each.",
+        },
+    ),
+    CommandModule("cli.spool", "spool", _RUN, {"spool": "The spool as a whole."}),
+    CommandModule(
+        "cli.messages",
+        "",
+        _MAIL,
+        {
+            "explain": "Tell the story of one message: what came in, what was found, what was decided and why, what "
+            "became of it.",
+            "simulate": "Judge a message file as if it came in now, without sending anything.",
+        },
+    ),
+    CommandModule("cli.queue", "queue", _MAIL, {"queue": "What waits for delivery: look at it, and decide about it."}),
+    CommandModule("cli.hold", "hold", _MAIL, {"hold": "Messages that a rule keeps here until an admin decides."}),
+    CommandModule("cli.policy", "policy", _RULES, {"policy": "The rules, and what they can ask about."}),
+    CommandModule(
+        "cli.senders",
+        "",
+        _RULES,
+        {
+            "senders": "List every source of your domains' mail from outside: how often it passed and failed, and the "
+            "lines that would let it write as you."
+        },
+    ),
+    CommandModule(
+        "cli.replay",
+        "",
+        _RULES,
+        {
+            "replay": "List the past messages that these rules would decide otherwise. Works after content is purged; "
+            "sends nothing.",
+            "promote": "Show what a rule set would have done to past mail, then put it in force: in the "
+            "configuration, and at once in the running gateway.",
+        },
+    ),
+    CommandModule("cli.key", "key", _SENDING, {"key": "The DKIM keys that outgoing mail is signed with."}),
+    CommandModule("cli.user", "user", _SENDING, {"user": "Who may log in at submission listeners."}),
+    CommandModule("cli.outbound", "outbound", _SENDING, {"outbound": "Who may not send through us for now."}),
+    CommandModule(
+        "diagnosis.cli.diagnosis",
+        "",
+        _ALONE,
+        {
+            "headers": "Tell what the header of a message says: its way, who vouched for it, what went wrong and what "
+            "to do.",
+            "bounce": "Tell why a message bounced: the innermost refusal, who refused whom, and what to do and not to "
+            "do.",
+        },
+    ),
+    CommandModule(
+        "diagnosis.cli.autopsy",
+        "",
+        _ALONE,
+        {
+            "autopsy": "Find out why a message's DKIM signature fails: what was changed, where, and by which hop.",
+        },
+    ),
+    CommandModule("diagnosis.cli.spf", "spf", _ALONE, {"spf": "A domain's SPF record."}),
+    CommandModule("diagnosis.cli.dmarc", "dmarc", _ALONE, {"dmarc": "A domain's DMARC record, and reports about it."}),
+    CommandModule("diagnosis.cli.dkim", "dkim", _ALONE, {"dkim": "DKIM keys in DNS."}),
 )
+_ABOUT = "An SMTP relay gateway that judges each message once, at the true edge, and changes no byte of it."
 
 
 def main() -> None:
     """Entry point. A mistake of the user's is a message and exit status 2, never a traceback."""
+    words = sys.argv[1:]
+    if words == ["--version"]:
+        words = ["version"]
     try:
-        load_commands(sys.argv[1:])()
+        load_commands(words)(words)
     except Exception as error:
         text = _describe_mistake(error)
         if text is None:
@@ -48,15 +123,22 @@ def main() -> None:
 
 
 def load_commands(words: Sequence[str]) -> typer.Typer:
-    """The commands of the module that the first word asks for; all of them when it asks for none, as `--help` does."""
-    wanted = words[0] if words else ""
-    found = [row for row in MODULES if wanted in (row[1] or row[2]).split()]
-    commands = group(
-        "An SMTP relay gateway that judges each message once, at the true edge, and changes no byte of it."
-    )
-    for module, name, _ in found or MODULES:
-        commands.add_typer(importlib.import_module(f"gateway.{module}").commands, name=name or None)
+    """The commands of the module that the first word asks for. When it asks for none, as `--help` does, all of them
+    with their summaries alone."""
+    commands = group(_ABOUT)
+    for row in MODULES:
+        if words and words[0] in row.summaries:
+            module = importlib.import_module(f"gateway.{row.module}")
+            commands.add_typer(module.commands, name=row.group or None)
+            return commands
+    for row in MODULES:
+        for name, summary in row.summaries.items():
+            commands.command(name, help=summary, rich_help_panel=row.panel)(_do_nothing)
     return commands
+
+
+def _do_nothing() -> None:
+    """Stands for a command in the list: a command that is named is loaded."""
 
 
 def _describe_mistake(error: Exception) -> str | None:

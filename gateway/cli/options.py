@@ -26,7 +26,13 @@ DnsOption = Annotated[
 
 def group(help: str) -> typer.Typer:
     """A set of commands of its own."""
-    return typer.Typer(help=help, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    return typer.Typer(
+        help=help,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
 
 
 def print_json(tree: Any) -> None:

@@ -54,7 +54,7 @@ def test_decisions_are_numbered_and_listed_without_gaps() -> None:
 
 
 def test_the_commands_that_pages_name_exist() -> None:
-    commands = {word for _, name, words in MODULES for word in (name or words).split()}
+    commands = {name for row in MODULES for name in row.summaries}
     text = "\n".join(page.read_text() for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
     named = set(re.findall(r"(?:`|^ {4}|bin/)waypost ([a-z][a-z-]*)", text, re.MULTILINE))
     assert named

@@ -12,18 +12,33 @@ from unittest.mock import patch
 import pytest
 import typer
 from rich.text import Text
+from typer.core import TyperGroup as Group
 from typer.main import get_command
 
-from gateway.cli import MODULES, load_commands, main
+from gateway.cli import MODULES, CommandModule, load_commands, main
 
 
-@pytest.mark.parametrize(("module", "name", "listed"), MODULES)
-def test_the_list_is_what_the_modules_have(module: str, name: str, listed: str) -> None:
-    commands = importlib.import_module(f"gateway.{module}").commands
+@pytest.mark.parametrize("row", MODULES, ids=lambda row: row.module)
+def test_the_list_is_what_the_modules_have(row: CommandModule) -> None:
+    commands = importlib.import_module(f"gateway.{row.module}").commands
     assert isinstance(commands, typer.Typer)
-    has = {command.name or command.callback.__name__ for command in commands.registered_commands if command.callback}
-    has |= {group.name for group in commands.registered_groups if group.name}
-    assert listed.split() == [] if name else has == set(listed.split())
+    has = get_command(commands)
+    if row.group:
+        found = {row.group: str(commands.info.help)}
+    elif isinstance(has, Group):
+        found = {name: command.help for name, command in has.commands.items()}
+    else:
+        found = {str(has.name): has.help}
+    told = {name: " ".join((text or "").split("\n\n")[0].split()) for name, text in found.items()}
+    assert told == row.summaries
+
+
+def whole_command() -> Any:
+    """Every module's commands below one command."""
+    commands = typer.Typer()
+    for row in MODULES:
+        commands.add_typer(importlib.import_module(f"gateway.{row.module}").commands, name=row.group or None)
+    return get_command(commands)
 
 
 def help_texts(command: Any) -> Iterator[str]:
@@ -35,7 +50,7 @@ def help_texts(command: Any) -> Iterator[str]:
 
 def test_help_shows_brackets() -> None:
     """Help is markup: a section's name in brackets has to be escaped, or only `[]` is left of it."""
-    shown = [Text.from_markup(text).plain for text in help_texts(get_command(load_commands([])))]
+    shown = [Text.from_markup(text).plain for text in help_texts(whole_command())]
     assert any("[[sender]]" in text for text in shown)
     assert [text for text in shown if "[]" in text] == []
 
@@ -46,9 +61,18 @@ def test_a_file_that_is_not_there_is_named_first(capsys: pytest.CaptureFixture[s
     assert (ended.value.code, capsys.readouterr().err) == (2, "/nowhere.eml: No such file or directory\n")
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["no-such-command"]])
-def test_all_commands_are_there_when_none_is_named(words: list[str]) -> None:
-    assert len(load_commands(words).registered_groups) == len(MODULES)
+@pytest.mark.parametrize("words", [[], ["-h"], ["--help"], ["no-such-command"]])
+def test_all_commands_are_listed_when_none_is_named(words: list[str]) -> None:
+    listed = {command.name for command in load_commands(words).registered_commands}
+    assert listed == {name for row in MODULES for name in row.summaries}
+
+
+def test_help_loads_no_command() -> None:
+    code = "import sys; from gateway.cli import load_commands; load_commands(['--help']);"
+    code += "print([name for name in sys.modules if name.startswith('gateway.')])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "gateway.app" not in found
+    assert "gateway.config" not in found
 
 
 def test_one_command_loads_its_module_alone() -> None:
