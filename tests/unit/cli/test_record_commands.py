@@ -40,10 +40,10 @@ def waypost(*words: str | Path) -> subprocess.CompletedProcess[str]:
     ("words", "status", "said"),
     [
         ("spf walk mail.example", 0, "Networks (81)"),
-        ("spf check mail.example", 0, "Nothing is wrong with it."),
+        ("spf check mail.example", 0, "Nothing is wrong with the record."),
         ("spf check mail.example --ip 203.0.113.5", 0, "pass by include:spf-a.hosted.example"),
         ("spf check mail.example --ip 203.0.113.250", 1, "softfail by ~all"),
-        ("spf check none.example", 1, "does not exist, so receivers get none"),
+        ("spf check none.example", 1, "does not exist, so receivers get the result none"),
         ("dmarc check mail.example", 0, "the domain asks for nothing (p=none)"),
         ("dmarc check none.example", 1, "no DMARC record"),
         ("dmarc advise mail.example", 0, "p=quarantine; np=reject; rua=mailto:r@mail.example"),
@@ -64,7 +64,7 @@ def test_text_and_json(zone: Path, words: str, status: int, said: str) -> None:
     ("words", "said"),
     [
         ("spf check a..b", "'a..b' is no domain name"),
-        ("spf check mail.example --ip nonsense", "--ip: 'nonsense' is no IP address"),
+        ("spf check mail.example --ip nonsense", "--ip: 'nonsense' is not an IP address"),
         ("dmarc check mail.example --dns /no/such/zone", "No such file"),
         ("headers /no/such/file", "No such file"),
     ],
