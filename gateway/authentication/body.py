@@ -10,12 +10,10 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 
-from gateway.authentication.signature import read_body_terms
+from gateway.authentication.signature import choose_signatures, read_body_terms
 from gateway.mail.header import Field
 from gateway.model.message import BodyDigest
 
-MAX_SIGNATURES = 8
-"""DKIM-Signature fields of one message that are judged."""
 MAX_SETS = 50
 """ARC sets of one message (RFC 8617 section 4.2.1)."""
 AMS_FORMS = "relaxed/relaxed"
@@ -28,7 +26,7 @@ _LONG_RUN = re.compile(rb"   +")
 
 def wanted_digests(header: Sequence[Field]) -> frozenset[tuple[str, int | None]]:
     """What the signatures of a header need: pairs of body canonicalisation and l= (None: the whole body)."""
-    signatures = [field for field in header if field.lower == "dkim-signature"][:MAX_SIGNATURES]
+    signatures, _ = choose_signatures(header)
     seals = [field for field in header if field.lower == "arc-message-signature"][:MAX_SETS]
     terms = [read_body_terms(field, "simple/simple") for field in signatures]
     terms += [read_body_terms(field, AMS_FORMS) for field in seals]

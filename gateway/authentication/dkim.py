@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from gateway.authentication.body import MAX_SIGNATURES
 from gateway.authentication.dkimpy import SignedHeader
 from gateway.authentication.lookup import DnsView
 from gateway.authentication.signature import (
@@ -14,8 +13,10 @@ from gateway.authentication.signature import (
     SignatureFinding,
     check_body,
     check_key,
+    choose_signatures,
     clean,
     leaves_unsigned,
+    read_domain,
     read_signature,
 )
 from gateway.mail.domain import a_label, is_subdomain
@@ -44,16 +45,17 @@ def questions(header: tuple[Field, ...]) -> tuple[Question, ...]:
 
 def read_signatures(header: Sequence[Field]) -> list[Signature]:
     """The signatures that are judged, top to bottom, read as far as they can be."""
-    return [_read(field) for field in _signatures(header)[:MAX_SIGNATURES]]
+    return [_read(field) for field in choose_signatures(header)[0]]
 
 
 def verify(evidence: Evidence, header: tuple[Field, ...], window: DnsView, now: float) -> tuple[DkimResult, ...]:
     """Judge the signatures, top to bottom; `header` is `evidence.header` parsed, `now` is in epoch seconds.
 
-    Beyond the first eight the result is `policy`. Raises NeedAnswers when keys are not known yet.
+    Those beyond the most that are judged come last: `policy`, with the domain that they name. Raises NeedAnswers when
+    keys are not known yet.
     """
-    found = _signatures(header)
-    read = read_signatures(header)
+    chosen, beyond = choose_signatures(header)
+    read = [_read(field) for field in chosen]
     asked = _questions(read)
     answers = dict(zip(asked, window.ask_all(asked), strict=True))
     signed = SignedHeader(evidence.header, header)
@@ -67,8 +69,11 @@ def verify(evidence: Evidence, header: tuple[Field, ...], window: DnsView, now: 
             answer = answers[signature.question]
             finding = judge(signature, read_identity(signature)[1], signed, answer, evidence.digests, now)
         results.append(_result(signature, finding, mark))
-    beyond = len(found[MAX_SIGNATURES:_MAX_RESULTS])
-    return (*results, *[DkimResult(DkimVerdict.POLICY, "", "", "", "too many signatures")] * beyond)
+    more = beyond[: _MAX_RESULTS - len(results)]
+    return (
+        *results,
+        *[DkimResult(DkimVerdict.POLICY, read_domain(one), "", "", "too many signatures") for one in more],
+    )
 
 
 def judge(
@@ -113,10 +118,6 @@ def read_identity(signature: Signature) -> tuple[str, str]:
     return f"{local}@{name}", name
 
 
-def _signatures(header: Sequence[Field]) -> list[Field]:
-    return [field for field in header if field.lower == "dkim-signature"]
-
-
 def _read(field: Field) -> Signature:
     signature = read_signature(field, _REQUIRED, _FORMS)
     problem = "" if signature.problem else _find_problem(signature)
@@ -150,7 +151,7 @@ def _result(signature: Signature, finding: SignatureFinding, mark: str) -> DkimR
     tags = signature.tags
     return DkimResult(
         finding.verdict,
-        signature.domain,
+        signature.domain or read_domain(signature.field),
         signature.selector or clean(tags.get("s", "")),
         clean(tags.get("a", "")),
         finding.reason,

@@ -32,6 +32,9 @@ _USUAL_FIELD = 1024
 """Octets of a field whose canonical form is kept for the next who asks."""
 _MAX_DER = MAX_BITS // 8 + 256
 """Octets of an 8192-bit key with room to spare: more is not parsed."""
+_ZONE_FILE_MARKS = re.compile(r'"|\\(?=;)')
+"""Quotation marks, and backslashes before semicolons, are syntax of zone files (RFC 1035 section 5.1) that forms of DNS
+providers leave in the record. No tag that a key is read by can hold one."""
 _B_TAG = re.compile(rb"[ \t\r\n]*b[ \t\r\n]*=")
 
 
@@ -159,7 +162,7 @@ def read_key(record: str) -> Key:
 
 @functools.lru_cache(maxsize=512)
 def _read_key(record: str) -> Key:
-    tags = parse_tags(record)
+    tags = parse_tags(_ZONE_FILE_MARKS.sub("", record))
     if tags is None or tags.get("v", "DKIM1") != "DKIM1":  # RFC 6376 section 3.6.1
         return Key("", problem="key record syntax error")
     type = tags.get("k", "rsa")

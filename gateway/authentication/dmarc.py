@@ -40,8 +40,6 @@ class _Walk(Value):
     """Names with their record, longest name first, up to a psd=y or psd=n."""
     failed: str
     """The name whose lookup failed on the way; empty when the walk is complete."""
-    duplicate: bool
-    """The start has several records: they count for nothing."""
 
     @property
     def record(self) -> DmarcRecord | None:
@@ -78,18 +76,17 @@ class _Walks:
 
     def _make(self, domain: str) -> _Walk:
         found: list[tuple[str, DmarcRecord]] = []
-        duplicate = False
         answers = self._window.ask_all(_list_questions(domain))
         for name, answer in zip(list_walk(domain), answers, strict=True):
             if answer.failed:
-                return _Walk(domain, tuple(found), name, duplicate)
+                return _Walk(domain, tuple(found), name)
             records = select_records(answer.records)
-            duplicate = duplicate or (len(records) > 1 and name == domain)
+            # Several records at one name are all discarded, and the walk goes on (RFC 9989 section 4.10).
             if len(records) == 1:
                 found.append((name, records[0]))
                 if records[0].psd != "u":
                     break
-        return _Walk(domain, tuple(found), "", duplicate)
+        return _Walk(domain, tuple(found), "")
 
 
 def evaluate(
@@ -108,9 +105,13 @@ def evaluate(
         return replace(nothing, reason=author.reason or "no author domain")
     walks = _Walks(window)
     walks.ask(author.domains)
-    # RFC 9989 section 11.5: From may name several authors; the strictest outcome rules.
-    result = max((_judge(name, spf, dkim, walks, window) for name in author.domains), key=_rank)
-    if result.result is DmarcVerdict.PASS and author.reason:
+    # RFC 9989 section 11.5: From may name several authors; the strictest outcome rules. A name that only some readers
+    # see, and that has no record, is most often no domain at all.
+    sure = len(author.domains) - author.doubtful
+    results = [_judge(name, spf, dkim, walks, window) for name in author.domains]
+    results = results[:sure] + [one for one in results[sure:] if one.result is not DmarcVerdict.NONE or not sure]
+    result = max(results, key=_rank)
+    if author.reason and result.authenticated:
         # Part of From went unjudged, so nothing may be said for all of it.
         return replace(result, result=DmarcVerdict.NONE, reason=author.reason)
     if result.result is DmarcVerdict.FAIL and not can_fail:
@@ -129,6 +130,8 @@ def _list_questions(domain: str) -> tuple[Question, ...]:
 
 
 def _rank(result: DmarcResult) -> int:
+    if result.result is DmarcVerdict.TEMPERROR and result.authenticated:
+        return _SEVERITY[DmarcVerdict.PASS, None]
     return _SEVERITY[result.result, result.policy if result.result is DmarcVerdict.FAIL else None]
 
 
@@ -140,14 +143,13 @@ def _judge(domain: str, spf: SpfResult, dkim: tuple[DkimResult, ...], walks: _Wa
     nothing = DmarcResult(DmarcVerdict.NONE, domain, dkim_aligned=(False,) * len(dkim))
     if walk.failed and walk.record is None:
         if spf_same or any(dkim_same):
-            # Identical domains are aligned in either mode: no record could turn this into a failure.
-            reason = f"policy unknown: no answer for _dmarc.{walk.failed}"
+            # Identical domains are aligned in either mode: no record could turn this into a failure. Without the record
+            # it is no pass either (RFC 9989 section 5.3.6).
+            reason = f"aligned, but no answer for _dmarc.{walk.failed}"
             return replace(
-                nothing, result=DmarcVerdict.PASS, spf_aligned=spf_same, dkim_aligned=dkim_same, reason=reason
+                nothing, result=DmarcVerdict.TEMPERROR, spf_aligned=spf_same, dkim_aligned=dkim_same, reason=reason
             )
         return replace(nothing, result=DmarcVerdict.TEMPERROR, reason=f"no answer for _dmarc.{walk.failed}")
-    if walk.duplicate:
-        return replace(nothing, reason="several DMARC records at the author domain")
     place, record = _discover(walk)
     if record is None:
         return replace(nothing, reason="no DMARC record", organizational_domain=walk.organizational_domain)

@@ -10,8 +10,8 @@ from gateway.mail.domain import parent
 from gateway.model.result import DmarcPolicy, DmarcVerdict
 from gateway.model.value import Value
 
-_VERSION = re.compile(r"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|$)")
-"""RFC 9989 section 4.8: the first tag, its value case-sensitive."""
+_VERSION = re.compile(r"[vV][ \t]*=[ \t]*DMARC1[ \t]*(?:;|$)")
+"""RFC 9989 section 4.8: the first tag. Only its value is case-sensitive."""
 _URI = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]+", re.IGNORECASE)
 _MAILBOX_URI = re.compile(r"mailto:[^@]+@[^@]+", re.IGNORECASE)
 _MOST_LABELS = 8

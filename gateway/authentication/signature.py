@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from gateway.authentication.dkimpy import Key, read_forms, read_key
+from gateway.mail.author import find_author
 from gateway.mail.domain import a_label
 from gateway.mail.header import Field, unfold
 from gateway.mail.tags import decode_base64, parse_tags
@@ -18,13 +19,16 @@ from gateway.model.message import BodyDigest
 from gateway.model.result import DkimVerdict
 from gateway.model.value import Value
 
-MAX_FIELD = 8192
-"""Octets of a signature field that is still read."""
+MAX_FIELD = 65_536
+"""Octets of a signature field that is still read: with a copy of the whole header in z=, fields of 10 kB are common."""
+MAX_SIGNATURES = 8
+"""DKIM-Signature fields of one message that are judged."""
 _MAX_RECORDS, _MAX_KEYS = 16, 2
 """TXT records of one selector that are read, and usable keys among them that are tried."""
 _MAX_NAME = 253
 _KEY_TYPES = {"rsa-sha256": "rsa", "ed25519-sha256": "ed25519"}
 """RFC 8301 section 3.1 and RFC 8463 section 3."""
+_D_TAG = re.compile(rb"(?:^|;)[ \t\r\n]*d[ \t\r\n]*=[ \t\r\n]*([^; \t\r\n]+)")
 _DIGITS = re.compile(r"[0-9]+")
 _UNPRINTABLE = re.compile(r"[^ -~]")
 _MAX_TIME = 10**12
@@ -63,6 +67,37 @@ class Signature(Value):
     def question(self) -> Question:
         """Where the key is (RFC 6376 section 3.6.2.1)."""
         return Question(f"{self.selector}._domainkey.{self.domain}", "TXT")
+
+
+def choose_signatures(header: Sequence[Field]) -> tuple[list[Field], list[Field]]:
+    """The DKIM-Signature fields that are judged, and those beyond the most that are, each top to bottom.
+
+    The author's organization comes first, as far as the names tell: DMARC needs its signatures, and whoever passes a
+    message on adds his above them.
+    """
+    found = [field for field in header if field.lower == "dkim-signature"]
+    if len(found) <= MAX_SIGNATURES:
+        return found, []
+    authors = [domain.split(".") for domain in find_author(tuple(header)).domains]
+    near = sorted(found, key=lambda field: -_nearness(read_domain(field).split("."), authors))[:MAX_SIGNATURES]
+    starts = {field.start for field in near}
+    return [one for one in found if one.start in starts], [one for one in found if one.start not in starts]
+
+
+def _nearness(signer: Sequence[str], authors: Sequence[Sequence[str]]) -> int:
+    """How many labels the names have in common from the right; an author's domain itself is nearest."""
+    most = 0
+    for author in authors:
+        pairs = zip(reversed(signer), reversed(author), strict=False)
+        common = next((n for n, (one, other) in enumerate(pairs) if one != other), min(len(signer), len(author)))
+        most = max(most, 2 * common + (signer == author))
+    return most
+
+
+def read_domain(field: Field) -> str:
+    """d= of a signature field, however long, as A-labels; empty when it is no domain name."""
+    found = _D_TAG.search(field.value)
+    return (a_label(found[1].decode("utf-8", "surrogateescape")) or "") if found else ""
 
 
 def read_signature(field: Field, more: str, forms: str) -> Signature:

@@ -14,7 +14,7 @@ from typing import Any, cast
 from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.mail.domain import a_label
 from gateway.model.address import Mailbox, ip_text
-from gateway.model.dnsdata import Question
+from gateway.model.dnsdata import DnsStatus, Question
 from gateway.model.ingress import EdgeIngress
 from gateway.model.result import SpfIdentity, SpfResult, SpfVerdict
 
@@ -39,6 +39,10 @@ _TERM = re.compile(
 )
 
 
+class _Family(str):
+    """The record type of the client's family, as `a` and `mx` ask for it; `exists` asks for A, and gives plain text."""
+
+
 @dataclass(slots=True)
 class _Run:
     """One evaluation under way."""
@@ -49,6 +53,7 @@ class _Run:
     """Records seen so far; what they point to is asked for with whatever lacks."""
     asked: list[Question] = field(default_factory=list)
     octets: int = 0
+    status: DnsStatus | None = None
     lacks: bool = False
     """An answer was missing: this check, not another that shares the window, needs a further round."""
 
@@ -146,8 +151,10 @@ def _prepare(ingress: EdgeIngress, sender: Mailbox | None, domain: str, receiver
     # It splits at the first @, which a quoted local part may hold.
     query.l, query.s = local, f"{local}@{domain}"
     # exp= is fetched for every result and under a bare except; the explanation is of no use here.
-    query.get_explanation = _skip_explanation
+    query.get_explanation = lambda _spec: None
     query.validated_ptrs = partial(_validate_names, query)
+    query.A = _Family(query.A)
+    query.dns_a = partial(_find_addresses, query)
     # The same comparison without network objects: building them was a fifth of a warm evaluation.
     query.cidrmatch = partial(_match_prefix, query.ipaddr)
     # Networks are the bulk of a large record and say the same to everyone: each is read once.
@@ -167,8 +174,17 @@ def _read_network(term: str) -> tuple[Any, ...]:
     return network
 
 
-def _skip_explanation(_spec: str) -> None:
-    return None
+def _find_addresses(query: Any, name: str, family: str = "A") -> list[str]:
+    """The addresses of a host. One that exists and has none of the client's family is no void lookup: otherwise MX
+    hosts with IPv4 alone would spoil the record for IPv6 clients (RFC 7208 section 4.6.4)."""
+    run = _RUN.get()
+    run.status = None
+    addresses: list[str] = query.dns(name, family, ignore_void=True) if name else []
+    if not addresses and run.status and not (run.status is DnsStatus.NODATA and isinstance(family, _Family)):
+        query.void_lookups += 1
+        if query.void_lookups > spf.MAX_VOID_LOOKUPS:
+            raise spf.PermError(f"Void lookup limit of {spf.MAX_VOID_LOOKUPS} exceeded")
+    return addresses
 
 
 def _validate_names(query: Any) -> list[str]:
@@ -182,7 +198,7 @@ def _validate_names(query: Any) -> list[str]:
 
 def _confirms(query: Any, name: str) -> bool:
     try:
-        return bool(query.cidrmatch(query.dns_a(name, query.A), query.cidrmax))
+        return bool(query.cidrmatch(query.dns_a(name, str(query.A)), query.cidrmax))
     except spf.TempError:
         return False
 
@@ -213,17 +229,17 @@ def _look_up(name: str, qtype: str, _strict: object, _timeout: object) -> list[t
     if answer is None:
         run.lacks = True
         raise NeedAnswers
+    run.status = answer.status
     if answer.failed:
         raise spf.TempError(f"DNS {answer.status} for {question.type} of {question.name}")
     if qtype == "TXT":
         _bound(run, question, answer.records)
     run.read.append((question, answer.records))
     key = (name, qtype)
-    match qtype:
-        case "TXT":
-            return [(key, (record.encode("latin-1", "replace"),)) for record in answer.records]
-        case "MX":
-            return [(key, _split_mx(record)) for record in answer.records]
+    if qtype == "TXT":
+        return [(key, (record.encode("latin-1", "replace"),)) for record in answer.records]
+    if qtype == "MX":
+        return [(key, _split_mx(record)) for record in answer.records]
     return [(key, record) for record in answer.records]
 
 
@@ -246,7 +262,7 @@ def _to_question(name: str, qtype: str) -> Question | None:
     labels = name.split(".")
     if not name.isascii() or not name.isprintable() or not all(0 < len(label) < 64 for label in labels):
         return None
-    return Question(name, qtype)
+    return Question(name, str(qtype))
 
 
 def _bound(run: _Run, question: Question, records: tuple[str, ...]) -> None:
@@ -268,7 +284,7 @@ def _prefetch(run: _Run) -> None:
     most = len(run.window.pending) + _MOST_PREFETCHED
     followed = {question for question, _ in run.read}
     for question, records in run.read:
-        for wanted in _find_names(question, records, run.query.A):
+        for wanted in _find_names(question, records, str(run.query.A)):
             if len(run.window.pending) >= most or len(followed) >= _MOST_FOLLOWED:
                 return
             if wanted not in followed:

@@ -128,6 +128,12 @@ class DmarcResult(Value):
     """t=y (or pct=0 without t)."""
     reason: str = ""
 
+    @property
+    def authenticated(self) -> bool:
+        """The domain stands behind the message: a pass, or a temperror only because the record could not be had."""
+        aligned = self.spf_aligned or any(self.dkim_aligned)
+        return self.result is DmarcVerdict.PASS or (self.result is DmarcVerdict.TEMPERROR and aligned)
+
 
 class IprevVerdict(StrEnum):
     """RFC 8601 section 2.7.3; `none` where it was not checked."""

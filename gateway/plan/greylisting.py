@@ -9,7 +9,7 @@ from gateway.model.decision import Action
 from gateway.model.envelope import Envelope
 from gateway.model.greylisting import Acquaintance, Greylisting
 from gateway.model.ingress import EdgeIngress, Ingress
-from gateway.model.result import Authentication, DkimVerdict, DmarcVerdict, SpfVerdict
+from gateway.model.result import Authentication, DkimVerdict, SpfVerdict
 from gateway.model.value import Value
 from gateway.policy.routing import is_role
 
@@ -48,7 +48,7 @@ def find_key(ingress: Ingress, envelope: Envelope, results: Authentication, own:
 
 def _find_domain(results: Authentication) -> str:
     """The domain that answers for the message: the author's, else a signer's, else that of the return path."""
-    if results.dmarc.result is DmarcVerdict.PASS:
+    if results.dmarc.authenticated:
         return results.dmarc.organizational_domain or results.dmarc.domain
     for one in results.dkim:
         if one.result is DkimVerdict.PASS:

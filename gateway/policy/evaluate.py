@@ -100,7 +100,7 @@ def judge_early(rules: RuleSet, stage: Stage, facts: Mapping[str, object]) -> De
 
 def judge(rules: RuleSet, facts: Mapping[str, object]) -> Decision:
     """The decision on a message at end of data. `facts` are those of `data_facts`. Raises RuleFailure."""
-    facts = add_could_reject(rules, facts)
+    facts = add_doubt(rules, facts)
     verdict = decide(rules, Stage.DATA, facts)
     rule, action = verdict.rule, verdict.action
     disposition = _DISPOSITIONS.get(action, DmarcPolicy.NONE)
@@ -115,7 +115,7 @@ def judge(rules: RuleSet, facts: Mapping[str, object]) -> Decision:
         considered=verdict.considered,
         shadow=verdict.shadow,
         seal=rule.seal if rule else True,
-        awaits_dns=action is Action.DEFER and facts["dns.could_reject"] is True,
+        awaits_dns=action is Action.DEFER and True in (facts["dns.could_reject"], facts["dns.could_quarantine"]),
         would=judge_beside(rules.beside, facts) if rules.beside else None,
     )
 
@@ -124,18 +124,19 @@ def judge_beside(rules: RuleSet, facts: Mapping[str, object], stage: Stage = Sta
     """What a set that is not in force says. One that cannot be asked must not stop mail."""
     try:
         if stage is Stage.DATA:
-            facts = add_could_reject(rules, {**facts, "dns.could_reject": False})
+            facts = add_doubt(rules, {**facts, "dns.could_reject": False, "dns.could_quarantine": False})
         verdict = decide(rules, stage, facts)
     except RuleFailure as error:
         return Aside(rules.name, Action.ACCEPT, f"failed: {error}")
     return Aside(rules.name, verdict.action, verdict.name)
 
 
-def add_could_reject(rules: RuleSet, facts: Mapping[str, object]) -> Mapping[str, object]:
-    """The facts, with `dns.could_reject` as these rules have it: the answer that DNS withheld, were it the worst
-    possible one, would make them reject what they otherwise would not. Raises RuleFailure."""
+def add_doubt(rules: RuleSet, facts: Mapping[str, object]) -> Mapping[str, object]:
+    """The facts, with `dns.could_reject` and `dns.could_quarantine` as these rules have them: the answer that DNS
+    withheld, were it the worst possible one, would make them reject, or mark, what they otherwise would not. Raises
+    RuleFailure."""
     at_edge = facts["ingress.edge"] and facts["ingress.client_known"]
-    if facts["dmarc.result"] != DmarcVerdict.TEMPERROR or not at_edge:
+    if facts["dmarc.result"] != DmarcVerdict.TEMPERROR or facts["dmarc.aligned"] or not at_edge:
         # An aligned pass is never in doubt, and a client that is not known cannot fail.
         return facts
     worst: dict[str, object] = {"dmarc.result": str(DmarcVerdict.FAIL)}
@@ -144,11 +145,13 @@ def add_could_reject(rules: RuleSet, facts: Mapping[str, object]) -> Mapping[str
         if facts["spf.result"] == SpfVerdict.TEMPERROR:
             # All of DNS is silent: the record may as well say that the domain sends no mail at all.
             worst |= {"spf.result": str(SpfVerdict.FAIL), "spf.sends_no_mail": True}
-    could_reject = (
-        decide(rules, Stage.DATA, {**facts, **worst}).action is Action.REJECT
-        and decide(rules, Stage.DATA, facts).action is not Action.REJECT
-    )
-    return {**facts, "dns.could_reject": could_reject}
+    then, now = decide(rules, Stage.DATA, {**facts, **worst}).action, decide(rules, Stage.DATA, facts).action
+    could_reject = then is Action.REJECT and now is not Action.REJECT
+    could_quarantine = then in _MARKED and now in (Action.ACCEPT, Action.GREYLIST)
+    return {**facts, "dns.could_reject": could_reject, "dns.could_quarantine": could_quarantine}
+
+
+_MARKED = (Action.QUARANTINE, Action.HOLD)
 
 
 _DISPOSITIONS = {

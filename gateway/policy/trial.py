@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from gateway.model.decision import Stage
 from gateway.model.value import Value
-from gateway.policy.evaluate import add_could_reject, decide
+from gateway.policy.evaluate import add_doubt, decide
 from gateway.policy.rules import Example, Rule, RuleFailure, RuleSet
 from gateway.policy.vocabulary import FACTS
 
@@ -37,7 +37,7 @@ def _try(rules: RuleSet, rule: Rule, example: Example) -> str:
     facts = usual_facts(example.facts)
     try:
         if rule.stage is Stage.DATA and "dns.could_reject" not in example.facts:
-            facts = dict(add_could_reject(rules, facts))
+            facts = dict(add_doubt(rules, facts))
         verdict = decide(rules, rule.stage, facts)
     except RuleFailure as error:
         return str(error)

@@ -33,6 +33,10 @@ DEVIATIONS = {
 }
 
 
+WALKS_ON = "mailauth-rfc9989-05"
+"""The suite wants `none` where the author domain has two records. RFC 9989 section 4.10 discards them and walks on."""
+
+
 def _load(name: str) -> list[dict[str, Any]]:
     (path,) = corpus("dmarc").glob(name)
     cases: list[dict[str, Any]] = json.loads(path.read_text())["verify"]
@@ -101,6 +105,11 @@ def _check(key: str, want: Any, case: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("case", MAILAUTH, ids=lambda case: f"{case['id']} {case['name']}")
 def test_mailauth(case: dict[str, Any]) -> None:
     assert case["expect"]
+    if case["id"] == WALKS_ON:
+        result, _ = _judge(case)
+        assert (result.result, result.policy, result.policy_domain) == ("fail", "none", "example.com")
+        assert case["expect"]["status.result"] == "none"
+        return
     for key, want in case["expect"].items():
         assert _check(key, want, case), (key, want, _judge(case))
 

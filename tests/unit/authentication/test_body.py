@@ -96,7 +96,14 @@ def test_wanted_digests_come_from_every_signature() -> None:
 
 def test_wanted_digests_of_nonsense_are_none() -> None:
     assert not wanted("Subject: c=relaxed/relaxed", "DKIM-Signature: c=nofws", "DKIM-Signature: c", "ARC-Seal: i=1")
-    assert not wanted("DKIM-Signature: c=simple; z=" + "x" * 9000)
+    assert not wanted("DKIM-Signature: c=simple; z=" + "x" * 66_000)
+
+
+def test_digests_are_made_for_the_signatures_that_are_judged() -> None:
+    above = [f"DKIM-Signature: d=list{at}.example; c=simple; l={at}" for at in range(9)]
+    own = "DKIM-Signature: d=src.example; c=relaxed/relaxed"
+    assert ("relaxed", None) in wanted(*above, own, "From: a@mail.src.example")
+    assert ("relaxed", None) not in wanted(*above, own, "From: a@other.test")
 
 
 def test_wanted_digests_are_bounded() -> None:

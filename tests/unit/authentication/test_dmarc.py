@@ -252,6 +252,15 @@ def test_several_authors_the_strictest_rules() -> None:
     assert (unknown.result, unknown.domain) == (DmarcVerdict.NONE, "norecord.test")
 
 
+def test_a_name_that_only_some_readers_see_counts_if_it_has_a_record() -> None:
+    zone = {**REJECT, "_dmarc.own.test": _txt("v=DMARC1; p=none")}
+    passing = (_dkim("pass", "own.test"),)
+    junk = _evaluate(zone, Author(1, ("own.test", "own.testfoo"), "", 1), dkim=passing)
+    assert (junk.result, junk.domain) == (DmarcVerdict.PASS, "own.test")
+    victim = _evaluate(zone, Author(1, ("own.test", "corp.example"), "", 1), dkim=passing)
+    assert (victim.result, victim.domain) == (DmarcVerdict.FAIL, "corp.example")
+
+
 def test_a_from_read_in_part_cannot_pass() -> None:
     author = Author(1, ("corp.example",), "more than 5 domains in From")
     assert _evaluate(REJECT, author, dkim=(_dkim("pass", "corp.example"),)).result is DmarcVerdict.NONE
@@ -265,10 +274,23 @@ def test_without_a_known_ingress_it_may_pass_but_not_fail() -> None:
     assert _evaluate(REJECT, dkim=(_dkim("pass", "corp.example"),), can_fail=False).result is DmarcVerdict.PASS
 
 
-def test_several_records_at_the_author_domain_are_none() -> None:
-    zone = {"_dmarc.a.corp.example": _txt("v=DMARC1; p=reject", "v=DMARC1; p=none"), **REJECT}
-    result = _evaluate(zone, "a.corp.example")
-    assert (result.result, result.policy) == (DmarcVerdict.NONE, None)
+def test_several_records_at_one_name_are_discarded_and_the_walk_goes_on() -> None:
+    for first in ("v=DMARC1; p=none", "V=DMARC1; p=none"):
+        zone = {"_dmarc.a.corp.example": _txt(first, "v=DMARC1; p=none; psd=n"), **REJECT}
+        result = _evaluate(zone, "a.corp.example")
+        assert (result.result, result.policy, result.policy_domain) == (
+            DmarcVerdict.FAIL, DmarcPolicy.REJECT, "corp.example",
+        )  # fmt: skip
+    alone = _evaluate({"_dmarc.a.corp.example": _txt("v=DMARC1; p=reject", "V=DMARC1; p=reject")}, "a.corp.example")
+    assert (alone.result, alone.policy) == (DmarcVerdict.NONE, None)
+    above = {**REJECT, "_dmarc.example": _txt("v=DMARC1; p=none; psd=y", "v=DMARC1; p=none; psd=n")}
+    assert _evaluate(above, "a.corp.example").organizational_domain == "corp.example"
+
+
+def test_the_tag_s_name_is_read_in_either_case() -> None:
+    zone = {"_dmarc.dept.corp.example": _txt("V=DMARC1; P=Reject; PSD=N"), **REJECT}
+    result = _evaluate(zone, "dept.corp.example", dkim=(_dkim("pass", "corp.example"),))
+    assert (result.result, result.policy_domain) == (DmarcVerdict.FAIL, "dept.corp.example")
 
 
 # --- lookups that fail
@@ -289,8 +311,15 @@ def test_a_failure_beyond_the_end_of_the_walk_is_nothing() -> None:
 
 def test_an_aligned_pass_beats_any_temperror() -> None:
     broken: Zone = {"_dmarc.corp.example": {"TXT": "TIMEOUT"}}
-    assert _evaluate(broken, dkim=(_dkim("pass", "corp.example"),)).result is DmarcVerdict.PASS
-    assert _evaluate(broken, dkim=(_dkim("pass", "mail.corp.example"),)).result is DmarcVerdict.TEMPERROR
+    aligned = _evaluate(broken, dkim=(_dkim("pass", "corp.example"),))
+    assert (aligned.result, aligned.dkim_aligned, aligned.authenticated) == (DmarcVerdict.TEMPERROR, (True,), True)
+    below = _evaluate(broken, dkim=(_dkim("pass", "mail.corp.example"),))
+    assert (below.result, below.authenticated) == (DmarcVerdict.TEMPERROR, False)
+    other = {**broken, "_dmarc.own.test": _txt("v=DMARC1; p=none")}
+    strictest = _evaluate(other, Author(1, ("corp.example", "own.test"), ""), dkim=(_dkim("pass", "corp.example"),))
+    assert (strictest.result, strictest.domain) == (DmarcVerdict.FAIL, "own.test")
+    unread = _evaluate(broken, Author(1, ("corp.example",), "group in From"), dkim=(_dkim("pass", "corp.example"),))
+    assert (unread.result, unread.reason) == (DmarcVerdict.NONE, "group in From")
     mixed = (_dkim("temperror", "corp.example"), _dkim("pass", "corp.example"))
     result = _evaluate(REJECT, spf=_spf("temperror", "corp.example"), dkim=mixed)
     assert (result.result, result.dkim_aligned) == (DmarcVerdict.PASS, (False, True))

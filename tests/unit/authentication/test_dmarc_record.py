@@ -15,7 +15,15 @@ def _record(text: str) -> DmarcRecord:
 
 @pytest.mark.parametrize(
     "text",
-    ["v=DMARC1", "v=DMARC1;p=none", "v=DMARC1 ;p=none", "v \t=\tDMARC1; p=none;", "v=DMARC1; ; p=none; junk; =x"],
+    [
+        "v=DMARC1",
+        "v=DMARC1;p=none",
+        "v=DMARC1 ;p=none",
+        "v \t=\tDMARC1; p=none;",
+        "v=DMARC1; ; p=none; junk; =x",
+        "V=DMARC1",
+        "V = DMARC1; P=none",
+    ],
 )
 def test_versions_that_count(text: str) -> None:
     assert len(select_records([text])) == 1
@@ -30,7 +38,7 @@ def test_versions_that_count(text: str) -> None:
         "v=DMARC1x; p=none",
         "v=DMARC10",
         " v=DMARC1; p=none",
-        "V=DMARC1",
+        "V=dmarc1",
         "v=DMARC1, p=none",
     ],
 )

@@ -238,3 +238,32 @@ def test_include_loops_and_lookup_limit_end() -> None:
     }
     result = _evaluate(zone)
     assert (result.result, result.reason) == (SpfVerdict.PERMERROR, "Too many DNS lookups")
+
+
+# --- void lookups
+
+
+@pytest.mark.parametrize("client", ["2001:db8::5", "192.0.2.5"])
+@pytest.mark.parametrize("how", ["mx", "a:h1.corp.example a:h2.corp.example a:h3.corp.example a:h4.corp.example"])
+def test_a_host_without_an_address_of_the_client_s_family_is_no_void_lookup(client: str, how: str) -> None:
+    other = {"A": ["198.51.100.1"]} if ":" in client else {"AAAA": ["2001:db8:1::1"]}
+    zone: dict[str, Any] = {
+        "corp.example": {
+            "TXT": [f"v=spf1 {how} include:cloud.example -all"],
+            "MX": [f"{n} h{n}.corp.example" for n in range(1, 5)],
+        },
+        "cloud.example": {"TXT": ["v=spf1 ip6:2001:db8::/64 ip4:192.0.2.0/24 -all"]},
+        **{f"h{n}.corp.example": other for n in range(1, 5)},
+    }
+    assert _evaluate(zone, client=client).result is SpfVerdict.PASS
+    gone = {name: entry for name, entry in zone.items() if not name.startswith("h")}
+    result = _evaluate(gone, client=client)
+    assert (result.result, "oid lookup limit of 2" in result.reason) == (SpfVerdict.PERMERROR, True)
+
+
+@pytest.mark.parametrize("client", ["2001:db8::5", "192.0.2.5"])
+def test_exists_without_an_answer_is_a_void_lookup(client: str) -> None:
+    terms = " ".join(f"exists:e{n}.corp.example" for n in range(3))
+    zone: dict[str, Any] = {f"e{n}.corp.example": {"TXT": ["there"]} for n in range(3)}
+    zone["corp.example"] = {"TXT": [f"v=spf1 {terms} ?all"]}
+    assert _evaluate(zone, client=client).result is SpfVerdict.PERMERROR
