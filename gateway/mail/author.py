@@ -1,17 +1,18 @@
 """The Author Domain: what the header From says (RFC 5322 section 3.6.2, RFC 9989 section 5.3.1).
 
-Where an entry is so malformed that readers may differ on its address, every domain it could have is given: DMARC then
-judges the strictest. What stands outside the brackets of an entry is its display name, whatever it looks like. What
-has no domain that could be judged, a group above all, is told in `reason`.
+A From that follows the grammar has one reading. Where it breaks the grammar, mail programs differ on whose address they
+show, so every domain that one of them could show is given, and DMARC judges the strictest. What has no domain that
+could be judged, a group above all, is told in `reason`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 from gateway.mail.domain import a_label
-from gateway.mail.header import Field, fields, unfold
+from gateway.mail.header import Field, decode_words, find_fields, unfold
 from gateway.mail.path import mailbox as parse_mailbox
 from gateway.model.address import Mailbox
 from gateway.model.value import Value
@@ -21,12 +22,20 @@ _MOST_CHARACTERS = 16_384
 """Of all From fields together."""
 _MOST_DISTINCT = 50
 """Spellings of domains that are looked at."""
-_TOKEN = re.compile(r"""(?P<open>["\[(]) | (?P<special>[<>@,;:]) | (?P<atom>[^ \t\r\n"\[\]()<>@,;:\\]+)""", re.VERBOSE)
+_TOKEN = re.compile(
+    r"""(?P<open>["\[(]) | (?P<special>[<>@,;:]) | (?P<stray>[)\]\\]) | (?P<atom>[^ \t\r\n"\[\]()<>@,;:\\]+)""",
+    re.VERBOSE,
+)
 _QUOTED = {
     '"': re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL),
     "[": re.compile(r"\[(?:[^\[\]\\]|\\.)*\]", re.DOTALL),
 }
-_SPECIALS = frozenset('<>@,;:"[(')
+_SPECIALS = frozenset('<>@,;:"[()]\\')
+_DROPPED = re.compile(r"""[\x00-\x08\x0a-\x1f\x7f-\x9f\xad\u200b-\u200f\u2060\ufeff\ufffd\udc80-\udcff"()\[\]\\]""")
+"""What cannot be seen, octets that are not UTF-8, and marks of quoting: some reader drops each."""
+_AT = "@\uff20\ufe6b"
+"""With its wide and its small form, which readers fold to it (UTS 46)."""
+_AFTER_AT = re.compile(rf"""[{_AT}]([^<>,;:"()\[\]\\{_AT}]*)""")
 _COMMENT_MARK = re.compile(r"\\.|[()]", re.DOTALL)
 
 
@@ -39,17 +48,21 @@ class Author(Value):
     """Distinct domains of the addresses as A-labels, in order; at most 5."""
     reason: str
     """Why there is no domain, or why `domains` does not tell all; empty when From was read whole."""
+    doubtful: int = 0
+    """How many of `domains`, the last ones, only some readers see."""
 
 
-def find_author(header: tuple[Field, ...]) -> Author:
+def find_author(header: Sequence[Field]) -> Author:
     """The domains of all From fields. Never raises; linear in the size of the header."""
-    found = fields(header, "from")
-    if not found:
+    found, hidden = find_fields(header, "from", within=True)
+    if not found and not hidden:
         return Author(0, (), "no From field")
-    seen, cut = _collect(found)
-    names = {domain: a_label(domain) for domain in seen}
-    domains = dict.fromkeys(name for name in names.values() if name is not None)
-    if len(domains) > _MOST_DOMAINS:
+    names, other, cut = _collect((*found, *hidden))
+    read = [name for name in names.values() if name is not None]
+    domains = dict.fromkeys((*read, *other))
+    if hidden:
+        reason = "a line that is no From field reads as one"
+    elif len(domains) > _MOST_DOMAINS:
         reason = f"more than {_MOST_DOMAINS} domains in From"
     elif cut:
         reason = "From is too long"
@@ -58,12 +71,13 @@ def find_author(header: tuple[Field, ...]) -> Author:
     elif "" in names:
         reason = "group in From"
     else:
-        reason = "" if domains else "no address in From"
-    return Author(len(found), tuple(domains)[:_MOST_DOMAINS], reason)
+        reason = "" if read else "no address in From"
+    doubtful = max(0, min(len(domains), _MOST_DOMAINS) - len(set(read)))
+    return Author(len(found) + len(hidden), tuple(domains)[:_MOST_DOMAINS], reason, doubtful)
 
 
 def read_mailboxes(value: bytes) -> tuple[Mailbox, ...] | None:
-    """The addresses of one From or Sender field, for who must own them all: None where a reader could see any other
+    """The addresses of one From or Sender field where it has one reading: None where a reader could see any other
     (RFC 5322 section 3.4 without its groups and obsolete forms), and when there is none."""
     text = unfold(value)
     if len(text) > _MOST_CHARACTERS:
@@ -74,7 +88,9 @@ def read_mailboxes(value: bytes) -> tuple[Mailbox, ...] | None:
         if mailbox is None:
             return None
         found.append(mailbox)
-    return tuple(found)
+    # Python's email ends what is in quotes or parentheses where the line is folded.
+    folded = b"\r" in value and text.count("@") != len(found)
+    return None if folded else tuple(found)
 
 
 def _read_mailbox(tokens: list[str]) -> Mailbox | None:
@@ -83,25 +99,58 @@ def _read_mailbox(tokens: list[str]) -> Mailbox | None:
     if "<" in tokens:
         at = tokens.index("<")
         name, inner = tokens[:at], tokens[at + 1 :]
-        if not inner or inner.pop() != ">" or any(token in _SPECIALS for token in name):
+        odd = any(token in _SPECIALS or (token[0] == "[" and "@" in token) for token in name)
+        if not inner or inner.pop() != ">" or odd:
             return None
-    return parse_mailbox("".join(inner)) if len(inner) == 3 and inner[1] == "@" else None
+    # A hasty reader takes the first @ for the one that counts: `"a@x.example"@y.example`.
+    one_at = len(inner) == 3 and inner[1] == "@" and "@" not in inner[0]
+    return parse_mailbox("".join(inner)) if one_at else None
 
 
-def _collect(found: tuple[Field, ...]) -> tuple[list[str], bool]:
-    """What stands in the place of a domain, each once, in order, and whether something was left unread."""
-    seen: dict[str, None] = {}
+def _collect(found: tuple[Field, ...]) -> tuple[dict[str, str | None], list[str], bool]:
+    """What stands in the place of a domain, each once, in order, with its name as A-labels if it is one; further
+    domains that some reader could see; and whether something was left unread."""
+    seen: dict[str, str | None] = {}
+    other: dict[str, None] = {}
     room = _MOST_CHARACTERS
     for field in found:
-        text = unfold(field.value)
-        for domain in _read_addresses(text[:room]):
-            seen[domain] = None
-            if len(seen) > _MOST_DISTINCT:
-                return list(seen), True
-        room -= len(text) + 1
+        mailboxes = read_mailboxes(field.value)
+        if mailboxes is not None:
+            for mailbox in mailboxes:
+                literal = mailbox.ascii_domain.startswith("[")
+                seen[mailbox.ascii_domain] = None if literal else mailbox.ascii_domain
+            room -= len(field.value) + 1
+        else:
+            text = unfold(field.value)
+            for domain in _read_addresses(text[:room]):
+                seen[domain] = a_label(domain)
+                if len(seen) > _MOST_DISTINCT:
+                    return seen, list(other), True
+            for domain in _read_anyhow(text[:room]):
+                other[domain] = None
+                if len(other) > _MOST_DISTINCT:
+                    return seen, list(other), True
+            room -= len(text) + 1
         if room < 0:
-            return list(seen), True
-    return list(seen), False
+            return seen, list(other), True
+    return seen, list(other), False
+
+
+def _read_anyhow(text: str) -> Iterator[str]:
+    """Every domain that a reader could make of a field which breaks the grammar: one that ignores brackets, quotes or
+    comments, decodes before it reads (RFC 2047), drops what cannot be seen, or joins what white space parts. A single
+    label is left out: no reader would take it for somebody's domain, and names like `Sales @ Work` are common."""
+    plain = (text, decode_words(text), decode_words(text, " "), decode_words("".join(text.split())))
+    for form in dict.fromkeys((*plain, *(_DROPPED.sub(put, one) for one in plain for put in ("", " ")))):
+        tokens = list(_split(form))
+        candidates = [*_read_domains(tokens), *("".join(_take_atoms(part)) for part in _split_list(tokens, "@")[1:])]
+        for mark in _AFTER_AT.finditer(form):
+            words = mark[1].split()
+            candidates += (*words[:1], "".join(words))
+        for candidate in dict.fromkeys(candidates):
+            name = a_label(candidate)
+            if name is not None and "." in name:
+                yield name
 
 
 def _read_addresses(text: str) -> Iterator[str]:
@@ -158,6 +207,10 @@ def _read_domains(tokens: list[str]) -> Iterator[str]:
         yield "".join(domain) or "@"
 
 
+def _take_atoms(tokens: list[str]) -> Iterator[str]:
+    return takewhile(lambda token: token not in _SPECIALS and not _AFTER_AT.match(token), tokens)
+
+
 def _split_list(tokens: list[str], mark: str) -> list[list[str]]:
     parts: list[list[str]] = [[]]
     for token in tokens:
@@ -177,7 +230,8 @@ def _split(text: str, strays: bool = False) -> Iterator[str]:
         position = mark.end()
         opening = mark["open"]
         if opening is None:
-            yield mark.group()
+            if strays or mark["stray"] is None:
+                yield mark.group()
         elif opening not in unclosed:
             end = _skip_comment(text, mark.start()) if opening == "(" else _skip_quoted(text, mark.start(), opening)
             if end is None:

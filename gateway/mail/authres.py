@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 from gateway.mail.domain import u_label
 from gateway.mail.folding import fold
-from gateway.mail.header import Field, fields
+from gateway.mail.header import Field, find_fields
 from gateway.mail.tokens import Token, read_tokens
 from gateway.model.ingress import Ingress
 from gateway.model.message import Span
@@ -280,7 +281,7 @@ def own_spans(header: Sequence[Field], authserv_id: str) -> tuple[Span, ...]:
     ours = (authserv_id.lower(), u_label(authserv_id.lower()))
     return tuple(
         Span(field.start, field.end)
-        for field in fields(header, "authentication-results")
+        for field in chain(*find_fields(header, NAME))
         if _claims(field.value.decode("utf-8", "surrogateescape"), ours)
     )
 

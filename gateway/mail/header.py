@@ -5,13 +5,35 @@ A line ends in CRLF and nowhere else: a bare CR or LF is an octet like any other
 
 from __future__ import annotations
 
+import binascii
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from gateway.model.value import Value
 
 _FIELD_END = re.compile(rb"\r\n(?![ \t])")
 _NAME = re.compile(rb"[!-9;-~]+")
+_STRUCTURED = frozenset(
+    {
+        *("received", "return-path", "received-spf", "delivered-to", "authentication-results"),
+        *("dkim-signature", "domainkey-signature", "arc-seal", "arc-message-signature", "arc-authentication-results"),
+        *("from", "sender", "reply-to", "to", "cc", "bcc", "date", "message-id", "in-reply-to", "references"),
+        *("mime-version", "content-type", "content-transfer-encoding"),
+    }
+)
+"""Fields with a grammar of their own (RFC 5322 section 3.6, RFC 2045), in which a line is never a sentence."""
+_UNSEEN = re.compile(rb"[^!-~]+")
+"""White space, control characters, and octets beyond ASCII, such as a byte order mark or a no-break space."""
+_WORD = re.compile(r"=\?([^?\s]{1,60})\?([BbQq])\?([^?]*)\?=")
+_RUN = re.compile(rf"(?:{_WORD.pattern})+")
+_BETWEEN = re.compile(r"(?<=\?=)[ \t\r\n]+(?==\?)")
+"""White space between two encoded words counts for nothing (RFC 2047 section 6.2)."""
+_HEX = re.compile(rb"=([0-9A-Fa-f]{2})")
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_COSTLY = frozenset({"punycode", "idna"})
+"""Codecs whose time grows faster than the text."""
 
 
 class Field(Value):
@@ -68,7 +90,100 @@ def unfold(value: bytes) -> str:
     return value.replace(b"\r\n", b"").decode("utf-8", "surrogateescape").strip(" \t")
 
 
+def find_fields(
+    header: Sequence[Field], name: str, within: bool = False
+) -> tuple[tuple[Field, ...], tuple[Field, ...]]:
+    """The fields of that name, and what is none and reads as one to software that joins, trims or skips lines: each as
+    the field that it is read as. `within`: lines that continue another field are looked at too."""
+    lower = name.lower()
+    found = [field for field in header if field.lower == lower]
+    junk = [field for field in header if not field.lower]
+    hidden = _find_disguised(junk, name) if junk else []
+    if within:
+        folded = [field for field in header if b"\r" in field.value and field.lower in _STRUCTURED]
+        hidden += _find_continued(folded, name) if folded else []
+    return tuple(found), tuple(hidden)
+
+
+def _find_disguised(junk: Sequence[Field], name: str) -> list[Field]:
+    """The name broken before its colon, behind a leading blank or octets that cannot be seen, or on a line behind one
+    that is no field."""
+    wanted = name.lower().encode("ascii")
+    found = []
+    for group in _join_adjacent(junk):
+        octets = b"\r\n".join(field.value for field in group)
+        for text in (octets, *octets.split(b"\r\n")):
+            written, colon, value = text.partition(b":")
+            if colon and _UNSEEN.sub(b"", written).lower() == wanted:
+                found.append(Field(name, name.lower(), value, group[0].start, group[-1].end))
+                break
+    return found
+
+
+def _find_continued(folded: Sequence[Field], name: str) -> list[Field]:
+    """Lines that continue a structured field, and that are a field of that name with an address once the blanks before
+    them are gone: where they came first, the next who put a field on top made a continuation of them.
+
+    In free text, such as a Subject, the same words are only words. So they are among the fields that a signature's z=
+    copies.
+    """
+    line = _line_of(name)
+    found = []
+    for field in folded:
+        mark = line.search(field.value)
+        if mark and not field.value[: mark.start()].rpartition(b";")[2].lstrip(b" \t\r\n").startswith(b"z"):
+            found.append(Field(name, name.lower(), mark[1], field.start, field.end))
+    return found
+
+
+@lru_cache(maxsize=16)
+def _line_of(name: str) -> re.Pattern[bytes]:
+    octets = name.encode("ascii")
+    return re.compile(rb"\r\n[ \t]+%b[ \t]*:([^\r\n]*(?:@|=\?).*)" % octets, re.IGNORECASE | re.DOTALL)
+
+
+def _join_adjacent(junk: Iterable[Field]) -> list[list[Field]]:
+    groups: list[list[Field]] = []
+    for field in junk:
+        if groups and groups[-1][-1].end == field.start:
+            groups[-1].append(field)
+        else:
+            groups.append([field])
+    return groups
+
+
 def fields(header: Iterable[Field], name: str) -> tuple[Field, ...]:
     """The fields of that name, top to bottom; `name` in any case."""
     wanted = name.lower()
     return tuple(field for field in header if field.lower == wanted)
+
+
+def decode_words(text: str, around: str = "") -> str:
+    """The text with its encoded words in plain characters, with `around` on both sides of each run of them. Never
+    raises; the same text when there are none."""
+    if "=?" not in text:
+        return text
+    return _RUN.sub(lambda run: f"{around}{_WORD.sub(_decode, run[0])}{around}", _BETWEEN.sub("", text))
+
+
+def _decode(word: re.Match[str]) -> str:
+    octets = word[3].encode("utf-8", "surrogateescape")
+    if word[2] in "Bb":
+        octets = _decode_base64(octets)
+    else:
+        octets = _HEX.sub(lambda found: bytes((int(found[1], 16),)), octets.replace(b"_", b" "))
+    charset = word[1].partition("*")[0].lower()
+    try:
+        return octets.decode("latin-1" if charset in _COSTLY else charset, "replace")
+    except (LookupError, ValueError):
+        return octets.decode("latin-1")
+
+
+def _decode_base64(octets: bytes) -> bytes:
+    """As many octets as can be had: readers differ on broken padding, not on what stands before it."""
+    kept = _NOT_BASE64.sub(b"", octets.translate(_URL_SAFE))
+    kept = kept[: len(kept) - (len(kept) % 4 == 1)]
+    try:
+        return binascii.a2b_base64(kept + b"=" * (-len(kept) % 4))
+    except binascii.Error:
+        return b""

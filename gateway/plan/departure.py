@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from gateway.authentication.signing import SigningKey, find_keys, sign
 from gateway.mail.author import find_author
 from gateway.mail.dates import format_date
-from gateway.mail.header import fields
+from gateway.mail.header import find_fields
 from gateway.model.address import IPText, Mailbox
 from gateway.model.departure import Departure
 from gateway.model.ingress import Tls
@@ -18,7 +18,7 @@ from gateway.model.route import Route
 from gateway.model.value import Value
 from gateway.plan.admission import Refusal
 from gateway.plan.intake import Arrival
-from gateway.policy.sender import Identity, Senders, Tenant, find_authors, prove_tenant, secret_spans
+from gateway.policy.sender import Identity, Senders, Tenant, claims, find_authors, prove_tenant, secret_spans
 
 
 class Outgoing(Value):
@@ -97,12 +97,13 @@ def depart(
     identity = permit.identity
     authors = find_authors(arrival.header)
     # Mail programs show Sender beside From: "on behalf of" (RFC 5322 section 3.6.2).
-    agents = find_authors(arrival.header, "sender") if fields(arrival.header, "sender") else ()
+    agents = find_authors(arrival.header, "sender") if claims(arrival.header, "sender") else ()
     written = {"from": authors, "sender": agents}
     foreign = [name for name, found in written.items() if found is None or not all(map(identity.may_use, found))]
     if foreign and identity.forced is None:
         return _refuse_author(written[foreign[0]])
-    left = tuple(Span(field.start, field.end) for field in arrival.header if field.lower in foreign)
+    replaced = [field for name in foreign for found in find_fields(arrival.header, name) for field in found]
+    left = tuple(Span(field.start, field.end) for field in replaced)
     dropped = (*left, *secret_spans(outgoing.senders.tenants, arrival.header))
     above = _compose_missing(arrival, fix_up) if fix_up else ()
     if "from" in foreign and identity.forced is not None:

@@ -19,7 +19,7 @@ from gateway.model.event import Event
 from gateway.model.ingress import EdgeIngress, Ingress, InternalIngress
 from gateway.model.message import Message, Span
 from gateway.model.reply import Reply
-from gateway.model.result import Authentication, DkimResult, DmarcVerdict
+from gateway.model.result import Authentication, DkimResult
 from gateway.model.route import Route
 from gateway.model.value import Value, replace
 from gateway.plan import sealing
@@ -96,7 +96,7 @@ def find_omitted(
     dmarc = judgement.authentication.dmarc
     accepted = judgement.decision.action is Action.ACCEPT
     # An aligned SPF pass does not help: the backend, which sees our address, has only the signatures.
-    if not accepted or dmarc.result is not DmarcVerdict.PASS:
+    if not accepted or not any(dmarc.dkim_aligned):
         return {}
     header = _visible(arrival.header, dropped)
     aligned = zip(judgement.authentication.dkim, dmarc.dkim_aligned, strict=True)
@@ -272,7 +272,7 @@ def _rewrite(mail_from: Mailbox | None, route: Route, now: float, context: Judge
 
 
 def _authenticated(arrival: Arrival, results: Authentication) -> bool:
-    return results.dmarc.result is DmarcVerdict.PASS or isinstance(arrival.ingress, InternalIngress)
+    return isinstance(arrival.ingress, InternalIngress) or results.dmarc.authenticated
 
 
 def _return_path_verified(arrival: Arrival, results: Authentication) -> bool:

@@ -137,7 +137,7 @@ def conclude(
     weighed = weigh(ingress, header, authentication, author, context.facts, circumstances)
     facts = data_facts(ingress, envelope, header, size, authentication, author, context.facts, weighed, circumstances)
     decision = judge_facts(context.rules_of(envelope), facts)
-    findings = (*weighed.grounds, *weighed.evidence)
+    findings = (*weighed.grounds, *weighed.evidence, *weighed.added)
     decision = replace(
         decision, findings=findings, shadow_set=judge_beside(context.shadow, facts) if context.shadow else None
     )

@@ -22,6 +22,8 @@ DIRECT_SPOOF = "direct-spoof"
 STRANGE_SOURCE = "strange-source"
 GROUNDS = (OWN_DOMAIN, PROTECTED, DIRECT_SPOOF, STRANGE_SOURCE)
 
+ADDED_FIELD = "added-field"
+
 EVIDENCE = ("author-signature", "list", "earlier-hop", "arc")
 """Each speaks for an indirect way. None ever accepts by itself."""
 
@@ -32,6 +34,10 @@ _LIST_FIELDS = frozenset(
         *("list-id", "list-post", "list-owner", "list-archive", "list-subscribe"),
         *("mailing-list", "x-mailing-list", "x-beenthere", "x-mailman-version"),
     }
+)
+_ONCE = (
+    *("subject", "date", "to", "cc", "bcc", "sender", "reply-to", "message-id", "in-reply-to", "references"),
+    *("mime-version", "content-type", "content-transfer-encoding", "content-disposition", "content-id"),
 )
 _MOST_RECEIVED = 60
 _MOST_OCTETS = 2000
@@ -50,16 +56,38 @@ def author_signature(domain: str, organization: str, results: Sequence[DkimResul
 
     A broken one is what a changed message looks like, so it speaks for an indirect way (incident 1b).
     """
-    theirs = [one for one in results if one.domain and _same_organization(one.domain, domain, organization)]
+    theirs = [one for one in results if one.domain and same_organization(one.domain, domain, organization)]
     if any(one.result is DkimVerdict.PASS for one in theirs):
         return "pass"
     return "broken" if theirs else "none"
 
 
-def _same_organization(signer: str, domain: str, organization: str) -> bool:
+def same_organization(signer: str, domain: str, organization: str) -> bool:
+    """Both are of one organization: the one that DMARC found, or, without one, as far as the names tell."""
     if organization and is_subdomain(domain, organization):
         return is_subdomain(signer, organization)
     return is_subdomain(signer, domain) or ("." in signer and is_subdomain(domain, signer))
+
+
+def added_fields(header: Sequence[Field], authentication: Authentication) -> tuple[Finding, ...]:
+    """Fields that RFC 5322 section 3.6 allows once, and of which one more stands above what every aligned signature
+    covers: anyone can have put it there, and mail programs show it (RFC 6376 section 8.15). None where SPF is aligned
+    too, because then the pass does not rest on the signatures."""
+    dmarc = authentication.dmarc
+    if dmarc.spf_aligned:
+        return ()
+    names = [field.lower for field in header]
+    repeated = [name for name in _ONCE if names.count(name) > 1]
+    if not repeated:
+        return ()
+    pairs = zip(authentication.dkim, dmarc.dkim_aligned, strict=True)
+    covered = [one.signed_fields for one, aligned in pairs if aligned]
+    return tuple(
+        Finding(ADDED_FIELD, name)
+        for name in repeated
+        if all(signed.count(name) < names.count(name) for signed in covered)
+        and any(name in signed for signed in covered)
+    )
 
 
 def list_evidence(header: Sequence[Field]) -> str:

@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from gateway.mail.author import read_mailboxes
 from gateway.mail.domain import is_subdomain
-from gateway.mail.header import Field, fields, unfold
+from gateway.mail.header import Field, fields, find_fields, unfold
 from gateway.mail.path import mailbox as parse_mailbox
 from gateway.model.address import IPText, Mailbox
 from gateway.model.ingress import Tls
@@ -118,15 +118,22 @@ def prove_tenant(
 
 def secret_spans(tenants: Collection[Tenant], header: Sequence[Field]) -> tuple[Span, ...]:
     """The secret fields in the message: they never leave, whoever wrote them (SPEC promise P2)."""
-    names = {one.secret_header.lower() for one in tenants if one.secret_header}
-    return tuple(Span(field.start, field.end) for field in header if field.lower in names)
+    names = dict.fromkeys(one.secret_header for one in tenants if one.secret_header)
+    found = [field for name in names for fields in find_fields(header, name) for field in fields]
+    return tuple(Span(start, end) for start, end in sorted({(field.start, field.end) for field in found}))
+
+
+def claims(header: Sequence[Field], name: str) -> tuple[Field, ...]:
+    """All fields of that name, with what only some software reads as one."""
+    found, hidden = find_fields(header, name, within=True)
+    return (*found, *hidden)
 
 
 def find_authors(header: Sequence[Field], name: str = "from") -> tuple[Mailbox, ...] | None:
     """The addresses of From, or of the field `name`, when there is one such field and nobody can read it otherwise;
     else None."""
-    found = fields(header, name)
-    return read_mailboxes(found[0].value) if len(found) == 1 else None
+    found, hidden = find_fields(header, name, within=True)
+    return read_mailboxes(found[0].value) if len(found) == 1 and not hidden else None
 
 
 def _find_proof(

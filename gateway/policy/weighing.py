@@ -19,8 +19,10 @@ from gateway.policy.grounds import (
     OWN_DOMAIN,
     PROTECTED,
     STRANGE_SOURCE,
+    added_fields,
     author_signature,
     indirect_evidence,
+    same_organization,
 )
 from gateway.policy.sealers import find_trusted
 from gateway.policy.sources import Networks, Source, find_source
@@ -65,6 +67,8 @@ class Weighed(Value):
     """The ARC chain of a trusted sealer; empty without one."""
     evidence: tuple[Finding, ...]
     """For an indirect way."""
+    added: tuple[Finding, ...]
+    """Fields that stand above those which the author's signatures cover."""
     grounds: tuple[Finding, ...]
     """For rejecting, beyond the published record (RFC 9989 section 7.4)."""
 
@@ -98,7 +102,8 @@ def weigh(
                 *_suspected(authentication, signature, evidence, circumstances),
             )
     chain = find_trusted(header, authentication.arc, author, settings.trusted_sealers)
-    return Weighed(own, protected, vouched, sender, forwarder, signature, chain, evidence, grounds)
+    added = added_fields(header, authentication) if any(dmarc.dkim_aligned) else ()
+    return Weighed(own, protected, vouched, sender, forwarder, signature, chain, evidence, added, grounds)
 
 
 def _claimed(own: Collection[str], protected: Collection[str]) -> list[Finding]:
@@ -111,10 +116,14 @@ def _suspected(
 ) -> list[Finding]:
     """What tells a forgery from mail that only took an indirect way. A temperror may yet turn out to be a fail."""
     dmarc, spf = authentication.dmarc, authentication.spf
-    if dmarc.result not in (DmarcVerdict.FAIL, DmarcVerdict.TEMPERROR) or dmarc.spf_aligned:
+    if dmarc.result not in (DmarcVerdict.FAIL, DmarcVerdict.TEMPERROR) or dmarc.authenticated or dmarc.spf_aligned:
         return []
     found = []
-    if not evidence:
+    # A record that cannot be evaluated is the domain's own mistake, and hits its honest mail.
+    own_error = spf.result is SpfVerdict.PERMERROR and same_organization(
+        spf.domain, dmarc.domain, dmarc.organizational_domain
+    )
+    if not evidence and not own_error:
         said = f"SPF {spf.result} for {spf.domain or 'no domain'}, nothing signed by {dmarc.domain}, no earlier hop"
         found.append(Finding(DIRECT_SPOOF, said))
     # A list header, a hop or an ARC set is easily written. A signature of the author's, though broken, is what his mail
@@ -144,11 +153,13 @@ def is_vouched(zones: Collection[str], authors: Collection[str], authentication:
     DMARC says so where it could judge. Where it could not, for want of a record or because From has several domains,
     the same is asked of the passing identifiers, with the alignment that RFC 9989 has by default.
     """
-    result = authentication.dmarc.result
-    if not zones or result is DmarcVerdict.TEMPERROR:
+    dmarc = authentication.dmarc
+    if not zones:
         return False
-    if len(authors) == 1 and result in (DmarcVerdict.PASS, DmarcVerdict.FAIL):
-        return result is DmarcVerdict.PASS
+    if len(authors) == 1 and dmarc.result in (DmarcVerdict.PASS, DmarcVerdict.FAIL, DmarcVerdict.TEMPERROR):
+        return dmarc.authenticated
+    if dmarc.result is DmarcVerdict.TEMPERROR and not dmarc.authenticated:
+        return False
     passing = [one.domain for one in authentication.dkim if one.result is DkimVerdict.PASS]
     if authentication.spf.result is SpfVerdict.PASS:
         passing.append(authentication.spf.domain)

@@ -25,6 +25,7 @@ from gateway.model.result import (
     SpfResult,
     SpfVerdict,
 )
+from gateway.policy.grounds import ADDED_FIELD
 
 _PROOFS = {
     ClientSource.PEER: "the address is that of the TCP connection",
@@ -203,11 +204,14 @@ def _tell_greylisting(trace: Trace) -> Iterator[str]:
 
 
 def _tell_decision(decision: Decision) -> Iterator[str]:
-    sources = {finding.name: finding.source for finding in decision.findings}
+    sources = {finding.name: finding.source for finding in decision.findings if finding.name != ADDED_FIELD}
     for ground in decision.grounds:
         said = f": {_GROUNDS[ground]}" if ground in _GROUNDS else ""
         seen = f" ({sources.pop(ground)})" if ground in sources else ""
         yield f"Ground beyond the published record: {ground}{said}{seen}."
+    left_open = [finding.source for finding in decision.findings if finding.name == ADDED_FIELD]
+    if left_open:
+        yield f"The signature covers one field of a name, and another stands above it: {', '.join(left_open)}."
     for evidence, source in sources.items():
         yield f"It may have taken an indirect way: {evidence} ({source})."
     for override in decision.overrides:

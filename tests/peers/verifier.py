@@ -1,4 +1,4 @@
-"""mailauth as a second opinion: one node process, cases in, verdicts out.
+"""Second opinions: mailauth's verdicts, and the authors that libraries of JavaScript read. One node process each.
 
 `npm ci` in this directory installs it at the versions of package-lock.json; without it the tests skip visibly.
 """
@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -20,8 +20,7 @@ HERE = Path(__file__).resolve().parent
 
 def verify(cases: Iterable[Mapping[str, Any]], timeout: float = 120) -> dict[str, dict[str, Any]]:
     """Each case's answer by its id; verify.mjs says what both hold. `message` is bytes here."""
-    if shutil.which("node") is None or not (HERE / "node_modules" / "mailauth").is_dir():
-        pytest.skip("mailauth is not installed: run `npm ci` in tests/peers")
+    _require("mailauth")
     lines = []
     for case in cases:
         message = case.get("message")
@@ -34,3 +33,35 @@ def verify(cases: Iterable[Mapping[str, Any]], timeout: float = 120) -> dict[str
     answers = [json.loads(line) for line in done.stdout.split("\n") if line]
     assert len(answers) == len(lines)
     return {answer["id"]: answer for answer in answers}
+
+
+class Readers:
+    """What JavaScript's libraries read as the author; one node process, asked header by header."""
+
+    def __init__(self) -> None:
+        _require("mailparser")
+        self._node = subprocess.Popen(
+            ["node", HERE / "readers.mjs"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._node.kill()
+        self._node.communicate()
+
+    def read(self, header: bytes) -> list[tuple[str, str]]:
+        """Library and address, for each address in From."""
+        assert self._node.stdin is not None
+        assert self._node.stdout is not None
+        self._node.stdin.write(json.dumps({"header": base64.b64encode(header).decode()}) + "\n")
+        self._node.stdin.flush()
+        answer: dict[str, list[str]] = json.loads(self._node.stdout.readline())
+        assert "error" not in answer, (answer, header)
+        return [(name, address) for name, addresses in answer.items() for address in addresses]
+
+
+def _require(package: str) -> None:
+    if shutil.which("node") is None or not (HERE / "node_modules" / package).is_dir():
+        pytest.skip(f"{package} is not installed: run `npm ci` in tests/peers")

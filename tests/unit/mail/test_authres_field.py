@@ -187,6 +187,21 @@ def test_forged_own_fields_are_found(value: str) -> None:
     assert own_spans(parse_header(block), "mx.demo.example") == (Span(start, block.index(b"From")),)
 
 
+@pytest.mark.parametrize(
+    ("before", "forged"),
+    [
+        ("Subject: x\r\n", "Authentication-Results\r\n : mx.demo.example; spf=pass\r\n"),
+        ("Subject: x\r\n", "Authentication- Results\t: mx.demo.example; spf=pass\r\n"),
+        ("", " Authentication-Results: mx.demo.example; spf=pass\r\n"),
+        ("", "no field\r\n\tauthentication-results: mx.demo.example;\r\n spf=pass\r\n"),
+    ],
+)
+def test_forged_own_fields_in_disguise_are_found(before: str, forged: str) -> None:
+    header = parse_header(f"{before}{forged}From: a@b.example\r\n".encode())
+    assert own_spans(header, "mx.demo.example") == (Span(len(before), len(before) + len(forged)),)
+    assert own_spans(header, "mx.other.example") == ()
+
+
 def test_forged_own_fields_under_any_spelling_of_the_name() -> None:
     block = (
         b"AUTHENTICATION-RESULTS : mx.demo.example; none\r\nX-Y: 1\r\nauthentication-results:mx.demo.example; none\r\n"

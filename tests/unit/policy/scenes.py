@@ -71,6 +71,7 @@ class Scene(Value):
     published: DmarcPolicy | None = None
     """As `policy` when not given."""
     spf_aligned: bool = False
+    dkim_aligned: tuple[bool, ...] = ()
     testing: bool = False
     organization: str = ""
     settings: FactSettings = OUR_SETTINGS
@@ -90,6 +91,7 @@ class Scene(Value):
             policy=self.policy,
             published=self.published or self.policy,
             spf_aligned=self.spf_aligned,
+            dkim_aligned=self.dkim_aligned,
             testing=self.testing,
         )
         authentication = Authentication(self.spf, self.spf, self.dkim, self.arc, dmarc)

@@ -10,9 +10,10 @@ from gateway.model.decision import Action, Override, Stage
 from gateway.model.result import ArcResult, ArcVerdict, DkimVerdict, DmarcPolicy, DmarcVerdict, SpfVerdict
 from gateway.model.value import replace
 from gateway.policy.evaluate import decide
+from gateway.policy.rules import RuleSet
 from tests.unit.policy.scenes import EDGE, INSIDE, OUR_SETTINGS, UNKNOWN, Scene, shipped, signature, spf
 
-ENFORCE = shipped("enforce")
+ENFORCE, STRICT = shipped("enforce"), shipped("strict")
 NONE, QUARANTINE, REJECT = DmarcPolicy.NONE, DmarcPolicy.QUARANTINE, DmarcPolicy.REJECT
 FAIL, PASS, TEMPERROR = DmarcVerdict.FAIL, DmarcVerdict.PASS, DmarcVerdict.TEMPERROR
 
@@ -191,7 +192,31 @@ def test_notifications_are_at_most_quarantined() -> None:
     parked = replace(bounce, dmarc=DmarcVerdict.NONE, policy=None, spf=spf(SpfVerdict.FAIL, sends_no_mail=True))
     assert parked.judged(ENFORCE).action is Action.ACCEPT
     waiting = replace(bounce, dmarc=TEMPERROR, policy=None)
-    assert waiting.judged(ENFORCE).action is Action.ACCEPT
+    assert waiting.judged(ENFORCE).action is Action.DEFER
+
+
+@pytest.mark.parametrize("rules", [ENFORCE, STRICT], ids=lambda rules: rules.name)
+@pytest.mark.parametrize(
+    "author",
+    ["<>", "MAILER-DAEMON", "MAILER-DAEMON (Mail Delivery System)", '"Mail Delivery System" <MAILER-DAEMON>', "",
+     "MAILER-DAEMON@", "postmaster@[192.0.2.1]", "undisclosed:;"],
+)  # fmt: skip
+def test_a_notification_that_names_no_domain_is_marked(rules: RuleSet, author: str) -> None:
+    bounce = Scene(header=REPORT.replace("mailer-daemon@other.example", author), mail_from="")
+    decision = bounce.judged(rules)
+    assert (decision.action, decision.rule) == (Action.QUARANTINE, "notification-without-author")
+    assert replace(bounce, mail_from="a@other.example").judged(rules).rule == "no-author", "not a notification"
+    absent = replace(bounce, header=bounce.header.partition("\n")[2])
+    assert absent.judged(rules).rule == "notification-without-author"
+    twice = replace(bounce, header=f"From: {author}\n" + bounce.header)
+    assert twice.judged(rules).rule == "several-authors"
+
+
+def test_an_error_in_the_aligned_spf_record_is_no_ground_for_direct_spoofing() -> None:
+    broken = replace(SPOOF, spf=spf(SpfVerdict.PERMERROR, "mail.microsoft.com"), organization="microsoft.com")
+    assert broken.judged(ENFORCE).rule == "dmarc-unproven"
+    foreign = replace(broken, spf=spf(SpfVerdict.PERMERROR, "stranger.example"))
+    assert foreign.judged(ENFORCE).grounds == ("direct-spoof",)
 
 
 def test_what_only_looks_like_a_notification_is_none() -> None:
@@ -244,9 +269,19 @@ def test_spf_alone_refuses_only_for_a_domain_that_sends_no_mail() -> None:
     [
         (replace(SPOOF, dmarc=TEMPERROR, policy=None), Action.DEFER),
         (replace(SPOOF, dmarc=TEMPERROR, policy=REJECT), Action.DEFER),
-        (replace(SPOOF, dmarc=TEMPERROR, policy=QUARANTINE), Action.ACCEPT),
+        (replace(SPOOF, dmarc=TEMPERROR, policy=QUARANTINE), Action.DEFER),
         (replace(SPOOF, dmarc=TEMPERROR, policy=None, ingress=UNKNOWN), Action.ACCEPT),
-        (replace(SPOOF, dmarc=TEMPERROR, policy=None, header=INDIRECT["list"].header), Action.ACCEPT),
+        (replace(SPOOF, dmarc=TEMPERROR, policy=None, header=INDIRECT["list"].header), Action.DEFER),
+        (replace(SPOOF, dmarc=TEMPERROR, policy=QUARANTINE, dns_waited=True), Action.QUARANTINE),
+        (replace(SPOOF, dmarc=TEMPERROR, policy=NONE), Action.ACCEPT),
+        # A signature of the author whose key cannot be looked up is easily forged.
+        (
+            replace(SPOOF, dmarc=TEMPERROR, policy=REJECT, dkim=(signature("microsoft.com", DkimVerdict.TEMPERROR),)),
+            Action.DEFER,
+        ),
+        # The author stands behind it, and only the record cannot be had.
+        (replace(SPOOF, dmarc=TEMPERROR, policy=None, spf_aligned=True), Action.ACCEPT),
+        (replace(CEO, dmarc=TEMPERROR, policy=None, spf_aligned=True), Action.ACCEPT),
         # All of DNS is silent: nothing speaks for the sender, whatever signature or list the message shows.
         (
             replace(SPOOF, dmarc=TEMPERROR, policy=None, header=INDIRECT["list"].header, spf=spf(SpfVerdict.TEMPERROR)),
@@ -262,7 +297,7 @@ def test_spf_alone_refuses_only_for_a_domain_that_sends_no_mail() -> None:
         ),
     ],
 )
-def test_a_missing_dns_answer_defers_only_where_it_could_reject(scene: Scene, action: Action) -> None:
+def test_a_missing_dns_answer_defers_only_where_it_could_matter(scene: Scene, action: Action) -> None:
     decision = scene.judged(ENFORCE)
     assert decision.action is action
     if action is Action.DEFER:
@@ -311,3 +346,14 @@ def test_hostile_text_never_makes_a_rule_fail() -> None:
         spf=spf(SpfVerdict.FAIL, nasty),
     )
     assert scene.judged(ENFORCE).action is Action.ACCEPT
+
+
+@pytest.mark.parametrize("policy", [None, NONE, QUARANTINE, REJECT])
+def test_a_second_subject_above_the_signed_one_is_marked_and_no_pass_in_strict(policy: DmarcPolicy | None) -> None:
+    signed = replace(signature("other.example"), signed_fields=("from", "subject"))
+    header = "Subject: pay here\nFrom: a@other.example\nSubject: hello"
+    scene = Scene(header=header, dkim=(signed,), dkim_aligned=(True,), dmarc=PASS, policy=policy)
+    assert scene.judged(ENFORCE).rule == "added-fields"
+    assert scene.judged(ENFORCE).action is Action.QUARANTINE
+    assert scene.judged(STRICT).action is (Action.REJECT if policy is REJECT else Action.QUARANTINE)
+    assert replace(scene, header=header.partition("\n")[2]).judged(STRICT).action is Action.ACCEPT

@@ -148,3 +148,34 @@ def test_grounds_need_a_known_client_at_the_edge() -> None:
 def test_long_trace_headers_cost_little() -> None:
     received = ["from " + "a " * 5000 + "(" * 5000 + " by " + "x." * 3000] * 200
     assert evidence(SPOOF, *received) == []
+
+
+# --- fields above those that are signed
+
+
+def added(*lines: str, h: str = "from:subject:to:date", more: str = "", spf_aligned: bool = False) -> object:
+    signed = tuple(
+        replace(signature("author.example"), signed_fields=tuple(names.split(":"))) for names in (h, more) if names
+    )
+    scene = replace(SPOOF, dmarc=DmarcVerdict.PASS, dkim=signed, dkim_aligned=(True,) * len(signed))
+    header = "\n".join([*lines, FROM, "Subject: s", "To: b@own.example", "Date: today", "Content-Type: text/plain"])
+    return replace(scene, header=header, spf_aligned=spf_aligned).facts()["dkim.added_fields"]
+
+
+@pytest.mark.parametrize("line", ["Subject: other", "SUBJECT : other", "To: c@own.example", "Date: tomorrow"])
+def test_a_field_above_the_signed_one_is_seen(line: str) -> None:
+    name = line.partition(":")[0].strip().lower()
+    assert added() == []
+    assert added(line) == [name]
+    assert added(line, line, h=f"from:{name}:{name}") == [name], "two are signed, and there are three"
+    assert added(line, h=f"from:{name}:{name}:{name}") == [], "oversigned"
+    assert added(line, h="from") == [], "it is not signed at all"
+    assert added(line, more=f"from:{name}:{name}") == [], "another signature covers both"
+    assert added(line, spf_aligned=True) == [], "SPF vouches for all of it"
+
+
+def test_fields_that_may_be_many_are_no_addition() -> None:
+    assert (
+        added("Received: from a by b", "Received: from c by d", "Comments: x", "Comments: y", h="from:received") == []
+    )
+    assert added("Content-Type: text/html", h="from:content-type") == ["content-type"]

@@ -10,7 +10,7 @@ from gateway.mail.header import parse_header
 from gateway.model.address import IPText
 from gateway.model.ingress import Tls
 from gateway.model.result import ArcResult, ArcVerdict, Authentication, DkimResult, DkimVerdict
-from gateway.policy.sender import Identity, Senders, Tenant, find_authors, prove_tenant, secret_spans
+from gateway.policy.sender import Identity, Senders, Tenant, claims, find_authors, prove_tenant, secret_spans
 from tests.support.authenticated import authenticated, signature
 from tests.support.sending import mailbox
 
@@ -220,6 +220,19 @@ def test_a_message_of_two_tenants_is_of_none() -> None:
 def test_from_is_read_strictly(value: str, addresses: list[str] | None) -> None:
     found = find_authors(parse_header(f"From: {value}\r\n".encode()))
     assert (found and [str(one) for one in found]) == addresses
+
+
+@pytest.mark.parametrize(
+    "line", ["Sender\r\n : x@far.example", "S ender: x@far.example", "To: b@far.example,\r\n Sender: x@far.example"]
+)
+def test_a_line_that_only_some_read_as_sender_is_not_owned(line: str) -> None:
+    header = parse_header(f"From: a@own.example\r\n{line}\r\n".encode())
+    assert find_authors(header) is not None
+    assert claims(header, "sender")
+    assert find_authors(header, "sender") is None
+    assert (
+        find_authors(parse_header(f"From: a@own.example\r\n{line.replace('ender', 'ubject')}\r\n".encode())) is not None
+    )
 
 
 def test_two_from_fields_are_no_from() -> None:
