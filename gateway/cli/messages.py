@@ -26,6 +26,7 @@ def explain(
     id: Annotated[str, typer.Argument(help="The id in parentheses at the end of a reply.")],
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
+    everything: Annotated[bool, typer.Option("--all", help="Show the rules that said no, too.")] = False,
 ) -> None:
     """Tell the story of one message: what came in, what was found, what was decided and why, what became of it."""
     settings = app.read_config(config)
@@ -37,7 +38,7 @@ def explain(
     if as_json:
         print_json(story_json(story, checked))
     else:
-        print_text(render_story(story, checked))
+        print_text(render_story(story, checked, everything))
 
 
 async def _read_story(config: Config, id: str) -> tuple[Story, Checked] | None:

@@ -29,15 +29,22 @@ def attempt_lines(story: Story) -> Iterator[str]:
         seconds = attempt.ended - attempt.started
         yield f"{show_time(attempt.started)} to {attempt.backend}, {seconds:.3f} s"
         for outcome in attempt.outcomes:
-            host = f"{outcome.remote_mta or 'no host'} [{outcome.remote_address or '?'}]"
             tls = f"{outcome.tls.version}, certificate {outcome.certificate or 'unknown'}" if outcome.tls else "no TLS"
-            yield f"  {outcome.rcpt.mailbox}: {outcome.kind} by {host}, {tls}: {outcome.reply}"
+            yield f"  {outcome.rcpt.mailbox}: {outcome.kind} {_tell_decider(outcome)}, {tls}: {outcome.reply}"
             refusal = _find_refusal(outcome)
             if refusal is not None:
                 yield from (f"    {line}" for line in _meaning_lines(refusal, outcome))
     for transfer in story.waiting:
         rcpts = ", ".join(str(rcpt.mailbox) for rcpt in transfer.rcpts)
         yield f"next: {show_time(transfer.due)} to {transfer.backend} for {rcpts}"
+
+
+def _tell_decider(outcome: Outcome) -> str:
+    """Who said so: a host that answered, or this gateway, where no host did or ours was the demand that failed."""
+    if outcome.remote_mta:
+        return f"by {outcome.remote_mta} [{outcome.remote_address or '?'}]"
+    asked = f", about the host [{outcome.remote_address}]" if outcome.remote_address else ", no host was reached"
+    return f"by this gateway itself{asked}"
 
 
 def tls_json(tls: Tls | None) -> Json:

@@ -13,8 +13,9 @@ from rich.console import Group
 from rich.text import Text
 
 from gateway.authentication.lookup import DnsView, NeedAnswers
-from gateway.mail.header import parse_header
-from gateway.model.delivery import TRACE_VERSION, Act, Story, Trace
+from gateway.mail.header import decode_words, fields, parse_header, unfold
+from gateway.mail.xtext import encode_xtext
+from gateway.model.delivery import TRACE_VERSION, Act, Final, Story, Trace
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import InternalIngress
 from gateway.model.result import Authentication
@@ -26,7 +27,10 @@ from gateway.policy.rules import RuleFailure
 from gateway.tools.attempts import attempt_json, attempt_lines, tls_json
 from gateway.tools.narrative import clean, narrate, tell_proof
 from gateway.tools.results import Json, decision_json, lookup_json, results_json, routes_json, safe_json, spf_json
-from gateway.tools.text import render_section, show_time
+from gateway.tools.text import render_section, show_time, show_times
+
+_MOST_SHOWN = 300
+"""Characters of a field that are shown."""
 
 
 class ContentState(StrEnum):
@@ -196,27 +200,45 @@ def _evidence_json(trace: Trace) -> Json:
 
 
 def _states(story: Story) -> Iterator[tuple[str, str, str | None]]:
-    """Each recipient, its state and the reply that put it there; in the end exactly one final state (promise P1)."""
-    ended = {str(ending.rcpt.mailbox): (ending.state.value, str(ending.reply)) for ending in story.endings}
-    waiting = {str(rcpt.mailbox) for transfer in story.waiting for rcpt in transfer.rcpts}
+    """Each recipient, its state and the reply that put it there; in the end exactly one final state (promise P1). An
+    alias, and a mailbox at two backends, has the state of each address and copy that it stands for."""
+    targets = _find_targets(story)
     for one in story.trace.envelope.rcpts:
         rcpt = str(one.mailbox)
-        if rcpt in ended:
-            yield rcpt, *ended[rcpt]
-        elif story.held:
+        found = targets.get(rcpt, [])
+        if story.held and not any(state != "waiting" for _, state, _ in found):
             yield rcpt, "held", None
-        elif rcpt in waiting:
-            yield rcpt, "waiting", None
+        elif found:
+            for at, state, reply in found:
+                yield (rcpt if at == rcpt else f"{rcpt} -> {at}"), state, reply
         elif story.trace.routes:
             yield rcpt, "unknown", None
         else:
             yield rcpt, "refused", str(story.trace.decision.reply)
 
 
-def render_story(story: Story, checked: Checked) -> Group:
-    """The story for people."""
+def _find_targets(story: Story) -> dict[str, list[tuple[str, str, str | None]]]:
+    """By the address that the client named: the addresses it went to, each with its state and reply. What was sent on
+    says by its original recipient whose it is (RFC 3461 section 5.2.5)."""
+    named = {str(one.mailbox) for one in story.trace.envelope.rcpts}
+    found: dict[str, list[tuple[str, str, str | None]]] = {}
+    done = [(ending.rcpt, ending.state.value, str(ending.reply)) for ending in story.endings]
+    left = [(rcpt, "waiting", None) for transfer in story.waiting for rcpt in transfer.rcpts]
+    originals = {one.orcpt or f"rfc822;{encode_xtext(str(one.mailbox))}": str(one.mailbox)
+                 for one in story.trace.envelope.rcpts}  # fmt: skip
+    for rcpt, state, reply in (*done, *left):
+        at = str(rcpt.mailbox)
+        whose = at if at in named else originals.get(rcpt.orcpt, at)
+        found.setdefault(whose, []).append((at, state, reply))
+    return found
+
+
+def render_story(story: Story, checked: Checked, everything: bool = False) -> Group:
+    """The story for people; `everything`: with the rules that were asked and said no."""
     trace = story.trace
-    parts: list[Text] = [Text(f"Message {clean(trace.id)}, received {show_time(trace.received)}", "bold"), Text()]
+    parts: list[Text] = [Text(f"Message {clean(trace.id)}, received {show_times(trace.received)}", "bold")]
+    parts += [Text(line) for line in _header_lines(trace)]
+    parts.append(Text())
     parts += [Text(sentence) for sentence in narrate(trace)]
     parts += render_section(
         "Recipients", (f"{rcpt}: {state}{_reply_note(reply)}" for rcpt, state, reply in _states(story))
@@ -224,14 +246,25 @@ def render_story(story: Story, checked: Checked) -> Group:
     parts += render_section("Routes", (f"{rcpt} -> {backend}" for rcpt, backend in trace.routes))
     parts += render_section("Done with it", (_tell_act(act) for act in story.acts))
     parts += render_section("Attempts", attempt_lines(story))
-    parts += render_evidence(trace)
-    parts += render_section("Checked now", _checked_lines(trace, checked))
+    parts += render_evidence(trace, everything)
+    parts += render_section("Checked now", _checked_lines(story, checked))
     return Group(*parts)
 
 
-def render_evidence(trace: Trace) -> list[Text]:
+_SHOWN_FIELDS = ("From", "Subject", "Message-ID")
+
+
+def _header_lines(trace: Trace) -> Iterator[str]:
+    """The fields by which people know a message."""
+    header = parse_header(trace.evidence.header) if trace.evidence else ()
+    for name in _SHOWN_FIELDS:
+        for field in fields(header, name)[:2]:
+            yield clean(f"{name}: {decode_words(unfold(field.value))[:_MOST_SHOWN]}")
+
+
+def render_evidence(trace: Trace, everything: bool = False) -> list[Text]:
     """What the decision rests on: rules, DNS, and the fields put above."""
-    hits = ((hit, "") for hit in trace.decision.considered)
+    hits = ((hit, "") for hit in trace.decision.considered if hit.matched or everything)
     shadow = ((hit, " (shadow)") for hit in trace.decision.shadow)
     rules = (
         f"{'matched' if hit.matched else 'no     '}  {hit.rule} at {hit.stage}{note}" for hit, note in (*hits, *shadow)
@@ -246,7 +279,7 @@ def render_evidence(trace: Trace) -> list[Text]:
     aside = trace.decision.shadow_set
     others = [f"{aside.rule_set}: {aside.action}, by rule {aside.rule}"] if aside else []
     return [
-        *render_section("Rules considered", rules),
+        *render_section("Rules considered" if everything else "The rule that decided", rules),
         *render_section("Beside them, deciding nothing", others),
         *render_section("DNS answers", dns),
         *render_section("Fields put above", added),
@@ -263,20 +296,27 @@ def _tell_act(act: Act) -> str:
     return f"{show_time(act.at)}: {act.what}" + (f" by {act.by}" if act.by else "")
 
 
-_CONTENT_SAYS = {
-    ContentState.IDENTICAL: "identical to what was received",
-    ContentState.PURGED: "purged: no longer kept, or never, as it was refused; the evidence is",
-    ContentState.ALTERED: "ALTERED: it does not hash to what was received",
-}
+def _tell_content(story: Story, content: ContentState) -> str:
+    if content is ContentState.IDENTICAL:
+        return "identical to what was received"
+    if content is ContentState.ALTERED:
+        return "ALTERED: it does not hash to what was received"
+    if any(ending.state is Final.DELIVERED for ending in story.endings):
+        return "deleted after delivery; the evidence is kept"
+    if story.endings or story.acts or story.trace.decision.action.keeps:
+        return "deleted when nothing was left to do; the evidence is kept"
+    return "never kept, because the message was refused; the evidence is kept"
 
 
-def _checked_lines(trace: Trace, checked: Checked) -> Iterator[str]:
-    yield f"content: {_CONTENT_SAYS[checked.content]}"
+def _checked_lines(story: Story, checked: Checked) -> Iterator[str]:
+    trace = story.trace
+    yield f"content: {_tell_content(story, checked.content)}"
     if trace.content is not None:
         yield f"received: {trace.content.size} octets, SHA-256 {trace.content.sha256.hex()}"
     if trace.dropped and trace.evidence is not None:
         starts = {span.start for span in trace.dropped}
-        names = [field.name for field in parse_header(trace.evidence.header) if field.start in starts]
+        header = parse_header(trace.evidence.header)
+        names = [field.name or "a line that is no field" for field in header if field.start in starts]
         yield f"removed before sending: {', '.join(names)}"
     says = "the same decision" if checked.replayed is Replayed.SAME else "a different decision: rules or code changed"
     if trace.version == TRACE_VERSION:

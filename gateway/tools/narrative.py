@@ -64,7 +64,7 @@ def clean(text: str) -> str:
 
 def narrate(trace: Trace) -> list[str]:
     """The story, a sentence or two for each step, in the order things happened."""
-    told = [_tell_ingress(trace), _tell_envelope(trace.envelope)]
+    told = [_tell_ingress(trace), *_tell_departure(trace), _tell_envelope(trace.envelope)]
     if trace.authentication is not None:
         told += _tell_results(trace, trace.authentication)
     told += _tell_greylisting(trace)
@@ -112,6 +112,21 @@ def _tell_inside(internal: InternalIngress, departure: Departure | None) -> str:
     )
 
 
+def _tell_departure(trace: Trace) -> Iterator[str]:
+    """What the sender's settings put in the place of what the client said."""
+    departure = trace.departure
+    if departure is None:
+        return
+    if departure.mail_from != trace.envelope.mail_from:
+        said = trace.envelope.mail_from or ""
+        own = departure.mail_from or ""
+        yield f"It left with the envelope sender <{own}> in place of <{said}>, which is not the sender's."
+    for field in departure.above:
+        if field.lower().startswith(b"from:"):
+            author = field.partition(b":")[2].strip().decode("utf-8", "replace")
+            yield f"Its From was not the sender's: {author} was put in its place."
+
+
 def _tell_envelope(envelope: Envelope) -> str:
     sender = f"<{envelope.mail_from}>" if envelope.mail_from else "the null sender <>"
     rcpts = [str(rcpt.mailbox) for rcpt in envelope.rcpts]
@@ -146,9 +161,13 @@ def _tell_spf(spf: SpfResult, dmarc: DmarcResult, edge: EdgeIngress | None) -> s
 def _alignment(spf: SpfResult, dmarc: DmarcResult) -> str:
     if spf.result is not SpfVerdict.PASS or not dmarc.domain:
         return ""
-    if dmarc.spf_aligned:
-        return f" {spf.domain} is aligned with {dmarc.domain}."
+    if dmarc.spf_aligned or spf.domain == dmarc.domain:
+        return f" {_same_or_aligned(spf.domain, dmarc)}"
     return f" But {spf.domain} is not aligned with {dmarc.domain}, so it proves nothing about the author."
+
+
+def _same_or_aligned(domain: str, dmarc: DmarcResult) -> str:
+    return "That is the author's own domain." if domain == dmarc.domain else f"{domain} is aligned with {dmarc.domain}."
 
 
 def _tell_signature(signature: DkimResult, aligned: bool, dmarc: DmarcResult) -> str:
@@ -157,7 +176,9 @@ def _tell_signature(signature: DkimResult, aligned: bool, dmarc: DmarcResult) ->
     told = f"DKIM: the signature of {who}: {signature.result}{why}."
     if signature.result is not DkimVerdict.PASS or not dmarc.domain:
         return told
-    return told + f" It is {'' if aligned else 'not '}aligned with {dmarc.domain}."
+    if aligned or signature.domain == dmarc.domain:
+        return f"{told} {_same_or_aligned(signature.domain, dmarc)}"
+    return f"{told} It is not aligned with {dmarc.domain}."
 
 
 def _tell_arc(arc: ArcResult) -> str:

@@ -16,6 +16,13 @@ def render_section(title: str, lines: Iterable[str]) -> list[Text]:
     return [Text(), Text(title, "bold"), *shown] if shown else []
 
 
+def show_times(epoch: float) -> str:
+    """A moment, in UTC and in the time of this machine."""
+    local = datetime.fromtimestamp(int(epoch)).astimezone()
+    there = "" if not local.utcoffset() else f" ({local.strftime('%Y-%m-%d %H:%M:%S %z')} here)"
+    return f"{show_time(epoch)}{there}"
+
+
 def show_time(epoch: float) -> str:
     """A moment, in UTC."""
     return datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

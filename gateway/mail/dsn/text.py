@@ -6,6 +6,7 @@ from gateway.mail.dates import format_date
 from gateway.mail.dsn.characters import clean, cut, shown, wrap
 from gateway.mail.dsn.report import DsnAction, Notice, Report
 from gateway.mail.refusal import Blame, Cause, Refusal, classify
+from gateway.model.reply import REPLIES
 
 _MOST_NAMED = 100
 """Recipients that the plain text names; the machine-readable part names all."""
@@ -21,6 +22,10 @@ _OPENINGS = (
 )
 _CHECKS = {Cause.DMARC: "DMARC", Cause.SPF: "SPF", Cause.DKIM: "DKIM", Cause.ARC: "ARC"}
 _NOT_YOURS = "It is nothing that you did: the recipient's organisation has to mend it."
+_BY_ADMIN = (
+    "An administrator of this mail gateway returned the message. The recipient's server did not refuse it. Ask the "
+    "administrator, or tell the recipient in another way."
+)
 _OTHER_WAY = "Send the message again later, or tell the recipient in another way."
 
 
@@ -59,10 +64,17 @@ def _paragraph(notice: Notice, report: Report) -> str:
         days = (report.retried_until - report.arrived) / 86400
         lines.append(f"{_INDENT}It was tried again and again for {days:.3g} days.")
     refusal = classify(notice.reply, notice.remote_mta, backend=notice.ours)
-    lines += [f"{_INDENT}{piece}" for sentence in _advise(notice, refusal) for piece in wrap(sentence)]
+    said = [_BY_ADMIN] if _is_by_admin(notice) else _advise(notice, refusal)
+    lines += [f"{_INDENT}{piece}" for sentence in said for piece in wrap(sentence)]
     lines += [f"{_INDENT}{piece}" for piece in wrap(f"{_who(notice, refusal)}:")]
     lines += [f"{_INDENT * 2}{line}" for line in shown(notice.reply).split("\n")]
     return "\n".join(lines)
+
+
+def _is_by_admin(notice: Notice) -> bool:
+    """An administrator of this gateway returned it: the text of the reply is his reason, no server said it."""
+    returned = REPLIES["returned-by-admin"]
+    return not notice.remote_mta and (notice.reply.code, notice.reply.detail) == (returned.code, returned.detail)
 
 
 def _advise(notice: Notice, refusal: Refusal) -> list[str]:

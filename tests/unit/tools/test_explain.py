@@ -28,6 +28,7 @@ from gateway.model.delivery import (
     Trace,
     Transfer,
 )
+from gateway.model.departure import Departure
 from gateway.model.dnsdata import Answer, DnsStatus, Lookup
 from gateway.model.envelope import Body, Recipient
 from gateway.model.ingress import ClientSource, EdgeIngress, InternalIngress, Tls
@@ -119,7 +120,8 @@ async def test_incident_3_in_plain_words(spoof: Trace) -> None:
         "answered `550 5.7.1 Email rejected per DMARC policy for microsoft.com",
         "alice@corp.example: refused",
         "matched  dmarc-reject at data",
-        "content: purged",
+        "content: never kept, because the message was refused; the evidence is kept",
+        "From: <security@microsoft.com>",
         "replayed: same",
     ):
         assert words in text, f"{words} is missing in\n{text}"
@@ -177,13 +179,89 @@ async def test_the_story_as_json(accepted: Trace) -> None:
         "alice@corp.example: delivered (250 2.0.0 OK)",
         "1970-01-01 00:00:01 UTC to google, 1.500 s",
         "alice@corp.example: delivered by google [192.0.2.1], TLSv1.3, certificate verified: 250 2.0.0 OK",
-        "bob@corp.example: deferred by no host [?], no TLS: 451 4.4.0 later",
+        "bob@corp.example: deferred by this gateway itself, no host was reached, no TLS: 451 4.4.0 later",
         "next: 1970-01-01 00:01:00 UTC to ms for bob@corp.example",
         "content: ALTERED",
         "replayed: different",
         "removed before sending: DKIM-Signature",
     ):
         assert words in text, f"{words} is missing in\n{text}"
+
+
+async def test_rules_that_said_no_are_shown_on_demand(accepted: Trace, spoof: Trace) -> None:
+    assert "no      " not in text_of(told(spoof))
+    page = io.StringIO()
+    Console(width=400, file=page).print(render_story(told(spoof), FINE, everything=True))
+    assert "no       several-authors at data" in page.getvalue()
+    assert "matched  dmarc-reject at data" in page.getvalue()
+    assert "The rule that decided" not in text_of(told(accepted)), "none did"
+
+
+async def test_content_that_was_delivered_is_not_called_refused(accepted: Trace) -> None:
+    done = Ending(ALICE, Final.DELIVERED, Reply(250, "0.0", "OK"))
+    assert "content: deleted after delivery; the evidence is kept" in text_of(replace(told(accepted), endings=(done,)))
+    failed = Ending(ALICE, Final.FAILED, Reply(550, "1.1", "no"))
+    assert "content: deleted when nothing was left" in text_of(replace(told(accepted), endings=(failed,)))
+
+
+async def test_an_alias_and_a_mailbox_at_two_backends_have_their_states(accepted: Trace) -> None:
+    ok = Reply(250, "0.0", "OK")
+    sales = replace(box("carl@corp.example"), orcpt="rfc822;alice@corp.example")
+    story = replace(
+        told(accepted),
+        endings=(
+            Ending(sales, Final.DELIVERED, ok),
+            Ending(BOB, Final.DELIVERED, ok),
+            Ending(BOB, Final.FAILED, Reply(550, "1.1", "no")),
+        ),
+    )
+    shown = [(one["rcpt"], one["state"]) for one in story_json(story, FINE)["recipients"]]
+    assert shown == [
+        ("alice@corp.example -> carl@corp.example", "delivered"),
+        ("bob@corp.example", "delivered"),
+        ("bob@corp.example", "failed"),
+    ]
+    own = replace(accepted.envelope, rcpts=(replace(ALICE, orcpt="rfc822;x@far.example"), BOB))
+    story = replace(
+        story,
+        trace=replace(accepted, envelope=own),
+        endings=(Ending(replace(sales, orcpt="rfc822;x@far.example"), Final.DELIVERED, ok),),
+    )
+    assert story_json(story, FINE)["recipients"][0]["rcpt"] == "alice@corp.example -> carl@corp.example"
+
+
+async def test_a_demand_of_ours_that_failed_is_told_as_ours(accepted: Trace) -> None:
+    reply = Reply(451, "7.5", "mx.corp.example [192.0.2.1]: TLS is required and failed: no STARTTLS")
+    outcome = Outcome(BOB, OutcomeKind.DEFERRED, reply, Scope.SITE, "", "192.0.2.1")
+    story = replace(told(accepted), attempts=(Attempt("t", "ms", 1.0, 1.5, (outcome,)),))
+    assert "deferred by this gateway itself, about the host [192.0.2.1]" in text_of(story)
+
+
+async def test_a_domain_is_never_called_unaligned_with_itself(runtime: RuntimeConfig) -> None:
+    octets = sign(nested_multipart("author@plain.example"), "plain.example")
+    words = " ".join(narrate(await judged(runtime, octets, "a@plain.example")))
+    assert "not aligned" not in words
+    zone = {
+        **ZONE,
+        "plain.example": ZONE["other.example"],
+        "sel1._domainkey.plain.example": ZONE["sel1._domainkey.sender.example"],
+    }
+    sender = mailbox("a@plain.example")
+    delivered = Delivered(IPText("203.0.113.7"), "h.example", sender, (ALICE.mailbox,), octets, 1795295400.0)
+    words = " ".join(narrate((await rehearse(delivered, runtime, ZoneResolver(build_zone(zone)))).trace))
+    assert words.count("That is the author's own domain.") == 2
+    assert "not aligned" not in words
+
+
+async def test_a_forced_sender_is_told(accepted: Trace) -> None:
+    inside = InternalIngress(IPText("10.0.0.9"), "h", "smarthost", IPText("10.0.0.9"), "sender printer")
+    leaves = Departure("printer", "sender printer", ALICE.mailbox, (b"From: <alice@corp.example>\r\n",), ())
+    words = narrate(replace(accepted, edge=None, internal=inside, departure=leaves))
+    assert (
+        "It left with the envelope sender <alice@corp.example> in place of <author@sender.example>, which is not the "
+        "sender's." in words
+    )
+    assert "Its From was not the sender's: <alice@corp.example> was put in its place." in words
 
 
 async def test_held_and_refused_before_judgement(accepted: Trace, spoof: Trace) -> None:
@@ -337,4 +415,4 @@ async def test_dmarc_pass_names_what_it_rests_on(accepted: Trace) -> None:
     words = "\n".join(narrate(accepted))
     assert 'No rule matched, so "default" of set "enforce" decided to accept it: accept' in words
     assert "by aligned SPF and DKIM." in words
-    assert "sender.example is aligned with sender.example." in words
+    assert "That is the author's own domain." in words
