@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from gateway.diagnosis.exchange import Marks, read_marks
+from gateway.diagnosis.headers.indirect import ForwardMark, MailingList, find_forwarding, find_list
+from gateway.diagnosis.headers.marks import Marks, read_marks
+from gateway.diagnosis.headers.paste import Pasted, read_paste
 from gateway.diagnosis.hops import ReceivedHop, read_hops
-from gateway.diagnosis.verdicts import Verdicts, read_verdicts
+from gateway.diagnosis.verdicts import ReceivedSpf, Verdicts, read_received_spf, read_verdicts
 from gateway.mail.author import find_author
 from gateway.mail.domain import a_label
 from gateway.mail.header import Field, fields, parse_header, split_message, unfold
@@ -16,6 +18,7 @@ from gateway.model.value import Value
 
 _RECIPIENT = re.compile(r"@(?P<domain>[A-Za-z0-9._-]{1,253})")
 _MOST_RECIPIENTS = 20
+_MAIL_FROM = re.compile(r"smtp\.mail(?:from)?=\"?<?(?P<path>[^\s;<>\"]{1,320})", re.IGNORECASE)
 
 
 class StatedResults(Value):
@@ -49,6 +52,8 @@ class Reading(Value):
     """The oldest first."""
     judged: tuple[StatedResults, ...]
     """The oldest first."""
+    received_spf: tuple[ReceivedSpf, ...]
+    """The newest first."""
     marks: Marks
     signatures: tuple[Signed, ...]
     seals: tuple[StatedSeal, ...]
@@ -56,6 +61,11 @@ class Reading(Value):
     """Domains in From."""
     recipients: tuple[str, ...]
     """Domains of those it was delivered or addressed to."""
+    list: MailingList | None
+    forwarding: tuple[ForwardMark, ...]
+    bounce: bool
+    """The message is itself a notification of non-delivery."""
+    pasted: Pasted
 
     def hop_of(self, judged: StatedResults) -> ReceivedHop | None:
         return None if judged.hop is None else self.hops[judged.hop]
@@ -63,18 +73,41 @@ class Reading(Value):
 
 def read_headers(octets: bytes) -> Reading:
     """Read a message, or a header block alone, with CRLF line ends. Never raises; linear time."""
-    block, _ = split_message(octets.lstrip(b"\r\n"))
+    pasted = read_paste(octets)
+    block, _ = split_message(pasted.octets.lstrip(b"\r\n"))
     header = parse_header(block)
     hops = read_hops(header)
-    judged = [StatedResults(one, _find_hop(one, hops)) for one in read_verdicts(header)]
+    verdicts = list(read_verdicts(header))
+    authors = find_author(header).domains
+    envelope = next((one.domain("spf") for one in verdicts if one.domain("spf")), "")
+    returned = next((_text(field).strip(" <>") for field in fields(header, "return-path")), "")
     return Reading(
         hops=hops,
-        judged=tuple(reversed(judged)),
+        judged=tuple(reversed([StatedResults(one, _find_hop(one, hops)) for one in verdicts])),
+        received_spf=read_received_spf(header),
         marks=read_marks(header),
         signatures=_signatures(header),
         seals=_seals(header),
-        authors=find_author(header).domains,
+        authors=authors,
         recipients=_recipients(header, hops),
+        list=find_list(header, authors, envelope or returned.rpartition("@")[2].lower()),
+        forwarding=find_forwarding(header, _rewritten(header)),
+        bounce=_is_bounce(header),
+        pasted=pasted,
+    )
+
+
+def _rewritten(header: Sequence[Field]) -> str:
+    """MAIL FROM as the newest results give it."""
+    texts = (_text(field) for field in fields(header, "authentication-results"))
+    found = (_MAIL_FROM.search(text) for text in texts)
+    return next((one["path"] for one in found if one), "")
+
+
+def _is_bounce(header: Sequence[Field]) -> bool:
+    types = [" ".join(_text(field).lower().split()) for field in fields(header, "content-type")[:1]]
+    return any("report-type=delivery-status" in one.replace('"', "") for one in types) or any(
+        fields(header, name) for name in ("x-ms-exchange-message-is-ndr", "x-failed-recipients")
     )
 
 

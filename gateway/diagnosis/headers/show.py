@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from rich.console import Group
 from rich.text import Text
 
-from gateway.diagnosis.headers.findings import HeaderFinding, Weight, show_seconds
+from gateway.diagnosis.headers.findings import show_seconds
+from gateway.diagnosis.headers.marks import explain_marks
 from gateway.diagnosis.headers.reading import Reading, StatedResults
+from gateway.diagnosis.headers.summary import HeaderFinding, Summary, Weight, summarise
 from gateway.diagnosis.hops import ReceivedHop
 from gateway.diagnosis.verdicts import StatedVerdict
 from gateway.model.value import asdict
@@ -31,6 +33,10 @@ def headers_json(reading: Reading, findings: Sequence[HeaderFinding], newlines: 
             "marks": dict(asdict(reading.marks)),
             "signatures": [{"domain": one.domain, "selector": one.selector} for one in reading.signatures],
             "arc": [{"instance": s.instance, "domain": s.domain, "cv": s.validation} for s in reading.seals],
+            "verdict": _summary_json(summarise(reading)),
+            "received_spf": [dict(asdict(one)) for one in reading.received_spf],
+            "list": reading.list.name if reading.list else None,
+            "forwarded": [dict(asdict(one)) for one in reading.forwarding],
             "author_domains": list(reading.authors),
             "recipient_domains": list(reading.recipients),
             "findings": [
@@ -40,6 +46,15 @@ def headers_json(reading: Reading, findings: Sequence[HeaderFinding], newlines: 
             "newlines": newlines.value,
         }
     )
+
+
+def _summary_json(summary: Summary) -> dict[str, Json]:
+    return {
+        "text": summary.text,
+        "author": summary.author or None,
+        "dmarc": summary.dmarc or None,
+        "alignment": {"spf": summary.spf_aligned, "dkim": summary.dkim_aligned},
+    }
 
 
 def _hop_json(number: int, hop: ReceivedHop) -> dict[str, Json]:
@@ -66,8 +81,11 @@ def _judged_json(judged: StatedResults) -> dict[str, Json]:
 
 def render_headers(reading: Reading, findings: Sequence[HeaderFinding], newlines: Newlines) -> Group:
     """The story from top to bottom: verdict and remedies first, then what they rest on."""
-    parts = [Text("What it shows", "bold")]
-    for finding in findings:
+    summary = summarise(reading)
+    shown = [one for one in findings if one.kind not in ("no-results", "authenticated")]
+    parts = [] if reading.pasted.problem else [Text(clean(summary.text), _verdict_style(summary))]
+    parts += [Text(), Text("What it shows", "bold")] if shown else []
+    for finding in shown:
         parts.append(Text(f"  {_WORDS[finding.weight]}{clean(finding.text)}", _STYLES[finding.weight]))
         parts += [Text(f"    -> {clean(remedy)}") for remedy in finding.remedies]
     parts += [Text(), Text(_way_title(reading), "bold"), *_way_lines(reading.hops)] if reading.hops else []
@@ -76,6 +94,10 @@ def render_headers(reading: Reading, findings: Sequence[HeaderFinding], newlines
     parts += render_section("Marks of the filter", _mark_lines(reading))
     parts += render_section("Line ends", iter(["newlines: converted"] if newlines is Newlines.CONVERTED else []))
     return Group(*parts)
+
+
+def _verdict_style(summary: Summary) -> str:
+    return {"pass": "bold green", "fail": "bold red"}.get(summary.dmarc, "bold")
 
 
 def _way_title(reading: Reading) -> str:
@@ -134,11 +156,4 @@ def _notes(judged: StatedResults, result: StatedVerdict) -> Iterator[str]:
 
 
 def _mark_lines(reading: Reading) -> Iterator[str]:
-    marks = reading.marks
-    levels = (("SCL", marks.scl), ("PCL", marks.pcl), ("BCL", marks.bcl))
-    said = [f"{name} {level}" for name, level in levels if level is not None]
-    said += [f"category {marks.category}"] if marks.category else []
-    said += [f"verdict {marks.verdict}"] if marks.verdict else []
-    said += [f"client {marks.client}"] if marks.client else []
-    if said:
-        yield ", ".join(said)
+    yield from explain_marks(reading.marks)

@@ -101,7 +101,8 @@ def test_seals() -> None:
 
 
 def test_nothing_at_all() -> None:
-    assert kinds("") == ["no-results"]
+    assert kinds("") == ["no-header"]
+    assert kinds("From: ann@a.example\r\n") == ["no-results"]
 
 
 def test_results_in_several_fields_of_one_server() -> None:
