@@ -89,6 +89,13 @@ MODULES = (
         {
             "headers": "Tell what the header of a message says: its way, who vouched for it, what went wrong and what "
             "to do.",
+        },
+    ),
+    CommandModule(
+        "diagnosis.cli.bounce",
+        "",
+        _ALONE,
+        {
             "bounce": "Tell why a message bounced: the innermost refusal, who refused whom, and what to do and not to "
             "do.",
         },

@@ -21,6 +21,9 @@ _CHARSET = re.compile(
 )
 """Names that are character sets, not other codecs of Python's."""
 
+_ENCODED = re.compile(r"=\?([A-Za-z0-9_-]{1,40})(?:\*[A-Za-z-]*)?\?([BbQq])\?([^?\s]{0,1000})\?=")
+_BETWEEN = re.compile(r"(\?=)\s+(?==\?)")
+
 
 class MimePart(Value):
     """One part; a message is one too."""
@@ -49,6 +52,10 @@ class MimePart(Value):
         found = fields(self.header, name)
         return unfold(found[0].value).encode("utf-8", "replace").decode() if found else ""
 
+    def text_of(self, name: str) -> str:
+        """A header field's value with its encoded words decoded (RFC 2047), for people; never for a judgement."""
+        return _ENCODED.sub(_decode_word, _BETWEEN.sub(r"\1", self.value(name)))
+
     def octets(self) -> bytes:
         """The body without its transfer encoding."""
         encoding = self.value("content-transfer-encoding").strip().lower()
@@ -63,6 +70,15 @@ class MimePart(Value):
             return self.octets().decode(charset if _CHARSET.fullmatch(charset) else "latin-1", "replace")
         except (LookupError, ValueError):
             return self.octets().decode("latin-1")
+
+
+def _decode_word(found: re.Match[str]) -> str:
+    text = found[3].encode("ascii", "replace")
+    octets = _decode_base64(text) if found[2] in "Bb" else binascii.a2b_qp(text, header=True)
+    try:
+        return octets.decode(found[1] if _CHARSET.fullmatch(found[1]) else "latin-1", "replace")
+    except (LookupError, ValueError):
+        return octets.decode("latin-1")
 
 
 def read_mime(octets: bytes) -> MimePart:

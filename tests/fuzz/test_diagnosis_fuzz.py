@@ -11,12 +11,10 @@ from time import process_time
 import pytest
 from rich.console import Console
 
-from gateway.diagnosis.arf import read_feedback
-from gateway.diagnosis.bounce import read_bounce
-from gateway.diagnosis.bounce_report import bounce_json, render_bounce
-from gateway.diagnosis.feedback import feedback_json, judge_feedback, render_feedback
+from gateway.diagnosis.bounce import Bounce, bounce_json, decode, read_handed, render_bounce
+from gateway.diagnosis.bounce.arf import Feedback
+from gateway.diagnosis.bounce.feedback import feedback_json, judge_feedback, render_feedback
 from gateway.diagnosis.headers import find_all, headers_json, read_headers, render_headers
-from gateway.diagnosis.mime import read_mime
 from gateway.diagnosis.reports.show import read_reports, render_report, report_json
 from gateway.tools.newlines import read_lines
 from tests.fuzz.mutation import CASES, run
@@ -44,17 +42,15 @@ def read_all(octets: bytes) -> None:
     findings = find_all(reading)
     shown = [render_headers(reading, findings, newlines)]
     trees = [headers_json(reading, findings, newlines)]
-    message = read_mime(message_octets)
-    feedback = read_feedback(message)
-    if feedback is not None:
-        judged = judge_feedback(feedback)
+    found = read_handed(read_lines(decode(octets), raw=False)[0])
+    if isinstance(found, Feedback):
+        judged = judge_feedback(found)
         assert judged
-        shown.append(render_feedback(feedback, judged, newlines))
-        trees.append(feedback_json(feedback, judged, newlines))
-    bounce = read_bounce(message)
-    if bounce is not None:
-        shown.append(render_bounce(bounce, newlines))
-        trees.append(bounce_json(bounce, newlines))
+        shown.append(render_feedback(found, judged, newlines))
+        trees.append(feedback_json(found, judged, newlines))
+    elif isinstance(found, Bounce):
+        shown.append(render_bounce(found, newlines))
+        trees.append(bounce_json(found, newlines))
     console = Console(width=100, soft_wrap=True, highlight=False)
     with console.capture() as text:
         console.print(*shown)
@@ -95,7 +91,7 @@ def test_bent_messages(full_count: Callable[[int], int]) -> None:
     samples += [file.read_bytes() for file in sorted(corpus("dmarc-reports/mail-auth/arf").glob("*.eml"))]
     samples += [
         file.read_bytes()
-        for file in sorted((Path(__file__).parent.parent / "unit/tools/headers/incidents").glob("*.eml"))
+        for file in sorted((Path(__file__).parent.parent / "unit/diagnosis/headers/incidents").glob("*.eml"))
     ]
     run(samples, full_count(CASES // 4), read_all, WORDS)
 

@@ -6,15 +6,15 @@ in a status of its own. So what counts is the innermost reply, and of it provide
     reading.py   the one function, `classify`, and its result
     nesting.py   a reply or a bounce's line -> the replies in it, outermost first
     provider.py  whose server speaks
-    signs.py     the table: provider, code and text -> cause
+    signs.py     the table: provider, code and text -> cause; its rows are in codes/
     cause.py     the causes, and whom each blames
-    advice.py    plain words and next steps for each cause; its table is in advice_server.py and advice_mail.py
+    advice.py    plain words and next steps for each cause, from advice.toml
 """
 
 from __future__ import annotations
 
 from gateway.mail.refusal.cause import Advice, Blame, Cause
 from gateway.mail.refusal.provider import Provider
-from gateway.mail.refusal.reading import Refusal, classify, classify_text
+from gateway.mail.refusal.reading import Refusal, Witness, classify, classify_text, classify_words
 
-__all__ = ["Advice", "Blame", "Cause", "Provider", "Refusal", "classify", "classify_text"]
+__all__ = ["Advice", "Blame", "Cause", "Provider", "Refusal", "Witness", "classify", "classify_text", "classify_words"]

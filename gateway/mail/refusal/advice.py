@@ -1,29 +1,24 @@
-"""Plain words for each cause: what happened, and what to do and not to do about it.
-
-`admin` is for who runs the server that was refused, `sender` for who wrote the message. No SPF record is ever to be
-changed because of a check made behind a relay: SPF can only be judged where a message arrives first (RFC 7208
-appendix D), so for relayed mail the causes of authentication have other words.
-"""
+"""Plain words for each cause: what happened, and what to do and not to do about it. They stand in `advice.toml`."""
 
 from __future__ import annotations
 
-from gateway.mail.refusal.advice_mail import MAIL_ADVICE
-from gateway.mail.refusal.advice_server import SERVER_ADVICE
+import tomllib
+from pathlib import Path
+
 from gateway.mail.refusal.cause import Advice, Blame, Cause
 
-_BEHIND_A_RELAY = Advice(
-    "The receiver judged the message behind a relay. There only the author's unbroken DKIM signature can still pass, "
-    "and it is missing or was broken on the way.",
-    "Find what changed the message: `waypost autopsy` on the returned copy names it. Then stop the relay from changing "
-    "mail, or list the relay at the receiver as a gateway whose mail is not checked again.",
-    "Your message was refused between two systems of the recipient. Tell their postmaster, and quote the innermost "
-    "reply. If your mail carries no DKIM signature, ask your own administrator to have it signed.",
-    "Do not change your SPF record, and do not add the relay (such as spf.protection.outlook.com) to it: that cannot "
-    "make this pass, and it lets every customer of that provider send in your name.",
-)
-_ADVICE = SERVER_ADVICE | MAIL_ADVICE
-_ALIKE = frozenset({Cause.NO_DMARC_RECORD, Cause.BROKEN_BEHIND_MICROSOFT})
-"""Causes of authentication that a relay has no part in, or whose words speak of one already."""
+_TEXTS = tomllib.loads(Path(__file__).with_name("advice.toml").read_text("utf-8"))
+
+
+def _read(name: str) -> Advice:
+    texts = _TEXTS[name]
+    return Advice(texts["summary"], texts["admin"], texts["sender"], texts.get("never", ""), texts.get("waits", False))
+
+
+_BEHIND_A_RELAY = _read("relayed")
+_ADVICE = {cause: _read(cause) for cause in Cause}
+_ALIKE = frozenset({Cause.NO_DMARC_RECORD, Cause.ANTI_SPOOFING})
+"""Causes of authentication that a relay has no part in."""
 
 
 def advise(cause: Cause, relayed: bool) -> Advice:

@@ -42,7 +42,7 @@ class Cause(StrEnum):
     NO_DMARC_RECORD = "no-dmarc-record", Blame.AUTHENTICATION
     BULK_SENDER = "bulk-sender", Blame.AUTHENTICATION
     ARC = "arc", Blame.AUTHENTICATION
-    BROKEN_BEHIND_MICROSOFT = "broken-behind-microsoft", Blame.AUTHENTICATION
+    ANTI_SPOOFING = "anti-spoofing", Blame.AUTHENTICATION
     # the client
     REVERSE_DNS = "reverse-dns", Blame.CLIENT
     HELO = "helo", Blame.CLIENT
@@ -56,13 +56,19 @@ class Cause(StrEnum):
     TLS = "tls", Blame.CLIENT
     CERTIFICATE = "certificate", Blame.CLIENT
     REGION = "region", Blame.CLIENT
+    RELAY_POOL = "relay-pool", Blame.CLIENT
+    IPV6 = "ipv6", Blame.CLIENT
     MANY_DOMAINS = "many-domains", Blame.CLIENT
     PROTOCOL = "protocol", Blame.CLIENT
     # the sender
     SENDER_DENIED = "sender-denied", Blame.SENDER
     SENDER_BLOCKED = "sender-blocked", Blame.SENDER
     SENDER_UNKNOWN = "sender-unknown", Blame.SENDER
+    SENDER_REFUSED = "sender-refused", Blame.SENDER
     SENDING_LIMIT = "sending-limit", Blame.SENDER
+    AUTO_FORWARDING = "auto-forwarding", Blame.SENDER
+    OUTBOUND_RULE = "outbound-rule", Blame.SENDER
+    SUPPRESSED = "suppressed", Blame.SENDER
     # the message
     SPAM = "spam", Blame.MESSAGE
     BLOCKED_CONTENT = "blocked-content", Blame.MESSAGE
@@ -84,6 +90,7 @@ class Cause(StrEnum):
     MAILBOX_DISABLED = "mailbox-disabled", Blame.RECIPIENT
     RECIPIENT_RESTRICTED = "recipient-restricted", Blame.RECIPIENT
     RECIPIENT_RATE = "recipient-rate", Blame.RECIPIENT
+    MOVED = "moved", Blame.RECIPIENT
     # the site
     THROTTLED = "throttled", Blame.SITE
     RATE = "rate", Blame.SITE
@@ -94,6 +101,7 @@ class Cause(StrEnum):
     DNS_TROUBLE = "dns-trouble", Blame.SITE
     UNREACHABLE = "unreachable", Blame.SITE
     EXPIRED = "expired", Blame.SITE
+    DELAYED = "delayed", Blame.SITE
     UNKNOWN = "unknown", Blame.MESSAGE
     """No row of the table fits: the reply's own words are all there is."""
 
@@ -104,4 +112,7 @@ class Advice(Value):
     summary: str
     admin: str
     sender: str
+    """What the author of the message does once it has failed."""
     never: str
+    waits: bool
+    """It passes by itself: while the message is still tried, nobody has to act."""

@@ -36,7 +36,7 @@ _LABELS = {
 }
 _MARKS = (
     # Google ends each reply with the name of its service, so its mark goes first: the text may name other domains.
-    (Provider.GOOGLE, r"\bg(?:smtp|cdp)\b|support\.google\.com|google\.com/mail"),
+    (Provider.GOOGLE, r"\bg(?:smtp|cdp)\b|support\.google\.com|groups\.google\.com|google\.com/mail"),
     (
         Provider.MICROSOFT,
         r"\.prod\.outlook\.com|protection\.outlook\.com|\.mx\.microsoft\b|\bATTR\d+|Tenant(?:Inbound)?Attribution"

@@ -5,21 +5,23 @@ from __future__ import annotations
 from gateway.mail.refusal.advice import advise
 from gateway.mail.refusal.cause import Advice, Blame, Cause
 from gateway.mail.refusal.nesting import Layer, unwrap
-from gateway.mail.refusal.provider import Provider, recognise
+from gateway.mail.refusal.provider import Provider, recognise, recognise_host
 from gateway.mail.refusal.signs import find_cause
 from gateway.model.delivery import Scope
 from gateway.model.reply import Reply
 from gateway.model.value import Value
 
-_MICROSOFT_STATUS = "7.23"
-"""What Exchange Online puts on the outside when a server behind it refused for any reason of authentication."""
+_MICROSOFT_STATUS = frozenset({"7.23", "7.350", "0.350", "1.351", "7.367", "4.300", "4.316", "4.317"})
+"""What Exchange Online puts on the outside when the next server refused."""
 
 
 class Refusal(Value):
     """What the innermost reply means."""
 
     reply: Reply
-    """The innermost reply, its text on one line."""
+    """The innermost reply, its text on one line. Where no server replied, it is made of the reporter's words."""
+    quote: str
+    """The innermost reply as it was quoted; empty where no server replied."""
     cause: Cause
     provider: Provider
     """Whose server refused."""
@@ -28,13 +30,29 @@ class Refusal(Value):
     relay: Provider | None
     """Whose server was refused and passed the refusal on in a reply of its own; None when the reply is not nested."""
     layers: tuple[Reply, ...]
-    """All replies, outermost first; the last one is `reply`."""
+    """All replies, outermost first; the last one is `reply`. Empty where no server replied."""
     relayed: bool
     """The server that was refused had the message from elsewhere, so the receiver's SPF check could say nothing about
     the author."""
     scope: Scope
     """What the failure says something about, to the one who got the outermost reply."""
     advice: Advice
+
+
+class Witness(Value):
+    """What a bounce says about the servers, where its words are read."""
+
+    remote: str = ""
+    """The server that refused, as a field of the bounce names it."""
+    reporter: str = ""
+    """The server that wrote the bounce."""
+    relayed: bool = False
+    """The reporter had the message from elsewhere."""
+
+    @property
+    def speaker(self) -> str:
+        """Who says what no other server is named for."""
+        return self.remote or self.reporter
 
 
 def classify(reply: Reply, host: str = "", backend: bool = False) -> Refusal:
@@ -44,43 +62,97 @@ def classify(reply: Reply, host: str = "", backend: bool = False) -> Refusal:
     or against authentication behind the edge is our own fault (`Scope.OURS`). Otherwise we send mail of our own to a
     stranger, who may judge it. Pure, linear time, never raises.
     """
-    layers = unwrap(str(reply)) or (Layer(reply, ""),)
-    return _read(layers, host, backend)
+    layers = unwrap(str(reply)) or (Layer(reply, "", ""),)
+    return _read(layers, Witness(host, relayed=backend))
 
 
-def classify_text(text: str, host: str = "", relayed: bool = False, reporter: str = "") -> Refusal | None:
-    """The same for words of a bounce that `reporter` wrote, which name its servers; None when no reply is in them."""
+def classify_text(text: str, witness: Witness | None = None) -> Refusal | None:
+    """The same for words of a bounce; None when no reply is in them."""
     layers = unwrap(text)
-    return _read(layers, host, relayed, reporter) if layers else None
+    return _read(layers, witness or Witness()) if layers else None
 
 
-def _read(layers: tuple[Layer, ...], host: str, relayed: bool, reporter: str = "") -> Refusal:
+def classify_words(reply: Reply, quote: str, witness: Witness) -> Refusal:
+    """The same where no reply is quoted in full: `reply` is made of a status and of the reporter's words."""
+    found = recognise(reply.text, witness.speaker)
+    cause = find_cause(reply, found)
+    provider = _without_refuser(found, cause, "")
+    return Refusal(
+        reply=reply,
+        quote=quote,
+        cause=cause,
+        provider=provider,
+        refuser=witness.remote if quote else "",
+        relay=None,
+        layers=(),
+        relayed=witness.relayed,
+        scope=_scope(cause.blame, False, False),
+        advice=advise(cause, witness.relayed),
+    )
+
+
+def _read(layers: tuple[Layer, ...], witness: Witness) -> Refusal:
     inner = layers[-1]
     nested = len(layers) > 1
-    refuser = inner.host or ("" if nested else host)
-    provider = recognise(inner.reply.text, refuser)
-    cause = find_cause(inner.reply, provider)
-    relay = _relay(layers, host or reporter) if nested else None
+    by_text = recognise(inner.reply.text, inner.host)
+    wrapped_here = nested and _wraps(witness, by_text)
+    refuser = inner.host or ("" if nested and not wrapped_here else witness.remote)
+    found = recognise(inner.reply.text, refuser or ("" if nested else witness.speaker))
+    cause = _by_command(find_cause(inner.reply, found), inner)
+    provider = _without_refuser(found, cause, refuser)
+    relay = _relay(layers[-2], witness.reporter if wrapped_here else witness.speaker) if nested else None
     return Refusal(
         reply=inner.reply,
+        quote=str(inner.reply),
         cause=cause,
         provider=provider,
         refuser=refuser,
         relay=relay,
         layers=tuple(layer.reply for layer in layers),
-        relayed=relayed or nested,
-        scope=_scope(cause.blame, relayed, nested),
-        advice=advise(cause, relayed or nested),
+        relayed=witness.relayed or nested,
+        scope=_scope(cause.blame, witness.relayed, nested),
+        advice=advise(cause, witness.relayed or nested),
     )
 
 
-def _relay(layers: tuple[Layer, ...], host: str) -> Provider:
+_NOBODY_REFUSED = frozenset({Cause.UNREACHABLE, Cause.EXPIRED, Cause.DNS_TROUBLE, Cause.NO_SUCH_DOMAIN, Cause.NULL_MX})
+
+
+def _without_refuser(provider: Provider, cause: Cause, refuser: str) -> Provider:
+    """A reporter that reached no server tells of no provider's refusal."""
+    return Provider.OTHER if cause in _NOBODY_REFUSED and not refuser else provider
+
+
+_ABOUT_AN_ADDRESS = frozenset(
+    {Cause.UNKNOWN_RECIPIENT, Cause.NO_SUCH_DOMAIN, Cause.MAILBOX_DISABLED, Cause.NULL_MX, Cause.DIRECTORY}
+)
+
+
+def _by_command(cause: Cause, layer: Layer) -> Cause:
+    """What a reply to MAIL says of an address, it says of the sender's, and one to EHLO of the name given there."""
+    if layer.command == "MAIL" and cause in _ABOUT_AN_ADDRESS:
+        return Cause.SENDER_UNKNOWN
+    if layer.command == "EHLO" and cause in (*_ABOUT_AN_ADDRESS, Cause.PROTOCOL, Cause.UNKNOWN):
+        return Cause.HELO
+    return cause
+
+
+def _wraps(witness: Witness, inner: Provider) -> bool:
+    """The reporter itself put its status around the reply of the server that its bounce names. Otherwise that server
+    wrapped what a server behind it had said."""
+    if not witness.remote:
+        return True
+    remote, reporter = recognise_host(witness.remote), recognise_host(witness.reporter)
+    return bool(witness.reporter) and remote is not reporter and remote is inner
+
+
+def _relay(outer: Layer, host: str) -> Provider:
     """Whose server wrapped the innermost reply."""
-    outer = layers[-2]
-    found = recognise(outer.reply.text, outer.host or host)
-    if found is Provider.OTHER and outer.reply.detail == _MICROSOFT_STATUS:
-        return Provider.MICROSOFT
-    return found
+    named = recognise_host(outer.host or host)
+    if named is not Provider.OTHER:
+        return named
+    found = recognise(outer.reply.text)
+    return Provider.MICROSOFT if found is Provider.OTHER and outer.reply.detail in _MICROSOFT_STATUS else found
 
 
 _SCOPES = {

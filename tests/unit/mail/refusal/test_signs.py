@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from gateway.mail.refusal import Blame, Cause, Provider, classify
+from gateway.mail.refusal.nesting import find_status
+from gateway.mail.refusal.signs import TABLES, Sign, find_cause
 from gateway.model.delivery import Scope
 from gateway.model.reply import Reply
 
@@ -121,7 +125,7 @@ MICROSOFT = (
     ),
     (550, "5.7.133 RESOLVER.RST.SenderNotAuthenticatedForGroup; authentication required", Cause.RECIPIENT_RESTRICTED),
     (550, "5.7.23 The message was rejected because of Sender Policy Framework violation", Cause.SPF),
-    (550, "5.7.367 Remote server returned not permitted to relay", Cause.BROKEN_BEHIND_MICROSOFT),
+    (550, "5.7.367 Remote server returned not permitted to relay", Cause.RELAY_POOL),
     (
         550,
         "5.7.509 Access denied, sending domain a.example does not pass DMARC verification and has a policy of reject.",
@@ -282,18 +286,26 @@ def test_the_same_number_means_what_its_provider_means() -> None:
 def test_every_cause_has_advice_and_someone_to_blame() -> None:
     for cause in Cause:
         assert isinstance(cause.blame, Blame)
-    samples = {row[-1] for row in (*GOOGLE, *MICROSOFT, *OTHERS)}
-    seldom = {
-        Cause.HELO,
-        Cause.PROTOCOL,
-        Cause.CONVERSION,
-        Cause.NO_SUCH_DOMAIN,
-        Cause.TOO_MANY_RECIPIENTS,
-        Cause.DNS_TROUBLE,
-        Cause.UNREACHABLE,
-        Cause.EXPIRED,
+    reached = {sign.cause for table in TABLES for sign in table.signs}
+    assert set(Cause) - reached == {Cause.UNKNOWN, Cause.DELAYED}
+
+
+@pytest.mark.parametrize("sign", [sign for table in TABLES for sign in table.signs], ids=lambda sign: sign.sample[:50])
+def test_each_row_of_the_tables_reads_its_own_sample(sign: Sign) -> None:
+    found = find_status(sign.sample) if sign.sample[1:2] == "." else None
+    code, _, text = sign.sample.partition(" ")
+    reply = found[0] if found else Reply.received(int(code), text) if code.isdigit() else Reply(550, "", sign.sample)
+    assert find_cause(reply, sign.provider or Provider.OTHER) is sign.cause
+
+
+def test_each_table_names_its_source_and_date() -> None:
+    assert {table.signs[0].provider for table in TABLES} >= {
+        *(Provider.GOOGLE, Provider.MICROSOFT, Provider.YAHOO, Provider.APPLE),
+        None,
     }
-    assert set(Cause) - samples == seldom
+    for table in TABLES:
+        assert len(table.source) > 20
+        assert date(2024, 1, 1) < table.date < date(2027, 1, 1)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from gateway.diagnosis.bounce import read_bounce
-from gateway.diagnosis.bounce_report import bounce_json, render_bounce
-from gateway.diagnosis.mime import read_mime
+from gateway.diagnosis.bounce import Bounce, bounce_json, read_handed, render_bounce
 from gateway.tools.newlines import Newlines
 from tests.support.bounces import SAMPLES
 
@@ -31,8 +29,8 @@ cannot make this pass, and it lets every customer of that provider send in your 
 
 
 def test_incident_1_word_for_word() -> None:
-    bounce = read_bounce(read_mime(SAMPLES[0].text.replace("\n", "\r\n").encode()))
-    assert bounce is not None
+    bounce = read_handed(SAMPLES[0].text.replace("\n", "\r\n").encode())
+    assert isinstance(bounce, Bounce)
     console = Console(width=100, soft_wrap=True, highlight=False)
     with console.capture() as shown:
         console.print(render_bounce(bounce, Newlines.CRLF))

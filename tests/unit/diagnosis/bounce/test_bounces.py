@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.diagnosis.bounce import Bounce, read_bounce
-from gateway.diagnosis.mime import read_mime
+from gateway.diagnosis.bounce import Bounce, read_handed
 from gateway.mail.refusal import Cause, Refusal
 from tests.support.bounces import SAMPLES, Sample, plain, postfix, report
 from tests.support.corpora import corpus
 
 
 def read(text: str) -> Bounce:
-    bounce = read_bounce(read_mime(text.replace("\n", "\r\n").encode()))
-    assert bounce is not None
+    bounce = read_handed(text.replace("\n", "\r\n").encode())
+    assert isinstance(bounce, Bounce)
     return bounce
 
 
@@ -83,7 +82,7 @@ def test_what_was_delivered_is_no_refusal() -> None:
 
 @pytest.mark.parametrize("text", ["", "From: ann@author.example\nSubject: lunch\n\nShall we?\n"])
 def test_other_mail_is_no_bounce(text: str) -> None:
-    assert read_bounce(read_mime(text.replace("\n", "\r\n").encode())) is None
+    assert read_handed(text.replace("\n", "\r\n").encode()) is None
 
 
 def test_html_alone_is_read() -> None:

@@ -6,12 +6,14 @@ sender, and its report lands at someone who can do nothing about it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from rich.console import Group
 from rich.text import Text
 
-from gateway.diagnosis.arf import Feedback
+from gateway.diagnosis.bounce import texts
+from gateway.diagnosis.bounce.arf import Feedback
 from gateway.diagnosis.headers.findings import HeaderFinding, Weight
 from gateway.diagnosis.headers.places import find_relay, organisations
 from gateway.diagnosis.headers.reading import Reading, read_headers
@@ -22,15 +24,10 @@ from gateway.tools.newlines import Newlines
 from gateway.tools.results import Json, safe_json
 from gateway.tools.text import render_section
 
-_WORDS = {
-    "spf": "the SPF check failed",
-    "dkim": "the DKIM signature did not verify",
-    "signature": "the DKIM signature did not verify",
-    "bodyhash": "the body does not hash to what the DKIM signature says",
-    "revoked": "the DKIM key is revoked",
-    "dmarc": "DMARC failed",
-    "adsp": "ADSP, an old policy, was not kept",
-}
+_PASSED = re.compile(
+    r"\bdkim=pass\b[^;]*?\bheader\.[di]=@?(?P<dkim>[^\s;]+)|\bspf=pass\b[^;]*?\bsmtp\.mail(?:from)?=(?P<spf>[^\s;]+)",
+    re.IGNORECASE,
+)
 
 
 def judge_feedback(feedback: Feedback) -> tuple[HeaderFinding, ...]:
@@ -39,11 +36,10 @@ def judge_feedback(feedback: Feedback) -> tuple[HeaderFinding, ...]:
     if behind is not None:
         return (behind,)
     if feedback.type != "auth-failure":
-        text = f"A complaint ({feedback.type or 'of no type'}): someone marked the message as unwanted."
-        remedy = "Take the recipient off the list that the message was sent to, or look for a stolen account."
-        return (HeaderFinding("complaint", Weight.PROBLEM, text, (remedy,)),)
-    failed = _WORDS.get(feedback.failure, "authentication failed")
-    text = f"A receiver reports that {failed} for {feedback.domain or 'your domain'}."
+        text = texts.COMPLAINT.format(type=feedback.type or texts.COMPLAINT_TYPE)
+        return (HeaderFinding("complaint", Weight.PROBLEM, text, (texts.COMPLAINT_REMEDY,)),)
+    failed = texts.FAILURES.get(feedback.failure, texts.FAILURE)
+    text = texts.AUTH_FAILED.format(failed=failed, domain=feedback.domain or texts.YOUR_DOMAIN)
     return (HeaderFinding("auth-failure", Weight.PROBLEM, text, tuple(_remedies(feedback))),)
 
 
@@ -58,20 +54,13 @@ def _inner_check(feedback: Feedback) -> HeaderFinding | None:
     if feedback.source is None:
         return None
     reading = read_headers(feedback.original)
-    place = _place_of_check(feedback, reading)
-    if place is None:
+    found = _place_of_check(feedback, reading)
+    if found is None:
         return None
-    edge, origin = place
-    text = (
-        f"This report stems from an SPF check behind the recipient's own edge. The message came in at {edge}, from "
-        f"{origin}; SPF was then judged again against {feedback.source}, an address of the recipient's side, where it "
-        "fails for every sender."
-    )
-    remedies = (
-        f"Nothing is wrong with your SPF record: do not change it, and do not add {feedback.source} to it.",
-        f"Tell the postmaster of {organisation(edge) or edge} that SPF belongs where mail enters, at another address "
-        "than the one that failed. A second, identical report is of the same check.",
-    )
+    edge, origin = found
+    text = texts.SECOND_CHECK.format(edge=edge, origin=origin, source=feedback.source)
+    place = organisation(edge) or edge
+    remedies = tuple(remedy.format(source=feedback.source, edge=place) for remedy in texts.SECOND_CHECK_REMEDIES)
     return HeaderFinding("second-spf-check", Weight.PROBLEM, text, remedies)
 
 
@@ -96,14 +85,32 @@ def _place_of_check(feedback: Feedback, reading: Reading) -> tuple[str, str] | N
 
 def _remedies(feedback: Feedback) -> Iterator[str]:
     if feedback.failure in ("bodyhash", "dkim", "signature"):
-        yield "`waypost autopsy` on a full copy of the message names what changed it on the way."
-    elif feedback.failure == "revoked":
-        yield "Sign with a key that is published: `waypost dkim check SELECTOR DOMAIN`."
-    elif feedback.source is not None:
-        yield (
-            f"If {feedback.source} sends for you, list it in SPF and sign its mail with DKIM. If not, it is a forger, "
-            "or a forwarder, for which only DKIM can help."
-        )
+        yield texts.CHANGED
+        return
+    if feedback.failure == "revoked":
+        yield texts.REVOKED
+        return
+    if feedback.source is None:
+        return
+    domain = feedback.domain or texts.YOUR_DOMAIN
+    passed = tuple(_passed_elsewhere(feedback))
+    if not passed:
+        yield texts.OWN_OR_FORGED.format(source=feedback.source, domain=domain)
+        return
+    names = texts.AND.join(dict.fromkeys(name for _, name in passed))
+    checks = texts.AND.join(dict.fromkeys(check for check, _ in passed))
+    yield texts.NOT_ALIGNED.format(passed=checks, other=names, domain=domain, source=feedback.source)
+    by_spf = next((name for check, name in passed if check == "SPF"), "")
+    if by_spf:
+        yield texts.NOT_ALIGNED_SPF.format(source=feedback.source, domain=domain, other=by_spf)
+
+
+def _passed_elsewhere(feedback: Feedback) -> Iterator[tuple[str, str]]:
+    """Checks that passed for a domain of another organisation than the one in From."""
+    for found in _PASSED.finditer(feedback.results):
+        name = (found["dkim"] or found["spf"]).rpartition("@")[2].strip(".").lower()
+        if name and feedback.domain and organisation(name) != organisation(feedback.domain):
+            yield ("DKIM" if found["dkim"] else "SPF"), name
 
 
 def feedback_json(feedback: Feedback, findings: tuple[HeaderFinding, ...], newlines: Newlines) -> dict[str, Json]:
@@ -118,11 +125,12 @@ def feedback_json(feedback: Feedback, findings: tuple[HeaderFinding, ...], newli
 
 def render_feedback(feedback: Feedback, findings: tuple[HeaderFinding, ...], newlines: Newlines) -> Group:
     """For people: what it means, then what it says."""
-    parts = [Text(f"Feedback report{f' by {clean(feedback.reporter)}' if feedback.reporter else ''}", "bold")]
+    title = texts.FEEDBACK_BY.format(reporter=feedback.reporter) if feedback.reporter else texts.FEEDBACK
+    parts = [Text(clean(title), "bold")]
     for finding in findings:
         parts.append(Text(f"  {clean(finding.text)}", "bold red"))
         parts += [Text(f"    -> {clean(remedy)}") for remedy in finding.remedies]
-    return Group(*parts, *render_section("What it says", _said(feedback, newlines)))
+    return Group(*parts, *render_section(texts.SAYS, _said(feedback, newlines)))
 
 
 def _said(feedback: Feedback, newlines: Newlines) -> Iterator[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from gateway.diagnosis.arf import read_feedback
-from gateway.diagnosis.feedback import feedback_json, judge_feedback, render_feedback
+from gateway.diagnosis.bounce.arf import read_feedback
+from gateway.diagnosis.bounce.feedback import feedback_json, judge_feedback, render_feedback
 from gateway.diagnosis.mime import read_mime
 from gateway.tools.newlines import Newlines
 
