@@ -84,7 +84,9 @@ class _CompoundFile:
         data = b"".join(map(self._sector, self._chain(self._first)))
         count = min(len(data) // _ENTRY.size, _MOST_ENTRIES)
         entries = [self._entry(data, at * _ENTRY.size) for at in range(count)]
-        root = next(entry for entry in entries if entry.kind == _ROOT)
+        root = next((entry for entry in entries if entry.kind == _ROOT), None)
+        if root is None:
+            raise ValueError("the directory has no root")
         self._small_area = b"".join(map(self._sector, self._chain(root.start)))[: root.size]
         return self._storage(entries, root, set())
 

@@ -43,7 +43,7 @@ _TRACKING = re.compile(r"^(?:#Fields: )?\"?(?:date-time|\d{4}-\d\d-\d\dT[\d:.]+Z
 _TRACKED = re.compile(r",\"?(?P<event>FAIL|DEFER|DSN|BADMAIL)\"?,")
 _PROTOCOL = re.compile(r",<,\"?(?P<words>[45]\d\d[ -].*?)\"?(?:,[^,]*)?$")
 _REMOTE = re.compile(r",(?P<host>[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)[,;\"]")
-_ADDRESS = re.compile(rf"[,;'\"<](?P<to>{_MAILBOX})[,;'\">]")
+_ADDRESS = re.compile(rf"[,;'\"](?P<to>{_MAILBOX})[,;'\"]")
 _REPLY = re.compile(r"(?:\[\{LED=|['\",]|^)(?P<words>[45]\d\d[ -]#?[45]?\.?.*)")
 _DEFERRED = re.compile(r"deferred|deferral", re.IGNORECASE)
 

@@ -29,7 +29,7 @@ _MAILBOXES = re.compile(r"<?[^\s<>\"'()@]{1,64}@[^\s<>\"'()@,;]+>?")
 _IN_TEXT = re.compile(r"(?<![\w.])#?([45])\.(\d{1,3}\.\d{1,3})(?![\w.])")
 
 
-class Sign(Value):
+class RefusalSign(Value):
     """One row: a reply that fits all of it has this cause."""
 
     provider: Provider | None
@@ -45,23 +45,23 @@ class Sign(Value):
     """A reply that this row is for."""
 
 
-class Table(Value):
+class CodeTable(Value):
     """Rows from one source."""
 
     source: str
     date: date
-    signs: tuple[Sign, ...]
+    signs: tuple[RefusalSign, ...]
 
 
-def _read_tables() -> Iterator[Table]:
+def _read_tables() -> Iterator[CodeTable]:
     for name in _FILES:
         for table in tomllib.loads((_CODES / f"{name}.toml").read_text("utf-8"))["table"]:
             provider = Provider(table["provider"]) if table["provider"] else None
-            yield Table(
+            yield CodeTable(
                 table["source"],
                 table["date"],
                 tuple(
-                    Sign(
+                    RefusalSign(
                         provider,
                         row.get("reply", ""),
                         row.get("status", ""),

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.mail.refusal import Blame, Cause, Provider, classify
 from gateway.mail.refusal.nesting import find_status
-from gateway.mail.refusal.signs import TABLES, Sign, find_cause
+from gateway.mail.refusal.signs import TABLES, RefusalSign, find_cause
 from gateway.model.delivery import Scope
 from gateway.model.reply import Reply
 
@@ -291,7 +291,7 @@ def test_every_cause_has_advice_and_someone_to_blame() -> None:
 
 
 @pytest.mark.parametrize("sign", [sign for table in TABLES for sign in table.signs], ids=lambda sign: sign.sample[:50])
-def test_each_row_of_the_tables_reads_its_own_sample(sign: Sign) -> None:
+def test_each_row_of_the_tables_reads_its_own_sample(sign: RefusalSign) -> None:
     found = find_status(sign.sample) if sign.sample[1:2] == "." else None
     code, _, text = sign.sample.partition(" ")
     reply = found[0] if found else Reply.received(int(code), text) if code.isdigit() else Reply(550, "", sign.sample)
