@@ -57,13 +57,13 @@ def read_handed(octets: bytes) -> Bounce | Feedback | None:
             return feedback
         prose = tell(one)
         found = read_report(one, prose) or read_pasted(_clean(_text_of(one))) or read_prose(one, prose)
-        if found is not None and found.recipients:
-            if found.form == "dsn" or any(
-                row.refusal and row.refusal.cause is not Cause.UNKNOWN for row in found.recipients
-            ):
-                return found
-            # A notice may carry the bounce that says more.
-            vague = vague or found
+        if found is None:
+            continue
+        causes = [row.refusal.cause for row in found.recipients if row.refusal is not None]
+        if found.recipients and (found.form == "dsn" or set(causes) != {Cause.UNKNOWN}):
+            return found
+        # A notice may carry the bounce that says more.
+        vague = vague or found
     if vague is not None:
         return vague
     mail = any(fields(message.header, name) for name in _MAIL)

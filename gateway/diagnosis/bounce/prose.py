@@ -41,6 +41,14 @@ _PROSE = re.compile(
     r"|配信|送信できません|届けられません|エラーメール|宛先|退信|не доставлено",
     re.IGNORECASE,
 )
+_CERTAIN = re.compile(
+    r"(?:message|mail)\b.{0,120}?(?:could not|cannot|can ?not|couldn't|was not) (?:be )?delivered to"
+    r"|(?:following|these) (?:recipient|address)\w*.{0,40}(?:fail|could not|undeliver)|no such user here"
+    r"|automatically generated delivery status",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Words of a bounce, whoever sends them."""
+_MOST_OPENING = 1500
 _ROBOT = re.compile(
     r"mailer-?daemon|postmaster|mail ?(?:delivery|system|administrator|router)|microsoftexchange|<>|mdaemon"
     r"|system administrator|no-?reply|daemon|bounce|delivery|mailmaster|mxd@|robot|root@",
@@ -56,7 +64,8 @@ def read_prose(message: MimePart, prose: str) -> Bounce | None:
     """The bounce that a message tells of without fields; None for a message that is none."""
     failed = message.value("x-failed-recipients")
     robot = _ROBOT.search(f"{message.value('from')} {message.value('return-path')} {message.value('sender')}")
-    if not failed and not (robot and (_PROSE.search(prose) or _PROSE.search(message.text_of("subject")))):
+    told = _PROSE.search(prose) or _PROSE.search(message.text_of("subject"))
+    if not failed and not (robot and told):
         return None
     host = _HOST.search(message.value("from"))
     own = {found[0].lower() for name in ("to", "from", "sender") for found in _ANYWHERE.finditer(message.value(name))}
@@ -72,7 +81,8 @@ def read_words(prose: str) -> Bounce | None:
     refusals = [row.refusal for row in rows if row.refusal is not None]
     quoted = any(refusal.quote for refusal in refusals)
     told = _PROSE.search(prose) and any(refusal.cause is not Cause.UNKNOWN for refusal in refusals)
-    return Bounce("text", "", rows) if quoted or told else None
+    certain = _CERTAIN.search(prose[:_MOST_OPENING])
+    return Bounce("text", "", rows) if quoted or told or certain else None
 
 
 def tell(message: MimePart) -> str:

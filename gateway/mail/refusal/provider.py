@@ -58,6 +58,10 @@ _HOSTS = (
     (Provider.PROOFPOINT, r"pphosted\.com|ppe-hosted\.com|ppops\.net"),
     (Provider.GMX, r"gmx\.(?:net|de|com)|web\.de|kundenserver\.de|1and1\.com"),
 )
+_ONLY_MICROSOFT = re.compile(
+    r"7\.(?:5[147]|6[048]|[2-9]\d\d|1[23]\d)|4\.3[01]\d|4\.62|1\.(?:90|351)|2\.12[12]|3\.190|0\.350"
+)
+"""Details that no registry has and that Exchange alone gives."""
 _TEXT = tuple((provider, re.compile(marks, re.IGNORECASE)) for provider, marks in _MARKS)
 _HOST = tuple((provider, re.compile(rf"(?:.*\.)?(?:{names})", re.IGNORECASE)) for provider, names in _HOSTS)
 
@@ -68,6 +72,11 @@ def recognise(text: str, host: str = "") -> Provider:
     if named is not Provider.OTHER:
         return named
     return next((provider for provider, marks in _TEXT if marks.search(text)), Provider.OTHER)
+
+
+def recognise_detail(detail: str) -> Provider:
+    """By an enhanced code that one provider made up: all there is where a reply stands alone."""
+    return Provider.MICROSOFT if _ONLY_MICROSOFT.fullmatch(detail) else Provider.OTHER
 
 
 def recognise_host(host: str) -> Provider:

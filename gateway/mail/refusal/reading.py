@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.mail.refusal.advice import advise
 from gateway.mail.refusal.cause import Advice, Blame, Cause
 from gateway.mail.refusal.nesting import Layer, unwrap
-from gateway.mail.refusal.provider import Provider, recognise, recognise_host
+from gateway.mail.refusal.provider import Provider, recognise, recognise_detail, recognise_host
 from gateway.mail.refusal.signs import find_cause
 from gateway.model.delivery import Scope
 from gateway.model.reply import Reply
@@ -74,7 +74,7 @@ def classify_text(text: str, witness: Witness | None = None) -> Refusal | None:
 
 def classify_words(reply: Reply, quote: str, witness: Witness) -> Refusal:
     """The same where no reply is quoted in full: `reply` is made of a status and of the reporter's words."""
-    found = recognise(reply.text, witness.speaker)
+    found = _recognise(reply, witness.speaker, False)
     cause = find_cause(reply, found)
     provider = _without_refuser(found, cause, "")
     return Refusal(
@@ -97,7 +97,7 @@ def _read(layers: tuple[Layer, ...], witness: Witness) -> Refusal:
     by_text = recognise(inner.reply.text, inner.host)
     wrapped_here = nested and _wraps(witness, by_text)
     refuser = inner.host or ("" if nested and not wrapped_here else witness.remote)
-    found = recognise(inner.reply.text, refuser or ("" if nested else witness.speaker))
+    found = _recognise(inner.reply, refuser or ("" if nested else witness.speaker), nested)
     cause = _by_command(find_cause(inner.reply, found), inner)
     provider = _without_refuser(found, cause, refuser)
     relay = _relay(layers[-2], witness.reporter if wrapped_here else witness.speaker) if nested else None
@@ -113,6 +113,11 @@ def _read(layers: tuple[Layer, ...], witness: Witness) -> Refusal:
         scope=_scope(cause.blame, witness.relayed, nested),
         advice=advise(cause, witness.relayed or nested),
     )
+
+
+def _recognise(reply: Reply, host: str, nested: bool) -> Provider:
+    found = recognise(reply.text, host)
+    return recognise_detail(reply.detail) if found is Provider.OTHER and not nested else found
 
 
 _NOBODY_REFUSED = frozenset({Cause.UNREACHABLE, Cause.EXPIRED, Cause.DNS_TROUBLE, Cause.NO_SUCH_DOMAIN, Cause.NULL_MX})

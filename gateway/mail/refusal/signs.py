@@ -91,7 +91,7 @@ _COMPILED = tuple(
 def find_cause(reply: Reply, provider: Provider) -> Cause:
     """The cause of one reply, taken by itself."""
     code = str(reply.code)
-    text = _MAILBOXES.sub("<>", reply.text[:_MOST_TEXT])
+    text = _MAILBOXES.sub("<>", reply.text[:_MOST_TEXT]).replace("_", " ")
     detail = reply.detail or _find_detail(text, code[0])
     for owner, codes, details, words, cause in _COMPILED:
         if (
