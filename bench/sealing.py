@@ -51,8 +51,11 @@ class _NoSpool:
     def note_answer(self, id: str, heard: bool) -> None:
         pass
 
-    async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
+    async def find_unheard(self, fingerprint: bytes, now: float, sure: bool = False) -> str | None:
         return None
+
+    async def is_unanswered(self, fingerprint: bytes) -> bool:
+        return False
 
     def open_content(self) -> ContentWriter:
         raise AssertionError("10 kB go to no file")

@@ -100,6 +100,7 @@ class Gateway:
             kept = make_retention(config)
             spool = await ShardedSpool.open(config.server.spool, clock, LEASE, post.number, post.workers, kept)
             stack.push_async_callback(spool.close)
+            post.arrivals.begin()
             backends = make_backends(config, resolver, clock, post.tally)
             for backend in backends.values():
                 stack.push_async_callback(backend.close)
@@ -112,9 +113,9 @@ class Gateway:
             callout = Callout(backends, clock, emit, config.limits, post.tally)
             stack.push_async_callback(callout.close)
             flow = OctetsInFlight(post.tally)
-            await gateway._start(
-                stack, Services(clock, spool, authenticator, delivery, emit, callout, flow, minute=Minute(post.tally))
-            )
+            minute = Minute(post.tally)
+            services = Services(clock, spool, authenticator, delivery, emit, callout, flow, minute=minute)
+            await gateway._start(stack, replace(services, arrivals=post.arrivals))
             for shard in spool.shards:
                 commands = gateway._commands(shard, path)
                 await stack.enter_async_context(serve_control(shard.path, commands, gateway._report))

@@ -20,6 +20,7 @@ from gateway.model.event import Event, Level
 from gateway.ports import EventSink
 from gateway.service.counters import clear_counters, share_counters
 from gateway.service.listener import bind_socket
+from gateway.service.repetition import Arrivals
 from gateway.service.tally import SharedCounts
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -51,6 +52,7 @@ class Supervisor:
         self._config = config
         self._emit = emit
         self._counts = SharedCounts(config.server.workers)
+        self._arrivals = Arrivals(config.server.workers)
         clear_counters(config.server.spool)
         addresses = {listener.address: None for listener in config.listener} | {config.admin.address: None}
         self._sockets = {address: bind_socket(address) for address in addresses}
@@ -94,6 +96,7 @@ class Supervisor:
             workers=server.workers,
             tally=self._counts.tally(number),
             sockets=self._sockets,
+            arrivals=self._arrivals.of_worker(number),
             counters=share_counters(server.spool, number),
             lifeline=self._lifeline[0],
             late=late,
@@ -123,6 +126,7 @@ class Supervisor:
 
     def _bury(self, number: int, seat: _Seat, status: int) -> None:
         self._counts.clear(number)
+        self._arrivals.bury(number)
         now = time.monotonic()
         lived = now - seat.since
         seat.pause = _FIRST_PAUSE if lived > _LONGEST_PAUSE else min(max(seat.pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)

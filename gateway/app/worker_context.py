@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.model.value import Value, field
 from gateway.ports import Tally
+from gateway.service.repetition import Arrivals, WorkerArrivals
 from gateway.service.tally import SharedCounts
 
 
@@ -20,6 +21,7 @@ class WorkerContext(Value):
     tally: Tally = field(default_factory=lambda: SharedCounts().tally())
     sockets: Mapping[str, socket.socket] = field(default_factory=dict)
     """Those bound already, by address."""
+    arrivals: WorkerArrivals = field(default_factory=lambda: Arrivals().of_worker())
     counters: CollectorRegistry | None = None
     """Shows the metrics of all workers."""
     lifeline: int | None = None

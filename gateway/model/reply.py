@@ -119,6 +119,7 @@ REPLIES: dict[str, Reply] = {
     "mail-loop": Reply(554, "4.6", "Too many hops: this message is in a loop"),
     # ourselves
     "internal": Reply(451, "3.0", "Internal error, try again later"),
+    "under-way": Reply(451, "3.0", "This message is being taken already, try again later"),
     "no-storage": Reply(452, "3.1", "Cannot store the message now, try again later"),
     "shutting-down": Reply(421, "3.2", "Shutting down, try again later"),
     "too-fast": Reply(450, "7.1", "Too many recipients from your address in a minute, try again later"),

@@ -30,6 +30,7 @@ from gateway.service.early_rules import EarlyRules, put_off, report_failure
 from gateway.service.faults import find_fault, find_obstacle
 from gateway.service.judge import Judge, Judged, again
 from gateway.service.pace import refuse_haste
+from gateway.service.repetition import Repetitions, UnderWay
 from gateway.service.role import Client, EdgeRole, Role
 from gateway.service.route_state import refuse_by_backend
 from gateway.service.runtime import RuntimeConfig, Services
@@ -58,6 +59,8 @@ class MxConversation:
         self._services = services
         self._role = role
         self._flow = services.flow
+        self._repetitions = Repetitions(services.spool, services.arrivals, services.clock)
+        self._slot: int | None = None
         self._current_runtime = runtime
         self._runtime = runtime()
         self._client = Client(connection)
@@ -178,14 +181,27 @@ class MxConversation:
             return await self._receive(collector, deadline)
         except SpoolFull:
             return await self._refuse_for_room()
+        except Exception:
+            # What is stored is sent, whatever the client is told now: its retry is the same message.
+            self.answered(heard=False)
+            raise
         finally:
             self._let_go(collector)
             self._leave_transaction()
+            if not self._stored:
+                self._conclude(heard=True)
 
     def answered(self, heard: bool) -> None:
         stored, self._stored = self._stored, ""
         if stored:
             self._services.spool.note_answer(stored, heard)
+            self._conclude(heard)
+
+    def _conclude(self, heard: bool) -> None:
+        """The message that was taken last needs its place among the arrivals no more."""
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            self._repetitions.conclude(slot, heard)
 
     def abandon(self) -> None:
         if self._collector is not None:
@@ -262,13 +278,15 @@ class MxConversation:
         fault = fault or await find_obstacle(collector, routes, self._services.inquiry, self._client.connection.client)
         if fault is not None:
             return await self._store_refusal(arrival, fault, REPLIES[fault], Stage.DATA)
-        known = await self._services.spool.find_unheard(
-            fingerprint(arrival.envelope, message.content), arrival.received
-        )
-        if known is not None:
+        try:
+            known = await self._repetitions.find(fingerprint(arrival.envelope, message.content), deadline)
+        except UnderWay:
+            return await self._store_refusal(arrival, "under-way", REPLIES["under-way"], Stage.DATA)
+        if isinstance(known, str):
             # Its client was not told that it is stored, and sends it again: it is delivered once.
             self._services.emit(Event("repeated", known, (("client", self._client.connection.client),)))
             return REPLIES["accepted"].with_id(known)
+        self._slot = known
         try:
             intake = await self._take_in(arrival, message, routes)
         except RuleFailure as failure:

@@ -17,6 +17,7 @@ from gateway.service.flow import OctetsInFlight
 from gateway.service.inquiry import Inquiry, NoInquiry
 from gateway.service.minute import Minute
 from gateway.service.outage import Outage
+from gateway.service.repetition import Arrivals, WorkerArrivals
 
 
 class Deliverer(Protocol):
@@ -42,6 +43,13 @@ class Deliverer(Protocol):
         """New mail for these waits in the spool. Returns later while it comes faster than it leaves."""
 
 
+def _alone() -> WorkerArrivals:
+    """Those of a process that has no other beside it."""
+    arrivals = Arrivals().of_worker()
+    arrivals.begin()
+    return arrivals
+
+
 class RuntimeConfig(Value):
     """What can be replaced while running: configuration and all that is made from it."""
 
@@ -63,3 +71,4 @@ class Services(Value):
     flow: OctetsInFlight = field(default_factory=OctetsInFlight)
     outage: Outage = field(default_factory=Outage)
     minute: Minute = field(default_factory=Minute)
+    arrivals: WorkerArrivals = field(default_factory=_alone)

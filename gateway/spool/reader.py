@@ -96,6 +96,10 @@ class ReadOnlySpool:
         """The stored message of this fingerprint whose client was not told."""
         return await self._read(lambda connection: unanswered.find(connection, fingerprint, now))
 
+    async def is_unanswered(self, fingerprint: bytes) -> bool:
+        """Nothing says yet whether the client of a message of this fingerprint was told."""
+        return await self._read(lambda connection: unanswered.is_pending(connection, fingerprint))
+
     async def has_unheard(self) -> bool:
         """Some client was not told."""
         return await self._read(unanswered.are_there_any)

@@ -90,13 +90,17 @@ class ShardedSpool:
     def note_answer(self, id: str, heard: bool) -> None:
         self._own.note_answer(id, heard)
 
-    async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
-        """Almost always there is none to be found: what other workers have is looked at once a second."""
+    async def find_unheard(self, fingerprint: bytes, now: float, sure: bool = False) -> str | None:
+        """Almost always there is none to be found: what other workers have is looked at once a second, unless the
+        answer has to be `sure`."""
         if now - self._looked >= _LOOK_EVERY or now < self._looked:
             self._looked = now
             self._foreign = await self._all.has_unheard()
         found = await self._own.find_unheard(fingerprint, now) if self._own.has_unheard else None
-        return found or (await self._all.find_unheard(fingerprint, now) if self._foreign else None)
+        return found or (await self._all.find_unheard(fingerprint, now) if self._foreign or sure else None)
+
+    async def is_unanswered(self, fingerprint: bytes) -> bool:
+        return await self._all.is_unanswered(fingerprint)
 
     async def acquaintance(self, key: str) -> Acquaintance | None:
         return await self._all.acquaintance(key)

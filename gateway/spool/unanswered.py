@@ -83,6 +83,11 @@ def find(connection: sqlite3.Connection, fingerprint: bytes, now: float) -> str 
     return row[0] if row else None
 
 
+def is_pending(connection: sqlite3.Connection, fingerprint: bytes) -> bool:
+    """A message of this fingerprint has no answer yet."""
+    return connection.execute(QUERIES["is_unanswered"], (fingerprint,)).fetchone() is not None
+
+
 def are_there_any(connection: sqlite3.Connection) -> bool:
     """Some client was not told."""
     return bool(connection.execute(QUERIES["any_unheard"]).fetchone()[0])

@@ -80,6 +80,10 @@ class ShardedView:
                 return found
         return None
 
+    async def is_unanswered(self, fingerprint: bytes) -> bool:
+        """Nothing says yet whether the client of a message of this fingerprint was told."""
+        return any([await view.is_unanswered(fingerprint) for view in self._look()])
+
     async def has_unheard(self) -> bool:
         """Some client was not told."""
         return any([await view.has_unheard() for view in self._look()])

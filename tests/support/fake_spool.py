@@ -262,7 +262,10 @@ class FakeSpool:
                 if heard:
                     del self._unanswered[key]
 
-    async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
+    async def is_unanswered(self, fingerprint: bytes) -> bool:
+        return fingerprint in self._unanswered and not self._unanswered[fingerprint][2]
+
+    async def find_unheard(self, fingerprint: bytes, now: float, sure: bool = False) -> str | None:
         id, received, unheard = self._unanswered.get(fingerprint, ("", 0.0, False))
         return id if unheard and received > now - REMEMBERED else None
 

@@ -13,6 +13,9 @@ from gateway.model.value import Value
 _LOOKS = (0.05, 0.2, 0.75, 2.0)
 """Seconds between looks at a connection on which our reply is not acknowledged yet when the session ends."""
 
+_SOON = 1.0
+"""Seconds after which a reply is looked after that no further command has followed."""
+
 
 class LineState(Enum):
     """What TCP says of the way to the client."""
@@ -47,6 +50,7 @@ class ReplyTracker:
         self._ahead = False
         """The client had sent more than its message before our reply went out."""
         self._at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     def sent(self, gone: bool, ahead: bool) -> None:
         """The reply goes out now. `gone`: there is no connection any more; `ahead`: commands wait to be read."""
@@ -56,6 +60,7 @@ class ReplyTracker:
             self._conclude(False)
         else:
             self._ended = line.state is LineState.ENDED
+            self._timer = asyncio.get_running_loop().call_later(_SOON, self._look_again)
 
     def spoke(self) -> None:
         """The client has sent another command. One that it sent ahead tells nothing."""
@@ -82,6 +87,12 @@ class ReplyTracker:
             reset = isinstance(error, ConnectionError) and not (ended or self._ended)
             self._conclude(reset and monotonic() - self._at > line.round_trip)
 
+    def _look_again(self) -> None:
+        """A client that says nothing more may have another attempt of the same message wait for this one's end."""
+        line = self._look()
+        if line is not None and not line.unacknowledged:
+            self._conclude(True)
+
     async def close(self) -> None:
         """The session ends: what is acknowledged soon was heard."""
         for seconds in _LOOKS:
@@ -98,4 +109,6 @@ class ReplyTracker:
     def _conclude(self, heard: bool) -> None:
         if self._open:
             self._open = False
+            if self._timer is not None:
+                self._timer.cancel()
             self._tell(heard)

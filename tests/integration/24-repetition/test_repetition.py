@@ -4,10 +4,13 @@ as often as it likes. The gateway, its spool and the sockets are real."""
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -45,17 +48,17 @@ tls = "off"
         process.stop()
 
 
-async def hand_over(gateway: Gateway) -> Client:
+async def hand_over(gateway: Gateway, octets: bytes = TEXT) -> Client:
     """A message up to its final dot; the answer is not waited for."""
     client = await Client.connect(("127.0.0.1", gateway.port))
     assert await client.say("EHLO client.sender.example", "MAIL FROM:<alice@sender.example>") == 250
     assert await client.say("RCPT TO:<bob@s.example>", "DATA") == 354
-    await client.send(TEXT + b".\r\n")
+    await client.send(octets + b".\r\n")
     return client
 
 
-async def send(gateway: Gateway) -> str:
-    client = await hand_over(gateway)
+async def send(gateway: Gateway, octets: bytes = TEXT) -> str:
+    client = await hand_over(gateway, octets)
     answer = await client.text()
     await client.close()
     return answer
@@ -74,6 +77,12 @@ def cut(client: Client, abruptly: bool) -> None:
     if abruptly:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.writer.transport.abort()
+
+
+def kill_workers(gateway: Gateway) -> None:
+    assert gateway.process is not None
+    for child in Path(f"/proc/{gateway.process.pid}/task/{gateway.process.pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("abruptly", [True, False], ids=["reset", "closed"])
@@ -169,3 +178,45 @@ async def test_who_reads_nothing_and_closes_after_the_answer_came(gateway: Gatew
     await asyncio.sleep(0.7)
     assert (await send(gateway)).startswith("250 ")
     assert len(sink.mails) == 2
+
+
+async def test_who_gives_up_and_tries_again_is_answered_by_the_first_attempt(gateway: Gateway, sink: Sink) -> None:
+    gateway.workers = 2
+    await asyncio.to_thread(gateway.start, False)
+    sink.gate.clear()
+    first = await hand_over(gateway)
+    await until(lambda: sink.dots == 1)
+    cut(first, abruptly=True)
+    retries = [asyncio.create_task(send(gateway)) for _ in range(4)]
+    await asyncio.sleep(1.0)
+    assert not [retry for retry in retries if retry.done()]
+    sink.gate.set()
+    answers = [await retry for retry in retries]
+    assert {answer[:3] for answer in answers} == {"250"}
+    assert len(set(answers)) == 1, "each is given the first one's id"
+    await asyncio.sleep(0.5)
+    assert len(sink.mails) == 1
+
+
+async def test_retries_at_once_after_the_workers_death(gateway: Gateway, sink: Sink) -> None:
+    """Whichever worker has the first attempt, and whichever is asked again, before it is replaced or after."""
+    gateway.workers = 2
+    sink.answers("MAIL", SILENCE)
+    await asyncio.to_thread(gateway.start, False)
+    for number in range(3):
+        octets = TEXT.replace(b"once", b"number %d" % number)
+        first = await hand_over(gateway, octets)
+        await asyncio.sleep(0.5)
+        kill_workers(gateway)
+        await first.close()
+        answer = ""
+        while not answer.startswith("250 "):
+            with suppress(OSError, asyncio.IncompleteReadError, AssertionError):
+                answer = await send(gateway, octets)
+        assert [event for event in gateway.events() if event["event"] == "repeated"][number]["id"] in answer
+    sink.answers("MAIL", b"250 OK\r\n")
+    await asyncio.to_thread(gateway.kill)
+    await asyncio.to_thread(gateway.start_gateway)
+    await until(lambda: len(sink.mails) == 3)
+    await asyncio.sleep(1.0)
+    assert len(sink.mails) == 3

@@ -42,8 +42,11 @@ class Files:
     def note_answer(self, id: str, heard: bool) -> None:
         pass
 
-    async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
+    async def find_unheard(self, fingerprint: bytes, now: float, sure: bool = False) -> str | None:
         return None
+
+    async def is_unanswered(self, fingerprint: bytes) -> bool:
+        return False
 
     def open_content(self) -> ContentWriter:
         self.files.append(File())

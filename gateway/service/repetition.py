@@ -1,0 +1,135 @@
+"""A message that comes again: from a client that was not told that it is stored, or that has given up while its first
+attempt still runs. It is answered by what becomes of the first attempt.
+
+Every worker writes the fingerprints of what it is taking into a table of its own, which all workers read. A fingerprint
+stays there until its client was told, or until the other workers find in the spool that it was not. What a dead worker
+left stays until its successor has read its shard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+
+from gateway.ports import Clock, IntakeStore
+
+_SLOTS = 1024
+"""Messages that one worker takes at a time. Beyond them a retry is not known before the spool knows it."""
+_WIDTH = 16
+"""Octets of a fingerprint that are compared."""
+_EMPTY = bytes(_WIDTH)
+_LOOK_EVERY = 0.05
+"""Seconds between looks at a first attempt."""
+_UNHEARD_SECONDS = 3.0
+"""For which a message whose client was not told stays in the table: longer than the spool needs to show it."""
+
+
+class UnderWay(Exception):
+    """What becomes of the first attempt is not known yet."""
+
+
+class Arrivals:
+    """The tables of all workers. Made before they are forked."""
+
+    def __init__(self, workers: int = 1) -> None:
+        self._table = mmap.mmap(-1, workers * _SLOTS * _WIDTH)
+        self._open = mmap.mmap(-1, workers)
+        self._workers = workers
+
+    def of_worker(self, number: int = 0) -> WorkerArrivals:
+        """The table that this worker writes."""
+        return WorkerArrivals(self._table, self._open, number, self._workers)
+
+    def bury(self, number: int) -> None:
+        """The worker is dead: nobody knows yet which of its clients were told."""
+        self._open[number] = 0
+
+
+class WorkerArrivals:
+    """One worker's table, and those of the others to look at."""
+
+    def __init__(self, table: mmap.mmap, open: mmap.mmap, number: int, workers: int) -> None:
+        self._table = table
+        self._open = open
+        self._number = number
+        self._all_open = b"\1" * workers
+        self._start = number * _SLOTS * _WIDTH
+        self._free = list(range(_SLOTS))
+
+    def begin(self) -> None:
+        """The worker's shards are open: the spool tells of every message of the dead."""
+        self._table[self._start : self._start + _SLOTS * _WIDTH] = bytes(_SLOTS * _WIDTH)
+        self._open[self._number] = 1
+
+    def enter(self, fingerprint: bytes) -> int | None:
+        """A message is being taken; its slot, None when there is none left."""
+        if not self._free:
+            return None
+        slot = self._free.pop()
+        self._put(slot, fingerprint[:_WIDTH])
+        return slot
+
+    def leave(self, slot: int | None) -> None:
+        """Its client was told, or it was not taken."""
+        if slot is not None:
+            self._put(slot, _EMPTY)
+            self._free.append(slot)
+
+    def _put(self, slot: int, mark: bytes) -> None:
+        at = self._start + slot * _WIDTH
+        self._table[at : at + _WIDTH] = mark
+
+    def has(self, fingerprint: bytes) -> bool:
+        """Some worker is taking it."""
+        mark = fingerprint[:_WIDTH]
+        octets = self._table[:]
+        at = octets.find(mark)
+        while at >= 0 and at % _WIDTH:
+            at = octets.find(mark, at + 1)
+        return at >= 0
+
+    @property
+    def complete(self) -> bool:
+        """Every worker has opened its shards."""
+        return self._open[:] == self._all_open
+
+
+class Repetitions:
+    """Asked about each message before it is judged."""
+
+    def __init__(self, spool: IntakeStore, arrivals: WorkerArrivals, clock: Clock) -> None:
+        self._spool = spool
+        self._arrivals = arrivals
+        self._clock = clock
+
+    async def find(self, fingerprint: bytes, deadline: float) -> str | int | None:
+        """The id of a stored message whose client was not told, or the slot of one that is taken for the first time.
+
+        Waits until `deadline` (monotonic) for what becomes of a first attempt. Raises UnderWay.
+        """
+        while True:
+            doubtful = self._arrivals.has(fingerprint) or not self._arrivals.complete
+            known = await self._spool.find_unheard(fingerprint, self._clock.now(), sure=doubtful)
+            if known is not None:
+                return known
+            # Nothing is awaited between the last look at the table and the entry in it.
+            if not doubtful and not self._arrivals.has(fingerprint):
+                return self._arrivals.enter(fingerprint)
+            if doubtful and await self._is_new(fingerprint):
+                return self._arrivals.enter(fingerprint)
+            if self._clock.monotonic() >= deadline:
+                raise UnderWay
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def _is_new(self, fingerprint: bytes) -> bool:
+        """Nobody is taking it, and no worker that is not there yet can have taken it."""
+        complete = self._arrivals.complete
+        unanswered = not complete and await self._spool.is_unanswered(fingerprint)
+        return not unanswered and not self._arrivals.has(fingerprint) and complete is self._arrivals.complete
+
+    def conclude(self, slot: int | None, heard: bool) -> None:
+        """The client of the message in this slot was told, or it was not."""
+        if heard:
+            self._arrivals.leave(slot)
+        else:
+            asyncio.get_running_loop().call_later(_UNHEARD_SECONDS, self._arrivals.leave, slot)
