@@ -26,10 +26,11 @@ class _Server(uvicorn.Server):
 
 def make_application(
     registry: CollectorRegistry,
-    ready: Callable[[], bool],
+    hindrance: Callable[[], str],
     waiting: Callable[[], Awaitable[dict[str, int]]],
 ) -> Starlette:
-    """`/metrics` for Prometheus, `/healthz` while the process lives, `/readyz` while it takes mail."""
+    """`/metrics` for Prometheus, `/healthz` while the process lives, `/readyz` while it takes mail: `hindrance` says
+    why it does not, nothing when it does."""
 
     async def metrics(request: Request) -> Response:
         lines = [
@@ -45,9 +46,8 @@ def make_application(
         return JSONResponse({"status": "ok"})
 
     async def readiness(request: Request) -> Response:
-        if ready():
-            return JSONResponse({"status": "ready"})
-        return JSONResponse({"status": "draining"}, status_code=503)
+        status = hindrance()
+        return JSONResponse({"status": status or "ready"}, status_code=503 if status else 200)
 
     return Starlette(routes=[Route("/metrics", metrics), Route("/healthz", health), Route("/readyz", readiness)])
 

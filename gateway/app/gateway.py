@@ -39,7 +39,7 @@ from gateway.service.directory import Directory
 from gateway.service.flow import OctetsInFlight
 from gateway.service.front import FrontEnd
 from gateway.service.held_mail import HeldMail
-from gateway.service.housekeeper import Housekeeper
+from gateway.service.housekeeper import Housekeeper, StorageWatch
 from gateway.service.importer import Importer
 from gateway.service.inquiry import Callout
 from gateway.service.listener import bind_socket
@@ -81,6 +81,7 @@ class Gateway:
         self._emit = fan_out(told, Failures(self._sending_limits, lambda: self._runtime))
         self._traffic = make_traffic(runtime.config, clock, self._emit, self._post.tally)
         self._delivery = Delivery(spool, backends, clock, self._emit, runtime.config, self._route_dsn, self._traffic)
+        self._storage = StorageWatch(spool, self._emit)
         self._held_mail = HeldMail(spool, lambda: self._runtime, clock, self._emit, self._wake, self._route_dsn)
         self._gate = AdmissionSwitch()
         self._front: FrontEnd | None = None
@@ -129,6 +130,8 @@ class Gateway:
         self._delivery.start()
         housekeeping = asyncio.create_task(Housekeeper(self._spool, self._clock, self._emit).run())
         stack.callback(housekeeping.cancel)
+        storing = asyncio.create_task(self._storage.run())
+        stack.callback(storing.cancel)
         keeping = asyncio.create_task(self._held_mail.run(lists=self._post.number == 0))
         stack.callback(keeping.cancel)
         counting = asyncio.create_task(self._sending_limits.run())
@@ -171,9 +174,15 @@ class Gateway:
         view = ShardedView(config.server.spool)
         stack.push_async_callback(view.close)
         counters = self._post.counters or self._observer.registry
-        application = make_application(counters, lambda: self.ready, view.counts)
+        application = make_application(counters, self._find_hindrance, view.counts)
         listening = self._post.sockets.get(config.admin.address) or bind_socket(config.admin.address)
         await stack.enter_async_context(serve_http(application, listening))
+
+    def _find_hindrance(self) -> str:
+        """Why no mail is taken; empty when it is."""
+        if not self.ready:
+            return "draining"
+        return "" if self._storage.takes else "no-storage"
 
     def _reroute(self, routing: RoutingTable) -> None:
         """New addresses, under the same law. Open transactions keep those they began under."""

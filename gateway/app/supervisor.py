@@ -53,7 +53,7 @@ class Supervisor:
         self._emit = emit
         self._counts = SharedCounts(config.server.workers)
         self._arrivals = Arrivals(config.server.workers)
-        clear_counters(config.server.spool)
+        self._counting = clear_counters(config.server.spool, config.server.workers)
         addresses = {listener.address: None for listener in config.listener} | {config.admin.address: None}
         self._sockets = {address: bind_socket(address) for address in addresses}
         self._lifeline = os.pipe()
@@ -97,7 +97,7 @@ class Supervisor:
             tally=self._counts.tally(number),
             sockets=self._sockets,
             arrivals=self._arrivals.of_worker(number),
-            counters=share_counters(server.spool, number),
+            counters=share_counters(server.spool, number) if self._counting else None,
             lifeline=self._lifeline[0],
             late=late,
         )

@@ -16,6 +16,7 @@ from gateway.ports.spool import (
     Spool,
     SpoolDoubtful,
     SpoolFull,
+    Storage,
 )
 from gateway.ports.system import Clock, EventSink, Signer, Tally, emit_all
 
@@ -36,6 +37,7 @@ __all__ = [
     "Spool",
     "SpoolDoubtful",
     "SpoolFull",
+    "Storage",
     "Tally",
     "emit_all",
 ]

@@ -10,6 +10,7 @@ from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History
 from gateway.model.holding import HeldEntry
 from gateway.model.message import Content
+from gateway.model.value import Value
 
 
 class ContentAltered(Exception):
@@ -26,6 +27,19 @@ class SpoolDoubtful(SpoolFull):
 
 class HoldFull(Exception):
     """As much is held of the Author Domain, or in all, as may be; nothing was written."""
+
+
+class Storage(Value):
+    """How much room the spool has."""
+
+    free: int
+    """Octets left on its file system."""
+    inside: int
+    """Octets of its own files that are free to be written again; asked only when little is left outside."""
+    reserve: int
+    """Octets that receptions leave free."""
+    takes: bool
+    """A message would be stored."""
 
 
 class ContentWriter(Protocol):
@@ -124,6 +138,9 @@ class Spool(IntakeStore, HoldStore, Protocol):
 
     async def counts(self) -> dict[str, int]:
         """How many transfers wait or are under way, by backend; held ones are not counted."""
+
+    async def storage(self) -> Storage:
+        """How much room there is for new mail; tries to write where the last write failed."""
 
     async def purge(self, now: float) -> int:
         """Remove what retention no longer asks for, a bounded number at a time; returns how many rows went."""

@@ -6,8 +6,9 @@ than workers.
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
+from itertools import product
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, values
@@ -15,14 +16,38 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 DIRECTORY = "metrics"
 """Below the spool's: the one place that a gateway can surely write to."""
+_KINDS = ("counter", "histogram")
+_OCTETS = 262_144
+"""Of a file: several times what all counters of a worker take."""
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
-def clear_counters(spool: Path) -> None:
-    """Begin anew. Before the first worker counts. Raises OSError."""
+def clear_counters(spool: Path, workers: int) -> bool:
+    """Begin anew. Before the first worker counts. False when there is no room for the files: then each worker shows
+    its own counts. Raises OSError for a spool that cannot be written to."""
     directory = spool / DIRECTORY
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(mode=0o700, parents=True)
+    try:
+        for made in (spool, directory):
+            made.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for file in directory.iterdir():
+            file.unlink()
+        for worker, kind in product(range(workers), _KINDS):
+            _allocate(directory / f"{kind}_{worker}.db")
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            return False
+        raise OSError(error.errno, f"spool {spool} cannot be written to: {error.strerror}") from error
+    return True
+
+
+def _allocate(path: Path) -> None:
+    """Room for a file that is mapped: one with holes ends the process when the disk is full."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, _OCTETS)
+    finally:
+        os.close(descriptor)
 
 
 def share_counters(spool: Path, worker: int) -> CollectorRegistry:

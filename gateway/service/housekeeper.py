@@ -1,4 +1,4 @@
-"""Keeps the spool within what retention asks for, a little at a time."""
+"""Keeps the spool within what retention asks for, a little at a time, and tells when it has no room for new mail."""
 
 from __future__ import annotations
 
@@ -11,6 +11,44 @@ _PAUSE = 60.0
 """Seconds between rounds."""
 _STEP_PAUSE = 0.2
 """Seconds between the steps of a round that finds much, so that mail goes first."""
+
+
+_LOOK_EVERY = 2.0
+"""Seconds between looks at how much room there is."""
+
+
+class StorageWatch:
+    """Tells when new mail is refused for want of room, and when it is taken again. Runs until cancelled."""
+
+    def __init__(self, spool: Spool, emit: EventSink) -> None:
+        self._spool = spool
+        self._emit = emit
+        self.takes = True
+        """New mail is stored."""
+
+    async def run(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def look(self) -> None:
+        """One event for each change."""
+        try:
+            storage = await self._spool.storage()
+        except Exception as error:
+            self._emit(Event("error", "", (("where", "storage"), ("error", repr(error))), Level.WARNING))
+            return
+        if storage.takes is not self.takes:
+            self.takes = storage.takes
+            figures = (("free", storage.free), ("free_inside", storage.inside), ("reserve", storage.reserve))
+            fix = (("fix", _FIX),) if not storage.takes else ()
+            name = "storage-restored" if storage.takes else "storage-refused"
+            self._emit(Event(name, "", (*figures, *fix), Level.ALARM))
+
+
+_FIX = (
+    "new mail gets 452 until there is room: free space on the spool's disk, or mend it; mail that leaves makes room too"
+)
 
 
 class Housekeeper:

@@ -7,6 +7,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from gateway.model.value import Value
@@ -17,6 +18,8 @@ _NETWORK = frozenset((
     "nfs4", "ocfs2", "orangefs", "panfs", "pvfs2", "smb", "smb2", "smb3", "smbfs", "wekafs",
 ))
 # fmt: on
+BALLAST = "ballast"
+"""A file in each shard that is given up when there is no room left, not even to start or to write down an outcome."""
 CONTENT = "content"
 """The directory with the files of large messages, beside the database."""
 _LOCAL_FUSE = frozenset(("fuse.fuse-overlayfs", "fuse.portal"))
@@ -99,6 +102,30 @@ def make_shard(directory: Path, shard: str, disk: Disk) -> Path:
     return path
 
 
+def make_ballast(path: Path, octets: int) -> bool:
+    """Take room for worse times, if it is not there yet; False when there is none."""
+    ballast = path / BALLAST
+    try:
+        descriptor = os.open(ballast, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, octets)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        drop_ballast(path)
+        return False
+    return True
+
+
+def drop_ballast(path: Path) -> bool:
+    """Give that room up. False when there was none."""
+    try:
+        (path / BALLAST).unlink()
+    except OSError:
+        return False
+    return True
+
+
 def sync_directory(path: Path, disk: Disk) -> None:
     """Make a directory's entries durable: fsync of a file does not bring its name to disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -111,7 +138,7 @@ def sync_directory(path: Path, disk: Disk) -> None:
 def lock_shard(path: Path) -> int:
     """Own the shard until the descriptor given back is closed or the process ends. Raises SpoolUnusable, SpoolInUse."""
     try:
-        descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise SpoolUnusable(f"spool {path}: cannot open its lock: {error.strerror}") from error
     try:
@@ -123,6 +150,7 @@ def lock_shard(path: Path) -> int:
     except OSError as error:
         os.close(descriptor)
         raise SpoolUnusable(f"spool {path}: cannot lock it: {error.strerror}") from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+    # In place: on a full disk there is no room for more. Who owns it is only said to people.
+    with suppress(OSError):
+        os.pwrite(descriptor, f"{os.getpid():<31}\n".encode("ascii"), 0)
     return descriptor

@@ -12,10 +12,12 @@ _PURGED_AT_ONCE = 400
 _FREE_PAGES_KEPT = 4096
 """Freed pages are used again: only what goes beyond this many is given back to the file system."""
 _PAGES_FREED_AT_ONCE = 512
+PURGED_OCTETS = 4_194_304
+"""What one round may write to the log."""
 
 
 def purge(connection: sqlite3.Connection, retention: RetentionPeriods, now: float) -> tuple[int, tuple[str, ...]]:
-    """How many rows went, and the content files that no row names any more."""
+    """How many rows and pages went, and the content files that no row names any more."""
     stale = connection.execute(QUERIES["stale_messages"], (now, _PURGED_AT_ONCE)).fetchall()
     connection.executemany(QUERIES["delete_message"], ((n,) for n, _ in stale))
     before = now - retention.trace_seconds
@@ -25,8 +27,8 @@ def purge(connection: sqlite3.Connection, retention: RetentionPeriods, now: floa
     connection.executemany(QUERIES["delete_acts"], traces)
     connection.executemany(QUERIES["delete_trace"], traces)
     forgotten = senders.forget(connection) + greylist.forget(connection, now) + unanswered.forget(connection, now)
-    _shrink(connection)
-    return len(stale) + len(traces) + forgotten, tuple(path for _, path in stale if path)
+    freed = _shrink(connection)
+    return len(stale) + len(traces) + forgotten + freed, tuple(path for _, path in stale if path)
 
 
 def _find_surplus(connection: sqlite3.Connection, most: int) -> list[tuple[int]]:
@@ -42,8 +44,10 @@ def _find_surplus(connection: sqlite3.Connection, most: int) -> list[tuple[int]]
     return found
 
 
-def _shrink(connection: sqlite3.Connection) -> None:
-    """Give some free pages back. One at a time: Python's sqlite3 takes a single step of this pragma."""
+def _shrink(connection: sqlite3.Connection) -> int:
+    """Give some free pages back; how many. One at a time: Python's sqlite3 takes a single step of this pragma."""
     free = int(connection.execute("PRAGMA freelist_count").fetchone()[0])
-    for _ in range(min(free - _FREE_PAGES_KEPT, _PAGES_FREED_AT_ONCE)):
+    surplus = max(min(free - _FREE_PAGES_KEPT, _PAGES_FREED_AT_ONCE), 0)
+    for _ in range(surplus):
         connection.execute("PRAGMA incremental_vacuum(1)")
+    return surplus

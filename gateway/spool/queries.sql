@@ -116,6 +116,9 @@ ORDER BY trace.received LIMIT ?;
 -- name: refused_octets
 SELECT octets FROM refused_total;
 
+-- name: try_to_write
+UPDATE refused_total SET octets = octets;
+
 -- name: oldest_refused
 SELECT n, refused FROM trace WHERE refused > 0 ORDER BY n LIMIT ?;
 

@@ -16,7 +16,7 @@ from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry, Hold
 from gateway.model.message import Content
 from gateway.model.value import replace
-from gateway.ports import Clock, ContentWriter
+from gateway.ports import Clock, ContentWriter, Storage
 from gateway.spool.disk import SpoolUnusable
 from gateway.spool.reader import find_shards
 from gateway.spool.rows import RetentionPeriods
@@ -173,6 +173,9 @@ class ShardedSpool:
 
     async def counts(self) -> dict[str, int]:
         return add_up([await shard.counts() for shard in self.shards])
+
+    async def storage(self) -> Storage:
+        return await self._own.storage()
 
     async def purge(self, now: float) -> int:
         return sum([await shard.purge(now) for shard in self.shards])

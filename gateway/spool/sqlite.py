@@ -15,12 +15,21 @@ from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry
 from gateway.model.message import Content
-from gateway.ports import Clock, ContentWriter, HoldFull, SpoolDoubtful, SpoolFull
+from gateway.ports import Clock, ContentWriter, HoldFull, SpoolDoubtful, SpoolFull, Storage
 from gateway.spool import holding, unanswered
 from gateway.spool.amendments import Plan, amend
 from gateway.spool.content import ContentStore
-from gateway.spool.disk import CONTENT, Disk, SpoolUnusable, lock_shard, make_shard, sync_directory
-from gateway.spool.purge import purge
+from gateway.spool.disk import (
+    CONTENT,
+    Disk,
+    SpoolUnusable,
+    drop_ballast,
+    lock_shard,
+    make_ballast,
+    make_shard,
+    sync_directory,
+)
+from gateway.spool.purge import PURGED_OCTETS, purge
 from gateway.spool.queries import QUERIES, check_version, migrate
 from gateway.spool.reader import DATABASE, SHARD, ReadOnlySpool
 from gateway.spool.rows import RetentionPeriods, Rows
@@ -28,6 +37,11 @@ from gateway.spool.writer import Writer
 
 RESERVE = 33_554_432
 """Octets of disk that receptions leave free, so that outcomes can still be written when the disk is full."""
+
+_OUTSIDE = 4
+"""The part of the reserve that must be free outside the database, however much is free inside."""
+_BALLAST = 8
+"""The ballast's part of the reserve."""
 
 
 class SqliteSpool:
@@ -42,6 +56,7 @@ class SqliteSpool:
         self._reader = reader
         self._closed = False
         self._answers = unanswered.Answers(writer)
+        self._has_ballast = False
         self.has_unheard = False
         """Some client was not told since the start."""
 
@@ -66,7 +81,7 @@ class SqliteSpool:
         path = await asyncio.to_thread(make_shard, directory, shard, disk)
         lock = lock_shard(path)
         try:
-            connection = await asyncio.to_thread(_open_database, path / DATABASE, clock.now(), disk)
+            connection = await asyncio.to_thread(_open_somehow, path / DATABASE, clock.now(), disk)
             try:
                 store = ContentStore(path / CONTENT, disk, reserve, clock.new_id)
                 named = {name for (name,) in connection.execute(QUERIES["content_paths"])}
@@ -116,7 +131,8 @@ class SqliteSpool:
     def _put(self, intake: Intake, connection: sqlite3.Connection) -> None:
         # What is refused for want of room is still written down, in a part of the reserve.
         reserve = self._store.reserve if intake.message is not None else self._store.reserve // 2
-        if self._store.disk.free(self._store.directory) < reserve:
+        free = self._store.disk.free(self._store.directory)
+        if free < reserve and not is_enough(free, free_inside(connection), reserve):
             raise SpoolFull("the disk is almost full")
         self._rows.put(connection, intake, self._clock.now())
 
@@ -164,13 +180,37 @@ class SqliteSpool:
     async def settle(self, settlement: Settlement) -> bool:
         """Write an attempt's outcome. False when the claim was lost. Raises SpoolFull; then it can be tried again."""
         now = self._clock.now()
-        done, _ = await self._writer.run(
-            lambda connection: self._rows.settle(connection, settlement, now),
-            octets=_weigh(settlement.dsn) if settlement.dsn else 0,
-            quick=settlement.hold is None,
-            settled=lambda result: self._store.remove(result[1]),
-        )
+        try:
+            done, _ = await self._writer.run(
+                lambda connection: self._rows.settle(connection, settlement, now),
+                octets=_weigh(settlement.dsn) if settlement.dsn else 0,
+                quick=settlement.hold is None,
+                settled=lambda result: self._store.remove(result[1]),
+            )
+        except SpoolFull:
+            self._give_up_ballast()
+            raise
         return done
+
+    async def storage(self) -> Storage:
+        """How much room there is; what the ballast gave up is taken back when there is."""
+        reserve, ballast = self._store.reserve, self._store.reserve // _BALLAST
+        free = self._store.disk.free(self._store.directory)
+        if free >= reserve and not self._writer.refused:
+            if free >= reserve + ballast and not self._has_ballast and ballast:
+                self._has_ballast = await asyncio.to_thread(make_ballast, self.path, ballast)
+            return Storage(free, 0, reserve, takes=True)
+        try:
+            inside = await self._writer.run(_try_to_write)
+        except SpoolFull:
+            self._give_up_ballast()
+            return Storage(free, 0, reserve, takes=False)
+        return Storage(free, inside, reserve, takes=free >= reserve or is_enough(free, inside, reserve))
+
+    def _give_up_ballast(self) -> None:
+        if self._has_ballast:
+            self._has_ballast = False
+            drop_ballast(self.path)
 
     async def hold(self, claim: Claim, reason: str) -> None:
         """Keep the claimed transfer back until an admin decides. A stale claim is ignored."""
@@ -241,6 +281,7 @@ class SqliteSpool:
         """Remove what retention no longer asks for, a bounded number at a time; returns how many rows went."""
         count, _ = await self._writer.run(
             lambda connection: purge(connection, self._rows.retention, now),
+            octets=PURGED_OCTETS,
             settled=lambda result: self._store.remove(result[1]),
         )
         return count
@@ -262,6 +303,32 @@ def _weigh(intake: Intake) -> int:
     header = len(intake.trace.evidence.header) if intake.trace.evidence else 0
     data = intake.message.content.data if intake.message else None
     return 2 * header + len(data or b"")
+
+
+def is_enough(free: int, inside: int, reserve: int) -> bool:
+    """Room inside the database is as good as room outside, but for the log, which needs some outside."""
+    return free + inside >= reserve and free >= reserve // _OUTSIDE
+
+
+def free_inside(connection: sqlite3.Connection) -> int:
+    """Octets of pages that hold nothing."""
+    pages, octets = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_size"))
+    return int(pages * octets)
+
+
+def _try_to_write(connection: sqlite3.Connection) -> int:
+    connection.execute(QUERIES["try_to_write"])
+    return free_inside(connection)
+
+
+def _open_somehow(path: Path, now: float, disk: Disk) -> sqlite3.Connection:
+    """As `_open_database`, with the room of the ballast when there is no other."""
+    try:
+        return _open_database(path, now, disk)
+    except SpoolUnusable:
+        if not drop_ballast(path.parent):
+            raise
+    return _open_database(path, now, disk)
 
 
 def _open_database(path: Path, now: float, disk: Disk) -> sqlite3.Connection:

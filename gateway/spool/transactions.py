@@ -39,6 +39,8 @@ class Transactions:
         """An fsync failed: nothing is written before the log was checked out."""
         self._doubtful = False
         """The last COMMIT failed, perhaps after it had written everything."""
+        self._retrying = False
+        """A write that found the disk full is tried once more, alone."""
         connection.execute("PRAGMA busy_timeout = 0")
 
     def begin(self, jobs: Sequence[WriteJob]) -> bool:
@@ -113,12 +115,20 @@ class Transactions:
         with contextlib.suppress(sqlite3.Error):
             self._roll_back()
             self._heal()
+        if _is_full(error) and not self.suspect:
+            # The log may begin anew in the room that it has.
+            self.checkpoint()
+            alone = alone or not self._retrying
         if not alone:
             for job in jobs:
                 job.error = job.error or _as_refusal(error, self._doubtful and self.suspect)
             return
         for job in jobs:
-            self._write([job])
+            self._retrying = len(jobs) == 1
+            try:
+                self._write([job])
+            finally:
+                self._retrying = False
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:

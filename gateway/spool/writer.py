@@ -69,6 +69,8 @@ class Writer:
         self._batches: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
         self._closed = False
         self._logged = 0
+        self.refused = False
+        """The last write that had to be on stable storage was not."""
         self.unwritten = 0
         """Writes that nobody waited for and that failed."""
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
@@ -159,6 +161,8 @@ class Writer:
                 self._loop.call_exception_handler({"message": "after a write", "exception": error})
 
     def _answer_one(self, job: WriteJob) -> None:
+        if job.durable and (job.error is None or isinstance(job.error, SpoolFull)):
+            self.refused = job.error is not None
         if job.future is None:
             self.unwritten += job.error is not None
         elif not job.future.done():

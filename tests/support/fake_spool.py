@@ -27,7 +27,7 @@ from gateway.model.holding import HeldEntry, Hold
 from gateway.model.message import Content, Message
 from gateway.model.value import replace
 from gateway.plan.repetition import REMEMBERED
-from gateway.ports import Clock, ContentAltered, ContentWriter, HoldFull
+from gateway.ports import Clock, ContentAltered, ContentWriter, HoldFull, Storage
 
 _CHUNK = 1_048_576
 _MOST_PURGED = 500
@@ -442,6 +442,10 @@ class FakeSpool:
     async def counts(self) -> dict[str, int]:
         rows = (row for record in self._records.values() for row in record.rows.values())
         return dict(Counter(row.transfer.backend for row in rows if row.wake is not None))
+
+    async def storage(self) -> Storage:
+        self._called("storage")
+        return Storage(0, 0, 0, takes=True)
 
     async def purge(self, now: float) -> int:
         kept = [one for one in self._records.values() if one.kept_until is not None and one.kept_until <= now]
