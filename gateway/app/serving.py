@@ -29,6 +29,7 @@ def serve(path: Path) -> int:
 
     Raises whatever keeps it from starting. With several workers it returns, or raises, in each of them too.
     """
+    os.umask(0o077)
     runtime = make_runtime(read_config(path, copies=True), copies=True)
     config = runtime.config
     post: WorkerContext | int = WorkerContext()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -53,7 +54,9 @@ def init(
 ) -> None:
     """Write a first configuration file with comments."""
     try:
-        with file.open("x", encoding="utf-8") as stream:
+        # Secrets are written into it.
+        made = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(made, "w", encoding="utf-8") as stream:
             stream.write(write_first(hostname, domain))
     except FileExistsError:
         fail(f"{file} exists; it is left as it is. Name another file.")

@@ -30,7 +30,9 @@ def clear_counters(spool: Path, workers: int) -> bool:
     try:
         for made in (spool, directory):
             made.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for file in directory.iterdir():
+        if directory.is_symlink():
+            raise OSError(errno.ELOOP, f"{DIRECTORY} is a link")
+        for file in directory.glob("*.db"):
             file.unlink()
         for worker, kind in product(range(workers), _KINDS):
             _allocate(directory / f"{kind}_{worker}.db")

@@ -7,10 +7,10 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
-from gateway.spool.disk import CONTENT, Disk, SpoolUnusable, sync_directory
+from gateway.spool.disk import CONTENT, DATABASE, Disk, SpoolUnusable, sync_directory
 from gateway.spool.queries import QUERIES
-from gateway.spool.reader import DATABASE
 
 _TRIES = 20
 _PAGES_AT_ONCE = 512
@@ -21,7 +21,8 @@ def back_up_shard(shard: Path, target: Path, tell: Callable[[int, int], None] = 
     done and pages in all. Raises SpoolUnusable."""
     disk = Disk()
     try:
-        (target / CONTENT).mkdir(mode=0o700, parents=True)
+        for made in (target.parent, target, target / CONTENT):
+            made.mkdir(mode=0o700, parents=True, exist_ok=made == target.parent)
         connection = disk.connect(shard / DATABASE, True)
         try:
             for _ in range(_TRIES):
@@ -56,14 +57,21 @@ def _copy_files(shard: Path, target: Path, names: set[str]) -> int:
             missing += 1
         except OSError:
             try:
-                shutil.copyfile(shard / CONTENT / name, target / CONTENT / name)
+                with (shard / CONTENT / name).open("rb") as source, _create(target / CONTENT / name) as copy:
+                    shutil.copyfileobj(source, copy)
             except FileNotFoundError:
                 (target / CONTENT / name).unlink(missing_ok=True)
                 missing += 1
     return missing
 
 
+def _create(path: Path) -> BinaryIO:
+    """A new file that nobody else may read, whatever the umask."""
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
 def _copy_database(connection: sqlite3.Connection, path: Path, tell: Callable[[int, int], None]) -> None:
+    _create(path).close()
     copy = Disk().connect(path, False)
     try:
         connection.backup(copy, pages=_PAGES_AT_ONCE, progress=lambda status, left, all: tell(all - left, all))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
 import sqlite3
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +20,8 @@ _NETWORK = frozenset((
     "nfs4", "ocfs2", "orangefs", "panfs", "pvfs2", "smb", "smb2", "smb3", "smbfs", "wekafs",
 ))
 # fmt: on
+DATABASE = "spool.db"
+"""In each shard; SQLite puts two files beside it whose names begin alike."""
 BALLAST = "ballast"
 """A file in each shard that is given up when there is no room left, not even to start or to write down an outcome."""
 CONTENT = "content"
@@ -87,13 +91,17 @@ def is_network(kind: str) -> bool:
 
 
 def make_shard(directory: Path, shard: str, disk: Disk) -> Path:
-    """The shard's directory, made with its parents where absent. Raises SpoolUnusable."""
+    """The shard's directory, made with its parents where absent, for nobody's eyes but ours. Raises SpoolUnusable."""
     path = directory / shard
     try:
         for made in (directory, path, path / CONTENT):
-            if not made.is_dir():
+            if not made.is_dir() and not made.is_symlink():
                 made.mkdir(mode=0o700, parents=True)
                 sync_directory(made.parent, disk)
+            claim_directory(made, may_be_link=made == directory)
+        for file in path.iterdir():
+            if file.name.startswith(DATABASE):
+                claim_file(file)
         kind = find_filesystem(str(path.resolve()), disk.mounts())
     except OSError as error:
         raise SpoolUnusable(f"spool {directory}: {error.strerror or error}") from error
@@ -126,6 +134,38 @@ def drop_ballast(path: Path) -> bool:
     return True
 
 
+def claim_directory(path: Path, may_be_link: bool = False) -> None:
+    """See to it that it is ours alone: whoever may write to it can make us send and delete. Raises SpoolUnusable."""
+    if path.is_symlink() and not may_be_link:
+        raise SpoolUnusable(f"spool {path} is a link: put the directory itself there")
+    found = path.stat()
+    _check_owner(path, found)
+    if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
+        path.chmod(0o700)
+        return
+    group = found.st_mode & stat.S_IWGRP and found.st_gid not in (os.getegid(), *os.getgroups())
+    if found.st_mode & stat.S_IWOTH or group:
+        raise SpoolUnusable(f"spool {path} can be written to by others: chmod 700 {path}")
+
+
+def claim_file(path: Path) -> None:
+    """The same for a file with mail in it. Raises SpoolUnusable."""
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        raise SpoolUnusable(f"spool {path} is not a file of its own: put the file itself there")
+    _check_owner(path, found)
+    if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
+        path.chmod(0o600)
+
+
+def _check_owner(path: Path, found: os.stat_result) -> None:
+    if found.st_uid not in (os.geteuid(), 0):
+        raise SpoolUnusable(
+            f"spool {path} belongs to user {found.st_uid}, and this is user {os.geteuid()}: run it as that user, "
+            f"or chown -R {os.geteuid()} {path}"
+        )
+
+
 def sync_directory(path: Path, disk: Disk) -> None:
     """Make a directory's entries durable: fsync of a file does not bring its name to disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -140,7 +180,8 @@ def lock_shard(path: Path) -> int:
     try:
         descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise SpoolUnusable(f"spool {path}: cannot open its lock: {error.strerror}") from error
+        why = "it is a link" if error.errno == errno.ELOOP else error.strerror
+        raise SpoolUnusable(f"spool {path}: cannot open its lock: {why}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -12,9 +12,8 @@ from typing import Any
 
 from gateway.spool import codec
 from gateway.spool.content import CHUNK
-from gateway.spool.disk import CONTENT, Disk, SpoolUnusable
+from gateway.spool.disk import CONTENT, DATABASE, Disk, SpoolUnusable
 from gateway.spool.queries import QUERIES
-from gateway.spool.reader import DATABASE
 
 _AT_ONCE = 200
 """Rows looked at in one transaction, so that the gateway's log is not held up."""

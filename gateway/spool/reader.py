@@ -18,7 +18,7 @@ from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry, Quota
 from gateway.spool import codec, failures, greylist, holding, senders, unanswered
 from gateway.spool.content import CHUNK
-from gateway.spool.disk import CONTENT, Disk, SpoolUnmade, SpoolUnusable
+from gateway.spool.disk import CONTENT, DATABASE, Disk, SpoolUnmade, SpoolUnusable
 from gateway.spool.queries import QUERIES, STEPS, check_version
 from gateway.spool.rows import find_backends
 
@@ -28,7 +28,6 @@ _TRACES_AT_ONCE = 500
 
 SHARD = "0"
 """The first shard: the directory below the spool's in which everything of one worker stands."""
-DATABASE = "spool.db"
 _NONE = "there is no spool in {}; `waypost serve` makes it, [server] spool says where"
 
 

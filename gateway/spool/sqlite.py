@@ -21,6 +21,7 @@ from gateway.spool.amendments import Plan, amend
 from gateway.spool.content import ContentStore
 from gateway.spool.disk import (
     CONTENT,
+    DATABASE,
     Disk,
     SpoolUnusable,
     drop_ballast,
@@ -31,7 +32,7 @@ from gateway.spool.disk import (
 )
 from gateway.spool.purge import PURGED_OCTETS, purge
 from gateway.spool.queries import QUERIES, check_version, migrate
-from gateway.spool.reader import DATABASE, SHARD, ReadOnlySpool
+from gateway.spool.reader import SHARD, ReadOnlySpool
 from gateway.spool.rows import RetentionPeriods, Rows
 from gateway.spool.writer import Writer
 
@@ -334,8 +335,10 @@ def _open_somehow(path: Path, now: float, disk: Disk) -> sqlite3.Connection:
 def _open_database(path: Path, now: float, disk: Disk) -> sqlite3.Connection:
     """The writing connection, its tables up to date, leases of a dead process ended. Raises SpoolUnusable."""
     try:
+        # SQLite gives the files beside it the mode of this one.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
         connection = disk.connect(path, False)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise SpoolUnusable(f"spool {path.parent}: {error}") from error
     try:
         if check_version(connection, str(path.parent)) == 0:
