@@ -18,6 +18,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from pathlib import Path
 from typing import Any
 
+from gateway.ports import StoryUnreadable
+
 SOCKET = "control"
 """The socket's name in the shard's directory."""
 _LONGEST_LINE = 16_777_216
@@ -123,7 +125,7 @@ async def _answer(line: bytes, commands: Commands, report: Callable[[BaseExcepti
     try:
         command, arguments = _read(line)
         return {"answer": await run_command(commands, command, arguments)}
-    except CommandRefused as refused:
+    except (CommandRefused, StoryUnreadable) as refused:
         return {"refused": str(refused)}
     except Exception as error:
         # The admin reads the log; what went wrong stands there with its place.

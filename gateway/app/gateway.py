@@ -253,4 +253,5 @@ class Gateway:
         if self._front is not None:
             await self._front.drain(seconds)
         await self._delivery.drain(max(deadline - self._clock.monotonic(), 0.0))
+        self._storage.tell_damage()
         self._emit(Event("stopped", ""))

@@ -153,10 +153,15 @@ def _describe_mistake(error: Exception) -> str | None:
     from gateway.admin.control import CommandRefused
     from gateway.config.mistakes import ConfigErrors
     from gateway.policy.rules import RuleErrors
+    from gateway.ports import StoryUnreadable
     from gateway.spool.disk import SpoolUnusable
 
     if isinstance(error, ConfigErrors | RuleErrors):
         return error.format()
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return str(error) if isinstance(error, CommandRefused | SpoolUnusable | OSError | ValueError) else None
+    return (
+        str(error)
+        if isinstance(error, CommandRefused | SpoolUnusable | StoryUnreadable | OSError | ValueError)
+        else None
+    )

@@ -264,3 +264,5 @@ class Story(Value):
     acts: tuple[Act, ...] = ()
     held_transfers: tuple[str, ...] = ()
     """Ids of those of `waiting` that are kept back."""
+    damaged: tuple[str, ...] = ()
+    """What of it cannot be read, each with the reason."""

@@ -10,6 +10,7 @@ from gateway.ports.resolver import Resolver
 from gateway.ports.spool import (
     ContentAltered,
     ContentWriter,
+    Damage,
     HoldFull,
     HoldStore,
     IntakeStore,
@@ -17,6 +18,7 @@ from gateway.ports.spool import (
     SpoolDoubtful,
     SpoolFull,
     Storage,
+    StoryUnreadable,
 )
 from gateway.ports.system import Clock, EventSink, Signer, Tally, emit_all
 
@@ -27,6 +29,7 @@ __all__ = [
     "ContentAltered",
     "ContentWriter",
     "Conversation",
+    "Damage",
     "EventSink",
     "HoldFull",
     "HoldStore",
@@ -38,6 +41,7 @@ __all__ = [
     "SpoolDoubtful",
     "SpoolFull",
     "Storage",
+    "StoryUnreadable",
     "Tally",
     "emit_all",
 ]

@@ -29,6 +29,18 @@ class HoldFull(Exception):
     """As much is held of the Author Domain, or in all, as may be; nothing was written."""
 
 
+class StoryUnreadable(Exception):
+    """What is stored of a message cannot be read; the text says what of it."""
+
+
+class Damage(Value):
+    """A transfer that cannot be read, and is kept back for that."""
+
+    message_id: str
+    transfer_id: str
+    why: str
+
+
 class Storage(Value):
     """How much room the spool has."""
 
@@ -92,7 +104,7 @@ class HoldStore(Protocol):
         """Up to `limit` held messages of all shards, the oldest first."""
 
     async def story(self, id: str) -> Story | None:
-        """All that is stored of one message; None when nothing is."""
+        """All that is stored of one message; None when nothing is. Raises StoryUnreadable."""
 
     async def let_go(self, id: str, transfers: Sequence[Transfer], act: Act) -> bool:
         """A held message is sent: by the transfers that it has, and by these. False, and nothing is written, when it
@@ -138,6 +150,9 @@ class Spool(IntakeStore, HoldStore, Protocol):
 
     async def counts(self) -> dict[str, int]:
         """How many transfers wait or are under way, by backend; held ones are not counted."""
+
+    def take_damage(self) -> Sequence[Damage]:
+        """What was found to be unreadable since this was asked last."""
 
     async def storage(self) -> Storage:
         """How much room there is for new mail; tries to write where the last write failed."""

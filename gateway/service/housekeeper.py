@@ -18,7 +18,8 @@ _LOOK_EVERY = 2.0
 
 
 class StorageWatch:
-    """Tells when new mail is refused for want of room, and when it is taken again. Runs until cancelled."""
+    """Tells when new mail is refused for want of room, when it is taken again, and what cannot be read. Runs until
+    cancelled."""
 
     def __init__(self, spool: Spool, emit: EventSink) -> None:
         self._spool = spool
@@ -41,14 +42,24 @@ class StorageWatch:
         if storage.takes is not self.takes:
             self.takes = storage.takes
             figures = (("free", storage.free), ("free_inside", storage.inside), ("reserve", storage.reserve))
-            fix = (("fix", _FIX),) if not storage.takes else ()
-            name = "storage-restored" if storage.takes else "storage-refused"
-            self._emit(Event(name, "", (*figures, *fix), Level.ALARM))
+            if storage.takes:
+                self._emit(Event("storage-restored", "", figures, Level.ALARM))
+            else:
+                self._emit(Event("storage-refused", "", (*figures, ("fix", _FIX)), Level.ALARM))
+        self.tell_damage()
+
+    def tell_damage(self) -> None:
+        """What was found since the last look."""
+        for one in self._spool.take_damage():
+            fields = (("transfer", one.transfer_id), ("error", one.why), ("fix", _LOOK_AT))
+            self._emit(Event("row-unreadable", one.message_id, fields, Level.ALARM))
 
 
 _FIX = (
     "new mail gets 452 until there is room: free space on the spool's disk, or mend it; mail that leaves makes room too"
 )
+
+_LOOK_AT = "it is held: `waypost spool check` names every such row, `waypost queue list --held` what it belongs to"
 
 
 class Housekeeper:

@@ -79,6 +79,8 @@ class Codec(Generic[T]):
 
     def unpack(self, octets: bytes) -> T:
         """The noun. Raises Unreadable."""
+        if not isinstance(octets, bytes):
+            raise Unreadable("no octets are there")
         form, rest = octets[:1], octets[1:]
         try:
             return self._read(form, rest)

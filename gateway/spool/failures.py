@@ -13,11 +13,14 @@ _GOOD = (Final.DELIVERED, Final.RETURNED)
 
 
 def list_failed(connection: sqlite3.Connection, limit: int) -> list[Failure]:
-    """Those of up to `limit` attempts, the newest messages first. Raises `codec.Unreadable` on a damaged row."""
+    """Those of up to `limit` attempts, the newest messages first. What cannot be read is left out."""
     found = []
     for trace_body, attempt_body in connection.execute(QUERIES["list_failed"], (limit,)):
-        trace = codec.TRACE.unpack(trace_body)
-        attempt, endings = codec.ATTEMPT.unpack(attempt_body)
+        try:
+            trace = codec.TRACE.unpack(trace_body)
+            attempt, endings = codec.ATTEMPT.unpack(attempt_body)
+        except codec.Unreadable:
+            continue
         sender = str(trace.envelope.mail_from or "")
         found += [
             Failure(trace.id, attempt.ended, sender, str(one.rcpt.mailbox), attempt.backend, one.state, one.reply)

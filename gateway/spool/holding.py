@@ -64,11 +64,6 @@ def put_act(connection: sqlite3.Connection, n: int, act: Act) -> None:
     connection.execute(QUERIES["insert_act"], (n, act.at, act.what, codec.ACT.pack(act)))
 
 
-def read_acts(connection: sqlite3.Connection, n: int) -> tuple[Act, ...]:
-    """What was done with a message, in order."""
-    return tuple(codec.ACT.unpack(body) for (body,) in connection.execute(QUERIES["read_acts"], (n,)))
-
-
 def list_held(connection: sqlite3.Connection, limit: int) -> list[HeldEntry]:
     """Held messages, the oldest first."""
     return [_read_entry(*row) for row in connection.execute(QUERIES["list_held"], (limit,))]
@@ -91,8 +86,12 @@ def list_overdue(connection: sqlite3.Connection, now: float, limit: int) -> list
     return [id for (id,) in connection.execute(QUERIES["overdue_holds"], (now, limit))]
 
 
-def _read_entry(body: bytes, expires: float, domain: str, reason: str) -> HeldEntry:
-    trace = codec.TRACE.unpack(body)
+def _read_entry(id: str, received: float, body: bytes, expires: float, domain: str, reason: str) -> HeldEntry:
+    try:
+        trace = codec.TRACE.unpack(body)
+    except codec.Unreadable as error:
+        # One damaged row must not hide the others.
+        return HeldEntry(id, received, expires, domain, "", (), "", 0, f"unreadable row: {error}")
     return HeldEntry(
         id=trace.id,
         received=trace.received,

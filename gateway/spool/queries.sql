@@ -80,6 +80,21 @@ DELETE FROM hold WHERE message = (SELECT n FROM trace WHERE id = ?)
 -- name: release_transfer
 UPDATE transfer SET leased = 0, wake = :due, due = :due WHERE n = :n;
 
+-- name: name_transfer
+SELECT coalesce((SELECT id FROM trace WHERE trace.n = transfer.message), substr(id, 1, instr(id, '-') - 1)), id
+FROM transfer WHERE n = ?;
+
+-- name: held_unreadable
+SELECT message.n, transfer.n FROM message JOIN transfer ON transfer.message = message.n
+WHERE message.held AND instr(message.reason, ?) = 1 AND transfer.wake IS NULL;
+
+-- name: wake_transfer
+UPDATE transfer SET wake = :due, due = :due WHERE n = :n;
+
+-- name: lift_hold_of_free
+UPDATE message SET held = 0, reason = ''
+WHERE n = ? AND NOT EXISTS (SELECT 1 FROM transfer WHERE transfer.message = message.n AND transfer.wake IS NULL);
+
 -- name: hold_transfer
 UPDATE transfer SET leased = 0, wake = NULL WHERE n = ?;
 
@@ -144,16 +159,17 @@ SELECT held FROM message WHERE n = ?;
 SELECT message.path, message.data FROM message JOIN trace USING (n) WHERE trace.id = ?;
 
 -- name: read_transfers
-SELECT due, attempts, delay_warned, rcpts, body, wake IS NULL FROM transfer WHERE message = ? ORDER BY n;
+SELECT due, attempts, delay_warned, rcpts, body, id, wake IS NULL FROM transfer WHERE message = ? ORDER BY n;
 
 -- name: read_attempts
 SELECT body FROM attempt WHERE message = ?;
 
 -- name: list_queue
 SELECT transfer.due, transfer.attempts, transfer.delay_warned, transfer.rcpts, transfer.body,
-       transfer.leased, transfer.wake IS NULL, transfer.last_reply, message.reason, message.size,
-       trace.id, trace.received, transfer.id, transfer.backend
-FROM transfer JOIN message ON message.n = transfer.message JOIN trace ON trace.n = transfer.message
+       transfer.leased, transfer.wake IS NULL, transfer.last_reply, message.reason, coalesce(message.size, 0),
+       coalesce(trace.id, substr(transfer.id, 1, instr(transfer.id, '-') - 1)), coalesce(trace.received, transfer.due),
+       transfer.id, transfer.backend
+FROM transfer LEFT JOIN message ON message.n = transfer.message LEFT JOIN trace ON trace.n = transfer.message
 WHERE transfer.backend = ? ORDER BY transfer.wake LIMIT ?;
 
 -- name: count_backends
@@ -194,11 +210,11 @@ INSERT INTO act (message, at, what, body) VALUES (?, ?, ?, ?);
 SELECT body FROM act WHERE message = ? ORDER BY n;
 
 -- name: list_held
-SELECT trace.body, hold.expires, hold.domain, message.reason
+SELECT trace.id, trace.received, trace.body, hold.expires, hold.domain, message.reason
 FROM hold JOIN trace ON trace.n = hold.message JOIN message ON message.n = hold.message ORDER BY hold.message LIMIT ?;
 
 -- name: list_given_up
-SELECT trace.body, act.at, '', '' FROM act JOIN trace ON trace.n = act.message
+SELECT trace.id, trace.received, trace.body, act.at, '', '' FROM act JOIN trace ON trace.n = act.message
 WHERE act.what = 'expired' AND act.at > ? ORDER BY act.at LIMIT ?;
 
 -- name: overdue_holds

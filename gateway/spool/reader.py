@@ -16,11 +16,12 @@ from gateway.model.failure import Failure
 from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry, Quota
+from gateway.ports import StoryUnreadable
 from gateway.spool import codec, failures, greylist, holding, senders, unanswered
 from gateway.spool.content import CHUNK
 from gateway.spool.disk import CONTENT, DATABASE, Disk, SpoolUnmade, SpoolUnusable
 from gateway.spool.queries import QUERIES, STEPS, check_version
-from gateway.spool.rows import find_backends
+from gateway.spool.rows import UNREADABLE, find_backends
 
 T = TypeVar("T")
 
@@ -67,7 +68,7 @@ class ReadOnlySpool:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool-reader")
 
     async def story(self, id: str) -> Story | None:
-        """All that is stored of one message; None when nothing is. Raises `codec.Unreadable` on a damaged row."""
+        """All that is stored of one message; None when nothing is. Raises StoryUnreadable."""
         return await self._read(lambda connection: _read_story(connection, id))
 
     async def count_traces(self, since: float) -> int:
@@ -180,23 +181,48 @@ def _read_story(connection: sqlite3.Connection, id: str) -> Story | None:
     if found is None:
         return None
     n, body = found
+    damaged: list[str] = []
     state = connection.execute(QUERIES["read_message_state"], (n,)).fetchone()
-    rows = [codec.ATTEMPT.unpack(row) for (row,) in connection.execute(QUERIES["read_attempts"], (n,))]
+    try:
+        trace = codec.TRACE.unpack(body)
+    except codec.Unreadable as error:
+        raise StoryUnreadable(
+            f"what is stored of {id} cannot be read: {error}; `waypost spool check` names every such row"
+        ) from error
+    attempts = connection.execute(QUERIES["read_attempts"], (n,))
+    rows = [row for (body,) in attempts if (row := _try_to_read(codec.ATTEMPT.unpack, "an attempt", damaged, body))]
     rows.sort(key=lambda row: row[0].started)
-    acts = holding.read_acts(connection, n)
+    acts = tuple(
+        act
+        for (body,) in connection.execute(QUERIES["read_acts"], (n,))
+        if (act := _try_to_read(codec.ACT.unpack, "what was done with it by hand", damaged, body))
+    )
     ended = (*(endings for _, endings in rows), *(act.endings for act in acts))
-    transfers = connection.execute(QUERIES["read_transfers"], (n,)).fetchall()
-    waiting = tuple(codec.unpack_transfer(*row) for *row, _ in transfers)
+    transfers = [
+        (transfer, held)
+        for *row, name, held in connection.execute(QUERIES["read_transfers"], (n,))
+        if (transfer := _try_to_read(codec.unpack_transfer, f"the transfer {name}", damaged, *row))
+    ]
     return Story(
-        trace=codec.TRACE.unpack(body),
+        trace=trace,
         endings=tuple(ending for endings in ended for ending in endings),
-        waiting=waiting,
+        waiting=tuple(transfer for transfer, _ in transfers),
         attempts=tuple(attempt for attempt, _ in rows),
         content_kept=state is not None,
         held=bool(state and state[0]),
         acts=acts,
-        held_transfers=tuple(one.id for one, row in zip(waiting, transfers, strict=True) if row[-1]),
+        held_transfers=tuple(transfer.id for transfer, held in transfers if held),
+        damaged=tuple(damaged),
     )
+
+
+def _try_to_read(read: Callable[..., T], name: str, damaged: list[str], *columns: Any) -> T | None:
+    """None, and a line in `damaged`, for what cannot be read."""
+    try:
+        return read(*columns)
+    except codec.Unreadable as error:
+        damaged.append(f"{name} cannot be read: {error}")
+        return None
 
 
 def _read_traces(connection: sqlite3.Connection, after: tuple[float, int]) -> list[tuple[float, int, Trace | None]]:
@@ -229,7 +255,7 @@ def _read_entry(row: Sequence[Any]) -> QueueEntry:
         transfer = codec.unpack_transfer(due, attempts, warned, rcpts, body)
     except codec.Unreadable as error:
         # One damaged row must not hide the others.
-        said = said or f"unreadable row: {error}"
+        said = said or f"{UNREADABLE}{error}"
     else:
         mail_from, created = str(transfer.mail_from or ""), transfer.created
         named = tuple(str(rcpt.mailbox) for rcpt in transfer.rcpts)

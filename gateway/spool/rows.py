@@ -9,13 +9,17 @@ from typing import NamedTuple
 
 from gateway.model.delivery import Act, Claim, Final, Intake, Settlement, Transfer
 from gateway.model.message import Content, Evidence, Message
-from gateway.model.value import Value
+from gateway.model.value import Value, field
+from gateway.ports import Damage
 from gateway.spool import codec, greylist, holding, senders, unanswered
 from gateway.spool.content import ContentStore
 from gateway.spool.queries import QUERIES
 
 _MOST_CLAIMED_OCTETS = 16_777_216
 """Content that one `claim` brings into memory at most, but for its first transfer."""
+
+UNREADABLE = "unreadable row: "
+"""How the reason begins for which such a transfer is held."""
 
 
 class RetentionPeriods(Value):
@@ -50,6 +54,8 @@ class Rows(Value):
     retention: RetentionPeriods
     lease: float
     """Seconds for which a transfer stored as claimed belongs to its committer."""
+    damage: list[Damage] = field(default_factory=list)
+    """Transfers that were found to be unreadable."""
 
     def put(self, connection: sqlite3.Connection, intake: Intake, now: float) -> None:
         """One reception."""
@@ -130,17 +136,31 @@ class Rows(Value):
             try:
                 claim = self.read_claim(connection, n)
             except codec.Unreadable as error:
-                # One bad row must not stop the queue: it waits for an admin.
-                self._hold(connection, n, f"unreadable row: {error}")
+                # One bad row must not stop the queue: it waits for an admin, or for the program that can read it.
+                self._hold(connection, n, f"{UNREADABLE}{error}")
+                found = connection.execute(QUERIES["name_transfer"], (n,)).fetchone()
+                self.damage.append(Damage(found[0], found[1], str(error)))
                 continue
             connection.execute(QUERIES["lease_transfer"], (now + lease, n))
             claims.append(claim)
             octets += len(claim.message.content.data or b"")
         return claims
 
+    def let_readable_go(self, connection: sqlite3.Connection, now: float) -> None:
+        """What an older program could not read, and this one can, is due."""
+        for n, transfer in connection.execute(QUERIES["held_unreadable"], (UNREADABLE,)).fetchall():
+            try:
+                self.read_claim(connection, transfer)
+            except codec.Unreadable:
+                continue
+            connection.execute(QUERIES["wake_transfer"], {"due": now, "n": transfer})
+            connection.execute(QUERIES["lift_hold_of_free"], (n,))
+
     def read_claim(self, connection: sqlite3.Connection, n: int) -> Claim:
         """A transfer as its next claim would be. Raises `codec.Unreadable`."""
         row = connection.execute(QUERIES["read_claim"], (n,)).fetchone()
+        if row is None:
+            raise codec.Unreadable("its message is gone")
         (
             epoch,
             due,

@@ -16,7 +16,7 @@ from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry, Hold
 from gateway.model.message import Content
 from gateway.model.value import replace
-from gateway.ports import Clock, ContentWriter, Storage
+from gateway.ports import Clock, ContentWriter, Damage, Storage
 from gateway.spool.disk import SpoolUnusable
 from gateway.spool.reader import find_shards
 from gateway.spool.rows import RetentionPeriods
@@ -173,6 +173,9 @@ class ShardedSpool:
 
     async def counts(self) -> dict[str, int]:
         return add_up([await shard.counts() for shard in self.shards])
+
+    def take_damage(self) -> Sequence[Damage]:
+        return [one for shard in self.shards for one in shard.take_damage()]
 
     async def storage(self) -> Storage:
         return await self._own.storage()

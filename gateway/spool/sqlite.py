@@ -15,7 +15,7 @@ from gateway.model.greylisting import Acquaintance
 from gateway.model.history import History, Sender
 from gateway.model.holding import HeldEntry
 from gateway.model.message import Content
-from gateway.ports import Clock, ContentWriter, HoldFull, SpoolDoubtful, SpoolFull, Storage
+from gateway.ports import Clock, ContentWriter, Damage, HoldFull, SpoolDoubtful, SpoolFull, Storage
 from gateway.spool import holding, unanswered
 from gateway.spool.amendments import Plan, amend
 from gateway.spool.content import ContentStore
@@ -95,6 +95,7 @@ class SqliteSpool:
             os.close(lock)
             raise
         rows = Rows(store, retention or RetentionPeriods(), lease)
+        rows.let_readable_go(connection, clock.now())
         return cls(clock, lock, store, rows, Writer(connection), reader)
 
     @property
@@ -192,6 +193,12 @@ class SqliteSpool:
             self._give_up_ballast()
             raise
         return done
+
+    def take_damage(self) -> Sequence[Damage]:
+        """Transfers that were found to be unreadable since this was asked last."""
+        found = tuple(self._rows.damage)
+        del self._rows.damage[: len(found)]
+        return found
 
     async def storage(self) -> Storage:
         """How much room there is; what the ballast gave up is taken back when there is."""

@@ -129,6 +129,7 @@ def story_json(story: Story, checked: Checked) -> dict[str, Json]:
         "attempts": [attempt_json(attempt) for attempt in story.attempts],
         "recipients": [{"rcpt": rcpt, "state": state, "reply": reply} for rcpt, state, reply in _states(story)],
         "held": story.held,
+        "damaged": list(story.damaged),
         "content": checked.content.value,
         "replayed": checked.replayed.value,
     }
@@ -246,6 +247,7 @@ def render_story(story: Story, checked: Checked, everything: bool = False) -> Gr
     parts += render_section("Routes", (f"{rcpt} -> {backend}" for rcpt, backend in trace.routes))
     parts += render_section("Done with it", (_tell_act(act) for act in story.acts))
     parts += render_section("Attempts", attempt_lines(story))
+    parts += render_section("Damaged", story.damaged)
     parts += render_evidence(trace, everything)
     parts += render_section("Checked now", _checked_lines(story, checked))
     return Group(*parts)

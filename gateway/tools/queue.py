@@ -37,7 +37,7 @@ class Filter(Value):
         return (
             self.backend in ("", entry.backend)
             and _means(self.sender, entry.mail_from or "<>")
-            and any(_means(self.rcpt, rcpt) for rcpt in entry.rcpts)
+            and (not self.rcpt or any(_means(self.rcpt, rcpt) for rcpt in entry.rcpts))
             and self.held <= entry.held
         )
 
@@ -87,6 +87,7 @@ def render_states(story: Story) -> Group:
         due = f", due {show_time(float(str(one['due'])))}" if one["due"] is not None else ""
         reply = f": {one['reply']}" if one["reply"] else ""
         lines.append(f"    {one['rcpt']}  ({one['backend']})  {one['state']}{due}{reply}")
+    lines += [f"    {one}" for one in story.damaged]
     if not story.content_kept:
         lines.append("    The content is not kept any more.")
     return Group(*(Text(clean(line)) for line in lines))

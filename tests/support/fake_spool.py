@@ -27,7 +27,7 @@ from gateway.model.holding import HeldEntry, Hold
 from gateway.model.message import Content, Message
 from gateway.model.value import replace
 from gateway.plan.repetition import REMEMBERED
-from gateway.ports import Clock, ContentAltered, ContentWriter, HoldFull, Storage
+from gateway.ports import Clock, ContentAltered, ContentWriter, Damage, HoldFull, Storage
 
 _CHUNK = 1_048_576
 _MOST_PURGED = 500
@@ -442,6 +442,9 @@ class FakeSpool:
     async def counts(self) -> dict[str, int]:
         rows = (row for record in self._records.values() for row in record.rows.values())
         return dict(Counter(row.transfer.backend for row in rows if row.wake is not None))
+
+    def take_damage(self) -> Sequence[Damage]:
+        return ()
 
     async def storage(self) -> Storage:
         self._called("storage")
