@@ -39,7 +39,7 @@ from gateway.service.directory import Directory
 from gateway.service.flow import OctetsInFlight
 from gateway.service.front import FrontEnd
 from gateway.service.held_mail import HeldMail
-from gateway.service.housekeeper import Housekeeper, StorageWatch
+from gateway.service.housekeeper import ClockWatch, Housekeeper, StorageWatch, tell_start
 from gateway.service.importer import Importer
 from gateway.service.inquiry import Callout
 from gateway.service.listener import bind_socket
@@ -107,6 +107,7 @@ class Gateway:
                 stack.push_async_callback(backend.close)
             gateway = cls(runtime, clock, spool, backends, observer, post)
             delivery, emit = gateway._delivery, gateway._emit
+            tell_start(spool.moved, emit)
             stack.push_async_callback(delivery.drain)
             authenticator = Authenticator(resolver, clock, config.dns.budget_seconds)
             usable = await keep_usable(runtime.context.client.lists, authenticator, emit)
@@ -132,6 +133,10 @@ class Gateway:
         stack.callback(housekeeping.cancel)
         storing = asyncio.create_task(self._storage.run())
         stack.callback(storing.cancel)
+        if isinstance(self._clock, SystemClock):
+            clock = ClockWatch(self._clock, self._delivery.move_times, self._emit)
+            looking = asyncio.create_task(clock.run())
+            stack.callback(looking.cancel)
         keeping = asyncio.create_task(self._held_mail.run(lists=self._post.number == 0))
         stack.callback(keeping.cancel)
         counting = asyncio.create_task(self._sending_limits.run())

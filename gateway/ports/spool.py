@@ -157,6 +157,9 @@ class Spool(IntakeStore, HoldStore, Protocol):
     async def storage(self) -> Storage:
         """How much room there is for new mail; tries to write where the last write failed."""
 
+    async def move_times(self, seconds: float) -> None:
+        """The wall clock has jumped by so much: all times that are stored move along."""
+
     async def purge(self, now: float) -> int:
         """Remove what retention no longer asks for, a bounded number at a time; returns how many rows went."""
 

@@ -16,6 +16,7 @@ from gateway.model.address import Mailbox
 from gateway.model.delivery import Claim, Settlement, Transfer
 from gateway.model.event import Event, Level
 from gateway.model.reply import REPLIES, Reply
+from gateway.model.value import replace
 from gateway.plan.settlement import AttemptContext, settle
 from gateway.ports import Backend, Clock, ContentAltered, EventSink, HoldFull, Spool, emit_all
 from gateway.service.job import AttemptJob, Begun, Outcomes, defer_all
@@ -124,6 +125,17 @@ class Delivery:
             self._start(claim, False, self._reservations.is_promised(claim.transfer.backend))
         else:
             await self._give_back(claim, claim.transfer.due)
+
+    async def move_times(self, seconds: float, adopt: Callable[[], None]) -> None:
+        """The wall clock has jumped: what is stored and what is under way moves along, then the jump is adopted."""
+        async with self._claiming:
+            await self._spool.move_times(seconds)
+            for job in self._jobs.values():
+                transfer = job.claim.transfer
+                moved = replace(transfer, created=transfer.created + seconds, due=transfer.due + seconds)
+                job.claim = replace(job.claim, transfer=moved)
+            adopt()
+        self.wake()
 
     async def drain(self, seconds: float = 0.0) -> None:
         """Start nothing more; give what is under way this long, then give its claims back."""

@@ -1,8 +1,11 @@
-"""Keeps the spool within what retention asks for, a little at a time, and tells when it has no room for new mail."""
+"""Keeps the spool within what retention asks for, a little at a time, tells when it has no room for new mail, and moves
+its times along when the clock jumps."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from gateway.model.event import Event, Level
 from gateway.ports import Clock, EventSink, Spool
@@ -13,8 +16,63 @@ _STEP_PAUSE = 0.2
 """Seconds between the steps of a round that finds much, so that mail goes first."""
 
 
+_CLOCK_EVERY = 0.5
+"""Seconds between looks at the clock; until then it goes on as it was."""
 _LOOK_EVERY = 2.0
 """Seconds between looks at how much room there is."""
+
+
+class JumpingClock(Protocol):
+    """A wall clock that may be set."""
+
+    def jump(self) -> float:
+        """Seconds by which it has jumped; 0 as a rule."""
+
+    def adopt(self) -> None:
+        """Go by it from now on."""
+
+
+class ClockWatch:
+    """Moves the times of what waits along when the wall clock jumps. Runs until cancelled."""
+
+    def __init__(
+        self, clock: JumpingClock, move: Callable[[float, Callable[[], None]], Awaitable[None]], emit: EventSink
+    ) -> None:
+        self._clock = clock
+        self._move = move
+        self._emit = emit
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(_CLOCK_EVERY)
+            await self.look()
+
+    async def look(self) -> None:
+        jump = self._clock.jump()
+        if not jump:
+            return
+        try:
+            await self._move(jump, self._clock.adopt)
+        except Exception as error:
+            self._emit(Event("error", "", (("where", "clock"), ("error", repr(error))), Level.WARNING))
+            return
+        tell_jump(jump, self._emit)
+
+
+def tell_jump(seconds: float, emit: EventSink) -> None:
+    """While it ran, or found at the start when the clock had been set back meanwhile."""
+    emit(Event("clock-jumped", "", (("seconds", round(seconds)), ("fix", _SET_RIGHT)), Level.ALARM))
+
+
+def tell_start(moved: float, emit: EventSink) -> None:
+    """What the spool found at its start: a clock that was set back, or that nobody looked for long."""
+    if moved < 0:
+        tell_jump(moved, emit)
+    elif moved > 0:
+        emit(Event("time-not-counted", "", (("seconds", round(moved)),)))
+
+
+_SET_RIGHT = "the times of what waits were moved along; see to the machine's clock (NTP)"
 
 
 class StorageWatch:

@@ -22,6 +22,7 @@ _NETWORK = frozenset((
 # fmt: on
 DATABASE = "spool.db"
 """In each shard; SQLite puts two files beside it whose names begin alike."""
+LOCK = "lock"
 BALLAST = "ballast"
 """A file in each shard that is given up when there is no room left, not even to start or to write down an outcome."""
 CONTENT = "content"
@@ -178,7 +179,7 @@ def sync_directory(path: Path, disk: Disk) -> None:
 def lock_shard(path: Path) -> int:
     """Own the shard until the descriptor given back is closed or the process ends. Raises SpoolUnusable, SpoolInUse."""
     try:
-        descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         why = "it is a link" if error.errno == errno.ELOOP else error.strerror
         raise SpoolUnusable(f"spool {path}: cannot open its lock: {why}") from error

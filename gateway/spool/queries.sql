@@ -80,6 +80,30 @@ DELETE FROM hold WHERE message = (SELECT n FROM trace WHERE id = ?)
 -- name: release_transfer
 UPDATE transfer SET leased = 0, wake = :due, due = :due WHERE n = :n;
 
+-- name: move_transfers
+UPDATE transfer SET wake = wake + :seconds, due = due + :seconds;
+
+-- name: move_messages
+UPDATE message SET kept_until = kept_until + :seconds WHERE kept_until IS NOT NULL;
+
+-- name: move_holds
+UPDATE hold SET expires = expires + :seconds;
+
+-- name: move_unanswered
+UPDATE unanswered SET received = received + :seconds;
+
+-- name: move_greylist
+UPDATE greylist SET first = first + :seconds, expires = expires + :seconds;
+
+-- name: move_traces
+UPDATE trace SET received = received + :seconds WHERE received > :since;
+
+-- name: read_bodies
+SELECT n, body FROM transfer WHERE n > ? ORDER BY n LIMIT ?;
+
+-- name: write_body
+UPDATE transfer SET body = ? WHERE n = ?;
+
 -- name: name_transfer
 SELECT coalesce((SELECT id FROM trace WHERE trace.n = transfer.message), substr(id, 1, instr(id, '-') - 1)), id
 FROM transfer WHERE n = ?;

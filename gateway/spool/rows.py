@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from gateway.model.delivery import Act, Claim, Final, Intake, Settlement, Transfer
 from gateway.model.message import Content, Evidence, Message
-from gateway.model.value import Value, field
+from gateway.model.value import Value, field, replace
 from gateway.ports import Damage
 from gateway.spool import codec, greylist, holding, senders, unanswered
 from gateway.spool.content import ContentStore
@@ -18,6 +18,8 @@ from gateway.spool.queries import QUERIES
 _MOST_CLAIMED_OCTETS = 16_777_216
 """Content that one `claim` brings into memory at most, but for its first transfer."""
 
+_LONGEST_SESSION = 86_400.0
+"""Seconds within which a message is stored that has come."""
 UNREADABLE = "unreadable row: "
 """How the reason begins for which such a transfer is held."""
 
@@ -79,6 +81,9 @@ class Rows(Value):
         if hold is not None:
             holding.put_hold(connection, n, hold, message.content.size)
         for transfer in intake.transfers:
+            if abs(transfer.created - now) > _LONGEST_SESSION:
+                # The clock has jumped since it came.
+                transfer = replace(transfer, created=now, due=now)
             self._put_transfer(connection, n, transfer, intake.claimed, now)
 
     def _put_message(

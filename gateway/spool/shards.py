@@ -180,6 +180,15 @@ class ShardedSpool:
     async def storage(self) -> Storage:
         return await self._own.storage()
 
+    @property
+    def moved(self) -> float:
+        """Seconds by which times were moved at the start, in the shard where that was most."""
+        return max((shard.moved for shard in self.shards), key=abs)
+
+    async def move_times(self, seconds: float) -> None:
+        for shard in self.shards:
+            await shard.move_times(seconds)
+
     async def purge(self, now: float) -> int:
         return sum([await shard.purge(now) for shard in self.shards])
 

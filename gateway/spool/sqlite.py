@@ -22,6 +22,7 @@ from gateway.spool.content import ContentStore
 from gateway.spool.disk import (
     CONTENT,
     DATABASE,
+    LOCK,
     Disk,
     SpoolUnusable,
     drop_ballast,
@@ -34,6 +35,7 @@ from gateway.spool.purge import PURGED_OCTETS, purge
 from gateway.spool.queries import QUERIES, check_version, migrate
 from gateway.spool.reader import SHARD, ReadOnlySpool
 from gateway.spool.rows import RetentionPeriods, Rows
+from gateway.spool.times import find_move, last_look, move_times, note_look
 from gateway.spool.writer import Writer
 
 RESERVE = 33_554_432
@@ -58,6 +60,8 @@ class SqliteSpool:
         self._closed = False
         self._answers = unanswered.Answers(writer)
         self._has_ballast = False
+        self.moved = 0.0
+        """Seconds by which all times were moved at the start."""
         self.has_unheard = False
         """Some client was not told since the start."""
 
@@ -80,9 +84,10 @@ class SqliteSpool:
         """
         disk = disk or Disk()
         path = await asyncio.to_thread(make_shard, directory, shard, disk)
+        moved = find_move(last_look(path / LOCK), clock.now())
         lock = lock_shard(path)
         try:
-            connection = await asyncio.to_thread(_open_somehow, path / DATABASE, clock.now(), disk)
+            connection = await asyncio.to_thread(_open_somehow, path / DATABASE, clock.now(), disk, moved)
             try:
                 store = ContentStore(path / CONTENT, disk, reserve, clock.new_id)
                 named = {name for (name,) in connection.execute(QUERIES["content_paths"])}
@@ -96,7 +101,10 @@ class SqliteSpool:
             raise
         rows = Rows(store, retention or RetentionPeriods(), lease)
         rows.let_readable_go(connection, clock.now())
-        return cls(clock, lock, store, rows, Writer(connection), reader)
+        note_look(path / LOCK, clock.now())
+        made = cls(clock, lock, store, rows, Writer(connection), reader)
+        made.moved = moved
+        return made
 
     @property
     def path(self) -> Path:
@@ -285,8 +293,15 @@ class SqliteSpool:
         """How many transfers wait, by backend."""
         return await self._reader.counts()
 
+    async def move_times(self, seconds: float) -> None:
+        """The wall clock has jumped by so much: so do all times that are stored."""
+        before = self._clock.now()
+        await self._writer.run(lambda connection: move_times(connection, seconds, before))
+        note_look(self.path / LOCK, before + seconds)
+
     async def purge(self, now: float) -> int:
         """Remove what retention no longer asks for, a bounded number at a time; returns how many rows went."""
+        note_look(self.path / LOCK, now)
         count, _ = await self._writer.run(
             lambda connection: purge(connection, self._rows.retention, now),
             octets=PURGED_OCTETS,
@@ -303,6 +318,7 @@ class SqliteSpool:
         await self._reader.close()
         await self._writer.close()
         await self._store.close()
+        note_look(self.path / LOCK, self._clock.now())
         os.close(self._lock)
 
 
@@ -329,17 +345,17 @@ def _try_to_write(connection: sqlite3.Connection) -> int:
     return free_inside(connection)
 
 
-def _open_somehow(path: Path, now: float, disk: Disk) -> sqlite3.Connection:
+def _open_somehow(path: Path, now: float, disk: Disk, moved: float) -> sqlite3.Connection:
     """As `_open_database`, with the room of the ballast when there is no other."""
     try:
-        return _open_database(path, now, disk)
+        return _open_database(path, now, disk, moved)
     except SpoolUnusable:
         if not drop_ballast(path.parent):
             raise
-    return _open_database(path, now, disk)
+    return _open_database(path, now, disk, moved)
 
 
-def _open_database(path: Path, now: float, disk: Disk) -> sqlite3.Connection:
+def _open_database(path: Path, now: float, disk: Disk, moved: float) -> sqlite3.Connection:
     """The writing connection, its tables up to date, leases of a dead process ended. Raises SpoolUnusable."""
     try:
         # SQLite gives the files beside it the mode of this one.
@@ -363,6 +379,10 @@ def _open_database(path: Path, now: float, disk: Disk) -> sqlite3.Connection:
         connection.execute("PRAGMA secure_delete = FAST")
         connection.execute("PRAGMA temp_store = MEMORY")
         migrate(connection, str(path.parent))
+        if moved:
+            connection.execute("BEGIN IMMEDIATE")
+            move_times(connection, moved, now - moved)
+            connection.execute("COMMIT")
         connection.execute(QUERIES["recover_leases"], {"now": now})
         connection.execute(QUERIES["mark_all_unheard"])
         sync_directory(path.parent, disk)

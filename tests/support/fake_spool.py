@@ -450,6 +450,9 @@ class FakeSpool:
         self._called("storage")
         return Storage(0, 0, 0, takes=True)
 
+    async def move_times(self, seconds: float) -> None:
+        self._called("move_times")
+
     async def purge(self, now: float) -> int:
         kept = [one for one in self._records.values() if one.kept_until is not None and one.kept_until <= now]
         stale = kept[:_MOST_PURGED]
