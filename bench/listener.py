@@ -70,6 +70,9 @@ class Nowhere:
     def answered(self, heard: bool) -> None:
         pass
 
+    def lost(self) -> None:
+        pass
+
     def abandon(self) -> None:
         pass
 

@@ -135,6 +135,9 @@ class StoredTransaction:
     def answered(self, heard: bool) -> None:
         pass
 
+    def lost(self) -> None:
+        pass
+
     def abandon(self) -> None:
         if self._file is not None:
             self._file.close()

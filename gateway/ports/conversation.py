@@ -62,6 +62,9 @@ class Conversation(Protocol):
     def answered(self, heard: bool) -> None:
         """The reply of `finish` was sent, and it was heard or not, as far as the connection shows."""
 
+    def lost(self) -> None:
+        """The connection is over, perhaps while a reply is still being found."""
+
     def abandon(self) -> None:
         """The transaction ends without a message: RSET, a new EHLO, oversize content, a lost connection."""
 

@@ -61,6 +61,7 @@ class MxConversation:
         self._flow = services.flow
         self._repetitions = Repetitions(services.spool, services.arrivals, services.clock)
         self._slot: int | None = None
+        self._gone = False
         self._current_runtime = runtime
         self._runtime = runtime()
         self._client = Client(connection)
@@ -188,8 +189,9 @@ class MxConversation:
         finally:
             self._let_go(collector)
             self._leave_transaction()
-            if not self._stored:
-                self._conclude(heard=True)
+            if self._slot is not None and not self._stored:
+                self._repetitions.forget(self._slot)
+                self._slot = None
 
     def answered(self, heard: bool) -> None:
         stored, self._stored = self._stored, ""
@@ -202,6 +204,9 @@ class MxConversation:
         slot, self._slot = self._slot, None
         if slot is not None:
             self._repetitions.conclude(slot, heard)
+
+    def lost(self) -> None:
+        self._gone = True
 
     def abandon(self) -> None:
         if self._collector is not None:
@@ -279,7 +284,8 @@ class MxConversation:
         if fault is not None:
             return await self._store_refusal(arrival, fault, REPLIES[fault], Stage.DATA)
         try:
-            known = await self._repetitions.find(fingerprint(arrival.envelope, message.content), deadline)
+            mark = fingerprint(arrival.envelope, message.content)
+            known = await self._repetitions.find(mark, deadline, lambda: self._gone)
         except UnderWay:
             return await self._store_refusal(arrival, "under-way", REPLIES["under-way"], Stage.DATA)
         if isinstance(known, str):

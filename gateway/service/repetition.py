@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import mmap
+from collections.abc import Callable
 
 from gateway.ports import Clock, IntakeStore
 
-_SLOTS = 1024
-"""Messages that one worker takes at a time. Beyond them a retry is not known before the spool knows it."""
-_WIDTH = 16
-"""Octets of a fingerprint that are compared."""
+_SLOTS = 4096
+"""Messages that one worker takes at a time, or has just taken. Beyond them a retry is not known before the spool knows
+it."""
+_WIDTH = 8
+"""Octets of a fingerprint that are compared: the first ones while it is taken, the next ones when it was."""
 _EMPTY = bytes(_WIDTH)
 _LOOK_EVERY = 0.05
 """Seconds between looks at a first attempt."""
-_UNHEARD_SECONDS = 3.0
-"""For which a message whose client was not told stays in the table: longer than the spool needs to show it."""
+_STAYS = 3.0
+"""Seconds for which a message stays in the table. One whose client was not told: longer than the spool needs to show
+it. One whose client was told: longer than an attempt that it had given up before is read late."""
 
 
 class UnderWay(Exception):
@@ -55,6 +58,8 @@ class WorkerArrivals:
         self._all_open = b"\1" * workers
         self._start = number * _SLOTS * _WIDTH
         self._free = list(range(_SLOTS))
+        self._taken: dict[int, bytes] = {}
+        """What is written into a slot when its message was taken."""
 
     def begin(self) -> None:
         """The worker's shards are open: the spool tells of every message of the dead."""
@@ -66,14 +71,19 @@ class WorkerArrivals:
         if not self._free:
             return None
         slot = self._free.pop()
+        self._taken[slot] = fingerprint[_WIDTH : 2 * _WIDTH]
         self._put(slot, fingerprint[:_WIDTH])
         return slot
 
-    def leave(self, slot: int | None) -> None:
-        """Its client was told, or it was not taken."""
-        if slot is not None:
-            self._put(slot, _EMPTY)
-            self._free.append(slot)
+    def note_taken(self, slot: int) -> None:
+        """Its client was told that it is stored."""
+        self._put(slot, self._taken[slot])
+
+    def leave(self, slot: int) -> None:
+        """Nothing is to be known of it any more."""
+        self._taken.pop(slot, None)
+        self._put(slot, _EMPTY)
+        self._free.append(slot)
 
     def _put(self, slot: int, mark: bytes) -> None:
         at = self._start + slot * _WIDTH
@@ -81,7 +91,13 @@ class WorkerArrivals:
 
     def has(self, fingerprint: bytes) -> bool:
         """Some worker is taking it."""
-        mark = fingerprint[:_WIDTH]
+        return self._finds(fingerprint[:_WIDTH])
+
+    def has_taken(self, fingerprint: bytes) -> bool:
+        """Some worker has just taken it, and told its client."""
+        return self._finds(fingerprint[_WIDTH : 2 * _WIDTH])
+
+    def _finds(self, mark: bytes) -> bool:
         octets = self._table[:]
         at = octets.find(mark)
         while at >= 0 and at % _WIDTH:
@@ -102,12 +118,17 @@ class Repetitions:
         self._arrivals = arrivals
         self._clock = clock
 
-    async def find(self, fingerprint: bytes, deadline: float) -> str | int | None:
+    async def find(
+        self, fingerprint: bytes, deadline: float, gone: Callable[[], bool] = lambda: False
+    ) -> str | int | None:
         """The id of a stored message whose client was not told, or the slot of one that is taken for the first time.
 
-        Waits until `deadline` (monotonic) for what becomes of a first attempt. Raises UnderWay.
+        Waits until `deadline` (monotonic) for what becomes of a first attempt. Raises UnderWay, also when the client
+        of this attempt is `gone` and a later attempt has been answered meanwhile.
         """
         while True:
+            if gone() and self._arrivals.has_taken(fingerprint):
+                raise UnderWay
             doubtful = self._arrivals.has(fingerprint) or not self._arrivals.complete
             known = await self._spool.find_unheard(fingerprint, self._clock.now(), sure=doubtful)
             if known is not None:
@@ -127,9 +148,12 @@ class Repetitions:
         unanswered = not complete and await self._spool.is_unanswered(fingerprint)
         return not unanswered and not self._arrivals.has(fingerprint) and complete is self._arrivals.complete
 
-    def conclude(self, slot: int | None, heard: bool) -> None:
-        """The client of the message in this slot was told, or it was not."""
+    def conclude(self, slot: int, heard: bool) -> None:
+        """The client of the message in this slot was told that it is stored, or it was not told."""
         if heard:
-            self._arrivals.leave(slot)
-        else:
-            asyncio.get_running_loop().call_later(_UNHEARD_SECONDS, self._arrivals.leave, slot)
+            self._arrivals.note_taken(slot)
+        asyncio.get_running_loop().call_later(_STAYS, self._arrivals.leave, slot)
+
+    def forget(self, slot: int) -> None:
+        """The message in this slot was not taken."""
+        self._arrivals.leave(slot)

@@ -10,6 +10,7 @@ import sqlite3
 import stat
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from gateway.model.value import Value
@@ -46,7 +47,10 @@ class SpoolInUse(SpoolUnusable):
 def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
     # isolation_level None: Python begins no transaction of its own. Connections are used by one thread at a time.
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+    # A damaged row must not stop the reading of others: whoever reads it finds out what is wrong with it.
+    connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
+    return connection
 
 
 def _free(path: Path) -> int:

@@ -10,6 +10,8 @@ import re
 from tests.chaos.ledger import Copy, Ledger
 
 _TOKEN = re.compile(rb"^X-Token: (\w+)\r$", re.MULTILINE)
+_ID = re.compile(rb"^Received: (?:.*\r\n[ \t])*.*\bid (\w+)", re.MULTILINE)
+"""In the field that the gateway puts on top."""
 _LARGEST = 4_194_304
 _PATH = re.compile(r"<([^>]*)>")
 
@@ -105,9 +107,11 @@ class ChaosBackend:
         if b"multipart/report" in content:
             self._ledger.notices[token] += 1
             return
+        known = _ID.search(content)
+        id = known[1].decode() if known else ""
         transaction = next(self._transactions)
         for rcpt in rcpts:
-            self._ledger.copies[token, rcpt].append(Copy(transaction, kills, unanswered))
+            self._ledger.copies[token, rcpt].append(Copy(transaction, kills, unanswered, id))
 
     def _happens(self) -> bool:
         return self._chance.random() < self.trouble

@@ -1,5 +1,6 @@
 """Chaos: a gateway under load with two backends, one of them flaky, is killed again and again, with a disk that fills
-up or fails and a clock that jumps. One command, with a report:
+up or fails, a clock that jumps by days, rows that are damaged, and clients that send again what they were not told. One
+command, with a report:
 
     python -m tests.chaos.gateway_chaos --kills 200 [--seed N] [--directory DIR]
 """
@@ -11,9 +12,9 @@ import asyncio
 import json
 import os
 import random
-import re
 import shutil
 import signal
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -21,25 +22,26 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gateway.spool.view import ShardedView
+from tests.chaos.chaos_client import ChaosClient
 from tests.chaos.flaky_backend import ChaosBackend
 from tests.chaos.ledger import Doubled, Ledger
 from tests.support.gateway_process import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-RCPTS = (("alice",), ("bob",), ("alice", "bob"), ("alice", "gone-bob"), ("alice", "carol", "bob", "dave"))
 CLIENTS = 4
 CONNECTIONS = 8
 """To each backend."""
-WORKERS = 2
-MOST_OPEN = 2 * WORKERS * CONNECTIONS
+WORKERS, MOST_WORKERS = 2, 3
+MOST_OPEN = 2 * MOST_WORKERS * CONNECTIONS
 """Attempts under way, to both backends: while an answer is written down, its connection may have the next message."""
-HOUR = 3600
+DAY = 86_400
+FAULTS = ("none", "full", "eio", "clock", "worker", "supervisor", "stop", "reload", "term", "damage", "brim", "inodes")
 _STANDSTILL = 60
 """Seconds without a delivery after which what still waits counts as stuck."""
 
@@ -92,6 +94,7 @@ class Report:
     recipients: int = 0
     refused: dict[int, int] = field(default_factory=dict)
     unanswered: int = 0
+    retried: int = 0
     delivered: int = 0
     """Copies that the backends took."""
     failed: int = 0
@@ -108,7 +111,11 @@ class Report:
     @property
     def good(self) -> bool:
         """What promise P1 says, held."""
-        too_many = self.doubled.after_nothing or self.doubled.transactions_of_worst_kill > MOST_OPEN
+        too_many = (
+            self.doubled.after_nothing
+            or self.doubled.after_retry
+            or self.doubled.transactions_of_worst_kill > MOST_OPEN
+        )
         return not (self.lost or self.unfinished or self.died or too_many)
 
 
@@ -126,21 +133,24 @@ class Chaos:
         self.spool, self.config = directory / "spool", directory / "gateway.toml"
         self.offset = directory / "clock"
         self.process: subprocess.Popen[bytes] | None = None
-        self.stopping = False
+        self.mounted = False
+        """The spool is a file system of its own."""
 
     async def run(self, kills: int, tell: Callable[[str], None]) -> Report:
         began = time.monotonic()
         await self.steady.start()
         await self.flaky.start()
         self._prepare()
-        clients = [asyncio.create_task(self._send_all(number)) for number in range(CLIENTS)]
+        senders = [ChaosClient(number, self.port, self.ledger, self.report.seed + number) for number in range(CLIENTS)]
+        clients = [asyncio.create_task(sender.run()) for sender in senders]
         try:
             for _ in range(kills):
                 await self._start()
                 await self._disturb()
                 self._kill()
                 tell(f"{self.ledger.kills} kills, {len(self.ledger.acknowledged)} messages taken")
-            self.stopping = True
+            for sender in senders:
+                sender.stopping = True
             await asyncio.gather(*clients)
             await self._finish()
             await self._judge()
@@ -151,6 +161,8 @@ class Chaos:
                 self._kill()
             await self.steady.stop()
             await self.flaky.stop()
+            if self.mounted:
+                await asyncio.to_thread(subprocess.run, ["umount", "-l", str(self.spool)], check=True)
         self.report.seconds = round(time.monotonic() - began, 1)
         return self.report
 
@@ -163,9 +175,13 @@ class Chaos:
             "flaky": self.flaky.port,
             "admin": self.admin,
             "connections": CONNECTIONS,
-            "workers": WORKERS,
+            "workers": "WORKERS",
         }
-        self.config.write_text(CONFIG.format(spool=self.spool, zone=zone, **ports))
+        self.settings = CONFIG.format(spool=self.spool, zone=zone, **ports)
+        self.spool.mkdir(mode=0o700)
+        options = "size=400m,nr_inodes=2000,mode=700"
+        mounting = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.spool)]
+        self.mounted = os.geteuid() == 0 and not subprocess.run(mounting, capture_output=True).returncode
         self.offset.write_bytes(struct.pack("q", 0))
         for name in ("failing_disk", "clock_jump"):
             source, library = Path(__file__).with_name(f"{name}.c"), self.directory / f"{name}.so"
@@ -175,6 +191,8 @@ class Chaos:
         libraries = " ".join(str(self.directory / f"{name}.so") for name in ("failing_disk", "clock_jump"))
         environment = {**os.environ, "LD_PRELOAD": libraries, "DISK_ROOT": str(self.spool)}
         environment |= {"CLOCK_OFFSET": str(self.offset), "PYTHONPATH": str(ROOT)}
+        workers = self.chance.choice((1, WORKERS, WORKERS, MOST_WORKERS))
+        self.config.write_text(self.settings.replace("WORKERS", str(workers)))
         command = [sys.executable, "-m", "gateway.cli", "serve", "--config", str(self.config)]
         with (self.directory / "gateway.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -200,24 +218,79 @@ class Chaos:
     async def _disturb(self) -> None:
         """A while of load, with a fault or two; it ends at any instant."""
         await asyncio.sleep(self.chance.uniform(0.1, 0.6))
-        fault = self.chance.choice(("none", "none", "full", "eio", "clock", "worker"))
+        fault = self.chance.choice(FAULTS)
         self.report.faults[fault] = self.report.faults.get(fault, 0) + 1
-        self._begin(fault)
+        await self._begin(fault)
         await asyncio.sleep(self.chance.uniform(0.05, 0.4))
         self._end(fault)
         if self.chance.random() < 0.5:
             await asyncio.sleep(self.chance.uniform(0.0, 0.3))
 
-    def _begin(self, fault: str) -> None:
+    async def _begin(self, fault: str) -> None:
+        assert self.process is not None
         if fault in ("full", "eio"):
             self._flag(fault).touch()
         elif fault == "clock":
-            self._set_clock(self.chance.randint(-3 * HOUR, 3 * HOUR))
+            self._set_clock(self.chance.randint(-20 * DAY, 20 * DAY))
         elif fault == "worker":
             self._kill_one()
+        elif fault == "supervisor":
+            self.process.kill()
+            self.ledger.kills += 1
+        elif fault == "stop":
+            os.killpg(self.process.pid, signal.SIGSTOP)
+        elif fault == "reload":
+            self.process.send_signal(signal.SIGHUP)
+        elif fault == "term":
+            await self._terminate()
+        elif fault == "damage":
+            await self._terminate(damage=True)
+        elif fault == "brim":
+            self._fill("filler", 1)
+        elif fault == "inodes":
+            self._fill("inode", 10_000)
 
     def _end(self, fault: str) -> None:
         self._flag(fault).unlink(missing_ok=True)
+        if fault == "stop" and self.process is not None:
+            os.killpg(self.process.pid, signal.SIGCONT)
+        for name in ("filler", "inode"):
+            for file in self.spool.glob(f"{name}*"):
+                file.unlink()
+
+    async def _terminate(self, damage: bool = False) -> None:
+        """An orderly stop and another start, of which nobody may notice more than a wait."""
+        assert self.process is not None
+        self.process.terminate()
+        await asyncio.to_thread(self.process.wait, 90)
+        self._mend()
+        if damage:
+            self._spoil()
+        await self._start()
+
+    def _spoil(self) -> None:
+        """Some rows that wait cannot be read for a while."""
+        for path in self.spool.glob("*/spool.db"):
+            with closing(sqlite3.connect(path)) as connection, connection:
+                connection.execute(
+                    "UPDATE transfer SET body = CAST(x'7e' || body AS BLOB) "
+                    "WHERE n % 3 = 0 AND hex(body) NOT LIKE '7E%'"
+                )
+
+    def _mend(self) -> None:
+        for path in self.spool.glob("*/spool.db"):
+            with closing(sqlite3.connect(path)) as connection, connection:
+                connection.execute("UPDATE transfer SET body = substr(body, 2) WHERE substr(body, 1, 1) = x'7e'")
+
+    def _fill(self, name: str, most: int) -> None:
+        """The file system has no octet left, or no inode; when it is one of its own."""
+        for number in range(most if self.mounted else 0):
+            try:
+                with (self.spool / f"{name}{number}").open("wb", buffering=0) as file:
+                    while most == 1 and file.write(bytes(1_048_576)):
+                        pass
+            except OSError:
+                return
 
     def _set_clock(self, seconds: int) -> None:
         """In place: to the processes that have the file mapped a moment without content is the end (SIGBUS)."""
@@ -244,67 +317,15 @@ class Chaos:
             os.kill(int(self.chance.choice(listed)), signal.SIGKILL)
             self.ledger.kills += 1
 
-    async def _send_all(self, number: int) -> None:
-        serial = 0
-        while not self.stopping:
-            with suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
-                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                try:
-                    await self._expect(reader)
-                    await self._ask(reader, writer, "EHLO client.sender.example")
-                    while not self.stopping:
-                        serial += 1
-                        await self._send(reader, writer, f"t{number}x{serial}")
-                        await asyncio.sleep(self.chance.random() * 0.02)
-                finally:
-                    writer.transport.abort()
-            await asyncio.sleep(0.05)
-
-    async def _send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str) -> None:
-        rcpts = self.chance.choice(RCPTS)
-        await self._ask(reader, writer, "MAIL FROM:<author@sender.example>")
-        codes = [(await self._ask(reader, writer, f"RCPT TO:<{rcpt}@own.example>"))[0] for rcpt in rcpts]
-        if set(codes) != {250} or (await self._ask(reader, writer, "DATA"))[0] != 354:
-            self.ledger.refused[next(code for code in (*codes, 0) if code != 250)] += 1
-            await self._ask(reader, writer, "RSET")
-            return
-        size = self.chance.choice((100, 5000)) if self.chance.random() < 0.97 else 1_200_000
-        body = "".join(f"{'x' * 70}\r\n" for _ in range(size // 72))
-        self.ledger.unanswered += 1
-        code, text = await self._ask(
-            reader, writer, f"From: author@sender.example\r\nX-Token: {token}\r\n\r\n{body}.", patience=30.0
-        )
-        self.ledger.unanswered -= 1
-        found = re.search(r"\((\w+)\)$", text)
-        if code == 250 and found:
-            self.ledger.acknowledged[token] = (found[1], tuple(f"{rcpt}@own.example" for rcpt in rcpts))
-        else:
-            self.ledger.refused[code] += 1
-
-    async def _ask(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: str, patience: float = 20.0
-    ) -> tuple[int, str]:
-        writer.write(line.encode() + b"\r\n")
-        return await asyncio.wait_for(self._expect(reader), patience)
-
-    async def _expect(self, reader: asyncio.StreamReader) -> tuple[int, str]:
-        while (line := (await reader.readuntil(b"\r\n")).decode())[3:4] == "-":
-            pass
-        if line.startswith("421"):
-            raise ConnectionResetError
-        return int(line[:3]), line[4:].rstrip()
-
     async def _finish(self) -> None:
-        """Everything is well again: what waits is delivered."""
-        self._set_clock(0)
+        """Everything is well again, but for the clock: what waits is delivered, without any help."""
         self.flaky.trouble = 0.0
+        self._mend()
         await self._start()
         least, since = sys.maxsize, time.monotonic()
         while (waiting := await self._count()) and time.monotonic() - since < _STANDSTILL:
             if waiting < least:
                 least, since = waiting, time.monotonic()
-            command = [sys.executable, "-m", "gateway.cli", "queue", "retry", "--all", "--config", str(self.config)]
-            await asyncio.to_thread(subprocess.run, command, cwd=ROOT, capture_output=True)
             await asyncio.sleep(1)
         self.report.unfinished = waiting
 
@@ -343,6 +364,7 @@ class Chaos:
         report.acknowledged = len(ledger.acknowledged)
         report.recipients = sum(len(rcpts) for _, rcpts in ledger.acknowledged.values())
         report.refused, report.unanswered = dict(ledger.refused), ledger.unanswered
+        report.retried = ledger.retried
         report.delivered = sum(map(len, ledger.copies.values()))
         report.notices = len(ledger.notices)
         report.doubled = ledger.doubled()

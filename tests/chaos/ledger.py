@@ -16,6 +16,8 @@ class Copy:
     """How many kills there had been when it began."""
     unanswered: bool = False
     """The backend hung up instead of answering: the gateway has to try again."""
+    id: str = ""
+    """The gateway's id for the message. Another one means that it took the message twice."""
 
 
 @dataclass
@@ -26,6 +28,10 @@ class Doubled:
     after_kill: int = 0
     transactions_of_worst_kill: int = 0
     """Promise P1: at most one for each backend transaction that was open, which it is until its answer is written."""
+    after_retry: int = 0
+    """The client sent it again, and it was taken for a new message."""
+    taken_twice: list[str] = field(default_factory=list)
+    """Those, with the gateway's ids."""
     after_nothing: int = 0
 
 
@@ -38,6 +44,8 @@ class Ledger:
     """Token -> the id in the reply, and the recipients."""
     refused: Counter[int] = field(default_factory=Counter)
     """Reply codes of messages that were not taken."""
+    retried: int = 0
+    """Messages that were answered at a further attempt of their client."""
     unanswered: int = 0
     """Messages whose client got no reply: whatever becomes of them is right."""
     copies: dict[tuple[str, str], list[Copy]] = field(default_factory=lambda: defaultdict(list))
@@ -48,9 +56,12 @@ class Ledger:
     def doubled(self) -> Doubled:
         """Count them."""
         found, killed = Doubled(), defaultdict[int, set[int]](set)
-        for copies in self.copies.values():
+        for (token, rcpt), copies in self.copies.items():
             for before, after in pairwise(copies):
-                if before.unanswered:
+                if before.id != after.id:
+                    found.after_retry += 1
+                    found.taken_twice.append(f"{token} {rcpt}: {before.id} {after.id}")
+                elif before.unanswered:
                     found.after_hang_up += 1
                 elif after.kills > before.kills:
                     found.after_kill += 1

@@ -169,6 +169,9 @@ class RecordedConversation:
     def answered(self, heard: bool) -> None:
         pass
 
+    def lost(self) -> None:
+        pass
+
     def abandon(self) -> None:
         self._note("abandon")
 

@@ -50,6 +50,9 @@ class HealthCheck:
     def answered(self, heard: bool) -> None:
         pass
 
+    def lost(self) -> None:
+        pass
+
     def abandon(self) -> None:
         pass
 

@@ -166,6 +166,10 @@ class Dialogue:
         self._state = _State.NONE
         self._receiving = False
 
+    def lost(self) -> None:
+        """The connection is over; a reply may still be on its way."""
+        self._conversation.lost()
+
     def close(self) -> None:
         """The session is over."""
         self.reset()

@@ -99,6 +99,7 @@ class SmtpSession(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone. The session finds out when it next reads or writes: a commit is not cancelled."""
         self._receipt.lost(error, self._inflow.ended)
+        self._dialogue.lost()
         self._outflow.end()
         self._inflow.end()
         self._identity.leave()

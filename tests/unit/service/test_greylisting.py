@@ -71,7 +71,9 @@ class House:
         await conversation.rcpt(Recipient(mailbox(rcpt) or Mailbox(rcpt, "", "")))
         await conversation.begin()
         await conversation.take(f"From: {author or sender}\r\nSubject: x\r\n\r\nhello\r\n".encode())
-        return str(await conversation.finish())
+        reply = await conversation.finish()
+        conversation.answered(heard=True)
+        return str(reply)
 
 
 async def test_a_new_sender_comes_back_and_is_let_in_from_then_on() -> None:

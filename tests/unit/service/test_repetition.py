@@ -74,6 +74,21 @@ async def test_who_was_told_sends_a_new_message(stored: bool) -> None:
     assert isinstance(await again, int)
 
 
+@pytest.mark.parametrize("early", [True, False])
+async def test_an_attempt_read_late_whose_retry_was_answered_is_not_taken_too(early: bool) -> None:
+    """Its client had given it up before a stopped worker read it."""
+    workers = Workers().begin()
+    slot = await workers.find(1)
+    assert isinstance(slot, int)
+    late = asyncio.create_task(workers.both[0].find(MARK, workers.clock.monotonic() + 5.0, lambda: True))
+    await asyncio.sleep(0.05 if early else 0)
+    workers.spool.note_answer(await workers.store(), heard=True)
+    workers.both[1].conclude(slot, heard=True)
+    with pytest.raises(UnderWay):
+        await late
+    assert isinstance(await workers.find(0), int), "a client that is there sends a new message"
+
+
 async def test_it_does_not_wait_for_ever() -> None:
     workers = Workers().begin()
     await workers.find(0)
