@@ -16,4 +16,5 @@ report for a provider's support. Pure: no clock, no socket, no disk; imported by
     hops.py programs.py   the way of a message, and who wrote what
     specimen.py differences.py   the file, and what differs from its original
     output.py rendering.py redaction.py   JSON, text, and the report for a support desk
+    texts.py        every sentence of the text
 """

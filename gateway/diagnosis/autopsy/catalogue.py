@@ -161,7 +161,7 @@ BODY = (
         "B21",
         "url-rewritten",
         "replaced links by links through its own scanner",
-        ("exchange", "proofpoint"),
+        ("exchange", "proofpoint", "mimecast"),
         content.restore_links,
     ),
     Entry(
@@ -185,6 +185,29 @@ BODY = (
         "part-replaced",
         "took a part out and left a notice in its place",
         ("mailscanner", "mimecast", "exchange"),
+        None,
+    ),
+    Entry(
+        "B25",
+        "text-to-base64",
+        "converted the text to base64",
+        ("exchange", "google", "mailman", "python"),
+        encoding.base64_to_text,
+        1.3,
+    ),
+    Entry(
+        "B26",
+        "empty-part-blank-removed",
+        "took away the blank line of an empty part",
+        ("exchange", "gen_smtp"),
+        structure.restore_blank_of_empty,
+        1.2,
+    ),
+    Entry(
+        "B27",
+        "html-rewritten",
+        "wrote the HTML anew, with tags of its own",
+        ("exchange",),
         None,
     ),
 )

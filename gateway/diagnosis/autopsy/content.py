@@ -33,6 +33,10 @@ _DEFENSE_2 = re.compile(rb"https://urldefense\.proofpoint\.com/v2/url\?u=([^&\s\
 _DEFENSE_3 = re.compile(
     rb"https://urldefense\.(?:com|us)/v3/__(?>([^\s\"'<>]{1,2000}?)__;)[^\s\"'<>!]{0,500}!![^\s\"'<>$]{0,500}\$?"
 )
+_BASE64_LINES = re.compile(
+    rb"(?:[A-Za-z0-9+/]{20,}={0,2}(?:\r\n|\Z))*"
+    rb"(?:(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)\r\n)?"
+)
 _MOST_BLOCKS = 20
 _LONGEST_BLOCK = 4000
 
@@ -46,6 +50,9 @@ def delete_meta(anatomy: Anatomy) -> Iterator[Variant]:
         for match in _META.finditer(anatomy.message, part.body, part.end)
     ]
     yield Variant(tuple(Edit(start, end) for start, end, _ in found))
+    own_line = [(_line_break(anatomy.message, start), end, part) for start, end, part in found]
+    if own_line != found:
+        yield Variant(tuple(Edit(start, end) for start, end, _ in own_line), cost=0.1)
     after = [(start, _skip(anatomy.message, end, b"\r\n"), part) for start, end, part in found]
     if after != found:
         yield Variant(tuple(Edit(start, end) for start, end, _ in after), cost=0.2)
@@ -53,6 +60,13 @@ def delete_meta(anatomy: Anatomy) -> Iterator[Variant]:
     if whole != after:
         closed = [(start, _skip(anatomy.message, end, b"</head>"), part) for start, end, part in whole]
         yield Variant(tuple(Edit(start, end) for start, end, _ in closed), cost=0.3)
+
+
+def _line_break(octets: bytes, at: int) -> int:
+    """Where the line break and blanks before a place begin."""
+    while octets[at - 1 : at] in (b" ", b"\t"):
+        at -= 1
+    return at - 2 if octets[at - 2 : at] == b"\r\n" else at
 
 
 def _skip(octets: bytes, at: int, what: bytes) -> int:
@@ -66,7 +80,12 @@ def _head_start(octets: bytes, start: int, part: Part) -> int:
 
 
 def delete_footer(anatomy: Anatomy) -> Iterator[Variant]:
-    """B09: what follows the last line of dashes or underscores in a text."""
+    """B09: what follows the last line of dashes or underscores in a text, or the end of an encoded one, or stands
+    below the last delimiter."""
+    yield from _after_encoded(anatomy)
+    last = anatomy.delimiters[-1] if anatomy.delimiters else None
+    if last is not None and last.closes and not last.depth and anatomy.message[last.end :].strip():
+        yield Variant((Edit(last.end, len(anatomy.message)),), VariantChoice.ALL, 0.1)
     for part in anatomy.texts:
         if part.type != "text/plain":
             continue
@@ -76,6 +95,18 @@ def delete_footer(anatomy: Anatomy) -> Iterator[Variant]:
                 begin = start - 2 * blanks
                 if anatomy.message[begin:start] == b"\r\n" * blanks and begin >= part.body:
                     yield Variant((Edit(begin, part.end),), VariantChoice.ALL, 0.2 * number + 0.2 * blanks)
+
+
+def _after_encoded(anatomy: Anatomy) -> Iterator[Variant]:
+    """Plain text that was put behind base64."""
+    for part in anatomy.parts:
+        if part.encoding != "base64" or not part.type.startswith("text/"):
+            continue
+        encoded = _BASE64_LINES.match(anatomy.message, part.body, part.end)
+        if encoded and encoded.end() > part.body and anatomy.message[encoded.end() : part.end].strip():
+            yield Variant((Edit(encoded.end(), part.end),), VariantChoice.ALL, 0.1)
+            if anatomy.message.endswith(b"\r\n", part.body, encoded.end()):
+                yield Variant((Edit(encoded.end() - 2, part.end),), VariantChoice.ALL, 0.2)
 
 
 def delete_banner(anatomy: Anatomy) -> Iterator[Variant]:

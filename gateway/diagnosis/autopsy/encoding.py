@@ -5,6 +5,8 @@ Each function is the inverse of one catalogue entry: a message's anatomy in, var
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -128,6 +130,31 @@ def _leaves(anatomy: Anatomy) -> list[Part]:
     ]
 
 
+def base64_to_text(anatomy: Anatomy) -> Iterator[Variant]:
+    """B25: base64 back to quoted-printable, or to the text itself."""
+    found = [(part, _plain(anatomy, part)) for part in _leaves(anatomy) if part.encoding == "base64"]
+    texts = [(part, text) for part, text in found if part.type.startswith("text/") and text is not None]
+    ways: list[tuple[float, bytes, Callable[[bytes], bytes]]] = [(0.0, b"7bit", bytes), (0.05, b"8bit", bytes)]
+    ways += [
+        (0.1 + 0.03 * number, b"quoted-printable", partial(quote, width=width)) for number, width in enumerate(WIDTHS)
+    ]
+    for chosen in [texts, *([one] for one in texts if len(texts) > 1)]:
+        for cost, name, way in ways:
+            names = [edit for part, _ in chosen for edit in _rename(part, name)]
+            edits = [Edit(part.body, part.end, way(text)) for part, text in chosen]
+            if edits:
+                yield Variant((*names, *edits), VariantChoice.ALL, cost)
+
+
+def _plain(anatomy: Anatomy, part: Part) -> bytes | None:
+    """What base64 holds, with CRLF line ends; None for what is not base64."""
+    try:
+        text = base64.b64decode(b"".join(_within(anatomy, part).split()), validate=True)
+    except binascii.Error:
+        return None
+    return text if b"\r\n" in text else text.replace(b"\n", b"\r\n")
+
+
 def rewrap_base64(anatomy: Anatomy) -> Iterator[Variant]:
     """B14: base64 in lines of another length, or in one line."""
     found = []
@@ -178,7 +205,8 @@ def _glued(anatomy: Anatomy) -> Iterator[int]:
 def restore_charset(anatomy: Anatomy) -> Iterator[Variant]:
     """B23: text back in the charset that it had, with its name in Content-Type."""
     for part in anatomy.texts:
-        octets = _within(anatomy, part)
+        quoted = part.encoding == "quoted-printable"
+        octets = decode_quoted(_within(anatomy, part)) if quoted else _within(anatomy, part)
         field = part.find("content-type")
         if octets.isascii() or part.charset not in _CHARSETS or field is None:
             continue
@@ -190,8 +218,8 @@ def restore_charset(anatomy: Anatomy) -> Iterator[Variant]:
             name = _CHARSET_VALUE.search(anatomy.message, part.start + field.start, part.start + field.end)
             if other == octets or name is None:
                 continue
-            yield Variant(
-                (Edit(*name.span(2), charset.encode()), Edit(part.body, part.end, other)),
-                VariantChoice.ALL,
-                0.1 * number,
-            )
+            for order, width in enumerate(_USUAL_WIDTHS if quoted else (0,)):
+                text = quote(other, width) if quoted else other
+                for spelling, written in enumerate((charset, charset.upper())):
+                    edits = (Edit(*name.span(2), written.encode()), Edit(part.body, part.end, text))
+                    yield Variant(edits, VariantChoice.ALL, 0.1 * number + 0.03 * order + 0.05 * spelling)

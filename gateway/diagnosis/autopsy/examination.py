@@ -83,6 +83,8 @@ class Autopsy(Value):
     """What still fails after the repair."""
     suspicions: tuple[Suspicion, ...] = ()
     culprit: Culprit | None = None
+    bodiless: bool = False
+    """The file holds no body, and a signature says that there was one."""
     trials: int = 0
     """How many repairs were tried."""
     complete: bool = True
@@ -108,6 +110,8 @@ def examine(
         return Autopsy(
             message, conditions, results, AutopsyStatus.INTACT if intact else AutopsyStatus.UNKNOWN, part, subject
         )
+    if part is FailingPart.BODY and not message[anatomy.body :].strip():
+        return Autopsy(message, conditions, results, AutopsyStatus.UNKNOWN, part, subject, bodiless=True)
     effort = Effort(work + _WORK_PER_OCTET * len(message), progress)
     if part is FailingPart.BODY:
         solution = _solve_body(anatomy, conditions, answers, now, effort)

@@ -25,6 +25,8 @@ _HINTS_ID = ("x-original-message-id", "x-microsoft-original-message-id", "origin
 _NAMES = {"mime-version": ("MIME-Version", "Mime-Version"), "message-id": ("Message-ID", "Message-Id", "Message-id")}
 _WIDTHS = (72, 78, 76, 75, 74, 70, 68, 66, 80, 79, 77, 73, 71, 69, 67)
 """Of a signature's lines, the usual ones first."""
+_CUT = re.compile(rb"(?<=[^ \t\r\n])\r\n[ \t](?=[^ \t\r\n])")
+_LONGEST = 65_536
 _FOLD = re.compile(rb"\r\n[ \t]+")
 _SPACE = re.compile(rb"[ \t\r\n]+")
 
@@ -57,10 +59,13 @@ def delete_subject_tag(anatomy: Anatomy) -> Iterator[Variant]:
 
 
 def unfold_fields(anatomy: Anatomy) -> Iterator[Variant]:
-    """H03: fields folded elsewhere; only a simple signature sees it."""
+    """H03: fields folded elsewhere, which only a simple signature sees, or where there was no blank, which any does."""
+    yield Variant(tuple(_breaks(anatomy)), cost=0.2)
     if not signs_simply(anatomy):
         return
     found = [field for field in anatomy.signed if len(field.value) < 4096]
+    spaced = [(field, b" " + field.value.strip(b" \t")) for field in found if b"\r\n" not in field.value]
+    yield Variant(tuple(value_edit(anatomy, f, v) for f, v in spaced if v != f.value), cost=0.1)
     folded = [field for field in found if b"\r\n" in field.value]
     yield Variant(tuple(value_edit(anatomy, field, _one_line(field.value)) for field in folded))
     for number, fold in enumerate((b"\r\n\t", b"\r\n ", b"\r\n  ", b"\r\n        ")):
@@ -71,6 +76,14 @@ def unfold_fields(anatomy: Anatomy) -> Iterator[Variant]:
     for number, width in enumerate((78, 76, 72)):
         edits = [(field, _fill(field, width, b"\r\n ")) for field in found]
         yield Variant(tuple(value_edit(anatomy, f, v) for f, v in edits if v != f.value), cost=0.6 + 0.1 * number)
+
+
+def _breaks(anatomy: Anatomy) -> Iterator[Edit]:
+    """Line breaks, each with the blank that came with it, where there was no blank before: a long field cut in two."""
+    for field in anatomy.signed:
+        start = anatomy.block.index(b":", field.start) + 1
+        for found in _CUT.finditer(field.value[:_LONGEST]):
+            yield Edit(start + found.start(), start + found.end())
 
 
 def _one_line(value: bytes) -> bytes:

@@ -105,7 +105,10 @@ def _opinions(anatomy: Anatomy, signature: Signature, way: Sequence[SuspectHop])
             if result.method != "dkim" or result.result not in _OPINIONS or domain.lower() != signature.domain:
                 continue
             server = parsed.authserv_id if parsed else ""
-            server = server or next((hop.by for hop in reversed(way) if hop.start > field.start), "") or "some server"
+            near = next((hop.by for hop in reversed(way) if hop.start > field.start), "")
+            if server and near and hops.organisation(server) not in ("", hops.organisation(near)):
+                continue
+            server = server or near or "some server"
             words = "still verified" if result.result == "pass" else "no longer verified"
             ground = f"the signature {words} when the message came to {server}, as its Authentication-Results says"
             yield _Sighting(field.start, result.result == "pass", False, ground)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Group
 from rich.text import Text
 
+from gateway.diagnosis.autopsy import texts
 from gateway.diagnosis.autopsy.differences import Difference
 from gateway.diagnosis.autopsy.examination import Autopsy, AutopsyStatus, VerifiedBy
 from gateway.diagnosis.autopsy.proofs import FailingPart
@@ -21,20 +22,9 @@ _MOST_LINES = 5
 """Of the file, for one place."""
 _MOST_DIFFERENCES = 40
 _WIDTH = 96
-_PARTS = {
-    FailingPart.BODY: "A signature holds a fingerprint of the body. This body has another one, so receivers must take "
-    "the message for altered.",
-    FailingPart.HEADER: "The body is what was signed. Of the header fields that are signed too, one is not.",
-    FailingPart.KEY: "The body is what was signed. Whether the header is can only be told with the signer's key, and "
-    "that could not be had or used.",
-    FailingPart.SYNTAX: "The signature breaks the rules for signatures, so nobody can tell by it what was signed.",
-    FailingPart.EXPIRED: "The message is what was signed, but the signer set a time limit, and it is over.",
-}
-_LEFT = {
-    FailingPart.KEY: "Whether the header is intact as well is unknown: the signer's key could not be had.",
-    FailingPart.HEADER: "But the signature still fails: the header was changed too, in a way that is not known.",
-    FailingPart.EXPIRED: "Since then the signature has expired.",
-}
+_SIMPLE_HEADER = ("H03", "H11", "H13")
+_SIMPLE_BODY = ("B17", "B20", "B22")
+"""Changes that a signature in the relaxed form survives."""
 
 
 def render_autopsy(found: Autopsy, specimen: Specimen, differences: Sequence[Difference] | None) -> Group:
@@ -52,53 +42,61 @@ def render_autopsy(found: Autopsy, specimen: Specimen, differences: Sequence[Dif
 
 
 def _tell_file(specimen: Specimen) -> Iterator[str]:
-    yield f"{specimen.name}: {len(specimen.octets)} octets, SHA-256 {specimen.sha256}"
+    yield texts.FILE.format(name=specimen.name, octets=len(specimen.octets), sha256=specimen.sha256)
     if specimen.newlines is Newlines.CONVERTED:
-        yield "newlines: converted. Its lines end in LF; they were read as CRLF, which is how mail travels."
+        yield texts.CONVERTED
     elif specimen.newlines is Newlines.MIXED:
-        yield "newlines: mixed. Not every line ends in CRLF; they were kept, and that alone may break the signature."
+        yield texts.MIXED
 
 
 def _tell_signatures(found: Autopsy) -> Iterator[str]:
     if not found.results:
-        yield "None (DKIM). Without one nothing tells what the message was before."
+        yield texts.NO_SIGNATURE
     for number, result in enumerate(found.results, 1):
         why = f", {result.reason}" if result.reason else ""
-        signer = f"{result.domain or 'nobody readable'} (selector {result.selector or '?'})"
-        yield f"{number}. {signer}: {result.result}{why}"
+        yield texts.SIGNATURE.format(
+            number=number,
+            signer=result.domain or "nobody readable",
+            selector=result.selector or "?",
+            result=result.result,
+            why=why,
+        )
 
 
 def _tell_finding(found: Autopsy, specimen: Specimen) -> Iterator[str]:
+    if found.bodiless:
+        yield texts.BODILESS
+        return
     if found.status is AutopsyStatus.FOUND:
-        yield "Found. On its way something " + ", and something ".join(_name_step(step) for step in found.steps) + "."
+        yield texts.FOUND.format(changes=texts.ANOTHER.join(_name_step(step) for step in found.steps))
     elif found.status is AutopsyStatus.SUSPECTED:
         entries = {one.entry.id: one.entry for one in found.suspicions}.values()
         named = (f"{entry.description} ({entry.id} {entry.name})" for entry in entries)
-        yield "Not proven. On its way, it seems, something " + ", or ".join(named) + "."
+        yield texts.SUSPECTED.format(changes=", or ".join(named))
     elif found.status is AutopsyStatus.UNKNOWN and found.part in (FailingPart.BODY, FailingPart.HEADER):
-        yield "Unknown. No change that mail servers are known to make explains it, nor two of them together."
+        yield texts.UNKNOWN
     if found.part is not None:
-        yield _PARTS[found.part]
+        yield texts.PARTS[found.part]
     elif found.status is AutopsyStatus.INTACT:
-        yield "Nothing: the message is what was signed."
+        yield texts.INTACT
     for step in found.steps:
         yield from _show_places(step, specimen)
     yield from (f"- {one.ground}" for one in found.suspicions)
 
 
 def _name_step(step: SearchStep) -> str:
-    places = f", in {len(step.places)} places" if len(step.places) > 1 else ""
+    places = texts.PLACES.format(count=len(step.places)) if len(step.places) > 1 else ""
     return f"{step.entry.description}{places} ({step.entry.id} {step.entry.name})"
 
 
 def _show_places(step: SearchStep, specimen: Specimen) -> Iterator[str]:
     for place in step.places[:_MOST_PLACES]:
         offset, length = specimen.place(*place)
-        what = f"{length} octets" if length else "where something is missing"
-        yield f"Line {specimen.line(place[0])}, offset {offset}, {what}:"
+        what = texts.OCTETS.format(length=length) if length else texts.MISSING
+        yield texts.PLACE.format(line=specimen.line(place[0]), offset=offset, what=what)
         yield from _show_lines(specimen, *place)
     if len(step.places) > _MOST_PLACES:
-        yield f"And {len(step.places) - _MOST_PLACES} more places."
+        yield texts.MORE_PLACES.format(count=len(step.places) - _MOST_PLACES)
 
 
 def _show_lines(specimen: Specimen, offset: int, length: int) -> Iterator[str]:
@@ -120,52 +118,69 @@ def _show_lines(specimen: Specimen, offset: int, length: int) -> Iterator[str]:
 def _tell_proof(found: Autopsy) -> Iterator[str]:
     signer = found.subject.signature.domain if found.subject else ""
     if found.verified_by is VerifiedBy.BODY_HASH:
-        yield f"Proven: with that undone, the body has exactly the fingerprint that {signer} signed."
+        yield texts.PROVEN_BODY.format(signer=signer)
     elif found.verified_by is VerifiedBy.SIGNATURE:
-        yield f"Proven: with that undone, the signature of {signer} verifies with its key."
+        yield texts.PROVEN_SIGNATURE.format(signer=signer)
     if found.left is not None:
-        yield _LEFT.get(found.left, "")
+        yield texts.LEFT.get(found.left, "")
     elif found.verified_by is VerifiedBy.BODY_HASH:
-        yield "The header is intact: the signature then verifies with the signer's key."
+        yield texts.HEADER_INTACT
     if found.status in (AutopsyStatus.SUSPECTED, AutopsyStatus.UNKNOWN) and found.trials:
-        bound = "" if found.complete else "; there are more pairs than are tried"
-        yield f"{found.trials} ways to undo something were tried, none gives what was signed{bound}."
+        yield texts.TRIED.format(trials=found.trials, bound="" if found.complete else texts.MORE_PAIRS)
 
 
 def _tell_culprit(found: Autopsy) -> Iterator[str]:
     if found.culprit is not None:
-        yield f"Most likely {found.culprit.name}:"
+        yield texts.CULPRIT.format(name=found.culprit.name)
         yield from (f"- {ground}" for ground in found.culprit.grounds)
+        yield texts.HEARSAY
 
 
 def _advise(found: Autopsy) -> Iterator[str]:
+    if found.bodiless:
+        return
+    yield from _blame_form(found)
     if found.status in (AutopsyStatus.FOUND, AutopsyStatus.SUSPECTED):
-        where = found.culprit.name if found.culprit else "the server that changed it"
-        yield "Leave the sender's SPF, DKIM key and DMARC record alone: they are not the cause."
-        yield f"Have {where} stop changing mail, or lead mail past it."
-        yield "If the domain is split between two providers, its MX has to hand each half its mail unaltered."
-        yield "Until then everyone behind that server sees a broken signature, and where the author's domain publishes"
-        yield "p=reject or p=quarantine, refuses the mail or takes it for junk."
+        where = found.culprit.name if found.culprit else texts.WHERE
+        yield texts.ADVICE["leave"]
+        yield texts.ADVICE["stop"].format(where=where)
+        yield texts.ADVICE["split"]
+        yield texts.ADVICE["until"]
     elif found.part is FailingPart.KEY:
-        yield "See whether the key is published: `waypost dkim check SELECTOR DOMAIN`. Offline, give it by --dns."
+        yield texts.ADVICE["key"]
     elif found.part in (FailingPart.SYNTAX, FailingPart.EXPIRED):
-        yield "Tell the sender. No receiver can mend it."
+        yield texts.ADVICE["sender"]
     elif found.status is AutopsyStatus.INTACT:
-        yield "Nothing about DKIM. If the message was refused, its bounce tells why: `waypost bounce FILE`."
+        yield texts.ADVICE["intact"]
     elif not found.results:
-        yield "Ask the sender to sign. Without a signature DMARC rests on SPF alone, and that ends at any forwarder."
+        yield texts.ADVICE["unsigned"]
     else:
-        yield "Get the message as it was sent, for instance from the sender's copy, and compare: --original FILE."
+        yield texts.ADVICE["compare"]
+
+
+def _blame_form(found: Autopsy) -> Iterator[str]:
+    """The simple form, where a relaxed one would have survived, or may have."""
+    signature = found.subject.signature if found.subject else None
+    if signature is None:
+        return
+    ids = {step.entry.id for step in found.steps}
+    unknown = found.status is AutopsyStatus.UNKNOWN
+    header = ids.intersection(_SIMPLE_HEADER) or (unknown and found.part is FailingPart.HEADER)
+    body = ids.intersection(_SIMPLE_BODY) or (unknown and found.part is FailingPart.BODY)
+    if signature.header_form == "simple" and header:
+        yield texts.ADVICE["simple header"]
+    if signature.body_form == "simple" and body:
+        yield texts.ADVICE["simple body"]
 
 
 def _tell_differences(differences: Sequence[Difference] | None) -> Iterator[str]:
     if differences is not None and not differences:
-        yield "No difference."
+        yield texts.NO_DIFFERENCE
     for one in (differences or ())[:_MOST_DIFFERENCES]:
-        yield f"Line {one.line}, in the original line {one.original_line}:"
+        yield texts.DIFFERENCE.format(line=one.line, original=one.original_line)
         for mark, lines in (("-", one.original), ("+", one.lines)):
             yield from (f"  {mark} {line[:_WIDTH].decode('utf-8', 'replace').rstrip()}" for line in lines[:_MOST_LINES])
             if len(lines) > _MOST_LINES:
-                yield f"  {mark} ... {len(lines) - _MOST_LINES} more lines"
+                yield f"  {mark} {texts.MORE_LINES.format(count=len(lines) - _MOST_LINES)}"
     if differences and len(differences) > _MOST_DIFFERENCES:
-        yield f"And {len(differences) - _MOST_DIFFERENCES} more."
+        yield texts.MORE_DIFFERENCES.format(count=len(differences) - _MOST_DIFFERENCES)

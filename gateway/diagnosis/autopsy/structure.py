@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from gateway.diagnosis.autopsy.anatomy import Anatomy, Delimiter
 from gateway.diagnosis.autopsy.edits import Edit
 from gateway.diagnosis.autopsy.variants import Variant, VariantChoice
+from gateway.mail.header import Field
 
 _INSERTED_FIELD = re.compile(rb"(?:x-microsoft-|x-ms-|x-exchange-|x-forefront-)", re.IGNORECASE)
+_EXCHANGE_ID = re.compile(rb"@[a-z0-9.-]*(?:outlook|exchangelabs)\.com>", re.IGNORECASE)
 _BLANKS = re.compile(rb"(?:[ \t]*\r\n)+")
 
 
@@ -55,14 +57,42 @@ def insert_nested_preamble(anatomy: Anatomy) -> Iterator[Variant]:
 
 def delete_part_fields(anatomy: Anatomy) -> Iterator[Variant]:
     """B04: header fields that a scanner put into the parts."""
+    choices: tuple[Callable[[Field], bool], ...] = (_is_inserted, _is_exchange, _is_identified)
+    proposed = []
+    for number, chosen in enumerate(choices):
+        edits = []
+        for part in anatomy.parts:
+            for inserted, run in itertools.groupby(part.fields, key=chosen):
+                if inserted and part.depth >= 0:
+                    found = list(run)
+                    edits.append(Edit(part.start + found[0].start, part.start + found[-1].end))
+        if edits not in proposed:
+            proposed.append(edits)
+            yield Variant(tuple(edits), cost=0.15 * number)
+
+
+def _is_inserted(field: Field) -> bool:
+    return bool(_INSERTED_FIELD.match(field.name.encode()))
+
+
+def _is_exchange(field: Field) -> bool:
+    """One that is Exchange's by its name, or an identifier that it gave to the part."""
+    return _is_inserted(field) or (field.lower == "content-id" and bool(_EXCHANGE_ID.search(field.value)))
+
+
+def _is_identified(field: Field) -> bool:
+    return _is_inserted(field) or field.lower == "content-id"
+
+
+def restore_blank_of_empty(anatomy: Anatomy) -> Iterator[Variant]:
+    """B26: the blank line that ends the header of a part that holds nothing."""
     edits = []
     for part in anatomy.parts:
-        runs = itertools.groupby(part.fields, key=lambda field: bool(_INSERTED_FIELD.match(field.name.encode())))
-        for inserted, run in runs:
-            if inserted and part.depth >= 0:
-                found = list(run)
-                edits.append(Edit(part.start + found[0].start, part.start + found[-1].end))
+        bare = part.depth >= 0 and part.body == part.end and part.fields
+        if bare and not anatomy.message.endswith(b"\r\n\r\n", part.start, part.end + 2):
+            edits.append(Edit(part.end + 2, part.end + 2, b"\r\n"))
     yield Variant(tuple(edits))
+    yield Variant(tuple(Edit(edit.start, edit.end, b"\r\n\r\n") for edit in edits), cost=0.3)
 
 
 def delete_close_delimiter(anatomy: Anatomy) -> Iterator[Variant]:

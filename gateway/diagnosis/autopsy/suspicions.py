@@ -9,6 +9,8 @@ from gateway.authentication.signature import Signature
 from gateway.diagnosis.autopsy import catalogue
 from gateway.diagnosis.autopsy.anatomy import Anatomy
 from gateway.diagnosis.autopsy.entry import Entry
+from gateway.diagnosis.autopsy.hops import read_hops
+from gateway.diagnosis.autopsy.programs import seen_in
 from gateway.mail.author import find_author
 from gateway.mail.domain import is_subdomain
 from gateway.mail.header import fields, unfold
@@ -33,8 +35,17 @@ _NOTICE = re.compile(
 _SOFT_END = re.compile(rb"[^ \r\n] \r\n")
 _BARE_SIGNATURE = re.compile(rb"\n--\r\n")
 _SCANNED_LINK = re.compile(
-    rb"https://(?:[a-z0-9.-]+\.safelinks\.protection\.outlook|urldefense(?:\.proofpoint)?)\.(?:com|us)/"
+    rb"https?://(?:[a-z0-9.-]+\.safelinks\.protection\.outlook\.com|urldefense(?:\.proofpoint)?\.(?:com|us)"
+    rb"|[a-z0-9.-]*mimecast(?:protect)?\.com/s|linkprotect\.cudasvc\.com|secure-web\.cisco\.com"
+    rb"|[a-z0-9.-]*\.protection\.sophos\.com|[a-z0-9.-]*\.trendmicro\.com|protect2?\.fireeye\.com"
+    rb"|clicktime\.symantec\.com|[a-z0-9.-]*hornetsecurity\.com)/"
 )
+_EXCHANGE_HTML = re.compile(
+    rb"<head>\r\n<meta http-equiv=3?D?\"Content-Type\"|<!-- (?:converted|P \{margin)|<style type=\"text/css\" "
+    rb"style=\"display:none",
+    re.IGNORECASE,
+)
+_QUOTED_CHARSET = re.compile(rb"[ \t]*text/(?:plain|html);[ \t\r\n]*charset=\"[A-Za-z0-9_-]+\"[ \t]*", re.IGNORECASE)
 _ALWAYS_THERE = ("from", "date", "message-id", "subject", "to")
 _RELAY_IDS = re.compile(r"@(?:[a-z0-9-]+\.)*(?:amazonses\.com|email\.amazonses\.com)>", re.IGNORECASE)
 
@@ -54,6 +65,7 @@ def suspect_body(anatomy: Anatomy, signature: Signature, header_holds: bool | No
         *_replaced(anatomy),
         *_converted(anatomy),
         *_rewritten(anatomy),
+        *_rewritten_html(anatomy),
     )
 
 
@@ -109,9 +121,24 @@ def _rewritten(anatomy: Anatomy) -> Iterator[Suspicion]:
         yield _suspicion("B21", f"a link leads through a scanner: {found[0].decode('ascii', 'replace')}")
 
 
+def _rewritten_html(anatomy: Anatomy) -> Iterator[Suspicion]:
+    found = _EXCHANGE_HTML.search(anatomy.message, anatomy.body)
+    if found and _came_through_exchange(anatomy):
+        yield _suspicion("B27", "the HTML begins as Exchange writes it anew, which cannot be undone")
+
+
+def _came_through_exchange(anatomy: Anatomy) -> bool:
+    return "exchange" in seen_in(anatomy.header) or any("exchange" in hop.programs for hop in read_hops(anatomy))
+
+
 def suspect_header(anatomy: Anatomy, signature: Signature) -> tuple[Suspicion, ...]:
     """What may have changed the signed header."""
-    return (*_removed(anatomy, signature), *_numbered(anatomy, signature), *_munged(anatomy, signature))
+    return (
+        *_removed(anatomy, signature),
+        *_numbered(anatomy, signature),
+        *_munged(anatomy, signature),
+        *_retyped(anatomy, signature),
+    )
 
 
 def _removed(anatomy: Anatomy, signature: Signature) -> Iterator[Suspicion]:
@@ -140,3 +167,10 @@ def _munged(anatomy: Anatomy, signature: Signature) -> Iterator[Suspicion]:
         yield _suspicion(
             "H05", f"From is at {author.domains[0]}, the signature of {signature.domain}, and a list came between"
         )
+
+
+def _retyped(anatomy: Anatomy, signature: Signature) -> Iterator[Suspicion]:
+    field = anatomy.whole.find("content-type")
+    signed = field is not None and "content-type" in signature.names
+    if field is not None and signed and _QUOTED_CHARSET.fullmatch(field.value) and _came_through_exchange(anatomy):
+        yield _suspicion("H10", "Content-Type has its charset in quotes and nothing else, as Exchange writes it anew")

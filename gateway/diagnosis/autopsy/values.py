@@ -191,9 +191,37 @@ def rewrite_parameters(anatomy: Anatomy) -> Iterator[Variant]:
             value = re.sub(rb";[ \t\r\n]*", fold, field.value)
             if value != field.value:
                 yield Variant((value_edit(anatomy, field, value),), VariantChoice.ALL, 0.2)
+        yield from _dropped(anatomy, field)
         bare = field.value.rstrip()
         other = bare.removesuffix(b";") if bare.endswith(b";") else bare + b";"
         yield Variant((value_edit(anatomy, field, other),), VariantChoice.ALL, 0.3)
+
+
+def _dropped(anatomy: Anatomy, field: Field) -> Iterator[Variant]:
+    """Parameters that were left out when the field was written anew."""
+    bare = field.value.rstrip().removesuffix(b";")
+    if b"multipart/" in bare.lower() or field.lower != "content-type":
+        return
+    unquoted = _PARAMETER.sub(rb"\1\3", bare)
+    spellings = dict.fromkeys((unquoted, bare, _upper_charset(unquoted), _upper_charset(bare)))
+    for number, spelling in enumerate(spellings):
+        for order, more in enumerate(_DROPPED):
+            for value in dict.fromkeys((spelling + b"; " + more, spelling + b";\r\n " + more, _before(spelling, more))):
+                edit = value_edit(anatomy, field, value)
+                yield Variant((edit,), VariantChoice.ALL, 0.3 + 0.1 * number + 0.05 * order)
+
+
+_DROPPED = (b"format=flowed", b"format=flowed; delsp=yes", b"format=fixed", b"reply-type=original", b"delsp=yes")
+
+
+def _before(value: bytes, more: bytes) -> bytes:
+    """The parameters in front of those that are there."""
+    type, semicolon, rest = value.partition(b";")
+    return type + b"; " + more + semicolon + rest
+
+
+def _upper_charset(value: bytes) -> bytes:
+    return _CHARSET.sub(lambda found: found[0].replace(found[1], found[1].upper()), value)
 
 
 def _toggle_parameters(anatomy: Anatomy, field: Field, change: Callable[[bytes], bytes]) -> Iterator[Edit]:

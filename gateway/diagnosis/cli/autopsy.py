@@ -25,6 +25,7 @@ from gateway.cli.options import (
     print_text,
     read_file,
 )
+from gateway.diagnosis.autopsy import texts
 from gateway.diagnosis.autopsy.differences import find_differences
 from gateway.diagnosis.autopsy.examination import Autopsy, examine, questions
 from gateway.diagnosis.autopsy.output import autopsy_json
@@ -58,7 +59,7 @@ def autopsy(
     specimen = read_specimen(str(file), read_file(file), raw)
     for out in (repair, report):
         if out is not None and out.exists() and file.exists() and out.samefile(file):
-            fail(f"{out} is the message itself, which is never changed. Name another file.")
+            fail(texts.SAME_FILE.format(file=out))
     answers = _fetch_keys(specimen.message, dns)
     with _progress() as progress:
         found = examine(specimen.message, answers, time.time() if now is None else now, progress)
@@ -94,10 +95,10 @@ def _progress() -> Iterator[Callable[[float, int], None]]:
 
 def _write(found: Autopsy, specimen: Specimen, repair: Path | None, report: Path | None) -> None:
     if repair is not None and found.repaired is None:
-        print(f"{repair} was not written: there is nothing proven to undo.", file=sys.stderr)
+        print(texts.NOT_REPAIRED.format(file=repair), file=sys.stderr)
     elif repair is not None and found.repaired is not None:
         repair.write_bytes(specimen.restore(found.repaired))
-        print(f"{repair}: the message as it was before the change.", file=sys.stderr)
+        print(texts.REPAIRED.format(file=repair), file=sys.stderr)
     if report is not None:
         report.write_text(compose_report(found, specimen), "utf-8")
-        print(f"{report}: written without addresses, subject and text. Read it before you send it.", file=sys.stderr)
+        print(texts.REPORTED.format(file=report), file=sys.stderr)

@@ -1,0 +1,81 @@
+"""Every sentence that `waypost autopsy` prints, but for the descriptions of changes, which stand in the catalogue."""
+
+from __future__ import annotations
+
+FILE = "{name}: {octets} octets, SHA-256 {sha256}"
+CONVERTED = "newlines: converted. Its lines end in LF; they were read as CRLF, which is how mail travels."
+MIXED = "newlines: mixed. Not every line ends in CRLF; they were kept, and that alone may break the signature."
+NO_SIGNATURE = "None (DKIM). Without one nothing tells what the message was before."
+SIGNATURE = "{number}. {signer} (selector {selector}): {result}{why}"
+FOUND = "Found. On its way something {changes}."
+ANOTHER = ", and something "
+SUSPECTED = "Suspected, not proven: on its way something {changes}."
+UNKNOWN = "Unknown. No change that mail servers are known to make explains it, nor two of them together."
+BODILESS = (
+    "The file holds the header alone, and the body is missing. Save the whole message as it was received, with its "
+    "source (.eml), and run the command again."
+)
+INTACT = "Nothing: the message is what was signed."
+PARTS = {
+    "body": (
+        "A signature holds a fingerprint of the body. This body has another one, so receivers must take the message "
+        "for altered."
+    ),
+    "header": "The body is what was signed. Of the header fields that are signed too, one is not.",
+    "key": (
+        "The body is what was signed. Whether the header is can only be told with the signer's key, and that could not "
+        "be had or used."
+    ),
+    "syntax": "The signature breaks the rules for signatures, so nobody can tell by it what was signed.",
+    "expired": "The message is what was signed, but the signer set a time limit, and it is over.",
+}
+LEFT = {
+    "key": "Whether the header is intact as well is unknown: the signer's key could not be had.",
+    "header": "But the signature still fails: the header was changed too, in a way that is not known.",
+    "expired": "Since then the signature has expired.",
+}
+PLACES = ", in {count} places"
+PLACE = "Line {line}, offset {offset}, {what}:"
+OCTETS = "{length} octets"
+MISSING = "where something is missing"
+MORE_PLACES = "And {count} more places."
+PROVEN_BODY = "Proven: with that undone, the body has exactly the fingerprint that {signer} signed."
+PROVEN_SIGNATURE = "Proven: with that undone, the signature of {signer} verifies with its key."
+HEADER_INTACT = "The header is intact: the signature then verifies with the signer's key."
+TRIED = "{trials} ways to undo something were tried, none gives what was signed{bound}."
+MORE_PAIRS = "; there are more pairs than are tried"
+CULPRIT = "Most likely {name}:"
+HEARSAY = "These are claims of the header, not proofs."
+ADVICE = {
+    "leave": "Leave the sender's SPF, DKIM key and DMARC record alone: they are not the cause.",
+    "stop": "Have {where} stop changing mail, or lead mail past it.",
+    "split": "If the domain is split between two providers, its MX has to hand each half its mail unaltered.",
+    "until": (
+        "Until then everyone behind that server sees a broken signature, and where the author's domain publishes "
+        "p=reject or p=quarantine, refuses the mail or takes it for junk."
+    ),
+    "key": "See whether the key is published: `waypost dkim check SELECTOR DOMAIN`. Offline, give it by --dns.",
+    "sender": "Tell the sender. No receiver can mend it.",
+    "intact": "Nothing about DKIM. If the message was refused, its bounce tells why: `waypost bounce FILE`.",
+    "unsigned": (
+        "Ask the sender to sign. Without a signature DMARC rests on SPF alone, and that ends at any forwarder."
+    ),
+    "compare": ("Get the message as it was sent, for instance from the sender's copy, and compare: --original FILE."),
+    "simple header": (
+        "The signer uses c=simple for the header, which breaks when a server folds a field, spaces it or writes its "
+        "name in other letters. Have the sender sign with c=relaxed/relaxed."
+    ),
+    "simple body": (
+        "The signer uses c=simple for the body, which breaks when blanks at the ends of lines change. Have the sender "
+        "sign with c=relaxed/relaxed."
+    ),
+}
+WHERE = "the server that changed it"
+NO_DIFFERENCE = "No difference."
+DIFFERENCE = "Line {line}, in the original line {original}:"
+MORE_LINES = "... {count} more lines"
+MORE_DIFFERENCES = "And {count} more."
+NOT_REPAIRED = "{file} was not written: there is nothing proven to undo."
+REPAIRED = "{file}: the message as it was before the change."
+REPORTED = "{file}: written without addresses, subject and text. Read it before you send it."
+SAME_FILE = "{file} is the message itself, which is never changed. Name another file."
