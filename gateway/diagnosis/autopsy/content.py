@@ -14,7 +14,9 @@ from gateway.diagnosis.autopsy.anatomy import Anatomy, Part
 from gateway.diagnosis.autopsy.edits import Edit
 from gateway.diagnosis.autopsy.variants import Variant, VariantChoice
 
-_META = re.compile(rb'<meta[ \t\r\n]+http-equiv=3?D?"?Content-Type"?[^<>]{0,200}>', re.IGNORECASE)
+_META = re.compile(
+    rb'<meta[ \t\r\n]+(?:http-equiv=3?D?"?Content-Type"?|charset=|content=3?D?"text/html;)[^<>]{0,200}>', re.IGNORECASE
+)
 _HEAD = re.compile(rb"(?:<html[^<>]{0,200}>[ \t\r\n]{0,8})?<head>[ \t\r\n]{0,8}\Z", re.IGNORECASE)
 _RULE = re.compile(rb"^(?:_{5,}|-{5,}|={5,}|\*{5,}|-- ?(?=\r\n))[^\r\n]*\r\n", re.MULTILINE)
 _WARNING = re.compile(

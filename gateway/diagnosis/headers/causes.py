@@ -202,6 +202,17 @@ def _direct(summary: Summary, verdicts: Verdicts, reading: Reading) -> Iterator[
         yield HeaderFinding("no-records", Weight.NOTE, text, (texts.FIXES["publish"].format(author=author),))
     elif spf is not None and spf.word in ("fail", "softfail", "neutral") and summary.dmarc in _UNSETTLED and not own:
         yield _spf_fail(summary, verdicts, reading, delivered)
+    elif spf is not None and summary.dmarc == "fail" and not own and not aligned:
+        yield _nothing_passed(spf, author, delivered)
+
+
+def _nothing_passed(spf: StatedVerdict, author: str, delivered: str) -> HeaderFinding:
+    domain = spf.domain or author
+    said = texts.SPF_MISSING if spf.word == "none" else texts.SPF_UNUSABLE
+    text = texts.NOTHING_PASSED.format(author=author, spf=said.format(domain=domain, result=spf.result))
+    fixes = [texts.FIXES["sign"].format(author=author)]
+    fixes += [texts.FIXES["check"].format(domain=domain)] if spf.word != "none" else []
+    return HeaderFinding("nothing-passed", Weight.PROBLEM, text + delivered, tuple(fixes))
 
 
 def _never_signed(summary: Summary, verdicts: Verdicts, reading: Reading) -> Iterator[HeaderFinding]:

@@ -81,6 +81,9 @@ NOT_ALIGNED = (
 )
 SPF_FAIL = "SPF failed: {address} is not listed for {domain}, and no signature of {author} vouches for the message."
 SPF_FAIL_BROKEN = "SPF failed: {address} is not listed for {domain}, and the signature of {author} does not verify."
+NOTHING_PASSED = "Nothing passed for {author}: {spf}, and no signature of {author} vouches for the message."
+SPF_UNUSABLE = "the SPF record of {domain} could not be used ({result})"
+SPF_MISSING = "{domain} has no SPF record"
 SPF_ALONE = "SPF gave {result} for {domain}, judged against {address}; the field gives no DMARC result."
 DELIVERED_NONE = " The policy asks for nothing (p=none), so the message was delivered."
 NO_RECORDS = (
@@ -90,6 +93,7 @@ NO_RECORD_KINDS = {"both": "no SPF and no DMARC record", "spf": "no SPF record",
 OTHER_SIGNER = ", and the signature of {signer} says nothing about it"
 FIXES = {
     "list it": "If {address} is yours, list it in the SPF record of {domain}, and sign with DKIM as {author}.",
+    "check": "`waypost spf check {domain}` shows what is wrong with the SPF record.",
     "relay": (
         "If {address}{name} is a relay of the recipient, the check stands at the wrong place: with Microsoft 365, "
         "`Set-InboundConnector NAME -EFSkipIPs {address}`."

@@ -75,9 +75,10 @@ META = b'<meta http-equiv="Content-Type" content="text/html; charset=utf-8">'
 
 
 @pytest.mark.parametrize("between", [b"", b"\r\n", b"\r\n  "])
-def test_a_meta_element_on_a_line_of_its_own(between: bytes) -> None:
+@pytest.mark.parametrize("meta", [META, b'<meta charset="utf-8">'])
+def test_a_meta_element_on_a_line_of_its_own(between: bytes, meta: bytes) -> None:
     sent = letter(HTML, b"Content-Type: text/html; charset=utf-8")
-    result = found(swap(sent, (b"<head>", b"<head>" + between + META)))
+    result = found(swap(sent, (b"<head>", b"<head>" + between + meta)))
     assert (ids(result), result.repaired) == ({"B05"}, sent)
 
 

@@ -93,6 +93,16 @@ def test_checks_that_passed_for_other_domains_only() -> None:
 
 
 @pytest.mark.parametrize(
+    ("spf", "text"), [("none", "a.example has no SPF record"), ("permerror", "record of a.example could not be used")]
+)
+def test_a_failure_where_spf_has_no_answer(spf: str, text: str) -> None:
+    said = f"spf={spf} smtp.mailfrom=a.example; dkim=none; dmarc=fail (p=NONE dis=NONE) header.from=a.example"
+    found = find(block(said))["nothing-passed"]
+    assert text in found.text
+    assert found.weight == "problem"
+
+
+@pytest.mark.parametrize(
     "word",
     [
         "neutral (body hash did not verify)",
@@ -300,6 +310,8 @@ FRAGMENTS = (
     block("spf=fail smtp.mailfrom=a.example; dkim=fail header.d=a.example; dmarc=fail header.from=a.example"),
     block("spf=fail (sender IP is 192.0.2.1) smtp.mailfrom=a.example", FROM),
     block("dmarc=temperror"),
+    block("spf=none smtp.mailfrom=a.example; dmarc=fail header.from=a.example"),
+    block("spf=permerror smtp.mailfrom=a.example; dmarc=fail header.from=a.example"),
     block("dkim=permerror (no key for signature) header.d=a.example header.s=k1; dmarc=fail header.from=a.example"),
     block("dmarc=bestguesspass action=none header.from=a.example"),
     block(THROUGH + REFUSE, DIRECT, LIST, FROM),
