@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from gateway.mail.refusal import Cause, Refusal, Witness, classify_text, classify_words
+from gateway.mail.refusal import Cause, Provider, Refusal, Witness, classify_text, classify_words
 from gateway.mail.refusal.advice import advise
 from gateway.mail.refusal.nesting import find_status, says_nothing
 from gateway.model.reply import Reply
@@ -77,10 +77,15 @@ def find_action(given: str, status: str, prose: str) -> str:
     return "delayed" if _WAITS.search(prose) and not _ENDS.search(prose) else "failed"
 
 
-def find_refusal(diagnostic: str, status: str, prose: str, witness: Witness, action: str) -> Refusal:
+def find_refusal(diagnostic: str, status: str, prose: str, witness: Witness, action: str, own: bool = False) -> Refusal:
     """The most telling of what the field, the prose and the status say: the field, unless the prose tells more of the
-    same reply, or quotes a reply that was passed on and the field does not."""
+    same reply, or quotes a reply that was passed on and the field does not.
+
+    `own`: the field says that its words are the reporter's, in the form of a reply though they may be."""
     given, told = classify_text(diagnostic, witness), classify_text(prose, witness)
+    if own and given is not None and len(given.layers) == 1:
+        told = told if told is not None and told.reply != given.reply else None
+        given = replace(given, quote="", layers=(), refuser="", provider=Provider.OTHER)
     found = [refusal for refusal in (given, told) if refusal is not None]
     if given is not None and told is not None and _tells_more(given, told, prose):
         found.reverse()

@@ -24,6 +24,8 @@ _FIELD = re.compile(rb"[ \t]*(?:" + _NAMES + rb")[ \t]*:", re.IGNORECASE)
 _PASTED = re.compile(
     rb"^[ \t]*(?:final-recipient|original-recipient|diagnostic-code|reporting-mta)[ \t]*:", re.IGNORECASE | re.MULTILINE
 )
+_OWN_WORDS = re.compile(r"x-(?:waypost|unix|postfix|sendmail|local)\b[^;]*;", re.IGNORECASE)
+"""Types of a Diagnostic-Code that no other server's reply has (RFC 3464 section 2.3.6)."""
 _CODED = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")
 _HOST = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+")
 
@@ -123,7 +125,8 @@ def _read_row(group: tuple[Field, ...], prose: str, reporter: str, handed: bool)
     refusal = None
     if action in ("failed", "delayed"):
         witness = Witness("" if remote == reporter.lower() else remote, reporter, relayed)
-        refusal = find_refusal(diagnostic, status[0] if status else "", prose, witness, action)
+        own = _OWN_WORDS.match(_value(group, "diagnostic-code")) is not None
+        refusal = find_refusal(diagnostic, status[0] if status else "", prose, witness, action, own)
     words = diagnostic or (shorten(prose) if refusal is not None and not refusal.quote else "")
     return Bounced(recipient, action, status[0] if status else "", words, remote, refusal)
 

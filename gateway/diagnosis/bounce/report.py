@@ -147,6 +147,8 @@ def tell_parties(refusal: Refusal, reporter: str, action: str) -> str:
     if refusal.relay is None and not refuser:
         return texts.QUOTED.format(reporter=reporter) if reporter else texts.QUOTED_ALONE
     relay = refusal.relay.label if refusal.relay and refusal.relay is not Provider.OTHER else ""
+    if relay and relay == name:
+        relay = texts.ANOTHER_OF_THEM.format(relay=relay)
     refused = relay or (texts.SOME_RELAY if refusal.relay else reporter)
     later = action == "delayed"
     if not refused:

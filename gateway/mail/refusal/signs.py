@@ -1,7 +1,7 @@
 """The table of signs: provider, status and text of one reply -> its cause.
 
 The rows are data: `codes/` has a file for each big provider, one for filters and one for all servers, each table with
-its source and date. They are read once, with the code. The first row that fits counts, so what a provider means stands
+its source and date. The first row that fits counts, so what a provider means stands
 above what all servers mean, words above numbers. No row may trust a number alone across providers: 5.7.27 is SPF at
 Google and a null MX in the registry, 5.7.30 DKIM there, a refused login at Microsoft and REQUIRETLS here.
 """
@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from datetime import date
+from functools import cache, lru_cache
 from pathlib import Path
 
 from gateway.mail.refusal.cause import Cause
@@ -24,6 +25,8 @@ _FILES = ("google", "microsoft", "yahoo", "apple", "filters", "any")
 _CAUSES = {cause.value: cause for cause in Cause}
 _MOST_TEXT = 2000
 """Characters of a reply that are searched."""
+_MOST_KEPT = 1024
+"""Replies whose cause is remembered."""
 _MAILBOXES = re.compile(r"<?[^\s<>\"'()@]{1,64}@[^\s<>\"'()@,;]+>?")
 """An address says nothing about the cause: `spam@` and `spf@` are mailboxes like any other."""
 _IN_TEXT = re.compile(r"(?<![\w.])#?([45])\.(\d{1,3}\.\d{1,3})(?![\w.])")
@@ -53,54 +56,52 @@ class CodeTable(Value):
     signs: tuple[RefusalSign, ...]
 
 
-def _read_tables() -> Iterator[CodeTable]:
+@cache
+def read_tables() -> tuple[CodeTable, ...]:
+    """All tables, in the order in which they count. Read once, when the first reply is looked up."""
+    return tuple(_read_files())
+
+
+def _read_files() -> Iterator[CodeTable]:
     for name in _FILES:
         for table in tomllib.loads((_CODES / f"{name}.toml").read_text("utf-8"))["table"]:
             provider = Provider(table["provider"]) if table["provider"] else None
-            yield CodeTable(
-                table["source"],
-                table["date"],
-                tuple(
-                    RefusalSign(
-                        provider,
-                        row.get("reply", ""),
-                        row.get("status", ""),
-                        row.get("words", ""),
-                        _CAUSES[row["cause"]],
-                        row["sample"],
-                    )
-                    for row in table["codes"]
-                ),
+            signs = (
+                RefusalSign(
+                    provider,
+                    row.get("reply", ""),
+                    row.get("status", ""),
+                    row.get("words", ""),
+                    _CAUSES[row["cause"]],
+                    row["sample"],
+                )
+                for row in table["codes"]
             )
+            yield CodeTable(table["source"], table["date"], tuple(signs))
 
 
-TABLES = tuple(_read_tables())
-_COMPILED = tuple(
-    (
-        sign.provider,
-        re.compile(sign.reply),
-        re.compile(sign.status) if sign.status else None,
-        re.compile(sign.words, re.IGNORECASE) if sign.words else None,
-        sign.cause,
-    )
-    for table in TABLES
-    for sign in table.signs
-)
+_compile = cache(re.compile)
+"""A pattern is made when the first reply comes to its row: most are never needed."""
 
 
 def find_cause(reply: Reply, provider: Provider) -> Cause:
     """The cause of one reply, taken by itself."""
-    code = str(reply.code)
     text = _MAILBOXES.sub("<>", reply.text[:_MOST_TEXT]).replace("_", " ")
-    detail = reply.detail or _find_detail(text, code[0])
-    for owner, codes, details, words, cause in _COMPILED:
-        if (
-            owner in (None, provider)
-            and codes.match(code)
-            and (details is None or details.fullmatch(detail))
-            and (words is None or words.search(text))
-        ):
-            return cause
+    return _look_up(str(reply.code), reply.detail or _find_detail(text, str(reply.code)[0]), text, provider)
+
+
+@lru_cache(maxsize=_MOST_KEPT)
+def _look_up(code: str, detail: str, text: str, provider: Provider) -> Cause:
+    """A server that refuses many recipients says the same each time, but for the address."""
+    for table in read_tables():
+        for sign in table.signs:
+            if (
+                sign.provider in (None, provider)
+                and _compile(sign.reply).match(code)
+                and (not sign.status or _compile(sign.status).fullmatch(detail))
+                and (not sign.words or _compile(sign.words, re.IGNORECASE).search(text))
+            ):
+                return sign.cause
     return Cause.UNKNOWN
 
 

@@ -52,6 +52,10 @@ RELAYED = {
         *(EXO, "us-smtp-inbound-1.mimecast.com", "550 5.0.350 Remote server -> 550 Invalid Recipient mimecast"),
         *(Provider.MICROSOFT, Provider.MIMECAST, "us-smtp-inbound-1.mimecast.com"),
     ),
+    "Exchange Online at another tenant": (
+        *(EXO, OUTLOOK, "550 5.0.350 Remote server -> 550 5.4.1 Access denied [AM5.prod.protection.outlook.com]"),
+        *(Provider.MICROSOFT, Provider.MICROSOFT, ""),
+    ),
     "Postfix at Exchange Online before Google": (
         *("out.author.example", OUTLOOK, f"550 5.7.23 Sender Policy Framework violation -> {GMAIL_DMARC}"),
         *(Provider.MICROSOFT, Provider.GOOGLE, ""),
@@ -147,6 +151,12 @@ NO_REPLY = {
     "exim, hosts": exim("all hosts have been failing for a long time and were last tried after this message arrived"),
     "exim, time": exim("retry timeout exceeded"),
     "postfix": report("out.author.example", "4.4.1", "X-Postfix; connect to mx.corp.example[192.0.2.9]:25: timed out"),
+    "own words in the form of a reply": report(
+        "gw.author.example",
+        "4.4.7",
+        "451 4.4.1 mx.corp.example: refused",
+        prose="The reason:\n451 4.4.1 mx.corp.example: refused",
+    ).replace("smtp; 451", "x-waypost; 451"),
     "no words at all": report("out.author.example", "5.0.0", ""),
 }
 

@@ -14,7 +14,7 @@ from gateway.cli import load_commands
 from gateway.diagnosis.bounce import texts
 from gateway.mail.refusal import Cause, Provider
 from gateway.mail.refusal.advice import advise
-from gateway.mail.refusal.signs import TABLES
+from gateway.mail.refusal.signs import read_tables
 from tests.support.bounces import SAMPLES, exim, postfix, report
 from tests.unit.diagnosis.bounce.test_feedback import EDGE, INNER, arf, spf_failure
 from tests.unit.diagnosis.bounce.test_logline import LINES
@@ -93,7 +93,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
         file = folder / f"{number:03}.eml"
         file.write_text(text)
         outputs.append(run(str(file)))
-    for table in TABLES:
+    for table in read_tables():
         outputs += [run("--reply", sign.sample + MARKS.get(sign.provider, "")) for sign in table.signs]
     outputs += [run("--reply", "421 4.7.0 TLS required for RCPT domain x - gsmtp"), run("--reply", "250 ok")]
     (folder / "note.txt").write_text("just some words")

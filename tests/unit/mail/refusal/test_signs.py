@@ -8,7 +8,7 @@ import pytest
 
 from gateway.mail.refusal import Blame, Cause, Provider, classify
 from gateway.mail.refusal.nesting import find_status
-from gateway.mail.refusal.signs import TABLES, RefusalSign, find_cause
+from gateway.mail.refusal.signs import RefusalSign, find_cause, read_tables
 from gateway.model.delivery import Scope
 from gateway.model.reply import Reply
 
@@ -286,11 +286,13 @@ def test_the_same_number_means_what_its_provider_means() -> None:
 def test_every_cause_has_advice_and_someone_to_blame() -> None:
     for cause in Cause:
         assert isinstance(cause.blame, Blame)
-    reached = {sign.cause for table in TABLES for sign in table.signs}
+    reached = {sign.cause for table in read_tables() for sign in table.signs}
     assert set(Cause) - reached == {Cause.UNKNOWN, Cause.DELAYED}
 
 
-@pytest.mark.parametrize("sign", [sign for table in TABLES for sign in table.signs], ids=lambda sign: sign.sample[:50])
+@pytest.mark.parametrize(
+    "sign", [sign for table in read_tables() for sign in table.signs], ids=lambda sign: sign.sample[:50]
+)
 def test_each_row_of_the_tables_reads_its_own_sample(sign: RefusalSign) -> None:
     found = find_status(sign.sample) if sign.sample[1:2] == "." else None
     code, _, text = sign.sample.partition(" ")
@@ -299,11 +301,11 @@ def test_each_row_of_the_tables_reads_its_own_sample(sign: RefusalSign) -> None:
 
 
 def test_each_table_names_its_source_and_date() -> None:
-    assert {table.signs[0].provider for table in TABLES} >= {
+    assert {table.signs[0].provider for table in read_tables()} >= {
         *(Provider.GOOGLE, Provider.MICROSOFT, Provider.YAHOO, Provider.APPLE),
         None,
     }
-    for table in TABLES:
+    for table in read_tables():
         assert len(table.source) > 20
         assert date(2024, 1, 1) < table.date < date(2027, 1, 1)
 
