@@ -27,6 +27,7 @@ from gateway.app.worker_context import WorkerContext
 from gateway.model.address import Mailbox
 from gateway.model.event import Event, Level
 from gateway.model.value import asdict, replace
+from gateway.net.resolver import DnsResolver
 from gateway.net.system import SystemClock
 from gateway.policy.routing import RoutingTable
 from gateway.ports import Backend, Clock, Spool
@@ -109,6 +110,8 @@ class Gateway:
             delivery, emit = gateway._delivery, gateway._emit
             tell_start(spool.moved, emit)
             stack.push_async_callback(delivery.drain)
+            if isinstance(resolver, DnsResolver):
+                stack.push_async_callback(resolver.close)
             authenticator = Authenticator(resolver, clock, config.dns.budget_seconds)
             usable = await keep_usable(runtime.context.client.lists, authenticator, emit)
             gateway._runtime = with_lists(runtime, usable)

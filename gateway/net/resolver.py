@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 import re
-import socket
+import struct
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-import dns.asyncbackend
 import dns.asyncquery
 import dns.exception
 import dns.flags
@@ -25,7 +23,9 @@ import dns.tokenizer
 import dns.zonefile
 
 from gateway.model.dnsdata import Answer, DnsStatus, Question
+from gateway.model.value import Value
 from gateway.net.answers import FAILED_SECONDS, AnswerCache, Lookups
+from gateway.net.datagrams import TRY_SECONDS, DatagramClient, Plain, encode_question, is_truncated, read_plain
 from gateway.net.zone import MOST_CNAMES, Zone, ZoneError, build_zone, collect_zone
 
 _EDNS_PAYLOAD = 1232
@@ -33,7 +33,6 @@ _EDNS_PAYLOAD = 1232
 _MOST_POSITIVE = 86_400.0
 _MOST_NEGATIVE = 3600.0
 _NEGATIVE = 300.0
-_TRY_SECONDS = 2.0
 _BRACKETED = re.compile(r"\[([0-9a-fA-F:.]+)\](?::(\d{1,5}))?")
 
 
@@ -45,8 +44,9 @@ class DnsResolver:
         """`nameservers` as `address` or `address:port`, those of /etc/resolv.conf when empty; `query_seconds` bounds
         one lookup with all its retries; `clock` gives seconds that never go back. Raises ValueError for a nameserver
         that is no address."""
-        self._servers = [_parse_server(server) for server in nameservers or _system_servers()]
-        self._try_seconds = min(_TRY_SECONDS, query_seconds / 2)
+        servers = map(_parse_server, nameservers or _system_servers())
+        self._servers = [DatagramClient(address, port) for address, port in servers]
+        self._try_seconds = min(TRY_SECONDS, query_seconds / 2)
         self._cache = AnswerCache(clock)
         self._lookups = Lookups(self._resolve, query_seconds, self._cache)
 
@@ -61,48 +61,58 @@ class DnsResolver:
     async def close(self) -> None:
         """End all lookups under way."""
         await self._lookups.close()
+        for server in self._servers:
+            server.close()
 
     async def _resolve(self, question: Question) -> tuple[Answer, float]:
         """The answer and for how long it holds, aliases followed. Raises TimeoutError."""
-        try:
-            name, kind = _to_name(question.name), dns.rdatatype.from_text(question.type)
-        except (dns.exception.DNSException, ValueError):
-            return Answer(DnsStatus.NXDOMAIN), _NEGATIVE
+        octets = encode_question(question.name, question.type)
+        if octets is not None:
+            response = await self._exchange(octets)
+            if isinstance(response, Plain):
+                return response.answer, response.seconds
+        else:
+            octets = _compose_question(question)
+            if octets is None:
+                return Answer(DnsStatus.NXDOMAIN), _NEGATIVE
+            response = await self._exchange(octets)
+        return await self._follow(octets, response)
+
+    async def _follow(self, octets: bytes, response: Plain | dns.message.QueryMessage | None) -> tuple[Answer, float]:
+        """The answer that responses lead to whose aliases end outside of them."""
         authentic, seconds = True, _MOST_POSITIVE
         for hop in range(MOST_CNAMES + 1):
-            response = await self._exchange(name, kind)
             if response is None:
                 break
-            chain = response.resolve_chaining()
+            if isinstance(response, Plain):
+                answer = response.answer
+                status = DnsStatus.NODATA if answer.status is DnsStatus.NXDOMAIN else answer.status
+                found = Answer(status, answer.records, authentic and answer.authentic)
+                return found, min(seconds, response.seconds)
+            read = read_message(response, hop)
             authentic = authentic and bool(response.flags & dns.flags.AD)
-            seconds = min(seconds, chain.minimum_ttl)
-            if chain.answer is not None:
-                return Answer(DnsStatus.FOUND, tuple(_present(record) for record in chain.answer), authentic), seconds
-            is_partial = bool(chain.cnames) and response.rcode() == dns.rcode.NOERROR and not _has_soa(response)
-            if not is_partial:
-                # An NXDOMAIN is about the end of the chain (RFC 6604 section 3): a name with a CNAME exists.
-                exists = hop > 0 or bool(chain.cnames) or response.rcode() == dns.rcode.NOERROR
-                status = DnsStatus.NODATA if exists else DnsStatus.NXDOMAIN
-                return Answer(status, (), authentic), min(seconds, _MOST_NEGATIVE)
-            name = chain.canonical_name
+            seconds = min(seconds, read.seconds)
+            if read.answer is not None:
+                return Answer(read.answer.status, read.answer.records, authentic), seconds
+            if hop < MOST_CNAMES:
+                octets = read.further.to_digestable() + octets[-4:]
+                response = await self._exchange(octets)
         return Answer(DnsStatus.SERVFAIL), FAILED_SECONDS
 
-    async def _exchange(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.message.QueryMessage | None:
+    async def _exchange(self, question: bytes) -> Plain | dns.message.QueryMessage | None:
         """The first response that says something, None when every server fails. The caller bounds the time."""
         failures = 0
-        for address, port in itertools.cycle(self._servers):
-            query = dns.message.make_query(name, kind, use_edns=0, payload=_EDNS_PAYLOAD)
-            # Asks a validating resolver for its verdict (RFC 6840 section 5.7).
-            query.flags |= dns.flags.AD
+        for server in itertools.cycle(self._servers):
             try:
-                response = await self._send(query, address, port)
-                if response.rcode() in _NO_EDNS:
-                    query.use_edns(False)
-                    response = await self._send(query, address, port)
-            except dns.exception.Timeout:
+                response = await self._ask(server, question, edns=True)
+                if isinstance(response, dns.message.Message) and response.rcode() in _NO_EDNS:
+                    response = await self._ask(server, question, edns=False)
+            except (TimeoutError, dns.exception.Timeout):
                 continue
-            except (dns.exception.DNSException, OSError, EOFError):
+            except (dns.exception.DNSException, OSError, EOFError, ValueError):
                 response = None
+            if isinstance(response, Plain):
+                return response
             if isinstance(response, dns.message.QueryMessage) and response.rcode() in _CONCLUSIVE:
                 return response
             failures += 1
@@ -110,26 +120,58 @@ class DnsResolver:
                 return None
         return None
 
-    async def _send(self, query: dns.message.QueryMessage, address: str, port: int) -> dns.message.Message:
-        udp = await _open_udp(address)
-        try:
-            response, _ = await dns.asyncquery.udp_with_fallback(
-                query, address, self._try_seconds, port, ignore_unexpected=True, ignore_errors=True, udp_sock=udp
-            )
-            return response
-        finally:
-            await udp.close()
+    async def _ask(self, server: DatagramClient, question: bytes, edns: bool) -> Plain | dns.message.Message:
+        """One server's response, by TCP where it does not fit. Raises TimeoutError, OSError, DNSException."""
+        octets = await server.ask(question, self._try_seconds, edns)
+        plain = read_plain(octets, question)
+        if plain is not None:
+            return plain
+        if not is_truncated(octets):
+            return dns.message.from_wire(octets, ignore_trailing=False)
+        address, port = server.address
+        name, _ = dns.name.from_wire(question, 0)
+        kind = dns.rdatatype.RdataType.make(int.from_bytes(question[-4:-2], "big"))
+        query = dns.message.make_query(name, kind, use_edns=0 if edns else None, payload=_EDNS_PAYLOAD)
+        query.flags |= dns.flags.AD
+        return await dns.asyncquery.tcp(query, address, self._try_seconds, port)
 
 
-async def _open_udp(address: str) -> Any:
-    """A socket for one exchange. uvloop forgets to close one whose making is cancelled."""
-    backend: Any = dns.asyncbackend.get_default_backend()
-    making = asyncio.ensure_future(backend.make_socket(dns.inet.af_for_address(address), socket.SOCK_DGRAM))
+class MessageRead(Value):
+    """A response read by dnspython."""
+
+    answer: Answer | None
+    """None when its aliases lead to a name that it tells nothing of."""
+    seconds: float
+    """For how long what it says may be kept."""
+    further: dns.name.Name
+    """The name at the end of its aliases."""
+
+
+def read_message(response: dns.message.QueryMessage, hop: int) -> MessageRead:
+    """The answer in a response, or the name to ask for next. `hop` counts the names asked for before. Raises
+    DNSException for aliases that lead round in a circle."""
+    chain = response.resolve_chaining()
+    authentic = bool(response.flags & dns.flags.AD)
+    further: dns.name.Name = chain.canonical_name
+    seconds: float = min(_MOST_POSITIVE, chain.minimum_ttl)
+    if chain.answer is not None:
+        records = tuple(_present(record) for record in chain.answer)
+        return MessageRead(Answer(DnsStatus.FOUND, records, authentic), seconds, further)
+    if chain.cnames and response.rcode() == dns.rcode.NOERROR and not _has_soa(response):
+        return MessageRead(None, seconds, further)
+    # An NXDOMAIN is about the end of the chain (RFC 6604 section 3): a name with a CNAME exists.
+    exists = hop > 0 or bool(chain.cnames) or response.rcode() == dns.rcode.NOERROR
+    status = DnsStatus.NODATA if exists else DnsStatus.NXDOMAIN
+    return MessageRead(Answer(status, (), authentic), min(seconds, _MOST_NEGATIVE), further)
+
+
+def _compose_question(question: Question) -> bytes | None:
+    """The question section for any name and type; None for a name that cannot exist."""
     try:
-        return await asyncio.shield(making)
-    except asyncio.CancelledError:
-        making.add_done_callback(lambda made: made.result().protocol.close() if made.exception() is None else None)
-        raise
+        name, kind = _to_name(question.name), dns.rdatatype.from_text(question.type)
+    except (dns.exception.DNSException, ValueError):
+        return None
+    return name.to_digestable() + struct.pack("!HH", kind, dns.rdataclass.IN)
 
 
 class ZoneResolver:

@@ -14,10 +14,10 @@ from gateway.mail.domain import a_label
 from gateway.model.address import IPText, Mailbox
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.result import SpfIdentity, SpfResult
-from gateway.net.resolver import DnsResolver
 from tests.support.corpora import corpus
 from tests.support.dnsserver import DnsServer
 from tests.support.judging import judge, judge_zone
+from tests.support.resolving import open_resolver
 from tests.support.spf_suites import DEVIATIONS, Case, read_mail_auth, read_openspf
 
 
@@ -53,7 +53,7 @@ async def test_openspf_over_dns() -> None:
         async with DnsServer(scenario) as server:
             for case in OPENSPF:
                 if case.zone is scenario:
-                    resolver = DnsResolver([server.address], 0.3, time.monotonic)
+                    resolver = open_resolver([server.address], 0.3, time.monotonic)
                     result = await judge(resolver, partial(check, case))
                     if result.result not in case.expect:
                         wrong[case.id] = result
@@ -81,7 +81,7 @@ async def test_mail_auth_over_dns() -> None:
     wrong = {}
     for case in MAIL_AUTH:
         async with DnsServer(case.zone) as server:
-            result = await judge(DnsResolver([server.address], 1.0, time.monotonic), partial(check, case))
+            result = await judge(open_resolver([server.address], 1.0, time.monotonic), partial(check, case))
         if result.result != DEVIATIONS.get(case.id, case.expect[0]):
             wrong[case.id] = result
     assert wrong == {}

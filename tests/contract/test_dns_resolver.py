@@ -19,6 +19,7 @@ from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.value import replace
 from gateway.net.resolver import DnsResolver
 from tests.support.dnsserver import DnsServer
+from tests.support.resolving import open_resolver
 
 ZONE: dict[str, Any] = {
     "corp.example": {"TXT": ["v=spf1 -all"]},
@@ -83,7 +84,7 @@ async def _ask(resolver: DnsResolver, name: str, type: str = "A") -> Answer:
 async def test_how_long_answers_are_kept(ttl: int, soa_minimum: int | None, name: str, seconds: int) -> None:
     clock = Clock()
     async with DnsServer(ZONE, ttl=ttl, soa_minimum=soa_minimum) as server:
-        resolver = DnsResolver([server.address], 0.2, clock)
+        resolver = open_resolver([server.address], 0.2, clock)
         await _ask(resolver, name)
         asked = len(server.asked)
         clock.now += seconds - 0.5
@@ -99,7 +100,7 @@ async def test_how_long_answers_are_kept(ttl: int, soa_minimum: int | None, name
 
 async def test_one_lookup_for_many_askers() -> None:
     async with DnsServer(ZONE, delay=lambda _: 0.05) as server:
-        resolver = DnsResolver([server.address], 1, time.monotonic)
+        resolver = open_resolver([server.address], 1, time.monotonic)
         answers = await asyncio.gather(*(_ask(resolver, "mx1.corp.example") for _ in range(50)))
         assert {_sorted(answer) for answer in answers} == {MX1}
         assert server.asked == [("mx1.corp.example", "A", "udp")]
@@ -107,7 +108,7 @@ async def test_one_lookup_for_many_askers() -> None:
 
 async def test_a_lookup_goes_on_while_somebody_waits_for_it() -> None:
     async with DnsServer(ZONE, delay=lambda _: 0.1) as server:
-        resolver = DnsResolver([server.address], 1, time.monotonic)
+        resolver = open_resolver([server.address], 1, time.monotonic)
         other = asyncio.create_task(_ask(resolver, "mx1.corp.example"))
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(_ask(resolver, "mx1.corp.example"), 0.02)
@@ -117,7 +118,7 @@ async def test_a_lookup_goes_on_while_somebody_waits_for_it() -> None:
 
 async def test_a_lookup_ends_when_nobody_waits_for_it() -> None:
     async with DnsServer(ZONE) as server:
-        resolver = DnsResolver([server.address], 30, time.monotonic)
+        resolver = open_resolver([server.address], 30, time.monotonic)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(_ask(resolver, "slow.example"), 0.05)
         await asyncio.sleep(0.01)
@@ -127,7 +128,7 @@ async def test_a_lookup_ends_when_nobody_waits_for_it() -> None:
 
 async def test_a_slow_domain_delays_no_other() -> None:
     async with DnsServer(ZONE, delay=lambda name: 5.0 if name.endswith("slow.test") else 0.0) as server:
-        resolver = DnsResolver([server.address], 2, time.monotonic)
+        resolver = open_resolver([server.address], 2, time.monotonic)
         slow = asyncio.create_task(resolver.fetch([Question(f"n{number}.slow.test", "A") for number in range(200)]))
         await asyncio.sleep(0.05)
         started = time.monotonic()
@@ -140,7 +141,7 @@ async def test_a_slow_domain_delays_no_other() -> None:
 
 async def test_waiting_for_a_slot_is_bounded_and_not_cached() -> None:
     async with DnsServer({}, delay=lambda _: 0.25) as server:
-        resolver = DnsResolver([server.address], 0.2, time.monotonic)
+        resolver = open_resolver([server.address], 0.2, time.monotonic)
         questions = [Question(f"n{number}.slow.test", "A") for number in range(300)]
         started = time.monotonic()
         answers = await resolver.fetch(questions)
@@ -151,7 +152,7 @@ async def test_waiting_for_a_slot_is_bounded_and_not_cached() -> None:
 
 async def test_close_ends_what_is_under_way() -> None:
     async with DnsServer(ZONE) as server:
-        resolver = DnsResolver([server.address], 30, time.monotonic)
+        resolver = open_resolver([server.address], 30, time.monotonic)
         asking = asyncio.create_task(_ask(resolver, "slow.example"))
         await asyncio.sleep(0.02)
         await resolver.close()
@@ -165,11 +166,12 @@ def test_a_lookup_that_is_cancelled_leaves_no_socket(seconds: float) -> None:
     async def cancel_many() -> int:
         before = len(os.listdir("/proc/self/fd"))
         with _silent_port() as port:
-            resolver = DnsResolver([f"127.0.0.1:{port}"], 5, time.monotonic)
+            resolver = open_resolver([f"127.0.0.1:{port}"], 5, time.monotonic)
             for number in range(20):
                 asking = asyncio.create_task(_ask(resolver, f"h{number}.test"))
                 await asyncio.sleep(seconds)
                 asking.cancel()
+            await resolver.close()
             await asyncio.sleep(0.1)
         return len(os.listdir("/proc/self/fd")) - before
 
@@ -183,7 +185,7 @@ def test_a_lookup_that_is_cancelled_leaves_no_socket(seconds: float) -> None:
 
 async def test_the_query_has_edns_ad_and_no_search_list() -> None:
     async with DnsServer({}) as server:
-        await _ask(DnsResolver([server.address], 1, time.monotonic), "short")
+        await _ask(open_resolver([server.address], 1, time.monotonic), "short")
         (query,) = server.queries
         assert server.asked == [("short", "A", "udp")]
         assert (query.edns, query.payload) == (0, 1232)
@@ -194,13 +196,13 @@ async def test_the_query_has_edns_ad_and_no_search_list() -> None:
 @pytest.mark.parametrize("code", [dns.rcode.FORMERR, dns.rcode.NOTIMP])
 async def test_a_server_without_edns_is_asked_without(code: dns.rcode.Rcode) -> None:
     async with DnsServer(ZONE, refuses_edns=code) as server:
-        assert _sorted(await _ask(DnsResolver([server.address], 1, time.monotonic), "mx1.corp.example")) == MX1
+        assert _sorted(await _ask(open_resolver([server.address], 1, time.monotonic), "mx1.corp.example")) == MX1
         assert [query.edns for query in server.queries] == [0, -1]
 
 
 async def test_long_answers_come_by_tcp() -> None:
     async with DnsServer(ZONE) as server:
-        answer = await _ask(DnsResolver([server.address], 1, time.monotonic), "huge.example", "TXT")
+        answer = await _ask(open_resolver([server.address], 1, time.monotonic), "huge.example", "TXT")
         assert answer == _found("y" * 5000)
         assert [transport for _, _, transport in server.asked] == ["udp", "tcp"]
 
@@ -209,12 +211,12 @@ async def test_long_answers_come_by_tcp() -> None:
 @pytest.mark.parametrize("name", ["mx1.corp.example", "nothing.test"])
 async def test_the_authentic_bit_is_kept(authentic: bool, name: str) -> None:
     async with DnsServer(ZONE, authentic=authentic) as server:
-        assert (await _ask(DnsResolver([server.address], 1, time.monotonic), name)).authentic is authentic
+        assert (await _ask(open_resolver([server.address], 1, time.monotonic), name)).authentic is authentic
 
 
 async def test_a_chain_that_comes_in_parts_is_followed() -> None:
     async with DnsServer(ZONE, whole_chains=False) as server:
-        resolver = DnsResolver([server.address], 2, time.monotonic)
+        resolver = open_resolver([server.address], 2, time.monotonic)
         assert _sorted(await _ask(resolver, "alias.example")) == MX1
         assert await _ask(resolver, "dangling.example") == Answer(DnsStatus.NODATA)
         assert await _ask(resolver, "loop.example") == Answer(DnsStatus.SERVFAIL)
@@ -223,12 +225,12 @@ async def test_a_chain_that_comes_in_parts_is_followed() -> None:
 
 async def test_the_next_server_is_asked() -> None:
     async with DnsServer({"mx1.corp.example": "SERVFAIL"}) as bad, DnsServer(ZONE) as good:
-        resolver = DnsResolver([bad.address, good.address], 2, time.monotonic)
+        resolver = open_resolver([bad.address, good.address], 2, time.monotonic)
         assert (await _ask(resolver, "mx1.corp.example")).status is DnsStatus.FOUND
         assert bad.asked
     with _silent_port() as port:
         async with DnsServer(ZONE) as good:
-            resolver = DnsResolver([f"127.0.0.1:{port}", good.address], 0.6, time.monotonic)
+            resolver = open_resolver([f"127.0.0.1:{port}", good.address], 0.6, time.monotonic)
             assert (await _ask(resolver, "mx1.corp.example")).status is DnsStatus.FOUND
 
 
@@ -241,7 +243,7 @@ async def test_a_lost_packet_is_sent_again() -> None:
     lost.insert(0, False)
     async with DnsServer(ZONE, delay=delay) as server:
         assert (
-            await _ask(DnsResolver([server.address], 0.6, time.monotonic), "mx1.corp.example")
+            await _ask(open_resolver([server.address], 0.6, time.monotonic), "mx1.corp.example")
         ).status is DnsStatus.FOUND
         assert len(server.asked) == 2
 
@@ -258,13 +260,13 @@ async def test_a_lost_packet_is_sent_again() -> None:
 )
 async def test_garbage_is_a_failure_and_never_an_exception(mangle: Any) -> None:
     async with DnsServer(ZONE, mangle=mangle) as server:
-        assert (await _ask(DnsResolver([server.address], 0.2, time.monotonic), "mx1.corp.example")).failed
+        assert (await _ask(open_resolver([server.address], 0.2, time.monotonic), "mx1.corp.example")).failed
 
 
 async def test_unknown_types_are_answers_too() -> None:
     async with DnsServer(ZONE) as server:
         assert not (
-            await _ask(DnsResolver([server.address], 1, time.monotonic), "mx1.corp.example", "NONSENSE")
+            await _ask(open_resolver([server.address], 1, time.monotonic), "mx1.corp.example", "NONSENSE")
         ).records
 
 
@@ -289,14 +291,14 @@ def _silent_port() -> Iterator[int]:
     ],
 )
 def test_nameserver_settings(text: str, server: tuple[str, int]) -> None:
-    assert DnsResolver([text], 1, time.monotonic)._servers == [server]
+    assert [one.address for one in open_resolver([text], 1, time.monotonic)._servers] == [server]
 
 
 @pytest.mark.parametrize("text", ["resolver.example", "192.0.2.1:dns", "", "[::1", "[::1]53", "192.0.2.1:", "x:53"])
 def test_nameservers_are_addresses(text: str) -> None:
     with pytest.raises(ValueError, match="nameserver"):
-        DnsResolver([text], 1, time.monotonic)
+        open_resolver([text], 1, time.monotonic)
 
 
 def test_without_nameservers_those_of_the_system_are_asked() -> None:
-    assert DnsResolver([], 1, time.monotonic)._servers
+    assert open_resolver([], 1, time.monotonic)._servers

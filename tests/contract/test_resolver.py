@@ -10,10 +10,11 @@ import pytest
 
 from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.value import replace
-from gateway.net.resolver import DnsResolver, ZoneResolver
+from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
 from gateway.ports import Resolver
 from tests.support.dnsserver import DnsServer
+from tests.support.resolving import open_resolver
 
 ZONE: dict[str, Any] = {
     "Corp.Example.": {"TXT": ["v=spf1 -all", "second"], "MX": ["10 MX1.Corp.Example.", "20 mx2.corp.example"]},
@@ -51,7 +52,7 @@ async def resolver(request: pytest.FixtureRequest) -> AsyncIterator[Resolver]:
         yield ZoneResolver(build_zone(ZONE))
         return
     async with DnsServer(ZONE) as server:
-        yield DnsResolver([server.address], 0.4, time.monotonic)
+        yield open_resolver([server.address], 0.4, time.monotonic)
 
 
 @pytest.mark.parametrize(

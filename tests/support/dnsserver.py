@@ -16,6 +16,8 @@ import dns.rdata
 import dns.rdatatype
 import dns.rrset
 
+from tests.support.resolving import close_resolvers
+
 Data = Mapping[str, Any]
 
 
@@ -69,6 +71,7 @@ class DnsServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await close_resolvers()
         self._udp.close()
         self._tcp.close()
         for task in list(self._tasks):

@@ -21,7 +21,6 @@ from gateway.app import make_runtime
 from gateway.mail.path import mailbox
 from gateway.model.address import IPText, Mailbox
 from gateway.model.delivery import Trace
-from gateway.net.resolver import DnsResolver
 from gateway.net.system import SystemClock
 from gateway.service.collector import Collector
 from gateway.service.runtime import RuntimeConfig
@@ -29,6 +28,7 @@ from gateway.tools.rehearsal import Delivered, rehearse
 from gateway.tools.simulate import make_config
 from tests.support.dnsserver import DnsServer
 from tests.support.fake_spool import FakeSpool
+from tests.support.resolving import open_resolver
 from tests.support.signing import MESSAGE, NOW, chain, key_record, p_tag, rsa_key, sign
 
 MOST_SECONDS, MOST_STALL = 1.0, 0.05
@@ -356,7 +356,7 @@ async def receive(attack: Attack, names: Names, law: RuntimeConfig) -> tuple[Tra
     names.load(
         {"s._domainkey.src.example": attack.key, "_dmarc.src.example": {"TXT": ["v=DMARC1; p=none"]}} | attack.dns
     )
-    resolver = DnsResolver([names.address], 0.4, time.monotonic)
+    resolver = open_resolver([names.address], 0.4, time.monotonic)
     delivered = Delivered(
         IPText("203.0.113.7"),
         attack.helo,
@@ -407,7 +407,7 @@ async def test_a_black_hole_delays_no_other_message(names: Names, law: RuntimeCo
     """Both wait for the same resolver; one asks names that never answer."""
     good = {"s._domainkey.src.example": KEY, "src.example": {"TXT": ["v=spf1 ip4:203.0.113.7 -all"]}}
     names.load(good | {"hole.example": "TIMEOUT", "_dmarc.hole.example": "TIMEOUT"})
-    resolver = DnsResolver([names.address], 5.0, time.monotonic)
+    resolver = open_resolver([names.address], 5.0, time.monotonic)
     into_the_hole = Delivered(IPText("203.0.113.7"), "hole.example", mailbox("x@hole.example"), (ALICE,), MESSAGE, NOW)
     waiting = [asyncio.create_task(rehearse(into_the_hole, law, resolver)) for _ in range(50)]
     await asyncio.sleep(0.05)

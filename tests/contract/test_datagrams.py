@@ -1,0 +1,119 @@
+"""The sockets that DNS is asked through: what counts as a response, and how long a socket lives."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gateway.net import datagrams
+from gateway.net.datagrams import DatagramClient, encode_question, read_plain
+
+QUESTION = encode_question("a.example", "A") or b""
+OTHER = encode_question("b.example", "A") or b""
+RECORD = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + bytes([192, 0, 2, 1])
+
+
+def respond(query: bytes, question: bytes = QUESTION, number: bytes | None = None) -> bytes:
+    return (number or query[:2]) + struct.pack("!5H", 0x8180, 1, 1, 0, 0) + question + RECORD
+
+
+class Server(asyncio.DatagramProtocol):
+    """Answers each query with what `answer` makes of it."""
+
+    def __init__(self, answer: Callable[[bytes], list[bytes]]) -> None:
+        self.answer = answer
+        self.ports: list[int] = []
+        self.numbers: list[bytes] = []
+        self.asked = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.ports.append(addr[1])
+        self.numbers.append(data[:2])
+        self.asked.set()
+        for octets in self.answer(data):
+            self.transport.sendto(octets, addr)  # type: ignore[attr-defined]
+
+
+@asynccontextmanager
+async def serve(answer: Callable[[bytes], list[bytes]]) -> AsyncIterator[tuple[Server, DatagramClient]]:
+    loop = asyncio.get_running_loop()
+    transport, server = await loop.create_datagram_endpoint(lambda: Server(answer), ("127.0.0.1", 0))
+    client = DatagramClient("127.0.0.1", transport.get_extra_info("sockname")[1])
+    try:
+        yield server, client
+    finally:
+        client.close()
+        transport.close()
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda query: respond(query, number=bytes([query[0] ^ 1, query[1]])),
+        lambda query: respond(query, question=OTHER),
+        lambda query: query,
+        lambda query: respond(query)[:11],
+        lambda query: query[:2] + struct.pack("!5H", 0x8180, 2, 1, 0, 0) + QUESTION + QUESTION,
+    ],
+    ids=["another number", "another question", "a query", "cut off", "two questions"],
+)
+async def test_a_forged_response_passes_nothing(forge: Callable[[bytes], bytes]) -> None:
+    async with serve(lambda query: [forge(query)]) as (_, client):
+        with pytest.raises(TimeoutError):
+            await client.ask(QUESTION, 0.1)
+    async with serve(lambda query: [forge(query), respond(query), respond(query)]) as (_, client):
+        plain = read_plain(await client.ask(QUESTION, 2.0), QUESTION)
+        assert plain is not None
+        assert plain.answer.records == ("192.0.2.1",)
+
+
+async def test_a_response_from_another_address_never_arrives() -> None:
+    async with serve(lambda query: []) as (server, client):
+        asking = asyncio.create_task(client.ask(QUESTION, 0.3))
+        await server.asked.wait()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.bind(("127.0.0.2", 0))
+            stranger.sendto(respond(server.numbers[0]), ("127.0.0.1", server.ports[0]))
+        with pytest.raises(TimeoutError):
+            await asking
+
+
+async def test_a_late_response_is_nobodys() -> None:
+    held: list[bytes] = []
+    async with serve(lambda query: held.append(query) or []) as (server, client):  # type: ignore[func-returns-value]
+        with pytest.raises(TimeoutError):
+            await client.ask(QUESTION, 0.05)
+        server.answer = lambda query: [respond(held[0]), respond(query, OTHER)]
+        assert (await client.ask(OTHER, 2.0))[12:].startswith(OTHER)
+
+
+async def test_numbers_and_ports_are_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datagrams, "_MOST_QUERIES", 5)
+    monkeypatch.setattr(datagrams, "_SOCKETS", 2)
+    async with serve(lambda query: [respond(query)]) as (server, client):
+        for _ in range(40):
+            await client.ask(QUESTION, 2.0)
+        assert len(client._open) <= 2
+    assert len(set(server.ports)) >= 8
+    assert max(map(server.ports.count, server.ports)) <= 5
+    assert len(set(server.numbers)) > 30
+
+
+async def test_a_port_that_nobody_listens_on_is_an_error_at_once() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    client = DatagramClient("127.0.0.1", port)
+    with pytest.raises(OSError, match=r"refused"):
+        await client.ask(QUESTION, 2.0)
+    client.close()
+    await asyncio.sleep(0)
