@@ -33,6 +33,8 @@ _QUOTED = {
 _SPECIALS = frozenset('<>@,;:"[()]\\')
 _DROPPED = re.compile(r"""[\x00-\x08\x0a-\x1f\x7f-\x9f\xad\u200b-\u200f\u2060\ufeff\ufffd\udc80-\udcff"()\[\]\\]""")
 """What cannot be seen, octets that are not UTF-8, and marks of quoting: some reader drops each."""
+_BETWEEN_WORDS = re.compile(r"\?=\s*=\?")
+"""Where two encoded words meet: some readers join them, some read each for itself."""
 _AT = "@\uff20\ufe6b"
 """With its wide and its small form, which readers fold to it (UTS 46)."""
 _AFTER_AT = re.compile(rf"""[{_AT}]([^<>,;:"()\[\]\\{_AT}]*)""")
@@ -140,7 +142,8 @@ def _read_anyhow(text: str) -> Iterator[str]:
     """Every domain that a reader could make of a field which breaks the grammar: one that ignores brackets, quotes or
     comments, decodes before it reads (RFC 2047), drops what cannot be seen, or joins what white space parts. A single
     label is left out: no reader would take it for somebody's domain, and names like `Sales @ Work` are common."""
-    plain = (text, decode_words(text), decode_words(text, " "), decode_words("".join(text.split())))
+    parted = decode_words(_BETWEEN_WORDS.sub("?=,=?", text))
+    plain = (text, decode_words(text), decode_words(text, " "), decode_words("".join(text.split())), parted)
     for form in dict.fromkeys((*plain, *(_DROPPED.sub(put, one) for one in plain for put in ("", " ")))):
         tokens = list(_split(form))
         candidates = [*_read_domains(tokens), *("".join(_take_atoms(part)) for part in _split_list(tokens, "@")[1:])]
