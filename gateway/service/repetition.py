@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import mmap
 from collections.abc import Callable
+from time import monotonic
 
 from gateway.ports import Clock, IntakeStore
 
@@ -58,6 +59,8 @@ class WorkerArrivals:
         self._all_open = b"\1" * workers
         self._start = number * _SLOTS * _WIDTH
         self._free = list(range(_SLOTS))
+        self._incomplete = monotonic()
+        """When some worker was last seen to be missing."""
         self._taken: dict[int, bytes] = {}
         """What is written into a slot when its message was taken."""
 
@@ -106,8 +109,11 @@ class WorkerArrivals:
 
     @property
     def complete(self) -> bool:
-        """Every worker has opened its shards."""
-        return self._open[:] == self._all_open
+        """Every worker has opened its shards, and for long enough that all know what these hold."""
+        now = monotonic()
+        if self._open[:] != self._all_open:
+            self._incomplete = now
+        return now - self._incomplete > _STAYS
 
 
 class Repetitions:
@@ -129,24 +135,19 @@ class Repetitions:
         while True:
             if gone() and self._arrivals.has_taken(fingerprint):
                 raise UnderWay
-            doubtful = self._arrivals.has(fingerprint) or not self._arrivals.complete
-            known = await self._spool.find_unheard(fingerprint, self._clock.now(), sure=doubtful)
+            missing = not self._arrivals.complete
+            # In this order: what is pending becomes unheard, never the other way round.
+            pending = missing and await self._spool.is_unanswered(fingerprint)
+            sure = missing or self._arrivals.has(fingerprint)
+            known = await self._spool.find_unheard(fingerprint, self._clock.now(), sure=sure)
             if known is not None:
                 return known
             # Nothing is awaited between the last look at the table and the entry in it.
-            if not doubtful and not self._arrivals.has(fingerprint):
-                return self._arrivals.enter(fingerprint)
-            if doubtful and await self._is_new(fingerprint):
+            if not pending and not self._arrivals.has(fingerprint):
                 return self._arrivals.enter(fingerprint)
             if self._clock.monotonic() >= deadline:
                 raise UnderWay
             await asyncio.sleep(_LOOK_EVERY)
-
-    async def _is_new(self, fingerprint: bytes) -> bool:
-        """Nobody is taking it, and no worker that is not there yet can have taken it."""
-        complete = self._arrivals.complete
-        unanswered = not complete and await self._spool.is_unanswered(fingerprint)
-        return not unanswered and not self._arrivals.has(fingerprint) and complete is self._arrivals.complete
 
     def conclude(self, slot: int, heard: bool) -> None:
         """The client of the message in this slot was told that it is stored, or it was not told."""

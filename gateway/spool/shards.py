@@ -94,8 +94,8 @@ class ShardedSpool:
         """Almost always there is none to be found: what other workers have is looked at once a second, unless the
         answer has to be `sure`."""
         if now - self._looked >= _LOOK_EVERY or now < self._looked:
-            self._looked = now
-            self._foreign = await self._all.has_unheard()
+            # Only now: who asks meanwhile must not go by what was known before.
+            self._foreign, self._looked = await self._all.has_unheard(), now
         found = await self._own.find_unheard(fingerprint, now) if self._own.has_unheard else None
         return found or (await self._all.find_unheard(fingerprint, now) if self._foreign or sure else None)
 
