@@ -109,9 +109,7 @@ class QueueDesk(Value):
         reply, terms, now = self._reply("returned-by-admin", arguments, config), retry_terms(config), self.clock.now()
 
         def act(pending: Pending) -> Change:
-            sender = pending.claim.transfer.mail_from
-            backend = self.route_dsn(sender) if sender else ""
-            at = AttemptContext(now, now, 0.0, in_session=False, dsn_id=self.clock.new_id(), dsn_backend=backend)
+            at = AttemptContext(now, now, 0.0, False, self.clock.new_id(), self.route_dsn, by_hand=True)
             return amendment.bounce(pending, reply, terms, at)
 
         return await self._amend_all("bounce", arguments, act)

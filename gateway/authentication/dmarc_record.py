@@ -12,8 +12,8 @@ from gateway.model.value import Value
 
 _VERSION = re.compile(r"[vV][ \t]*=[ \t]*DMARC1[ \t]*(?:;|$)")
 """RFC 9989 section 4.8: the first tag. Only its value is case-sensitive."""
-_URI = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]+", re.IGNORECASE)
-_MAILBOX_URI = re.compile(r"mailto:[^@]+@[^@]+", re.IGNORECASE)
+_URI = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]+", re.ASCII | re.IGNORECASE)
+_MAILBOX_URI = re.compile(r"mailto:[^@]+@[^@]+", re.ASCII | re.IGNORECASE)
 _MOST_LABELS = 8
 _LOWER = {
     DmarcPolicy.REJECT: DmarcPolicy.QUARANTINE,

@@ -58,9 +58,20 @@ class BackendSettings(Section):
     key: File | None = None
     """PEM file, not encrypted; not needed when the key is in the certificate's file."""
     ehlo_name: str = ""
-    command_seconds: Seconds = 60.0
+    connect_seconds: Seconds = 30.0
+    """How long opening a connection may take, before the greeting and for TLS."""
+    greeting_seconds: Seconds = 300.0
+    """How long the greeting may take (RFC 5321 section 4.5.3.2.1)."""
+    command_seconds: Seconds = 300.0
+    """How long the reply to MAIL, RCPT or another command may take (sections 4.5.3.2.2 and 4.5.3.2.3)."""
+    data_seconds: Seconds = 120.0
+    """How long the reply to DATA may take (section 4.5.3.2.4)."""
+    block_seconds: Seconds = 180.0
+    """How long a piece of content may take to leave (section 4.5.3.2.5)."""
     final_seconds: Seconds = 600.0
-    """How long the reply to the final dot may take (RFC 5321 section 4.5.3.2.6)."""
+    """How long the reply to the final dot may take (section 4.5.3.2.6)."""
+    transaction_recipients: Count = 100
+    """Recipients in one transaction, at most; those beyond go at once in further ones."""
     idle_seconds: Seconds = 30.0
     """How long an unused connection is kept."""
     address_family: Literal["any", "ipv4", "ipv6"] = "any"

@@ -27,11 +27,12 @@ _LIFE = 21
 """Days for which a bounce finds its way back."""
 _LONGEST = 255
 """Octets of a local part that we write; what would be longer is not rewritten."""
-_OURS = re.compile(r"SRS[01][=+-]", re.IGNORECASE)
-_FIRST = re.compile(rf"SRS0[=+-]([A-Z2-7]{{{_HASH}}})=([A-Z2-7]{{2}})=([^=]+)=(.+)", re.IGNORECASE)
-_SECOND = re.compile(rf"SRS1[=+-]([A-Z2-7]{{{_HASH}}})=([^=]+)=([=+-].+)", re.IGNORECASE)
-_OTHERS_FIRST = re.compile(r"SRS0([=+-].+)", re.IGNORECASE)
-_OTHERS_SECOND = re.compile(r"SRS1[=+-][^=]+=([^=]+)=([=+-].+)", re.IGNORECASE)
+_FLAGS = re.ASCII | re.IGNORECASE  # without ASCII, [A-Z] also takes the Kelvin sign and the dotted I
+_OURS = re.compile(r"SRS[01][=+-]", _FLAGS)
+_FIRST = re.compile(rf"SRS0[=+-]([A-Z2-7]{{{_HASH}}})=([A-Z2-7]{{2}})=([^=]+)=(.+)", _FLAGS)
+_SECOND = re.compile(rf"SRS1[=+-]([A-Z2-7]{{{_HASH}}})=([^=]+)=([=+-].+)", _FLAGS)
+_OTHERS_FIRST = re.compile(r"SRS0([=+-].+)", _FLAGS)
+_OTHERS_SECOND = re.compile(r"SRS1[=+-][^=]+=([^=]+)=([=+-].+)", _FLAGS)
 
 
 class Returned(Value):
@@ -65,7 +66,7 @@ class Srs(Value):
             day = int(now / _DAY) % _DAYS
             signed = f"{_DIGITS[day >> 5]}{_DIGITS[day & 31]}={mailbox.ascii_domain}={mailbox.local}"
             local = f"SRS0={self._hash(self.secrets[0], signed)}={signed}"
-        unfit = mailbox.local.startswith('"') or mailbox.domain.startswith("[") or len(local.encode()) > _LONGEST
+        unfit = mailbox.local.startswith('"') or mailbox.domain.startswith("[") or len(_octets(local)) > _LONGEST
         return mailbox if unfit else Mailbox(local, self.domain, self.domain)
 
     def claims(self, mailbox: Mailbox) -> bool:
@@ -95,9 +96,15 @@ class Srs(Value):
         return f"SRS1={self._hash(self.secrets[0], f'{name}={rest}')}={name}={rest}"
 
     def _knows(self, hash: str, signed: str) -> bool:
-        return any(hmac.compare_digest(hash.upper(), self._hash(secret, signed)) for secret in self.secrets)
+        given = _octets(hash.upper())  # compare_digest takes no str beyond ASCII
+        return any(hmac.compare_digest(given, _octets(self._hash(secret, signed))) for secret in self.secrets)
 
     def _hash(self, secret: bytes, signed: str) -> str:
         # Case is not kept everywhere on the way.
-        digest = hmac.digest(secret, signed.lower().encode(), hashlib.sha256)
+        digest = hmac.digest(secret, _octets(signed.lower()), hashlib.sha256)
         return base64.b32encode(digest)[:_HASH].decode("ascii")
+
+
+def _octets(text: str) -> bytes:
+    """For any text: an octet that is not UTF-8 is a lone surrogate in it."""
+    return text.encode("utf-8", "surrogatepass")

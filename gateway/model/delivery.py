@@ -229,9 +229,9 @@ class Settlement(Value):
     told: bool = False
     """The waiting client gets the refusal of all recipients: a retry is a new message."""
     hold: Hold | None = None
-    """Set when what remains is kept until an admin decides."""
+    """Set when what remains is kept on terms, for `waypost hold` to decide about; then `reason` is set too."""
     reason: str = ""
-    """Why it is."""
+    """Why what remains is held until an admin decides; empty when it is not."""
 
 
 class QueueEntry(Value):

@@ -6,11 +6,14 @@ An enhanced code's class digit is computed from the basic code, so a 4yz with a 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from gateway.model.value import Value
 
+_MOST_LINE = 512 - len("250 \r\n")
+"""Octets of a reply line behind its code (RFC 5321 section 4.5.3.1.5)."""
 _NO_CONTROL = {code: " " for code in (*range(32), 127) if code != 10}
-_ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?:\s+|$)")
+_ENHANCED = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})(?:\s+|$)")
 
 
 class Reply(Value):
@@ -49,15 +52,19 @@ class Reply(Value):
         """The same reply with the `{names}` in its text replaced."""
         return Reply(self.code, self.detail, self.text.format(**values))
 
-    def wire(self) -> bytes:
-        """The reply's lines as sent (RFC 5321 section 4.2.1). A control character in the text becomes a space: nothing
-        that text from elsewhere brings can end a line."""
-        lines = self.text.translate(_NO_CONTROL).split("\n")
-        lead = f"{self.enhanced} " if self.enhanced else ""
+    def wire(self, utf8: bool = False) -> bytes:
+        """The reply's lines as sent (RFC 5321 section 4.2.1): in ASCII unless `utf8`, of at most 512 octets each. A
+        control character in the text becomes a space: nothing that text from elsewhere brings can end a line."""
+        charset = "utf-8" if utf8 else "ascii"
+        octets = self.text.translate(_NO_CONTROL).encode(charset, "backslashreplace")
+        lead = f"{self.enhanced} ".encode() if self.enhanced else b""
+        room = _MOST_LINE - len(lead)
+        lines = octets.split(b"\n")
+        if len(octets) > room:
+            lines = [piece for line in lines for piece in _cut(line, room)]
         last = len(lines) - 1
         return b"".join(
-            f"{self.code}{' ' if at == last else '-'}{lead}{line}\r\n".encode("utf-8", "backslashreplace")
-            for at, line in enumerate(lines)
+            b"%d%s%s%s\r\n" % (self.code, b" " if at == last else b"-", lead, line) for at, line in enumerate(lines)
         )
 
     @classmethod
@@ -72,6 +79,19 @@ class Reply(Value):
                 line = line[found.end() :]
             lines.append(line)
         return cls(code, detail, "\n".join(lines))
+
+
+def _cut(line: bytes, room: int) -> Iterator[bytes]:
+    """The line in pieces that fit, cut at spaces where there are any, and never inside a character."""
+    while len(line) > room:
+        at = line.rfind(b" ", 1, room + 1)
+        if at < 0:
+            at = room
+            while line[at] & 0xC0 == 0x80:
+                at -= 1
+        yield line[:at]
+        line = line[at:].lstrip(b" ")
+    yield line
 
 
 REPLIES: dict[str, Reply] = {

@@ -77,6 +77,7 @@ class HostBackend:
         self._hosts = hosts
         self._dialer = dialer
         self._size_limit = settings.message_size
+        self._most_recipients = settings.transaction_recipients
         self._by_domain = hosts.uses_mx or settings.one_domain_per_transaction
         self._window = ConcurrencyWindow(name, settings.connections, tally)
         self._asking = 0
@@ -105,7 +106,7 @@ class HostBackend:
             return tuple(decided_here(rcpt, Scope.MESSAGE, refusal).outcome for rcpt in rcpts)
         try:
             async with self._window.place():
-                deadline = asyncio.get_running_loop().time() + _ATTEMPT_SECONDS
+                deadline = _time() + _ATTEMPT_SECONDS
                 for domain, places in self._transactions(rcpts).items():
                     await self._try_hosts(claim, domain, places, results, content, deadline)
         except (asyncio.CancelledError, Exception):
@@ -114,11 +115,17 @@ class HostBackend:
                 raise
             for at in range(len(rcpts)):
                 results.setdefault(at, decided_here(rcpts[at], Scope.SESSION, _INTERRUPTED))
-        ordered = (results[at].outcome for at in range(len(rcpts)))
-        return tuple(map(at_another_site if self._hosts.uses_mx else at_backend, ordered))
+        return tuple(self._place(results[at].outcome) for at in range(len(rcpts)))
+
+    def _place(self, outcome: Outcome) -> Outcome:
+        """The outcome as one of this kind of backend. A reply that cannot be read closer stays what it is."""
+        try:
+            return at_another_site(outcome) if self._hosts.uses_mx else at_backend(outcome)
+        except Exception:
+            return outcome
 
     def capabilities(self) -> Capabilities | None:
-        since = asyncio.get_running_loop().time() - _REMEMBERED
+        since = _time() - _REMEMBERED
         known = [said for greeted, said in self._said.values() if greeted > since]
         if not known:
             return None
@@ -173,19 +180,51 @@ class HostBackend:
         try:
             async with aclosing(self._health.order(self._hosts.candidates(domain))) as candidates:
                 async for host, address in candidates:
-                    found = await self._at_host(host, address, claim, [rcpts[at] for at in waiting], content, deadline)
-                    for at, result in zip(waiting, found, strict=True):
-                        if supersedes(result, results.get(at)):
-                            results[at] = result
-                    waiting = [at for at, result in zip(waiting, found, strict=True) if result.next_host]
-                    if not waiting or asyncio.get_running_loop().time() > deadline:
+                    waiting = await self._try_host(host, address, claim, waiting, results, content, deadline)
+                    if not waiting or _time() > deadline:
                         break
         except NoHost as error:
             results.update((at, decided_here(rcpts[at], error.scope, error.reply)) for at in places)
 
+    async def _try_host(
+        self,
+        host: Host,
+        address: IPText,
+        claim: Claim,
+        places: Sequence[int],
+        results: dict[int, Result],
+        content: Read,
+        deadline: float,
+    ) -> list[int]:
+        """One host, in as many transactions as it takes. Returns the recipients that the next one may take.
+
+        Those that are too many for a transaction go in further ones at once (RFC 5321 section 4.5.3.1.10), as long as
+        each of them takes somebody.
+        """
+        rcpts, left, onwards, most = claim.transfer.rcpts, list(places), list[int](), self._most_recipients
+        while left:
+            batch, left = left[:most], left[most:]
+            found = await self._at_host(host, address, claim, [rcpts[at] for at in batch], content, deadline)
+            trouble = next((result for result in found if result.concerns_all), None)
+            too_many = [at for at, result in zip(batch, found, strict=True) if result.too_many]
+            if too_many and len(too_many) < len(batch) and trouble is None and _time() <= deadline:
+                most = len(batch) - len(too_many)
+                left = too_many + left
+            elif left and (trouble is not None or _time() > deadline):
+                # What the host said of the message or of itself is an answer for those who have not been named too.
+                said = trouble or decided_here(rcpts[left[0]], Scope.SESSION, _INTERRUPTED)
+                batch, found = [*batch, *left], [*found, *(said.about(rcpts[at]) for at in left)]
+                left = []
+            for at, result in zip(batch, found, strict=True):
+                if supersedes(result, results.get(at)):
+                    results[at] = result
+            onwards += [at for at, result in zip(batch, found, strict=True) if result.next_host and at not in left]
+        return onwards
+
     async def _at_host(
         self, host: Host, address: IPText, claim: Claim, rcpts: Sequence[Recipient], content: Read, deadline: float
     ) -> Sequence[Result]:
+        """One transaction."""
         session = self._pool.take(host)
         if session is not None:
             session.deadline = deadline
@@ -216,12 +255,12 @@ class HostBackend:
 
     def _remember(self, host: Host, session: HostSession) -> None:
         if not self._hosts.uses_mx:
-            self._said[host] = asyncio.get_running_loop().time(), read_capabilities(session.extensions)
+            self._said[host] = _time(), read_capabilities(session.extensions)
 
     async def _ask_hosts(self, mailbox: Mailbox) -> Reply | Unanswered:
         """The first host that has a reply. Raises NoHost."""
         nothing = Unanswered.SILENT
-        deadline = asyncio.get_running_loop().time() + _VERIFY_SECONDS
+        deadline = _time() + _VERIFY_SECONDS
         async with aclosing(self._hosts.candidates(mailbox.ascii_domain)) as candidates:
             async for host, address in candidates:
                 try:
@@ -264,10 +303,17 @@ class HostBackend:
         except BaseException:
             session.abort()
             raise
-        self._keep(session)
+        try:
+            self._keep(session)
+        except Exception:
+            session.abort()  # who has the message has it
         return results
 
     def _keep(self, session: HostSession) -> None:
         self._pool.put(session)
         # Its own place is as good as free.
         self._pool.shrink(self._window.spare() + 1)
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()

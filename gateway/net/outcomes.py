@@ -157,11 +157,26 @@ def tls_failed(peer: Peer, why: str, certificate: bool) -> NoReply:
     return NoReply(Phase.TLS, reply, f"unverified ({why})" if certificate else "")
 
 
+_TOO_MANY = frozenset({(452, "5.3"), (452, ""), (552, "5.3"), (552, "")})
+"""Replies to RCPT that say so (RFC 5321 section 4.5.3.1.10): code, and subject and detail of the enhanced code."""
+
+
 class Result(Value):
     """One recipient's outcome at one host."""
 
     outcome: Outcome
     next_host: bool = False
+    too_many: bool = False
+    """This transaction has its most recipients; another one may take him."""
+
+    @property
+    def concerns_all(self) -> bool:
+        """The message was not taken, for a reason that is not this recipient's."""
+        return self.outcome.kind is not OutcomeKind.DELIVERED and self.outcome.scope is not Scope.RECIPIENT
+
+    def about(self, rcpt: Recipient) -> Result:
+        """The same for a recipient who was not named yet, and so cannot have the message."""
+        return Result(replace(self.outcome, rcpt=rcpt, ambiguous=False), self.next_host)
 
 
 def answered(rcpt: Recipient, phase: Phase, reply: Reply, peer: Peer) -> Result:
@@ -182,7 +197,7 @@ def answered(rcpt: Recipient, phase: Phase, reply: Reply, peer: Peer) -> Result:
         certificate=peer.certificate,
         reports=peer.dsn and found.kind is OutcomeKind.DELIVERED,
     )
-    return Result(outcome, found.next_host)
+    return Result(outcome, found.next_host, phase is Phase.RCPT and (reply.code, reply.detail) in _TOO_MANY)
 
 
 def unanswered(rcpt: Recipient, error: NoReply, peer: Peer) -> Result:

@@ -7,6 +7,8 @@ then taken over by `smtp_session`, so that what goes out is what came in, octet 
 from __future__ import annotations
 
 import asyncio
+import base64
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +26,7 @@ from gateway.net.host_backend import HostBackend
 from gateway.net.mx import Host, HostFinder
 from gateway.net.outcomes import HostRefused, Peer, Phase, read_reply, tls_failed
 from gateway.net.replies import ReplyStream
-from gateway.net.smtp_session import BackendSession, silence
+from gateway.net.smtp_session import BackendSession, Patience, silence
 from gateway.net.tls import (
     ClientContexts,
     ClientTls,
@@ -36,6 +38,21 @@ from gateway.net.tls import (
 from gateway.ports import Clock, Resolver, Tally
 
 _EHLO_UNKNOWN = (500, 502, 504)
+_CONTINUE, _LOGGED_IN = 334, 235
+
+
+class _LenientProtocol(aiosmtplib.protocol.SMTPProtocol):
+    """Passes over empty lines before a reply: some hosts send one behind their greeting. What it keeps of a host is
+    bounded by the library (32 kB)."""
+
+    def _read_response_from_buffer(self) -> aiosmtplib.SMTPResponse | None:
+        while (end := self._buffer.find(b"\n")) >= 0 and not self._buffer[:end].strip(b" \t\r"):
+            del self._buffer[: end + 1]
+        return super()._read_response_from_buffer()
+
+
+# The library has no other place for it.
+aiosmtplib.smtp.SMTPProtocol = _LenientProtocol  # type: ignore[attr-defined]
 
 
 class SmtpDialer:
@@ -44,7 +61,10 @@ class SmtpDialer:
     def __init__(self, settings: BackendSettings, hostname: str) -> None:
         """`hostname` is our name in EHLO unless the settings have one. Raises OSError: authorities not readable."""
         self._name = settings.ehlo_name or hostname
-        self._seconds = (settings.command_seconds, settings.final_seconds)
+        self._connect_seconds, self._greeting_seconds = settings.connect_seconds, settings.greeting_seconds
+        self._patience = Patience(
+            settings.command_seconds, settings.data_seconds, settings.block_seconds, settings.final_seconds
+        )
         self._contexts = ClientContexts(settings)
         self._sources = {address.version: str(address) for address in settings.source_addresses}
         self._login, self._password = settings.login, settings.password
@@ -84,19 +104,12 @@ class SmtpDialer:
         certificate: str,
     ) -> BackendSession:
         """One connection; under TLS with `context`, one of those of `tls`. Raises NoReply, Refused and TlsTrouble."""
-        seconds = max(min(self._seconds[0], deadline - _time()), 0.1)
-        source = self._sources.get(ip_address(address).version)
-        smtp = aiosmtplib.SMTP(
-            hostname=address,
-            port=host.port,
-            local_hostname=self._name,
-            start_tls=False,
-            timeout=seconds,
-            source_address=(source, 0) if source else None,
-        )
         peer = Peer(host.name, address, certificate=certificate)
         with _as_silence(Phase.GREETING, peer):
-            await smtp.connect()
+            opened = await self._connect(host, address, deadline)
+            smtp = aiosmtplib.SMTP(sock=opened, local_hostname=self._name, start_tls=False)
+            await smtp.connect(timeout=_until(self._greeting_seconds, deadline))
+        smtp.timeout = _until(self._patience.command, deadline)
         try:
             await _greet(smtp, peer)
             offered = smtp.supports_extension("starttls")
@@ -109,10 +122,25 @@ class SmtpDialer:
             smtp.close()
             raise
         # A cast, not isinstance: uvloop's transports do not derive from asyncio's.
-        stream = ReplyStream(cast("asyncio.WriteTransport", smtp.transport))
+        stream = ReplyStream(cast("asyncio.Transport", smtp.transport))
         extensions = smtp.esmtp_extensions
         peer = replace(peer, dsn="dsn" in extensions)
-        return BackendSession(stream, extensions, host, peer, self._seconds, deadline)
+        return BackendSession(stream, extensions, host, peer, self._patience, deadline)
+
+    async def _connect(self, host: Host, address: IPText, deadline: float) -> socket.socket:
+        """An open connection. Raises OSError."""
+        version = ip_address(address).version
+        opened = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+        try:
+            opened.setblocking(False)
+            if source := self._sources.get(version):
+                opened.bind((source, 0))
+            async with asyncio.timeout(_until(self._connect_seconds, deadline)):
+                await asyncio.get_running_loop().sock_connect(opened, (address, host.port))
+        except BaseException:
+            opened.close()
+            raise
+        return opened
 
     async def _log_in(self, smtp: aiosmtplib.SMTP, peer: Peer) -> None:
         """AUTH (RFC 4954). Only ever under TLS that has proven whom we talk to: `config.backends` sees to that."""
@@ -121,14 +149,14 @@ class SmtpDialer:
             if "PLAIN" in offered:
                 await smtp.auth_plain(self._login, self._password)
             elif "LOGIN" in offered:
-                await smtp.auth_login(self._login, self._password)
+                await _log_in_stepwise(smtp, self._login, self._password)
             else:
                 text = f"{peer.host} [{peer.address}]: offers neither AUTH PLAIN nor LOGIN, and we are to log in"
                 raise HostRefused(Phase.AUTH, Reply(530, "7.0", text))
 
     async def _secure(self, smtp: aiosmtplib.SMTP, peer: Peer, tls: ClientTls, context: ssl.SSLContext) -> Peer:
         try:
-            await smtp.starttls(server_hostname=peer.host, tls_context=context)
+            await smtp.starttls(server_hostname=peer.host, tls_context=context, timeout=self._connect_seconds)
             session: ssl.SSLObject = smtp.get_transport_info("ssl_object")
         except aiosmtplib.SMTPResponseException as error:
             raise TlsTrouble(f"STARTTLS answered {error.code} {error.message}") from error
@@ -161,6 +189,17 @@ def make_smtp_backend(
     return HostBackend(name, settings, hosts, SmtpDialer(settings, hostname), tally)
 
 
+async def _log_in_stepwise(smtp: aiosmtplib.SMTP, login: str, password: str) -> None:
+    """AUTH LOGIN, one word at a time. The library sends the name with the command, which some servers do not take."""
+    reply = await smtp.execute_command(b"AUTH", b"LOGIN")
+    for word in (login, password):
+        if reply.code != _CONTINUE:
+            break
+        reply = await smtp.execute_command(base64.b64encode(word.encode()))
+    if reply.code != _LOGGED_IN:
+        raise aiosmtplib.SMTPAuthenticationError(reply.code, reply.message)
+
+
 async def _greet(smtp: aiosmtplib.SMTP, peer: Peer) -> None:
     with _as_silence(Phase.HELLO, peer):
         try:
@@ -182,5 +221,6 @@ def _as_silence(phase: Phase, peer: Peer) -> Iterator[None]:
         raise silence(phase, peer, error) from error
 
 
-def _time() -> float:
-    return asyncio.get_running_loop().time()
+def _until(seconds: float, deadline: float) -> float:
+    """So many seconds, but for what is left until the deadline."""
+    return max(min(seconds, deadline - asyncio.get_running_loop().time()), 0.1)

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 
 from gateway.model.reply import Reply
+from gateway.model.value import Value
 from gateway.net.mx import Host
 from gateway.net.outcomes import NoReply, Peer, Phase, read_reply
 from gateway.net.replies import NotSmtp, ReplyStream
@@ -15,6 +16,19 @@ from gateway.net.replies import NotSmtp, ReplyStream
 _TRUSTED_IDLE = 1.0
 """Seconds of idleness after which a session is asked whether it still lives."""
 _CLOSING = 421
+
+
+class Patience(Value):
+    """How long a host may take, in seconds (RFC 5321 section 4.5.3.2)."""
+
+    command: float
+    """For the reply to a command."""
+    data: float
+    """For the reply to DATA."""
+    block: float
+    """For taking a piece of content."""
+    final: float
+    """For the reply to the end of the content."""
 
 
 class BackendSession:
@@ -26,11 +40,10 @@ class BackendSession:
         extensions: Mapping[str, str],
         host: Host,
         peer: Peer,
-        seconds: tuple[float, float],
+        patience: Patience,
         deadline: float,
     ) -> None:
-        """`seconds`: for the reply to a command, and to the end of the content. `deadline`: until when the content must
-        have been sent, in the loop's time."""
+        """`deadline`: until when the content must have been sent, in the loop's time."""
         self.host = host
         self.peer = peer
         self.extensions = extensions
@@ -38,7 +51,7 @@ class BackendSession:
         self.transactions = 0
         self.deadline = deadline
         self._stream = stream
-        self._command_seconds, self._final_seconds = seconds
+        self._patience = patience
         self._clean = True
         self._last_used = self.opened
 
@@ -53,11 +66,12 @@ class BackendSession:
     def say(self, phase: Phase, *commands: bytes) -> None:
         """Send commands; `hear` has the replies in the same order."""
         self._clean = False
-        self._write(phase, b"".join(command + b"\r\n" for command in commands))
+        self._write(phase, b"".join(command + b"\r\n" for command in commands), len(commands))
 
     async def hear(self, phase: Phase) -> Reply:
         """The next reply. A host that says 421 closes the session (RFC 5321 section 3.8)."""
-        return await self._hear(phase, self._patience())
+        most = self._patience.data if phase is Phase.DATA else self._patience.command
+        return await self._hear(phase, self._until(most))
 
     async def ask(self, phase: Phase, command: bytes) -> Reply:
         """One command, one reply."""
@@ -78,16 +92,18 @@ class BackendSession:
 
     async def send_content(self, pieces: AsyncGenerator[bytes, None]) -> tuple[Phase, Reply]:
         """DATA's content; `pieces` are stuffed already."""
+        replies = 1
         with self._over_on_error():
             held = b""
             async with aclosing(pieces):
                 async for piece in pieces:
-                    if held:
-                        await self._push(held)
                     if self._stream.answered:
                         return Phase.CONTENT, await self._early()
+                    if held:
+                        await self._push(held, replies)
+                        replies = 0
                     held = piece
-            self._write(Phase.CONTENT, held + b".\r\n")
+            self._write(Phase.CONTENT, held + b".\r\n", replies)
             return Phase.DOT, await self._conclude()
 
     async def send_chunks(self, pieces: AsyncGenerator[bytes, None]) -> tuple[Phase, Reply]:
@@ -99,7 +115,7 @@ class BackendSession:
             async with aclosing(pieces):
                 async for piece in pieces:
                     if held is not None:
-                        await self._push(b"BDAT %d\r\n" % len(held) + held)
+                        await self._push(b"BDAT %d\r\n" % len(held) + held, 1)
                         unheard += 1
                     while unheard and (self._stream.answered or not ahead):
                         reply = await self.hear(Phase.CONTENT)
@@ -109,20 +125,19 @@ class BackendSession:
                             return Phase.CONTENT, reply
                     held = piece
             last = held or b""
-            self._write(Phase.CONTENT, b"BDAT %d LAST\r\n" % len(last) + last)
+            self._write(Phase.CONTENT, b"BDAT %d LAST\r\n" % len(last) + last, 1)
             for _ in range(unheard):
-                reply = await self._hear(Phase.DOT, self._final_seconds)
+                reply = await self._hear(Phase.DOT, self._patience.final)
                 if not reply.positive:
                     self.abort()
                     return Phase.DOT, reply
             return Phase.DOT, await self._conclude()
 
-    async def _push(self, octets: bytes) -> None:
+    async def _push(self, octets: bytes, replies: int) -> None:
         """Write a piece of content, and wait while the host takes it."""
-        self._write(Phase.CONTENT, octets)
+        self._write(Phase.CONTENT, octets, replies)
         with _as_silence(Phase.CONTENT, self.peer):
-            async with asyncio.timeout(self._patience()):
-                await self._stream.drain()
+            await self._stream.drain(self._until(self._patience.block))
 
     async def _early(self) -> Reply:
         """A host may refuse in the middle of the content; the session ends, for the rest is not sent."""
@@ -134,19 +149,23 @@ class BackendSession:
 
     async def _conclude(self) -> Reply:
         """The reply to the end of the content."""
-        reply = await self._hear(Phase.DOT, self._final_seconds)
+        reply = await self._hear(Phase.DOT, self._patience.final)
         self.transactions += 1
         self._clean = True
         return reply
 
-    def _write(self, phase: Phase, octets: bytes) -> None:
+    def _write(self, phase: Phase, octets: bytes, replies: int) -> None:
         with self._over_on_error(), _as_silence(phase, self.peer):
-            self._stream.write(octets)
+            self._stream.write(octets, replies)
 
     async def _hear(self, phase: Phase, seconds: float) -> Reply:
         with self._over_on_error(), _as_silence(phase, self.peer):
-            async with asyncio.timeout(seconds):
-                code, text = await self._stream.read()
+            try:
+                code, text = await self._stream.read(seconds)
+            except asyncio.CancelledError:
+                if phase is not Phase.DOT or not self._stream.replied:
+                    raise
+                code, text = self._stream.take()  # what became of the message outweighs that nobody waits any more
         with self._over_on_error():
             reply = read_reply(phase, code, text, self.peer)
         self._last_used = _time()
@@ -154,8 +173,9 @@ class BackendSession:
             self.close()
         return reply
 
-    def _patience(self) -> float:
-        return max(min(self._command_seconds, self.deadline - _time()), 0.1)
+    def _until(self, seconds: float) -> float:
+        """So many seconds, but for what is left of the attempt."""
+        return max(min(seconds, self.deadline - _time()), 0.1)
 
     @contextmanager
     def _over_on_error(self) -> Iterator[None]:
@@ -168,7 +188,7 @@ class BackendSession:
     def close(self) -> None:
         """Say goodbye without waiting for the answer."""
         if self.connected:
-            self._stream.write(b"QUIT\r\n")
+            self._stream.write(b"QUIT\r\n", replies=1)
         self._stream.close()
 
     def abort(self) -> None:

@@ -17,6 +17,7 @@ _NAMES = {
     Fate.DELIVERED: "delivered",
     Fate.WAITS: "deferred",
     Fate.KEPT: "role-mail-kept",
+    Fate.PARKED: "parked",
     Fate.RETURNED: "returned",
     Fate.TOLD: "failed",
     Fate.WITHHELD: "failed",
@@ -34,23 +35,45 @@ def tell(
     ended: float,
 ) -> tuple[Event, ...]:
     """The events of an attempt. `told`: the client gets the refusal; `report`: the DSN that is sent."""
-    events = []
+    events: list[Event] = []
     for outcome, fate in fates:
-        fields = _describe(transfer, outcome, started, ended)
-        if fate is Fate.WAITS and due is not None:
-            fields.append(("due", round(due, 3)))
-        if _NAMES[fate] == "failed":
-            fields += [("in_session", told), ("expired", outcome.kind is OutcomeKind.DEFERRED)]
-        events.append(Event(_NAMES[fate], transfer.message_id, tuple(fields), _find_level(outcome, fate)))
-        if fate is Fate.WITHHELD:
-            why = why_withheld(transfer, outcome.rcpt)
-            withheld = (("rcpt", str(outcome.rcpt.mailbox)), ("reason", why), ("reply", str(outcome.reply)))
-            events.append(Event("dsn-withheld", transfer.message_id, withheld, Level.WARNING))
+        try:
+            events += _tell_one(transfer, outcome, fate, told, due, started, ended)
+        except Exception as error:
+            # No reply and no address keeps the rest from being told, nor the attempt from being written down.
+            events.append(Event(_NAMES[fate], transfer.message_id, (("backend", transfer.backend),)))
+            fields = (("where", "event"), ("error", repr(error)))
+            events.append(Event("error", transfer.message_id, fields, Level.ALARM))
     if report is not None:
         sent = report.transfers[0]
-        fields = [("dsn", report.trace.id), ("to", str(transfer.mail_from)), ("backend", sent.backend)]
-        events.append(Event("dsn", transfer.message_id, tuple(fields)))
+        made: Fields = [("dsn", report.trace.id), ("to", str(transfer.mail_from)), ("backend", sent.backend)]
+        events.append(Event("dsn", transfer.message_id, tuple(made)))
     return tuple(events)
+
+
+def describe_trouble(transfer: Transfer, trouble: str) -> tuple[Event, ...]:
+    """The alarm when what follows from an attempt could not be planned or written whole; none without `trouble`."""
+    if not trouble:
+        return ()
+    fix = f"waypost explain {transfer.message_id}; what is held ends with: waypost queue bounce {transfer.id}"
+    fields = (("backend", transfer.backend), ("transfer", transfer.id), ("error", trouble), ("fix", fix))
+    return (Event("unplanned", transfer.message_id, fields, Level.ALARM),)
+
+
+def _tell_one(
+    transfer: Transfer, outcome: Outcome, fate: Fate, told: bool, due: float | None, started: float, ended: float
+) -> list[Event]:
+    fields = _describe(transfer, outcome, started, ended)
+    if fate is Fate.WAITS and due is not None:
+        fields.append(("due", round(due, 3)))
+    if _NAMES[fate] == "failed":
+        fields += [("in_session", told), ("expired", outcome.kind is OutcomeKind.DEFERRED)]
+    events = [Event(_NAMES[fate], transfer.message_id, tuple(fields), _find_level(outcome, fate))]
+    if fate is Fate.WITHHELD:
+        why = why_withheld(transfer, outcome.rcpt) or "the DSN could not be made"
+        withheld = (("rcpt", str(outcome.rcpt.mailbox)), ("reason", why), ("reply", str(outcome.reply)))
+        events.append(Event("dsn-withheld", transfer.message_id, withheld, Level.WARNING))
+    return events
 
 
 def _describe(transfer: Transfer, outcome: Outcome, started: float, ended: float) -> Fields:

@@ -21,6 +21,8 @@ class Fate(Enum):
     WAITS = "waits"
     KEPT = "kept"
     """Taken for spam by the backend, and for a role address: it is held."""
+    PARKED = "parked"
+    """Failed, and the DSN that should say so cannot be made: it is held."""
 
 
 def find_fate(transfer: Transfer, outcome: Outcome, due: float | None, told: bool) -> Fate:

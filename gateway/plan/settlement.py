@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.mail.dsn import DsnAction, Notice
-from gateway.model.delivery import Attempt, Claim, Ending, Final, Outcome, OutcomeKind, Scope, Settlement, Transfer
+from gateway.model.address import Mailbox
+from gateway.model.delivery import (
+    Attempt,
+    Claim,
+    Ending,
+    Final,
+    Intake,
+    Outcome,
+    OutcomeKind,
+    Scope,
+    Settlement,
+    Transfer,
+)
 from gateway.model.reply import REPLIES, Reply
-from gateway.model.value import Value
-from gateway.plan.account import tell
+from gateway.model.value import Value, replace
+from gateway.plan.account import describe_trouble, tell
 from gateway.plan.fate import Fate, find_fate
 from gateway.plan.holding import USUAL_TERMS, HoldTerms
 from gateway.plan.notification import make_dsn, may_confirm, may_warn
@@ -38,10 +50,12 @@ class AttemptContext(Value):
     """The client still waits for its answer: a refusal of all recipients is told to it, and no DSN is made."""
     dsn_id: str
     """A fresh id, used if a DSN is made."""
-    dsn_backend: str
-    """Where a DSN to this return path goes."""
+    route_dsn: Callable[[Mailbox], str]
+    """Names the backend that takes a DSN to a return path."""
     hold_full: bool = False
     """As much is held as may be: nothing more is kept."""
+    by_hand: bool = False
+    """An admin ends it: a recipient whose failure nobody can be told of ends untold, and is not held again."""
 
 
 def find_refusal(outcomes: Sequence[Outcome]) -> Reply | None:
@@ -57,17 +71,27 @@ def find_refusal(outcomes: Sequence[Outcome]) -> Reply | None:
 
 
 def settle(claim: Claim, outcomes: tuple[Outcome, ...], terms: Terms, at: AttemptContext) -> Settlement:
-    """The writes that follow from one attempt; `outcomes` has one for each recipient of the transfer."""
+    """The writes that follow from one attempt; `outcomes` has one for each recipient of the transfer.
+
+    A recipient who has the message is done, whatever else goes wrong: he must not get it again. The DSN and the events
+    are made of content that others chose, so each of them may fail. A failed recipient whose DSN cannot be made stays
+    with the transfer, which is held when nobody else of it waits.
+    """
     transfer = claim.transfer
     due = _next_attempt(transfer, terms, at)
     keeps = transfer.role and not at.hold_full
     kept = keeps and any(is_judged_spam(outcome) for outcome in outcomes)
     refusal = find_refusal(outcomes) if at.in_session and not kept else None
+    told = refusal is not None
     fates = [(one, _find_fate(transfer, one, due, refusal, keeps)) for one in outcomes]
-    waiting = [one for one, fate in fates if fate in (Fate.WAITS, Fate.KEPT)]
     late = at.ended - transfer.created >= terms.delay_warning and not transfer.delay_warned and not kept
-    notices = _find_notices(transfer, fates, told=refusal is not None, late=late)
-    report = make_dsn(claim, notices, terms.hostname, terms.expire, at.ended, at.dsn_id, at.dsn_backend)
+    notices = _find_notices(transfer, fates, told, late)
+    report, trouble = _plan_dsn(claim, notices, terms, at)
+    if trouble and not told:
+        untold = Fate.WITHHELD if at.by_hand else Fate.PARKED
+        fates = [(one, untold if fate in (Fate.TOLD, Fate.EXPIRED) else fate) for one, fate in fates]
+    waiting = [one for one, fate in fates if not isinstance(fate.value, Final)]
+    held = kept or all(fate is not Fate.WAITS for _, fate in fates)
     return Settlement(
         transfer_id=transfer.id,
         message_id=transfer.message_id,
@@ -76,15 +100,60 @@ def settle(claim: Claim, outcomes: tuple[Outcome, ...], terms: Terms, at: Attemp
             Ending(outcome.rcpt, fate.value, outcome.reply) for outcome, fate in fates if isinstance(fate.value, Final)
         ),
         remaining=tuple(outcome.rcpt for outcome in waiting),
-        due=due if waiting and not kept else None,
+        due=due if waiting and not held else None,
         attempt=Attempt(transfer.id, transfer.backend, at.started, at.ended, outcomes),
-        delay_warned=transfer.delay_warned or any(notice.action is DsnAction.DELAYED for notice in notices),
+        delay_warned=transfer.delay_warned
+        or (report is not None and any(notice.action is DsnAction.DELAYED for notice in notices)),
         dsn=report,
-        events=tell(transfer, fates, refusal is not None, due, report, at.started, at.ended),
-        told=refusal is not None,
+        events=(*tell(transfer, fates, told, due, report, at.started, at.ended), *describe_trouble(transfer, trouble)),
+        told=told,
         hold=make_hold(at.ended, terms.holding) if kept else None,
-        reason=f"{transfer.backend} refused role mail for its content" if kept else "",
+        reason=_find_reason(transfer, kept, trouble) if waiting and held else "",
     )
+
+
+def settle_plainly(claim: Claim, outcomes: Sequence[Outcome], started: float, ended: float, trouble: str) -> Settlement:
+    """The least that must be written of an attempt, when all that `settle` plans cannot be: who has the message is
+    done, and the rest is held."""
+    transfer = claim.transfer
+    said = tuple(replace(one, reply=_in_ascii(one.reply)) for one in outcomes)
+    done = [one for one in said if one.kind is OutcomeKind.DELIVERED]
+    return Settlement(
+        transfer_id=transfer.id,
+        message_id=transfer.message_id,
+        epoch=claim.epoch,
+        endings=tuple(Ending(one.rcpt, Final.DELIVERED, one.reply) for one in done),
+        remaining=tuple(one.rcpt for one in said if one.kind is not OutcomeKind.DELIVERED),
+        due=None,
+        attempt=Attempt(transfer.id, transfer.backend, started, ended, said),
+        delay_warned=transfer.delay_warned,
+        dsn=None,
+        events=describe_trouble(transfer, trouble),
+        reason=f"what became of it cannot be written down: {trouble}" if len(done) < len(said) else "",
+    )
+
+
+def _plan_dsn(claim: Claim, notices: tuple[Notice, ...], terms: Terms, at: AttemptContext) -> tuple[Intake | None, str]:
+    """The DSN, and what went wrong with it."""
+    return_path = claim.transfer.mail_from
+    if return_path is None or not notices:
+        return None, ""
+    try:
+        backend = at.route_dsn(return_path)
+        return make_dsn(claim, notices, terms.hostname, terms.expire, at.ended, at.dsn_id, backend), ""
+    except Exception as error:
+        return None, repr(error)
+
+
+def _find_reason(transfer: Transfer, kept: bool, trouble: str) -> str:
+    """Why what remains is held."""
+    if kept:
+        return f"{transfer.backend} refused role mail for its content"
+    return f"it failed, and its sender cannot be told: {trouble}"
+
+
+def _in_ascii(reply: Reply) -> Reply:
+    return Reply(reply.code, "", reply.text.encode("ascii", "backslashreplace").decode("ascii"))
 
 
 def _next_attempt(transfer: Transfer, terms: Terms, at: AttemptContext) -> float | None:

@@ -37,11 +37,17 @@ class Courier(Protocol):
 
 
 def fan_out(*sinks: EventSink) -> EventSink:
-    """One sink for several: each gets every event, in this order."""
+    """One sink for several: each gets every event, in this order. What goes wrong in one is told to all of them, and
+    never to whoever has something to say: it may have to answer for a delivery."""
 
     def emit(event: Event) -> None:
         for sink in sinks:
-            sink(event)
+            try:
+                sink(event)
+            except Exception as error:
+                if event.name != "error":
+                    fields = (("where", f"event {event.name}"), ("error", repr(error)))
+                    emit(Event("error", event.id, fields, Level.ALARM))
 
     return emit
 
@@ -67,6 +73,8 @@ class Alarms:
         self._repeat_after = repeat_after
         self._tally = tally
         self._told: dict[tuple[str, ...], _Told] = {}
+        self._claims: dict[tuple[str, ...], asyncio.TimerHandle] = {}
+        """What this worker has told or is about to tell."""
         self._waiting: asyncio.Queue[Alarm] = asyncio.Queue(_MOST_WAITING)
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -76,20 +84,17 @@ class Alarms:
             return
         now = self._clock.monotonic()
         fields = tuple((key, str(value)) for key, value in event.fields)
-        key = (event.name, *(value for name, value in fields if name in ABOUT))
+        key = _find_key(event.name, fields)
         told = self._told.get(key)
         if told is not None and now < told.until:
             told.repeated += 1
             return
-        if not self._claim(key):
-            self._remember(key, now)  # another worker tells it
-            return
-        alarm = Alarm(event.name, event.id, self._clock.now(), fields, told.repeated if told else 0)
-        try:
+        if self._waiting.full():
+            return  # the log has it, and the next one of its kind is told
+        if self._claim(key):
+            alarm = Alarm(event.name, event.id, self._clock.now(), fields, told.repeated if told else 0)
             self._waiting.put_nowait(alarm)
-        except asyncio.QueueFull:
-            return  # the log has it
-        self._remember(key, now)
+        self._remember(key, now)  # whether it is told here or by another worker
 
     def _claim(self, key: tuple[str, ...]) -> bool:
         """True when no other worker has told this lately."""
@@ -97,8 +102,15 @@ class Alarms:
         if self._tally.add(name) > 1:
             self._tally.add(name, -1)
             return False
-        asyncio.get_running_loop().call_later(self._repeat_after, self._tally.add, name, -1)
+        self._claims[key] = asyncio.get_running_loop().call_later(self._repeat_after, self._give_up, key)
         return True
+
+    def _give_up(self, key: tuple[str, ...]) -> None:
+        """Whoever has it next tells it."""
+        handle = self._claims.pop(key, None)
+        if handle is not None:
+            handle.cancel()
+            self._tally.add(" ".join(("alarm", *key)), -1)
 
     def _remember(self, key: tuple[str, ...], now: float) -> None:
         self._told.pop(key, None)  # so that the order is that of telling
@@ -113,10 +125,9 @@ class Alarms:
             await asyncio.sleep(_GATHER)
             while not self._waiting.empty() and len(alarms) < _MOST_TOGETHER:
                 alarms.append(self._waiting.get_nowait())
-            for courier in self._couriers:
-                task = asyncio.create_task(self._tell(courier, tuple(alarms)))
-                self._telling.add(task)
-                task.add_done_callback(self._telling.discard)
+            task = asyncio.create_task(self._tell_all(tuple(alarms)))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
 
     async def close(self) -> None:
         """Tell nothing more."""
@@ -124,7 +135,15 @@ class Alarms:
             task.cancel()
         await asyncio.gather(*self._telling, return_exceptions=True)
 
-    async def _tell(self, courier: Courier, alarms: Sequence[Alarm]) -> None:
+    async def _tell_all(self, alarms: Sequence[Alarm]) -> None:
+        """By all couriers. What none of them could bring is told again when it happens again."""
+        if not any(await asyncio.gather(*(self._tell(courier, alarms) for courier in self._couriers))):
+            for alarm in alarms:
+                key = _find_key(alarm.name, alarm.fields)
+                self._told.pop(key, None)
+                self._give_up(key)
+
+    async def _tell(self, courier: Courier, alarms: Sequence[Alarm]) -> bool:
         """Try it a few times; what fails at last is in the log, at a level that makes no alarm of it."""
         for pause in (*_PAUSES, None):
             try:
@@ -132,12 +151,17 @@ class Alarms:
             except Exception as error:
                 fields = (("courier", courier.name), ("error", repr(error)), ("alarms", len(alarms)))
                 self._emit(Event("alarm-not-told", "", fields, Level.WARNING))
-                if pause is None:
-                    return
-                await asyncio.sleep(pause)
+                if pause is not None:
+                    await asyncio.sleep(pause)
             else:
                 self._emit(Event("alarm-told", "", (("courier", courier.name), ("alarms", len(alarms)))))
-                return
+                return True
+        return False
+
+
+def _find_key(name: str, fields: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """By what an alarm is the same as another."""
+    return (name, *(value for field, value in fields if field in ABOUT))
 
 
 class MailCourier:

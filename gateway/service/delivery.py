@@ -11,16 +11,15 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 
 from gateway.config.model import Config
-from gateway.config.policies import retry_terms
 from gateway.model.address import Mailbox
-from gateway.model.delivery import Claim, Settlement, Transfer
+from gateway.model.delivery import Claim, Transfer
 from gateway.model.event import Event, Level
 from gateway.model.reply import REPLIES, Reply
 from gateway.model.value import replace
-from gateway.plan.settlement import AttemptContext, settle
-from gateway.ports import Backend, Clock, ContentAltered, EventSink, HoldFull, Spool, emit_all
+from gateway.ports import Backend, Clock, ContentAltered, EventSink, Spool
 from gateway.service.job import AttemptJob, Begun, Outcomes, defer_all
 from gateway.service.reservation import Reservations
+from gateway.service.settling import SettlementWriter, Told
 from gateway.service.sleep import find_sleep
 from gateway.service.traffic import Traffic
 
@@ -33,8 +32,6 @@ _RETRY_AFTER_ERROR = 300.0
 """Seconds after which a transfer is tried again whose attempt failed by a fault of ours."""
 _DRAIN_STEP, _DRAIN_ROUNDS = 0.1, 100
 """Every how many seconds, and how often, what was cancelled is looked after."""
-_SETTLE_PAUSES = (0.2, 1.0, 5.0, 15.0, 60.0, 60.0, 60.0, 60.0)
-"""Seconds between tries to write a settlement: what was delivered and not written down is delivered twice."""
 
 
 class Delivery:
@@ -55,13 +52,12 @@ class Delivery:
         self._backends = backends
         self._clock = clock
         self._emit = emit
-        self._terms = retry_terms(config)
-        self._route_dsn = route_dsn
         self._traffic = traffic
         self._reservations = Reservations(self._room)
         self._jobs: dict[asyncio.Task[None], AttemptJob] = {}
         self._woken = asyncio.Event()
         self._claiming, self._begun = asyncio.Lock(), Begun()
+        self._settlements = SettlementWriter(spool, clock, emit, config, route_dsn, self._claiming)
         self._backlog = False
         self._stopping = False
         self._loop: asyncio.Task[None] | None = None
@@ -108,7 +104,7 @@ class Delivery:
         None when that is not so in time, or no connection is free: it is told 250, and delivery goes on by itself.
         """
         if not self._may_start(claim.transfer):
-            await self._give_back(claim, claim.transfer.due)
+            await self._turn_down(claim)
             return None
         job = self._start(claim, True, self._reservations.is_promised(claim.transfer.backend))
         try:
@@ -124,7 +120,12 @@ class Delivery:
         if self._may_start(claim.transfer):
             self._start(claim, False, self._reservations.is_promised(claim.transfer.backend))
         else:
-            await self._give_back(claim, claim.transfer.due)
+            await self._turn_down(claim)
+
+    async def _turn_down(self, claim: Claim) -> None:
+        """What was handed over is not started; the connection that was promised to it is free for others."""
+        self._reservations.release((claim.transfer.backend,))
+        await self._give_back(claim, claim.transfer.due)
 
     async def move_times(self, seconds: float, adopt: Callable[[], None]) -> None:
         """The wall clock has jumped: what is stored and what is under way moves along, then the jump is adopted."""
@@ -232,28 +233,40 @@ class Delivery:
         return job
 
     async def _work(self, job: AttemptJob) -> None:
-        """The whole life of a claim, which may be renewed meanwhile."""
+        """The whole life of a claim, which may be renewed meanwhile. Once there are outcomes it is never given back:
+        some backend may have the message."""
         transfer = job.claim.transfer
         started = self._clock.now()
+        outcomes = None
         if job.promised:  # no await from here until the backend has given it the place
             self._reservations.release((transfer.backend,))
         try:
             outcomes = await self._send(job)
             if outcomes is not None:
-                if self._traffic.learn(transfer, outcomes):
+                self._learn(transfer, outcomes)
+                if await self._settlements.write(job, Told(outcomes, started, self._clock.now())):
                     self.wake()
-                await self._settle(job, outcomes, started, self._clock.now())
         except asyncio.CancelledError:
-            await self._give_back(job.claim, self._clock.now())
+            if outcomes is None:
+                await self._give_back(job.claim, self._clock.now())
             raise
         except Exception as error:
             self._report_error("delivery", transfer.message_id, error)
-            await self._give_back(job.claim, self._clock.now() + _RETRY_AFTER_ERROR)
+            if outcomes is None:
+                await self._give_back(job.claim, self._clock.now() + _RETRY_AFTER_ERROR)
         finally:
             job.conclude(None)
             self._traffic.end(transfer.backend)
             if self._backlog:
                 self.wake()
+
+    def _learn(self, transfer: Transfer, outcomes: Outcomes) -> None:
+        """What the attempt says of the backend."""
+        try:
+            if self._traffic.learn(transfer, outcomes):
+                self.wake()
+        except Exception as error:
+            self._report_error("traffic", transfer.message_id, error)
 
     async def _send(self, job: AttemptJob) -> Outcomes | None:
         """The attempt's outcomes; None when the message is held instead."""
@@ -275,60 +288,6 @@ class Delivery:
 
     def _read(self, claim: Claim) -> AsyncIterator[bytes]:
         return self._spool.read_content(claim.message.content)
-
-    async def _settle(self, job: AttemptJob, outcomes: Outcomes, started: float, ended: float) -> None:
-        """Write what became of the claim, again and again while the spool refuses: it happened."""
-        for pause in (*_SETTLE_PAUSES, None):
-            settlement = self._plan(job, outcomes, started, ended)
-            job.writing = True
-            try:
-                try:
-                    written = await self._spool.settle(settlement)
-                except HoldFull as error:
-                    self._emit(Event("hold-full", settlement.message_id, (("reason", str(error)),), Level.ALARM))
-                    settlement = self._plan(job, outcomes, started, ended, hold_full=True)
-                    written = await self._spool.settle(settlement)
-            except Exception as error:
-                job.writing = False
-                job.conclude(None)
-                if pause is None:
-                    raise
-                self._report_error("settle", job.claim.transfer.message_id, error)
-                await asyncio.sleep(pause)
-            else:
-                if not written:
-                    async with self._claiming:  # what is being taken may be this very claim, renewed
-                        renewed = job.claim.epoch != settlement.epoch
-                    if renewed:
-                        continue
-                self._close(job, outcomes, settlement, written)
-                return
-
-    def _plan(
-        self, job: AttemptJob, outcomes: Outcomes, started: float, ended: float, hold_full: bool = False
-    ) -> Settlement:
-        return_path = job.claim.transfer.mail_from
-        circumstances = AttemptContext(
-            started=started,
-            ended=ended,
-            jitter=self._clock.jitter(),
-            in_session=job.decide(),
-            dsn_id=self._clock.new_id(),
-            dsn_backend=self._route_dsn(return_path) if return_path else "",
-            hold_full=hold_full,
-        )
-        return settle(job.claim, outcomes, self._terms, circumstances)
-
-    def _close(self, job: AttemptJob, outcomes: Outcomes, settlement: Settlement, written: bool) -> None:
-        if not written:
-            fields = (("transfer", settlement.transfer_id), ("epoch", settlement.epoch))
-            self._emit(Event("claim-lost", settlement.message_id, fields, Level.WARNING))
-            job.conclude(None)
-            return
-        job.conclude(None if settlement.hold else outcomes)
-        emit_all(self._emit, settlement.events)
-        if settlement.dsn is not None or settlement.due is not None:
-            self.wake()
 
     async def _give_back(self, claim: Claim, due: float) -> None:
         try:

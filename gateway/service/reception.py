@@ -10,7 +10,7 @@ from gateway.authentication.composition import DIGEST
 from gateway.mail.header import Field
 from gateway.model.address import Mailbox, network_of
 from gateway.model.decision import Stage
-from gateway.model.delivery import Claim, Intake
+from gateway.model.delivery import Intake
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.event import Event, Level
 from gateway.model.ingress import EdgeIngress, Ingress, Tls
@@ -22,12 +22,12 @@ from gateway.plan import client
 from gateway.plan.admission import Asking, refuse_recipient
 from gateway.plan.intake import Arrival, refuse, take_in, turn_away
 from gateway.plan.repetition import fingerprint
-from gateway.plan.settlement import find_refusal
 from gateway.policy.rules import RuleFailure
 from gateway.ports import Connection, Conversation, HoldFull, SpoolFull, emit_all
 from gateway.service.collector import Collector
 from gateway.service.early_rules import EarlyRules, put_off, report_failure
 from gateway.service.faults import find_fault, find_obstacle
+from gateway.service.handover import hand_over, keep_word
 from gateway.service.judge import Judge, Judged, again
 from gateway.service.pace import refuse_haste
 from gateway.service.repetition import Repetitions, UnderWay
@@ -302,17 +302,9 @@ class MxConversation:
             self._stored = arrival.id
         emit_all(self._services.emit, intake.events)
         reply = intake.trace.decision.reply.with_id(self._id)
-        if not intake.transfers:
-            return reply
-        if not intake.claimed or intake.message is None:
-            await self._services.deliverer.enqueue([transfer.backend for transfer in intake.transfers])
-            return reply
-        # Committed as claimed, so these are the claims: nothing is read back.
-        claims = [Claim(transfer, intake.message, epoch=1) for transfer in intake.transfers]
-        if self._runtime.config.delivery.in_session and not self._role.sends and len(claims) == 1:
-            return await self._deliver_now(claims[0], deadline, reply)
-        for claim in claims:
-            await self._services.deliverer.send(claim)
+        in_session = self._runtime.config.delivery.in_session and not self._role.sends
+        with keep_word(self._services.emit, arrival.id):
+            return await hand_over(self._services.deliverer, intake, deadline if in_session else None, reply)
         return reply
 
     async def _take_in(self, arrival: Arrival, message: Message, routes: Sequence[Route]) -> Intake:
@@ -350,15 +342,9 @@ class MxConversation:
                 self._services.deliverer.forgo(backends)
             raise
         if intake.message is not None:
-            self._role.note_taken(arrival, self._runtime)
+            with keep_word(self._services.emit, arrival.id):
+                self._role.note_taken(arrival, self._runtime)
         return intake
-
-    async def _deliver_now(self, claim: Claim, deadline: float, accepted: Reply) -> Reply:
-        """In-session delivery (SPEC section 7): the backend's own permanent refusal is the client's answer; anything
-        else is 250, for the message is stored."""
-        outcomes = await self._services.deliverer.attempt(claim, deadline)
-        refusal = find_refusal(outcomes or ())
-        return refusal.with_id(self._id) if refusal is not None else accepted
 
 
 def _no_lookups() -> None:

@@ -115,9 +115,9 @@ class Traffic:
         for lane in self._lanes.values():
             if lane.flow.troubled and not lane.flow.probing:
                 waits.append(max(lane.flow.until - now, 0.0))
-            elif lane.pace is not None:
+            elif lane.pace is not None and not pace.left(lane.pace, lane.share.messages_per_minute, now):
                 waits.append(pace.next_in(lane.pace, lane.share.messages_per_minute, now))
-        return min((seconds for seconds in waits), default=None)
+        return min(waits, default=None)
 
     def _tell(self, transfer: Transfer, before: BackendFlow, after: BackendFlow, outcomes: Sequence[Outcome]) -> None:
         backend = transfer.backend

@@ -245,8 +245,9 @@ class Rows(Value):
             self.put(connection, settlement.dsn, now)
         if settlement.remaining:
             self._defer(connection, found.n, settlement, now)
-            if settlement.hold is not None:
+            if settlement.reason:
                 self._hold(connection, found.n, settlement.reason)
+            if settlement.hold is not None:
                 holding.put_hold(connection, found.message, settlement.hold, found.size)
             return ()
         connection.execute(QUERIES["delete_transfer"], (found.n,))

@@ -34,7 +34,7 @@ def shard_name(worker: int) -> str:
 def find_adopted(directory: Path, worker: int, workers: int) -> list[str]:
     """Shards without a worker of their own that fall to this one: there were more workers once."""
     with suppress(SpoolUnusable):
-        names = [path.name for path in find_shards(directory) if path.name in DIGITS]
+        names = [path.name for path in find_shards(directory) if len(path.name) == 1 and path.name in DIGITS]
         return [name for name in names if (at := DIGITS.index(name)) >= workers and at % workers == worker]
     return []
 

@@ -126,7 +126,7 @@ async def test_a_session_that_died_meanwhile_costs_no_delivery(sink: Sink) -> No
 @pytest.mark.parametrize("answer", [HANG_UP, SILENCE])
 async def test_silence_is_no_answer(sink: Sink, verb: str, answer: bytes) -> None:
     sink.answers(verb, answer)
-    backend = backend_of(sink.address, command_seconds=0.3)
+    backend = backend_of(sink.address, greeting_seconds=0.3, command_seconds=0.3)
     assert await backend.verify(mailbox("bob@corp.example")) is Unanswered.SILENT
     assert backend.room() == 10
     await backend.close()

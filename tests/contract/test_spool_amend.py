@@ -52,7 +52,7 @@ async def change(spool: Spool, intake: Intake, act, id: str = "") -> Amendment: 
 
 
 def bounce(pending: Pending) -> object:
-    at = AttemptContext(START, START, 0.0, False, f"dsn-{pending.claim.transfer.backend}", "out")
+    at = AttemptContext(START, START, 0.0, False, f"dsn-{pending.claim.transfer.backend}", lambda _: "out")
     return amendment.bounce(pending, NO, TERMS, at)
 
 

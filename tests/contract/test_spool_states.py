@@ -66,7 +66,7 @@ class Scene:
 
     def circumstances(self) -> AttemptContext:
         now = self.clock.now()
-        return AttemptContext(now, now, 0.5, False, self.clock.new_id(), "out")
+        return AttemptContext(now, now, 0.5, False, self.clock.new_id(), lambda _: "out")
 
     def act(self, name: str) -> Callable[[Pending], Change]:
         now = self.clock.now()

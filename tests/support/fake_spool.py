@@ -330,9 +330,10 @@ class FakeSpool:
         record.attempts.append(settlement.attempt)
         if settlement.remaining:
             due = self._clock.now() if settlement.due is None else settlement.due
-            row.leased, row.wake = False, None if settlement.hold else due
-            if settlement.hold:
-                record.held, record.hold, record.reason = True, settlement.hold, settlement.reason
+            row.leased, row.wake = False, None if settlement.reason else due
+            if settlement.reason:
+                record.held, record.hold = True, settlement.hold or record.hold
+                record.reason = settlement.reason
             row.last_reply = str(settlement.attempt.outcomes[-1].reply)
             row.transfer = replace(
                 row.transfer,

@@ -52,6 +52,8 @@ class Sink:
     connections: int = 0
     open_connections: int = 0
     port: int = 0
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    """One for each connection."""
 
     def __post_init__(self) -> None:
         self._server: asyncio.Server | None = None
@@ -103,6 +105,7 @@ class Sink:
         task.add_done_callback(self._tasks.discard)
         self.connections += 1
         self.open_connections += 1
+        self.writers.append(writer)
         try:
             await _Conversation(self, reader, writer, self.connections).run()
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):

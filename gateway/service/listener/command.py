@@ -29,7 +29,7 @@ _FOREIGN = frozenset({b"CONNECT", b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"POST
 """HTTP that a web page was made to send us, and PROXY headers of balancers that are not listed."""
 _CLIENT_NAME = re.compile(r"[!#-'*-:=?-\[\]-~]{1,255}")
 """Printable, and nothing that nests or ends anything where the name is written down (comments of Received)."""
-_CHUNK = re.compile(r"([0-9]{1,15})(?: +(LAST))?", re.IGNORECASE)
+_CHUNK = re.compile(r"([0-9]{1,15})(?: +(LAST))?", re.ASCII | re.IGNORECASE)
 
 
 def read_command(line: bytes) -> tuple[str, str]:

@@ -44,7 +44,7 @@ class Dialogue:
         self._chunked = False
         self._octets = 0
         self.smtputf8 = False
-        """The open transaction's MAIL had that parameter (RFC 6531 section 3.4)."""
+        """MAIL of the transaction that is open, or was the last one, had that parameter (RFC 6531 section 3.4)."""
 
     @property
     def idle(self) -> bool:
@@ -91,6 +91,7 @@ class Dialogue:
         if self._state is _State.OPEN:
             return await self.refuse(_NESTED_MAIL, envelope.mail_from)
         self._state = _State.NONE
+        self.smtputf8 = False
         reply = await self._ask(partial(self._conversation.mail, envelope, size))
         if reply.positive:
             self._state = _State.OPEN
@@ -164,7 +165,7 @@ class Dialogue:
         if self._state is _State.OPEN:
             self._abandon()
         self._state = _State.NONE
-        self._receiving = False
+        self._receiving = self.smtputf8 = False
 
     def lost(self) -> None:
         """The connection is over; a reply may still be on its way."""

@@ -9,6 +9,8 @@ from gateway.model.reply import Reply
 _HIGH = 65_536
 """Octets beyond which the transport is held back."""
 _LOW = 16_384
+_POLLS = 3
+"""How often the loop looks at its sockets between the end of a time-out and its effect."""
 _CR = 13
 _TIMEOUT = Reply(421, "4.2", "Timeout, closing the connection")
 _BARE_LF = Reply(500, "5.2", "A command line ends in CRLF")
@@ -171,12 +173,16 @@ class Inflow:
             self._timer.cancel()
         self._timer = self._loop.call_at(deadline, self._check_silence)
 
-    def _check_silence(self) -> None:
+    def _check_silence(self, polls: int = 0) -> None:
+        """Time may be over. What is in the socket by then has come in time: after a stall, of us or of the machine, a
+        timer is due before the loop has looked at its sockets."""
         self._timer = None
         if self._waiter is None or self._waiter.done():
             return
         if self._loop.time() < self._deadline:
             self._set_timer(self._deadline)
+        elif polls < _POLLS:
+            self._loop.call_soon(self._check_silence, polls + 1)
         else:
             self._waiter.set_exception(SessionOver(_TIMEOUT, "timeout"))
 

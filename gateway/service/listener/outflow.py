@@ -47,9 +47,10 @@ class Outflow:
         """TLS is up."""
         self._silent = False
 
-    def write(self, reply: Reply) -> None:
+    def write(self, reply: Reply, utf8: bool = False) -> None:
+        """Send a reply. `utf8`: the client has asked for replies beyond ASCII (RFC 6531 section 3.7.4)."""
         if not self.pipe.is_closing() and not self._silent:
-            self.pipe.write(reply.wire())
+            self.pipe.write(reply.wire(utf8))
 
     async def wait_until_read(self, drain: Callable[[], Awaitable[None]], seconds: float) -> None:
         """Wait while the client leaves too much unread. Raises SessionOver when it goes on doing so."""

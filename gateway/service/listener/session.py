@@ -310,7 +310,7 @@ class SmtpSession(SMTP):
         """Send a reply, and end the session with 421 and 221, and after too many refusals."""
         if reply.code in (221, 421):
             raise SessionOver(reply)
-        self._outflow.write(reply)
+        self._outflow.write(reply, self._dialogue.smtputf8)
         if reply.permanent:
             self._errors += 1
             if self._errors >= self._settings.limits.errors:

@@ -44,11 +44,11 @@ async def listen(errors: list[BaseException], expects_errors: list[bool]) -> Asy
         return f"event-{len(errors)}"
 
     async def start(reception: RecordedReception, **changes: Any) -> SmtpListener:
-        census = changes.pop("census", None)
+        connections = changes.pop("connections", None)
         emit = {"emit": changes.pop("emit")} if "emit" in changes else {}
         limits = Limits(**changes.pop("limits", {}))
         settings = ListenerSettings(name="mx", hostname="mx.gate.example", address="127.0.0.1:0", limits=limits)
-        listener = await serve(replace(settings, **changes), reception, report, census, **emit)
+        listener = await serve(replace(settings, **changes), reception, report, connections, **emit)
         listeners.append(listener)
         return listener
 

@@ -344,3 +344,15 @@ async def test_commands_may_come_octet_by_octet(listen: Listen) -> None:
         await asyncio.sleep(0)
     assert [await client.reply(), await client.reply()] == [250, 250]
     await client.close()
+
+
+@pytest.mark.parametrize(
+    ("parameter", "said"), [("", "550 5.7.1 caf\\xe9 is closed"), (" SMTPUTF8", "550 5.7.1 caf\u00e9 is closed")]
+)
+async def test_a_reply_beyond_ascii_goes_to_those_who_asked_for_it(listen: Listen, parameter: str, said: str) -> None:
+    """RFC 6531 section 3.7.4: what a next hop says is passed on in ASCII, unless MAIL had SMTPUTF8."""
+    listener = await listen(RecordedReception(rcpt=lambda _: Reply(550, "7.1", "caf\u00e9 is closed")))
+    client = await Client.connect(listener.address)
+    assert await client.say("EHLO client.example", "MAIL FROM:<a@b.example>" + parameter) == 250
+    assert await client.ask("RCPT TO:<r@d.example>") == said
+    await client.close()

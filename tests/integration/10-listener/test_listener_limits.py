@@ -266,3 +266,15 @@ async def test_close_without_sessions_is_quick(listen: Listen) -> None:
     began = time.monotonic()
     await listener.close()
     assert time.monotonic() - began < 0.9
+
+
+async def test_a_command_in_time_is_heard_after_a_stall(listen: Listen) -> None:
+    """The process stood still beyond the time-out: the command lies in the socket when the timer is due."""
+    listener = await listen(RecordedReception(), limits={"command_seconds": 0.3})
+    with socket.create_connection(listener.address) as client:
+        await asyncio.sleep(0.1)
+        assert client.recv(999).startswith(b"220 ")
+        client.sendall(b"NOOP\r\n")
+        time.sleep(0.5)  # noqa: ASYNC251 it is the loop that stands still
+        await asyncio.sleep(0.1)
+        assert client.recv(999).startswith(b"250 ")

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
+import time
+from collections.abc import Callable
+from typing import cast
 
 import pytest
+import uvloop
 
 from gateway.config.backends import BackendSettings as Settings
 from gateway.model.delivery import Outcome, OutcomeKind, Scope
@@ -24,7 +28,8 @@ NAMES = ("ann", "bob", "cat", "dan")
 
 
 def backend_of(sink: Sink, **settings: object) -> HostBackend:
-    given: dict[str, object] = {"hosts": (sink.address,), "command_seconds": 0.3, "final_seconds": 0.3}
+    given: dict[str, object] = {"hosts": (sink.address,), "command_seconds": 0.3, "data_seconds": 0.3}
+    given["final_seconds"] = 0.3
     return make_smtp_backend(
         "corp", Settings(**(given | settings)), FixedResolver(), StillClock(), "gw.example", SharedCounts().tally()
     )  # type: ignore[arg-type]
@@ -152,7 +157,7 @@ class Pipe(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = bytearray()
-        self.closed = False
+        self.closed = self.held_back = False
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
@@ -169,53 +174,142 @@ class Pipe(asyncio.Transport):
     def abort(self) -> None:
         self.closed = True
 
+    def pause_reading(self) -> None:
+        self.held_back = True
+
+    def resume_reading(self) -> None:
+        self.held_back = False
+
 
 OCTETS = b"250-one\r\n250 two\r\n550-5.1.1 no\n550 \xff\r\n354\r\n221 bye \r\n"
 
 
+def asked(replies: int) -> tuple[ReplyStream, Pipe]:
+    """A stream on which so many replies are awaited."""
+    pipe = Pipe()
+    stream = ReplyStream(pipe)
+    stream.write(b"", replies)
+    return stream, pipe
+
+
 @pytest.mark.parametrize("size", [1, 2, 5, 7, 100])
 async def test_replies_come_whole_however_they_are_cut(size: int) -> None:
-    stream = ReplyStream(Pipe())
+    stream, _ = asked(4)
     for at in range(0, len(OCTETS), size):
         stream.data_received(OCTETS[at : at + size])
-    found = [await stream.read() for _ in range(4)]
+    found = [await stream.read(1) for _ in range(4)]
     assert found == [(250, "one\ntwo"), (550, "5.1.1 no\n\udcff"), (354, ""), (221, "bye")]
     assert not stream.answered
 
 
+@pytest.mark.parametrize("odd", [b"\r\n", b"\n", b" \t\r\n\r\n", b""])
+async def test_what_has_one_meaning_is_read(odd: bytes) -> None:
+    """An empty line, a tab for the blank, LF alone."""
+    stream, pipe = asked(2)
+    stream.data_received(odd + b"250-one\n" + odd + b"250\ttwo\n" + odd + b"354\tgo\r\n" + odd)
+    assert [await stream.read(1), await stream.read(1)] == [(250, "one\ntwo"), (354, "go")]
+    assert stream.connected
+    assert not pipe.closed
+
+
 @pytest.mark.parametrize(
-    "noise", [b"hello\r\n", b"25 x\r\n", b"2500\r\n", b"250x\r\n", b"\r\n", b"250-" + b"x" * 70_000]
+    "noise",
+    [
+        b"hello\r\n",
+        b"25 x\r\n",
+        b"2500\r\n",
+        b"250x\r\n",
+        b"250-" + b"x" * 9_000,
+        b"250-" + b"x" * 9_000 + b"\r\n",
+        (b"250-" + b"x" * 1000 + b"\r\n") * 70,
+        b"250-\r\n" * 1001,
+        b"\r\n" * 40_000,
+    ],
 )
 async def test_what_is_no_reply(noise: bytes) -> None:
-    stream = ReplyStream(Pipe())
+    stream, pipe = asked(9)
     stream.data_received(b"250 fine\r\n" + noise)
     stream.data_received(b"250 never read\r\n")
-    assert await stream.read() == (250, "fine")
+    assert await stream.read(1) == (250, "fine")
     with pytest.raises(NotSmtp):
-        await stream.read()
+        await stream.read(1)
+    assert pipe.closed
+
+
+@pytest.mark.parametrize("noise", [b"250 x\r\n", b"421 4.4.2 idle\r\n", b"250-x\r\n", b"250 x\r\n" * 40_000])
+async def test_a_reply_that_nothing_asked_for_ends_the_connection(noise: bytes) -> None:
+    stream, pipe = asked(1)
+    stream.data_received(b"250 fine\r\n" + noise)
+    assert await stream.read(1) == (250, "fine"), "the one before it stands"
+    assert (stream.connected, pipe.closed) == (False, True)
+    with pytest.raises(NotSmtp):
+        await stream.read(1)
+
+
+async def test_what_is_not_read_is_not_taken_in() -> None:
+    stream, pipe = asked(100)
+    reply = (b"250-" + b"x" * 900 + b"\r\n") * 20 + b"250 x\r\n"
+    for at in range(5):
+        stream.data_received(reply)
+        assert pipe.held_back is (at >= 3)
+    for left in range(4, -1, -1):
+        await stream.read(1)
+        assert pipe.held_back is (left > 1)
+
+
+@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_reply_in_time_is_heard_after_a_stall(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """The process stood still beyond the time-out: the reply lies in the socket when the timer is due."""
+    with socket.create_server(("127.0.0.1", 0)) as server, asyncio.Runner(loop_factory=make_loop) as runner:
+        assert runner.run(_hear_after_a_stall(server)) == (250, "it came in time")
+
+
+async def _hear_after_a_stall(server: socket.socket) -> tuple[int, str]:
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_connection(asyncio.Protocol, *server.getsockname())
+    stream = ReplyStream(cast(asyncio.Transport, transport))
+    stream.write(b"x", 1)
+    host, _ = server.accept()
+    reading = asyncio.create_task(stream.read(0.2))
+    await asyncio.sleep(0.05)
+    host.sendall(b"250 it came in time\r\n")
+    time.sleep(0.4)  # noqa: ASYNC251 it is the loop that stands still
+    try:
+        return await reading
+    finally:
+        host.close()
+        transport.abort()
+
+
+async def test_a_time_out_without_a_reply() -> None:
+    stream, _ = asked(1)
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await stream.read(0.1)
+    assert 0.09 < time.monotonic() - started < 1
 
 
 async def test_end_of_the_connection_is_told_after_what_came_before() -> None:
-    stream = ReplyStream(Pipe())
+    stream, _ = asked(2)
     stream.data_received(b"421 bye\r\n")
     stream.eof_received()
     assert (stream.connected, stream.answered) == (False, True)
-    assert await stream.read() == (421, "bye")
+    assert await stream.read(1) == (421, "bye")
     with pytest.raises(ConnectionResetError):
-        await stream.read()
+        await stream.read(1)
     with pytest.raises(ConnectionResetError):
         stream.write(b"QUIT\r\n")
 
 
 async def test_drain_ends_when_the_host_speaks() -> None:
-    stream = ReplyStream(Pipe())
+    stream, _ = asked(1)
     stream.pause_writing()
-    draining = asyncio.create_task(stream.drain())
+    draining = asyncio.create_task(stream.drain(1))
     await asyncio.sleep(0)
     assert not draining.done()
     stream.data_received(b"552 too big\r\n")
     await asyncio.wait_for(draining, 1)
-    assert await stream.read() == (552, "too big")
+    assert await stream.read(1) == (552, "too big")
 
 
 async def test_small_packets_are_not_held_back() -> None:

@@ -365,7 +365,9 @@ async def test_helo_for_a_server_that_knows_no_ehlo() -> None:
 @pytest.mark.parametrize("silence", [HANG_UP, SILENCE], ids=["lost", "mute"])
 async def test_silence_is_deferred(verb: str, silence: bytes) -> None:
     async with Sink(script={verb: [silence]}) as sink:
-        (outcome,) = await send_once(sink, command_seconds=0.2, final_seconds=0.2)
+        (outcome,) = await send_once(
+            sink, greeting_seconds=0.2, command_seconds=0.2, data_seconds=0.2, final_seconds=0.2
+        )
     early = verb in ("CONNECT", "EHLO")
     assert (outcome.kind, outcome.scope) == (OutcomeKind.DEFERRED, Scope.SITE if early else Scope.SESSION)
     assert outcome.ambiguous is (verb == "DOT")
@@ -394,7 +396,7 @@ async def test_loss_in_the_middle_of_content_is_not_ambiguous() -> None:
 
 async def test_host_that_takes_no_more_octets() -> None:
     async with Sink(slow_reader=30) as sink:
-        (outcome,) = await send_once(sink, make_claim(b"x" * 20_000_000 + b"\r\n"), command_seconds=0.3)
+        (outcome,) = await send_once(sink, make_claim(b"x" * 20_000_000 + b"\r\n"), block_seconds=0.3)
     assert (outcome.kind, outcome.scope, outcome.ambiguous) == (OutcomeKind.DEFERRED, Scope.SESSION, False)
     assert "no answer in time (content)" in outcome.reply.text
 

@@ -19,7 +19,7 @@ from gateway.net.mx import Host
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.service.tally import SharedCounts
 from tests.support.sending import PREFIX, TEXT, FixedResolver, StillClock, make_claim, reader
-from tests.support.smtp_sink import HANG_UP, Sink
+from tests.support.smtp_sink import HANG_UP, Answer, Sink
 
 
 def backend_of(*sinks: Sink, **settings: object) -> HostBackend:
@@ -157,3 +157,174 @@ async def test_certificate_that_is_shown_and_renewed(tmp_path: Path) -> None:
         file.write_text("half written")
         assert (await send(backend)).kind is OutcomeKind.DELIVERED, "what cannot be read changes nothing"
         await backend.close()
+
+
+# how many recipients
+
+
+def crowd(number: int) -> tuple[str, ...]:
+    return tuple(f"r{at}@corp.example" for at in range(number))
+
+
+async def send_to(backend: HostBackend, rcpts: tuple[str, ...]) -> list[OutcomeKind]:
+    claim = make_claim(rcpts=rcpts)
+    outcomes = await backend.deliver(claim, reader(claim))
+    assert [str(one.rcpt.mailbox) for one in outcomes] == list(rcpts)
+    return [one.kind for one in outcomes]
+
+
+def taken(*sinks: Sink) -> list[str]:
+    """Every recipient as often as it was taken."""
+    return sorted(
+        rcpt.removeprefix("TO:<").partition(">")[0] for sink in sinks for mail in sink.mails for rcpt in mail.rcpts
+    )
+
+
+async def test_our_own_limit_of_recipients(sink: Sink) -> None:
+    backend = backend_of(sink)
+    assert await send_to(backend, crowd(250)) == [OutcomeKind.DELIVERED] * 250
+    await backend.close()
+    assert [len(mail.rcpts) for mail in sink.mails] == [100, 100, 50]
+    assert (taken(sink), sink.connections) == (sorted(crowd(250)), 1)
+
+
+@pytest.mark.parametrize("reply", [b"452 4.5.3 Too many\r\n", b"452 too many recipients\r\n", b"552 too many\r\n"])
+async def test_the_host_s_limit_of_recipients(reply: bytes) -> None:
+    """RFC 5321 section 4.5.3.1.10: the rest goes at once, and nobody twice."""
+    async with Sink() as sink:
+        counted = 0
+
+        def answer(_: str) -> bytes:
+            nonlocal counted
+            counted = counted + 1 if sink.verbs()[-2] == "RCPT" else 1
+            return reply if counted > 30 else b"250 2.1.5 OK\r\n"
+
+        sink.answers("RCPT", answer)
+        backend = backend_of(sink, transaction_recipients=1000)
+        assert await send_to(backend, crowd(100)) == [OutcomeKind.DELIVERED] * 100
+        await backend.close()
+        assert [len(mail.rcpts) for mail in sink.mails] == [30, 30, 30, 10]
+        assert taken(sink) == sorted(crowd(100))
+
+
+async def test_a_host_that_finds_everybody_too_many_is_asked_once(sink: Sink) -> None:
+    sink.answers("RCPT", b"452 4.5.3 Too many\r\n")
+    backend = backend_of(sink)
+    assert await send_to(backend, crowd(3)) == [OutcomeKind.DEFERRED] * 3
+    await backend.close()
+    assert sink.verbs().count("MAIL") == 1
+
+
+async def test_what_the_host_says_of_the_message_holds_for_those_who_were_not_named(sink: Sink) -> None:
+    sink.answers("DOT", b"250 2.0.0 OK\r\n", b"554 5.7.1 spam\r\n")
+    backend = backend_of(sink, transaction_recipients=10)
+    kinds = await send_to(backend, crowd(50))
+    await backend.close()
+    assert kinds == [OutcomeKind.DELIVERED] * 10 + [OutcomeKind.FAILED] * 40
+    assert (taken(sink), sink.verbs().count("RCPT")) == (sorted(crowd(10)), 20)
+
+
+async def test_the_next_host_takes_those_whom_the_first_did_not() -> None:
+    async with Sink() as first, Sink() as second:
+        first.answers("DOT", b"250 2.0.0 OK\r\n", b"451 4.3.0 trouble\r\n")
+        backend = backend_of(first, second, transaction_recipients=10)
+        assert await send_to(backend, crowd(35)) == [OutcomeKind.DELIVERED] * 35
+        await backend.close()
+        assert taken(first, second) == sorted(crowd(35))
+        assert [len(sink.mails) for sink in (first, second)] == [1, 3]
+
+
+async def test_who_was_named_in_a_lost_transaction_is_doubtful_and_nobody_else() -> None:
+    async with Sink() as sink:
+        sink.answers("DOT", b"250 2.0.0 OK\r\n", HANG_UP)
+        backend = backend_of(sink, transaction_recipients=10)
+        claim = make_claim(rcpts=crowd(30))
+        outcomes = await backend.deliver(claim, reader(claim))
+        await backend.close()
+    assert [one.ambiguous for one in outcomes] == [False] * 10 + [True] * 10 + [False] * 10
+    assert {one.kind for one in outcomes[10:]} == {OutcomeKind.DEFERRED}
+
+
+# replies that are odd, or beyond all bounds
+
+
+@pytest.mark.parametrize(
+    ("verb", "odd"),
+    [
+        ("CONNECT", b"220 sink.example\r\n\r\n"),
+        ("CONNECT", b"220-one\r\n220\ttwo\r\n"),
+        ("MAIL", b"250 2.1.0 OK\r\n\r\n"),
+        ("RCPT", b"250\t2.1.5 OK\n"),
+        ("DATA", b"354\tgo\n"),
+        ("DOT", b"250 2.0.0 taken\r\n421 4.4.2 and good night\r\n"),
+    ],
+)
+async def test_odd_replies_that_have_one_meaning(sink: Sink, verb: str, odd: bytes) -> None:
+    sink.answers(verb, odd)
+    backend = backend_of(sink, tls="off")
+    for _ in range(2):
+        assert (await send(backend)).kind is OutcomeKind.DELIVERED
+    await backend.close()
+    assert len(sink.mails) == 2
+
+
+@pytest.mark.parametrize("flood", [b"250-\r\n", b"250 x\r\n", b"250-" + b"y" * 1000, b"\r\n"])
+@pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "DOT"])
+async def test_a_flood_of_replies_ends_the_session(verb: str, flood: bytes) -> None:
+    """Nobody waits long for it, and what it leaves in memory is bounded."""
+    async with Sink(script={verb: [flood * (5_000_000 // len(flood))]}) as sink:
+        backend = backend_of(sink, tls="off", greeting_seconds=2.0, data_seconds=2.0, final_seconds=2.0)
+        slowest, busy = 0.0, asyncio.create_task(send(backend))
+        while not busy.done():
+            before = asyncio.get_running_loop().time()
+            await asyncio.sleep(0.001)
+            slowest = max(slowest, asyncio.get_running_loop().time() - before)
+        outcome = await busy
+        await backend.close()
+    assert slowest < 0.25
+    assert outcome.kind is (OutcomeKind.DELIVERED if (verb, flood[3:4]) == ("DOT", b" ") else OutcomeKind.DEFERRED)
+
+
+async def test_a_session_that_speaks_unasked_while_idle_is_closed(sink: Sink) -> None:
+    backend = backend_of(sink, tls="off")
+    sink.answers("DOT", lambda _: b"250 2.0.0 OK\r\n")
+    assert (await send(backend)).kind is OutcomeKind.DELIVERED
+    assert sink.open_connections == 1
+    for writer in sink.writers:
+        writer.write(b"250 x\r\n" * 10_000)
+    for _ in range(100):
+        await asyncio.sleep(0.01)
+        if not sink.open_connections:
+            break
+    assert sink.open_connections == 0
+    assert (await send(backend)).kind is OutcomeKind.DELIVERED
+    await backend.close()
+    assert sink.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        ({"AUTH": [b"334 VXNlcm5hbWU6\r\n"], "YW5U": [b"334 UGFzc3dvcmQ6\r\n"], "CHC=": [b"235 ok\r\n"]}, "delivered"),
+        ({"AUTH": [b"334 x\r\n"], "YW5U": [b"334 x\r\n"], "CHC=": [b"535 5.7.8 no\r\n"]}, "deferred"),
+        ({"AUTH": [b"504 5.5.4 no\r\n"]}, "deferred"),
+    ],
+)
+async def test_login_word_by_word(tmp_path: Path, script: dict[str, list[Answer]], kind: str) -> None:
+    """Some servers take no name together with AUTH LOGIN."""
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    async with Sink(tls=context, script=script, extensions=("AUTH LOGIN",)) as sink:
+        backend = backend_of(
+            hosts=(f"localhost:{sink.port}",),
+            tls="required",
+            ca_file=tmp_path / "ca.pem",
+            address_family="ipv4",
+            login="ann",
+            password="pw",
+        )
+        assert (await send(backend)).kind == kind
+        await backend.close()
+        assert "AUTH LOGIN" in sink.commands

@@ -122,3 +122,21 @@ def test_reading_never_fails(local: str) -> None:
     SRS.restore(Mailbox(local, "own.example", "own.example"))
     SRS.restore(Mailbox(f"SRS0={local}", "own.example", "own.example"))
     SRS.restore(Mailbox(f"SRS1={local}", "own.example", "own.example"))
+
+
+@pytest.mark.parametrize("odd", ["\u212a", "\u0130", "\u017f", "\udcff", "\x00"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "SRS0=AAAAAAAAAAAA=A{}=evil.example=bob",
+        "SRS0=AAAAAAAAAAA{}=AA=evil.example=bob",
+        "SRS0=AAAAAAAAAAAA=AA=evil.example=b{}b",
+        "SRS1=AAAAAAAAAAA{}=evil.example==AA=AA=b=c",
+        "{}RS0=AAAAAAAAAAAA=AA=evil.example=bob",
+        "SRS0=A=A=b=c{}",
+    ],
+)
+def test_letters_beyond_ascii_are_neither_ours_nor_an_error(form: str, odd: str) -> None:
+    address = Mailbox(form.format(odd), "own.example", "own.example")
+    assert SRS.restore(address) is None
+    assert SRS.rewrite(address, NOW).ascii_domain == "own.example"

@@ -28,7 +28,7 @@ def refusal(
 
 
 def circumstances(in_session: bool = True, hold_full: bool = False) -> AttemptContext:
-    return AttemptContext(NOW, NOW + 1, 0.5, in_session, "d1", "direct", hold_full)
+    return AttemptContext(NOW, NOW + 1, 0.5, in_session, "d1", lambda _: "direct", hold_full)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from gateway.model.ingress import Tls
 from gateway.model.message import Span
 from gateway.model.reply import Reply
 from gateway.model.value import replace
-from gateway.plan.settlement import AttemptContext, Terms, find_refusal, settle
+from gateway.plan.settlement import AttemptContext, Terms, find_refusal, settle, settle_plainly
 from tests.support.sending import NOW, changed, mailbox, make_claim, make_message
 
 HOUR, DAY = 3600.0, 86400.0
@@ -26,7 +26,7 @@ SILENCE = Reply(451, "4.1", "mx.corp.example: Connection refused")
 
 def at(seconds: float = 1.0, in_session: bool = False) -> AttemptContext:
     """Circumstances of an attempt that ends so long after reception."""
-    return AttemptContext(NOW + seconds - 1, NOW + seconds, 0.5, in_session, "d1", "direct")
+    return AttemptContext(NOW + seconds - 1, NOW + seconds, 0.5, in_session, "d1", lambda _: "direct")
 
 
 def outcome(claim: Claim, place: int, kind: OutcomeKind, reply: Reply, scope: Scope = Scope.RECIPIENT) -> Outcome:
@@ -390,3 +390,67 @@ def test_verdicts_at_our_edge_are_told() -> None:
     assert done.dsn is not None
     assert done.dsn.message is not None
     assert b"    DMARC: pass for sender.example\r\n" in (done.dsn.message.content.data or b"")
+
+
+# what cannot be told
+
+
+def broken(_: object) -> str:
+    raise ValueError("no way \u202e")
+
+
+def test_a_dsn_that_cannot_be_made_holds_the_failed_and_nobody_else() -> None:
+    claim = claim_of("bob@corp.example", "no@corp.example")
+    given = (outcome(claim, 0, OutcomeKind.DELIVERED, OK), outcome(claim, 1, OutcomeKind.FAILED, NO))
+    done = settle(claim, given, TERMS, replace(at(), route_dsn=broken))
+    assert [(str(one.rcpt.mailbox), one.state) for one in done.endings] == [("bob@corp.example", Final.DELIVERED)]
+    assert [str(one.mailbox) for one in done.remaining] == ["no@corp.example"]
+    assert (done.due, done.dsn, done.hold) == (None, None, None)
+    assert done.reason == "it failed, and its sender cannot be told: ValueError('no way \\u202e')"
+    assert names(done) == ["delivered", "parked", "unplanned"]
+    assert done.events[-1].level is Level.ALARM
+
+
+def test_it_delays_nobody_who_is_tried_again() -> None:
+    claim = claim_of("later@corp.example", "no@corp.example")
+    given = (outcome(claim, 0, OutcomeKind.DEFERRED, LATER), outcome(claim, 1, OutcomeKind.FAILED, NO))
+    done = settle(claim, given, TERMS, replace(at(), route_dsn=broken))
+    assert (done.endings, done.remaining, done.reason) == ((), claim.transfer.rcpts, "")
+    assert done.due == NOW + 1 + 60
+
+
+def test_a_confirmation_or_warning_that_cannot_be_made_is_left_out() -> None:
+    asking = Recipient(mailbox("bob@corp.example"), (Notify.SUCCESS, Notify.DELAY))
+    done = settle_one(claim_of(asking), OutcomeKind.DELIVERED, OK, replace(at(), route_dsn=broken))
+    assert ([ending.state for ending in done.endings], done.remaining, done.dsn) == ([Final.DELIVERED], (), None)
+    late = settle_one(claim_of(asking), OutcomeKind.DEFERRED, LATER, replace(at(5 * HOUR), route_dsn=broken))
+    assert (late.delay_warned, late.reason, late.due is not None) == (False, "", True)
+
+
+def test_an_admin_ends_what_cannot_be_told() -> None:
+    done = settle_one(claim_of(), OutcomeKind.FAILED, NO, replace(at(), route_dsn=broken, by_hand=True))
+    assert ([ending.state for ending in done.endings], done.remaining, done.reason) == ([Final.WITHHELD], (), "")
+    assert names(done) == ["failed", "dsn-withheld", "unplanned"]
+
+
+def test_a_client_that_waits_is_told_and_needs_no_dsn() -> None:
+    done = settle_one(claim_of(), OutcomeKind.FAILED, NO, replace(at(in_session=True), route_dsn=broken))
+    assert ([ending.state for ending in done.endings], done.told, done.reason) == ([Final.FAILED], True, "")
+
+
+def test_an_event_that_cannot_be_told_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.plan.account._describe", lambda *_: 1 / 0)
+    done = settle_one(claim_of(), OutcomeKind.DELIVERED, OK, at())
+    assert [ending.state for ending in done.endings] == [Final.DELIVERED]
+    assert names(done) == ["delivered", "error"]
+
+
+def test_the_least_that_is_written() -> None:
+    claim = claim_of("bob@corp.example", "no@corp.example")
+    odd = Reply(250, "0.0", "ok \udcff \u212a")
+    given = (outcome(claim, 0, OutcomeKind.DELIVERED, odd), outcome(claim, 1, OutcomeKind.DEFERRED, LATER))
+    done = settle_plainly(claim, given, NOW, NOW + 1, "why")
+    assert [(one.state, one.reply.text) for one in done.endings] == [(Final.DELIVERED, "ok \\udcff \\u212a")]
+    assert (done.remaining, done.due, done.reason[-3:]) == (claim.transfer.rcpts[1:], None, "why")
+    whole = settle_plainly(claim, (given[0],), NOW, NOW + 1, "why")
+    assert (whole.remaining, whole.reason) == ((), "")

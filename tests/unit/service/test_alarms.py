@@ -127,6 +127,45 @@ async def test_a_flood_is_bounded() -> None:
     assert max(map(len, carrier.told)) <= 50
 
 
+async def test_what_found_no_room_is_told_when_it_happens_again() -> None:
+    carrier = Carrier()
+    bench = Bench(carrier)
+    for number in range(1000):
+        bench.happen(backend=str(number))
+    bench.happen(backend="late")
+    second = bench.worker(1, other := Carrier())
+    await bench.settle()
+    second(Event("route-closed", "m2", (("backend", "late"),), Level.ALARM))
+    bench.happen(backend="late")
+    running = asyncio.create_task(second.run())
+    await bench.settle()
+    running.cancel()
+    titles = [alarm.title for alarms in (*carrier.told, *other.told) for alarm in alarms]
+    assert titles.count("route-closed (backend late)") == 1
+
+
+async def test_what_no_courier_could_bring_is_told_when_it_happens_again() -> None:
+    lame, dead = Carrier("lame", 3), Carrier("dead", 99)
+    bench = Bench(lame, dead)
+    bench.happen(backend="google")
+    await bench.settle()
+    assert lame.told == []
+    for _ in range(3):
+        bench.happen(backend="google")
+    await bench.settle()
+    assert [alarm.title for alarms in lame.told for alarm in alarms] == ["route-closed (backend google)"]
+    await bench.alarms.close()
+
+
+def test_fan_out_outlives_a_sink_that_fails() -> None:
+    def fail(event: Event) -> None:
+        raise UnicodeError(event.name)
+
+    heard: list[Event] = []
+    fan_out(fail, heard.append)(Event("x", "m1"))
+    assert [(event.name, event.id) for event in heard] == [("error", "m1"), ("x", "m1")]
+
+
 def test_fan_out() -> None:
     first: list[Event] = []
     second: list[Event] = []

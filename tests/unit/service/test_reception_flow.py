@@ -139,6 +139,24 @@ async def test_a_bug_before_the_commit_keeps_no_connection(monkeypatch: pytest.M
     assert deliverer.promised == 0
 
 
+@pytest.mark.parametrize("method", ["enqueue", "attempt"])
+async def test_a_bug_after_the_commit_is_kept_from_the_client(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """Some backend may have the message: a client that was told 451 would send it again."""
+
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    events: list[Event] = []
+    deliverer = Closed() if method == "enqueue" else Open()
+    monkeypatch.setattr(deliverer, method, fail)
+    conversation = await begin(make_reception(FakeSpool(SystemClock()), events, deliverer=deliverer))
+    assert (await conversation.begin()).code == 354
+    await conversation.take(plain("a@plain.example"))
+    assert (await conversation.finish()).code == 250
+    (alarm,) = [event for event in events if event.name == "error"]
+    assert dict(alarm.fields) == {"where": "after the commit", "error": "ZeroDivisionError()"}
+
+
 async def test_a_full_house_takes_no_more() -> None:
     reception = make_reception(FakeSpool(SystemClock()), [])
     first = await begin(reception)

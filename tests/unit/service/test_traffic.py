@@ -100,6 +100,16 @@ def test_what_is_let_in_for_a_probe_and_does_not_come_is_replaced() -> None:
     assert road.traffic.admits("corp")
 
 
+def test_a_rate_that_allows_more_opens_nothing() -> None:
+    """A backend that is paused beside it is not looked after all the time."""
+    road = Road()
+    shares = {"corp": Share(10), "other": Share(10, 60)}
+    road.traffic = Traffic(shares, road.clock, road.events.append)
+    assert road.traffic.next_opening() is None
+    road.attempt(SILENT)
+    assert road.traffic.next_opening() == 5.0
+
+
 def test_paused_and_back() -> None:
     road = Road()
     assert not road.attempt(SILENT)
