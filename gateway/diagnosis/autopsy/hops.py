@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from gateway.authentication.body import AMS_FORMS
 from gateway.authentication.signature import Signature, read_signature
 from gateway.diagnosis import hops
+from gateway.diagnosis.autopsy import texts
 from gateway.diagnosis.autopsy.anatomy import Anatomy
 from gateway.diagnosis.autopsy.programs import PROGRAMS, programs_of, seen_in
 from gateway.mail import authres
@@ -71,13 +72,13 @@ def find_culprit(anatomy: Anatomy, signature: Signature, body: bool, who: Sequen
         known = [key for key in who if key in hop.programs]
         if known and hop.by:
             label = PROGRAMS[known[0]].label
-            return Culprit(hop.by, (*grounds, f"its Received line is one of {label}, which is known to do this"))
+            return Culprit(hop.by, (*grounds, texts.CLAIMS["program"].format(program=label)))
     marks = seen_in(anatomy.header)
     for key in who:
         if key in marks:
             return Culprit(PROGRAMS[key].label, (*grounds, marks[key]))
     if len(suspects) == 1 and suspects[0].by and grounds:
-        return Culprit(suspects[0].by, (*grounds, "no other hop is left"))
+        return Culprit(suspects[0].by, (*grounds, texts.CLAIMS["left"]))
     return None
 
 
@@ -109,8 +110,7 @@ def _opinions(anatomy: Anatomy, signature: Signature, way: Sequence[SuspectHop])
             if server and near and hops.organisation(server) not in ("", hops.organisation(near)):
                 continue
             server = server or near or "some server"
-            words = "still verified" if result.result == "pass" else "no longer verified"
-            ground = f"the signature {words} when the message came to {server}, as its Authentication-Results says"
+            ground = texts.CLAIMS["pass" if result.result == "pass" else "fail"].format(server=server)
             yield _Sighting(field.start, result.result == "pass", False, ground)
 
 
@@ -120,8 +120,8 @@ def _seals(anatomy: Anatomy, signature: Signature, body: bool) -> Iterator[_Sigh
         seal = read_signature(field, "", AMS_FORMS)
         if not seal.problem and (seal.body_form, seal.length) == (signature.body_form, signature.length):
             intact = seal.body_hash == signature.body_hash
-            state = "as it had been signed" if intact else "no longer as it had been signed"
-            yield _Sighting(field.start, intact, True, f"the body was {state} when {seal.domain} sealed it (ARC)")
+            ground = texts.CLAIMS["sealed" if intact else "sealed broken"].format(sealer=seal.domain)
+            yield _Sighting(field.start, intact, True, ground)
 
 
 def _converter(anatomy: Anatomy) -> Culprit | None:
@@ -130,5 +130,5 @@ def _converter(anatomy: Anatomy) -> Culprit | None:
         text = unfold(field.value)
         found = _CONVERTED_BY.search(text)
         if found:
-            return Culprit(found[1].lower(), (f"X-MIME-Autoconverted says so: {text[:200]}",))
+            return Culprit(found[1].lower(), (texts.CLAIMS["converter"].format(text=text[:200]),))
     return None

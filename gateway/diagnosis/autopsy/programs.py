@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from gateway.diagnosis.autopsy import texts
 from gateway.mail.header import Field, unfold
 from gateway.model.value import Value
 
@@ -63,10 +64,10 @@ def seen_in(header: Iterable[Field]) -> dict[str, str]:
     for field in header:
         for key, pattern in _NAMES.items():
             if key not in found and field.lower and pattern.match(field.lower):
-                found[key] = f"there is a field {field.name}, as {PROGRAMS[key].label} adds it"
+                found[key] = texts.CLAIMS["field"].format(field=field.name, program=PROGRAMS[key].label)
         if field.lower == "list-id":
             text = unfold(field.value)[:_LONGEST]
             for key, pattern in _VALUES.items():
                 if key not in found and pattern.search(text):
-                    found[key] = f"List-Id is {text[:100]}"
+                    found[key] = texts.CLAIMS["list"].format(text=text[:100])
     return found

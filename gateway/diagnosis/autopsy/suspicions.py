@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from gateway.authentication.signature import Signature
-from gateway.diagnosis.autopsy import catalogue
+from gateway.diagnosis.autopsy import catalogue, texts
 from gateway.diagnosis.autopsy.anatomy import Anatomy
 from gateway.diagnosis.autopsy.entry import Entry
 from gateway.diagnosis.autopsy.hops import read_hops
@@ -83,11 +83,7 @@ def _renamed(anatomy: Anatomy, outermost_holds: bool) -> Iterator[Suspicion]:
         if outermost_holds and styled[0].depth < 0:
             continue
         boundary = styled[0].boundary.decode("ascii", "replace")
-        yield _suspicion(
-            "B07",
-            f"the boundary {boundary} is of the style of {program}, but neither Message-ID nor X-Mailer says that the "
-            "message was written there",
-        )
+        yield _suspicion("B07", texts.GROUNDS["boundary"].format(boundary=boundary, program=program))
 
 
 def _stripped(anatomy: Anatomy, signature: Signature) -> Iterator[Suspicion]:
@@ -96,35 +92,37 @@ def _stripped(anatomy: Anatomy, signature: Signature) -> Iterator[Suspicion]:
     for part in anatomy.texts:
         octets = anatomy.message[part.body : part.end]
         if part.flowed and not _SOFT_END.search(octets):
-            yield _suspicion("B17", "the text is format=flowed, yet no line of it ends in a space")
+            yield _suspicion("B17", texts.GROUNDS["flowed"])
         elif _BARE_SIGNATURE.search(octets):
-            yield _suspicion("B17", "the line `--` above the signature has lost the space that belongs at its end")
+            yield _suspicion("B17", texts.GROUNDS["dashes"])
 
 
 def _replaced(anatomy: Anatomy) -> Iterator[Suspicion]:
     for part in anatomy.parts:
         found = _NOTICE.search(anatomy.message, part.start, min(part.end, part.start + 20_000))
         if found and part.type.startswith("text/"):
-            yield _suspicion("B24", f"a part reads like a notice of a scanner: {found[0].decode('ascii', 'replace')}")
+            yield _suspicion("B24", texts.GROUNDS["notice"].format(text=found[0].decode("ascii", "replace")))
             return
 
 
 def _converted(anatomy: Anatomy) -> Iterator[Suspicion]:
     for field in fields(anatomy.header, "x-mime-autoconverted")[:1]:
         text = unfold(field.value)
-        yield _suspicion("B12" if "to quoted-printable" in text else "B13", f"X-MIME-Autoconverted: {text[:200]}")
+        yield _suspicion(
+            "B12" if "to quoted-printable" in text else "B13", texts.GROUNDS["converted"].format(text=text[:200])
+        )
 
 
 def _rewritten(anatomy: Anatomy) -> Iterator[Suspicion]:
     found = _SCANNED_LINK.search(anatomy.message, anatomy.body)
     if found:
-        yield _suspicion("B21", f"a link leads through a scanner: {found[0].decode('ascii', 'replace')}")
+        yield _suspicion("B21", texts.GROUNDS["link"].format(text=found[0].decode("ascii", "replace")))
 
 
 def _rewritten_html(anatomy: Anatomy) -> Iterator[Suspicion]:
     found = _EXCHANGE_HTML.search(anatomy.message, anatomy.body)
     if found and _came_through_exchange(anatomy):
-        yield _suspicion("B27", "the HTML begins as Exchange writes it anew, which cannot be undone")
+        yield _suspicion("B27", texts.GROUNDS["html"])
 
 
 def _came_through_exchange(anatomy: Anatomy) -> bool:
@@ -146,7 +144,7 @@ def _removed(anatomy: Anatomy, signature: Signature) -> Iterator[Suspicion]:
     for name in dict.fromkeys(signature.names):
         expected = name in _ALWAYS_THERE or (name == "mime-version" and "content-type" in there)
         if name not in there and expected:
-            yield _suspicion("H08", f"the signature covers {name}, and there is no such field")
+            yield _suspicion("H08", texts.GROUNDS["removed"].format(name=name))
 
 
 def _numbered(anatomy: Anatomy, signature: Signature) -> Iterator[Suspicion]:
@@ -157,20 +155,19 @@ def _numbered(anatomy: Anatomy, signature: Signature) -> Iterator[Suspicion]:
             and _RELAY_IDS.search(text)
             and not signature.domain.endswith("amazonses.com")
         ):
-            yield _suspicion("H06", f"the signed Message-ID is one that Amazon SES gives: {text[:200]}")
+            yield _suspicion("H06", texts.GROUNDS["numbered"].format(text=text[:200]))
 
 
 def _munged(anatomy: Anatomy, signature: Signature) -> Iterator[Suspicion]:
     author = find_author(anatomy.header)
     is_list = any(field.lower.startswith("list-") for field in anatomy.header)
     if is_list and author.domains and not any(is_subdomain(one, signature.domain) for one in author.domains):
-        yield _suspicion(
-            "H05", f"From is at {author.domains[0]}, the signature of {signature.domain}, and a list came between"
-        )
+        said = texts.GROUNDS["munged"].format(author=author.domains[0], signer=signature.domain)
+        yield _suspicion("H05", said)
 
 
 def _retyped(anatomy: Anatomy, signature: Signature) -> Iterator[Suspicion]:
     field = anatomy.whole.find("content-type")
     signed = field is not None and "content-type" in signature.names
     if field is not None and signed and _QUOTED_CHARSET.fullmatch(field.value) and _came_through_exchange(anatomy):
-        yield _suspicion("H10", "Content-Type has its charset in quotes and nothing else, as Exchange writes it anew")
+        yield _suspicion("H10", texts.GROUNDS["retyped"])

@@ -46,6 +46,35 @@ TRIED = "{trials} ways to undo something were tried, none gives what was signed{
 MORE_PAIRS = "; there are more pairs than are tried"
 CULPRIT = "Most likely {name}:"
 HEARSAY = "These are claims of the header, not proofs."
+GROUNDS = {
+    # what makes a change likely that cannot be undone
+    "boundary": (
+        "the boundary {boundary} is of the style of {program}, but neither Message-ID nor X-Mailer says that the "
+        "message was written there"
+    ),
+    "flowed": "the text is format=flowed, yet no line of it ends in a space",
+    "dashes": "the line `--` above the signature has lost the space that belongs at its end",
+    "notice": "a part reads like a notice of a scanner: {text}",
+    "converted": "X-MIME-Autoconverted: {text}",
+    "link": "a link leads through a scanner: {text}",
+    "html": "the HTML begins as Exchange writes it anew, which cannot be undone",
+    "removed": "the signature covers {name}, and there is no such field",
+    "numbered": "the signed Message-ID is one that Amazon SES gives: {text}",
+    "munged": "From is at {author}, the signature of {signer}, and a list came between",
+    "retyped": "Content-Type has its charset in quotes and nothing else, as Exchange writes it anew",
+}
+CLAIMS = {
+    # what the header says of the hops
+    "program": "its Received line is one of {program}, which is known to do this",
+    "left": "no other hop is left",
+    "pass": "the signature still verified when the message came to {server}, as its Authentication-Results says",
+    "fail": "the signature no longer verified when the message came to {server}, as its Authentication-Results says",
+    "sealed": "the body was as it had been signed when {sealer} sealed it (ARC)",
+    "sealed broken": "the body was no longer as it had been signed when {sealer} sealed it (ARC)",
+    "converter": "X-MIME-Autoconverted says so: {text}",
+    "field": "there is a field {field}, as {program} adds it",
+    "list": "List-Id is {text}",
+}
 ADVICE = {
     "leave": "Leave the sender's SPF, DKIM key and DMARC record alone: they are not the cause.",
     "stop": "Have {where} stop changing mail, or lead mail past it.",
