@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 class _Server(uvicorn.Server):
@@ -22,6 +23,30 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+_MOST_CONNECTIONS = 64
+_REQUEST_SECONDS = 10.0
+"""How long a connection may be open without a request."""
+
+
+class BoundedHttp(H11Protocol):
+    """uvicorn's protocol with the bounds that it lacks: connections that ask for nothing hold few descriptors, not for
+    long, and never keep a request out."""
+
+    opened = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.opened = self.loop.time()
+        self.loop.call_later(_REQUEST_SECONDS, self._end_if_idle)
+        silent = [one for one in self.connections if isinstance(one, BoundedHttp) and one.cycle is None]
+        if len(self.connections) > _MOST_CONNECTIONS and silent:
+            min(silent, key=lambda one: one.opened).transport.abort()
+
+    def _end_if_idle(self) -> None:
+        if self.cycle is None and not self.transport.is_closing():
+            self.transport.abort()
 
 
 def make_application(
@@ -55,7 +80,9 @@ def make_application(
 @contextlib.asynccontextmanager
 async def serve_http(application: Starlette, listening: socket.socket) -> AsyncIterator[int]:
     """Serve on a bound socket until the block ends; yields the port."""
-    config = uvicorn.Config(application, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        application, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2, http=BoundedHttp
+    )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listening]))
     try:

@@ -192,6 +192,10 @@ class Gateway:
             return "draining"
         return "" if self._storage.takes else "no-storage"
 
+    def tell(self, event: Event) -> None:
+        """Have it in the log, in the metrics and, if it is one, as an alarm."""
+        self._emit(event)
+
     def _reroute(self, routing: RoutingTable) -> None:
         """New addresses, under the same law. Open transactions keep those they began under."""
         self._runtime = replace(self._runtime, routing=routing)

@@ -15,6 +15,8 @@ _SHY_SECONDS = 0.01
 """How long a worker that has more than its share leaves connections to the others."""
 _MOST_AT_ONCE = 16
 """What it takes then, if they are still there: the others may be stuck."""
+_SEND_OCTETS = 65_536
+"""Replies that the system keeps for a client that does not read: a client gets no more work out of us than fits."""
 _FULL_SECONDS = 1.0
 """After the system has refused a descriptor or memory."""
 
@@ -40,8 +42,15 @@ def bind_socket(address: str) -> socket.socket:
 class Acceptor:
     """Serves a listening socket until `close`."""
 
-    def __init__(self, sock: socket.socket, make: Callable[[], asyncio.Protocol], is_fair: Callable[[], bool]) -> None:
-        """`make` gives the protocol of a new connection; `is_fair` tells whether this worker is the one to take it."""
+    def __init__(
+        self,
+        sock: socket.socket,
+        make: Callable[[], asyncio.Protocol],
+        is_fair: Callable[[], bool],
+        tell: Callable[[OSError], None],
+    ) -> None:
+        """`make` gives the protocol of a new connection; `is_fair` tells whether this worker is the one to take it;
+        `tell` is told why the system gives no connection."""
         sock.setblocking(False)
         sock.listen(BACKLOG)
         name = sock.getsockname()
@@ -50,6 +59,7 @@ class Acceptor:
         self._sock = sock
         self._make = make
         self._is_fair = is_fair
+        self._tell = tell
         self._loop = asyncio.get_running_loop()
         self._connecting: set[asyncio.Task[None]] = set()
         self._later: asyncio.TimerHandle | None = None
@@ -82,10 +92,12 @@ class Acceptor:
             connection, _ = self._sock.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False
-        except OSError:
+        except OSError as error:
+            self._tell(error)
             self._rest(_FULL_SECONDS, self._take_some)
             return False
         connection.setblocking(False)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_OCTETS)
         task = self._loop.create_task(self._connect(connection))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)

@@ -52,6 +52,11 @@ class Dialogue:
         return self._state is _State.NONE
 
     @property
+    def proven(self) -> bool:
+        """A recipient was taken in the open transaction, or a message lately."""
+        return self._accepted > 0
+
+    @property
     def refusal(self) -> Reply | None:
         """What broke the transaction, if something did."""
         return self._refusal if self._state is _State.BROKEN else None

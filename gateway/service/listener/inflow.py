@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from gateway.model.reply import Reply
 
@@ -32,8 +33,10 @@ class Inflow:
     Reading raises SessionOver when the client is gone, when it was silent for too long, or after `stop`.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, note_held: Callable[[int], None]) -> None:
+        """`note_held` is told how many octets wait here while they are many, and 0 when they are not any more."""
         self._loop = loop
+        self._note_held = note_held
         self._octets = bytearray()
         self._transport: asyncio.Transport | None = None
         self._held_back = False
@@ -65,6 +68,7 @@ class Inflow:
         if len(self._octets) > _HIGH and not self._held_back and self._transport is not None:
             self._held_back = True
             self._transport.pause_reading()
+            self._note_held(len(self._octets))
         self._wake()
 
     def end(self) -> None:
@@ -193,5 +197,6 @@ class Inflow:
     def _release(self) -> None:
         if self._held_back and self._transport is not None:
             self._held_back = False
+            self._note_held(0)
             if not self._transport.is_closing():
                 self._transport.resume_reading()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.model.event import Event
+from gateway.model.event import Event, Level
 from gateway.ports import EventSink
 
 _WINDOW_SECONDS = 60.0
@@ -19,6 +19,7 @@ class Journal:
     def __init__(self, emit: EventSink, listener: str) -> None:
         self._emit = emit
         self._listener = listener
+        self._alarm_again = 0.0
         self._more: dict[str, tuple[int, str, asyncio.TimerHandle]] = {}
 
     def note(self, reason: str, client: str) -> None:
@@ -30,6 +31,15 @@ class Journal:
         timer = asyncio.get_running_loop().call_later(_WINDOW_SECONDS, self._tell, reason)
         self._more[reason] = 0, "", timer
         self._send(reason, client, 1)
+
+    def alarm(self, error: OSError) -> None:
+        """The system gives no connection: descriptors or memory are used up."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._alarm_again:
+            self._alarm_again = now + _WINDOW_SECONDS
+            fix = "raise the limit on open files (LimitNOFILE, ulimits), or lower [limits] connections"
+            fields = (("listener", self._listener), ("error", error.strerror or str(error)), ("fix", fix))
+            self._emit(Event("no-connection-taken", "", fields, Level.ALARM))
 
     def close(self) -> None:
         """Tell what was counted."""

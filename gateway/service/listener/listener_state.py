@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import Event, Task
+from asyncio import Event, Task, sleep
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -11,6 +11,18 @@ from gateway.ports import EventSink, Reception
 from gateway.service.listener.connection_limits import ConnectionLimits
 from gateway.service.listener.journal import Journal
 from gateway.service.listener.settings import ListenerSettings
+
+_TURN = 32
+"""Commands after which other sessions get their turn, however many this client has pipelined."""
+_FREE = 16
+"""Commands of a session, since its last message, that wait for nobody: most have no more."""
+_MANY = 8
+"""Sessions with pipelined commands beyond which each of them is slowed down, so that the others are served at once."""
+_PAUSE = 0.0005
+"""Seconds that each such session adds to a turn."""
+_MOST_HELD = 4_194_304
+"""Octets that clients may have sent ahead of what is read, in sessions that have more than a little of it: beyond,
+those that hold most and have brought no mail are ended."""
 
 
 class SessionState(Protocol):
@@ -25,6 +37,10 @@ class SessionState(Protocol):
 
     def retire(self, reply: Reply) -> None:
         """End it with this reply if it waits for a command outside a transaction."""
+
+    @property
+    def proven(self) -> bool:
+        """It has mail for us."""
 
     def abort(self) -> None:
         """Drop its connection."""
@@ -50,10 +66,37 @@ class ListenerState:
         """Sessions that are not over."""
         self.draining = False
         """No new transaction is begun."""
+        self.busy = 0
+        """Sessions that have pipelined commands and wait for their next turn."""
+        self._held: dict[SessionState, int] = {}
+        self._held_in_all = 0
         self._connected: set[SessionState] = set()
         self.empty = Event()
         """No connection is open. A session that is over may still have its last reply to send."""
         self.empty.set()
+
+    async def take_turns(self, commands: int) -> None:
+        """Let others go first when so many commands were done without a message. Of many sessions that go on and on
+        each waits the longer, the more they are: a flood of commands takes a part of the time only."""
+        if commands < _FREE or commands % max(_TURN // (1 + self.busy), 1):
+            return
+        self.busy += 1
+        try:
+            await sleep(0 if self.busy <= _MANY else self.busy * _PAUSE)
+        finally:
+            self.busy -= 1
+
+    def note_held(self, session: SessionState, octets: int) -> None:
+        """So many octets of this session wait to be read: many, or 0."""
+        self._held_in_all += octets - self._held.pop(session, 0)
+        if not octets:
+            return
+        self._held[session] = octets
+        if self._held_in_all > _MOST_HELD:
+            unproven = [one for one in self._held if not one.proven]
+            if unproven:
+                self.journal.note("sends-too-far-ahead", "")
+                max(unproven, key=self._held.__getitem__).abort()
 
     @property
     def connected(self) -> frozenset[SessionState]:
@@ -68,6 +111,7 @@ class ListenerState:
 
     def disconnect(self, session: SessionState) -> None:
         """Its connection is gone."""
+        self.note_held(session, 0)
         self._connected.discard(session)
         if not self._connected:
             self.empty.set()

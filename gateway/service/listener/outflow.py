@@ -13,7 +13,7 @@ from gateway.model.reply import Reply
 from gateway.service.listener.inflow import SessionOver
 from gateway.service.listener.reply_tracker import Line, LineState
 
-_UNREAD = 65_536
+_UNREAD = 32_768
 """Octets of replies that a client may leave unread."""
 _LINGER_SECONDS = 10.0
 """How long the last reply may take to leave."""
@@ -42,6 +42,11 @@ class Outflow:
 
     def attach(self, pipe: asyncio.Transport) -> None:
         self._pipe = pipe
+
+    @property
+    def gone(self) -> bool:
+        """The connection is no more."""
+        return self._gone
 
     def unmute(self) -> None:
         """TLS is up."""

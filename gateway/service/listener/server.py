@@ -112,4 +112,4 @@ async def serve(
     connections = connections or ConnectionLimits(settings.limits)
     state = ListenerState(settings, reception, report, connections, emit)
     sock = settings.sock or bind_socket(settings.address)
-    return SmtpListener(state, Acceptor(sock, lambda: SmtpSession(state), connections.is_fair))
+    return SmtpListener(state, Acceptor(sock, lambda: SmtpSession(state), connections.is_fair, state.journal.alarm))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import cast
 
 from aiosmtpd.smtp import SMTP
@@ -32,9 +33,6 @@ from gateway.service.listener.parameters import read_recipient, read_sender
 from gateway.service.listener.reply_tracker import ReplyTracker
 from gateway.service.listener.upgrade import start_tls
 
-_TURN = 32
-"""Commands after which other sessions get their turn, however many this client has pipelined."""
-
 
 class SmtpSession(SMTP):
     """The connection's protocol and the session's task in one.
@@ -44,11 +42,14 @@ class SmtpSession(SMTP):
     the PROXY address at STARTTLS. Each command is a method `smtp_VERB` that returns its reply.
     """
 
+    _dissolved = False
+    """Nothing is left of it."""
+
     def __init__(self, state: ListenerState) -> None:
         loop = asyncio.get_running_loop()
         self._state = state
         self._settings = state.settings
-        self._inflow = Inflow(loop)
+        self._inflow = Inflow(loop, partial(state.note_held, self))
         self._end_at = loop.time() + state.settings.limits.session_seconds
         self._loop = loop
         self._outflow = Outflow(silent=state.settings.implicit_tls)
@@ -61,6 +62,7 @@ class SmtpSession(SMTP):
         self._secured = False
         self._tls: Tls | None = None
         self._commands = self._errors = 0
+        self._over = False
         self._dialogue = Dialogue(HealthCheck(), state.settings.limits.message_size, state.report)
         super().__init__(None, hostname=state.settings.hostname, loop=loop)
 
@@ -75,6 +77,11 @@ class SmtpSession(SMTP):
 
     def stop(self, reply: Reply) -> None:
         self._inflow.stop(reply)
+
+    @property
+    def proven(self) -> bool:
+        """A recipient was taken: it has mail for us."""
+        return self._dialogue.proven
 
     def retire(self, reply: Reply) -> None:
         if self._resting:
@@ -98,6 +105,8 @@ class SmtpSession(SMTP):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone. The session finds out when it next reads or writes: a commit is not cancelled."""
+        if self._dissolved:
+            return  # the TLS layer that went with the handshake
         self._receipt.lost(error, self._inflow.ended)
         self._dialogue.lost()
         self._outflow.end()
@@ -105,6 +114,8 @@ class SmtpSession(SMTP):
         self._identity.leave()
         self._state.disconnect(self)
         asyncio.StreamReaderProtocol.connection_lost(self, error)
+        if self._over:
+            self._dissolve()
 
     def _reset_timeout(self, duration: float | None = None) -> None:
         """aiosmtpd's timer would run during a commit; ours is the Inflow's."""
@@ -155,8 +166,9 @@ class SmtpSession(SMTP):
         self._commands += 1
         if self._commands > self._settings.limits.commands:
             raise SessionOver(answers.TOO_MANY_COMMANDS, "too-many-commands")
-        if self._commands % _TURN == 0:
-            await asyncio.sleep(0)
+        await self._state.take_turns(self._commands)
+        if self._outflow.gone and not self.proven:
+            raise SessionOver(None)  # nobody hears what the rest of its commands would be answered
         reply = await self._obey(line)
         if reply is not None:
             await self._tell(reply)
@@ -321,9 +333,19 @@ class SmtpSession(SMTP):
         self._dialogue.close()
         self._inflow.close()
         self._state.sessions.discard(self)
+        self._over = True
+        self._outflow.close()
         if self not in self._state.connected:
             self._identity.leave()
-        self._outflow.close()
+            self._dissolve()
+
+    def _dissolve(self) -> None:
+        """Session and connection are over: let go of everything, or its memory would wait for the garbage collector."""
+        closed: asyncio.Future[None] = vars(self)["_closed"]
+        if closed.done() and not closed.cancelled():
+            closed.exception()  # else asyncio says that nobody has asked for it
+        vars(self).clear()
+        self._dissolved = True
 
 
 _COMMANDS = [name for name in vars(SmtpSession) if name.startswith("smtp_")]

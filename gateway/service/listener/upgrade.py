@@ -10,6 +10,9 @@ from typing import Protocol, cast
 _HANDSHAKE_SECONDS = 60.0
 _MOST_UNREAD = 4096
 """Octets of earlier replies; well below what stops a writer."""
+_MOST_HELD = 16_384
+"""Octets that the TLS layer may hold for us or for the client, beside those of one read: its loop's own bound is 512
+KiB each way."""
 
 
 async def start_tls(writer: asyncio.StreamWriter, context: ssl.SSLContext, take_early: Callable[[], bytes]) -> None:
@@ -27,6 +30,9 @@ async def start_tls(writer: asyncio.StreamWriter, context: ssl.SSLContext, take_
     try:
         await _hand_over(pipe, before, upgrade, take_early)
         await upgrade
+        secured = cast(_Bounded, writer.transport)
+        secured.set_read_buffer_limits(high=_MOST_HELD)
+        secured.set_write_buffer_limits(high=_MOST_HELD)
     finally:
         upgrade.cancel()
 
@@ -44,6 +50,14 @@ async def _hand_over(
     early = take_early()
     if early and not upgrade.done():
         _feed(cast(_Buffered, pipe.get_protocol()), early)
+
+
+class _Bounded(Protocol):
+    """The transport that both loops' TLS protocols give."""
+
+    def set_read_buffer_limits(self, *, high: int) -> None: ...
+
+    def set_write_buffer_limits(self, *, high: int) -> None: ...
 
 
 class _Buffered(Protocol):

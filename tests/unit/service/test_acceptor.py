@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import resource
 import socket
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 
+from gateway.app.serving import raise_descriptors
 from gateway.config.edge import Limits
+from gateway.model.event import Event, Level
 from gateway.service.listener import ConnectionLimits, bind_socket
 from gateway.service.listener.acceptor import Acceptor
+from gateway.service.listener.journal import Journal
 from gateway.service.tally import SharedCounts
 
 
@@ -20,7 +26,8 @@ class Worker:
     def __init__(self, sock: socket.socket, counts: SharedCounts, number: int) -> None:
         self.connections = ConnectionLimits(Limits(), counts.tally(number))
         self.taken = 0
-        self.acceptor = Acceptor(sock.dup(), self._make, self.connections.is_fair)
+        self.told: list[OSError] = []
+        self.acceptor = Acceptor(sock.dup(), self._make, self.connections.is_fair, self.told.append)
 
     def _make(self) -> asyncio.Protocol:
         self.taken += 1
@@ -77,3 +84,48 @@ def test_address_in_use_is_named() -> None:
     with pytest.raises(OSError, match=f"cannot listen on {address}"):
         bind_socket(address)
     sock.close()
+
+
+async def test_descriptors_that_run_out_are_told() -> None:
+    events: list[Event] = []
+    journal = Journal(events.append, "mx")
+    for _ in range(5):
+        journal.alarm(OSError(errno.EMFILE, "Too many open files"))
+    [event] = events
+    assert (event.name, event.level) == ("no-connection-taken", Level.ALARM)
+    assert dict(event.fields)["error"] == "Too many open files"
+
+
+class Exhausted:
+    """A listening socket of a process that has no descriptor left."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._sock, name)
+
+    def accept(self) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+async def test_an_acceptor_tells_that_the_system_gives_nothing() -> None:
+    told: list[OSError] = []
+    bound = bind_socket("127.0.0.1:0")
+    acceptor = Acceptor(Exhausted(bound), asyncio.Protocol, lambda: True, told.append)  # type: ignore[arg-type]
+    _, writer = await asyncio.open_connection(*bound.getsockname())
+    await asyncio.sleep(0.05)
+    assert [error.errno for error in told] == [errno.EMFILE]
+    acceptor.close()
+    writer.close()
+
+
+@pytest.mark.parametrize(("hard", "short"), [(100_000, False), (2000, True)])
+def test_the_limit_is_raised_and_checked(monkeypatch: pytest.MonkeyPatch, hard: int, short: bool) -> None:
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (1024, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, limits: given.append(limits))
+    config = SimpleNamespace(limits=Limits(), backend={})
+    event = raise_descriptors(config)  # type: ignore[arg-type]
+    assert given == [(hard, hard)]
+    assert (event is not None) is short

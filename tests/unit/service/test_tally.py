@@ -49,9 +49,15 @@ def test_many_keys_do_not_disturb_each_other() -> None:
     keys = [f"connections 192.0.{number >> 8}.{number & 255}" for number in range(2000)]
     for key in keys:
         tally.add(key)
-    # Two rows: at most a handful of them share both places with others.
-    assert sum(tally.total(key) != 1 for key in keys) <= 10
-    assert all(tally.total(key) >= 1 for key in keys)
+    assert all(tally.total(key) == 1 for key in keys)
+
+
+def test_twenty_thousand_attackers_leave_the_others_their_counts() -> None:
+    tally = SharedCounts().tally()
+    for number in range(20_000):
+        tally.add(f"recipients of 2001:db8:0:{number:x}::/64 in 1", 51)
+    others = [f"connections 198.18.{number >> 8}.{number & 255}" for number in range(3000)]
+    assert sum(tally.total(key) != 0 for key in others) <= 3
 
 
 def test_connections_are_counted_over_all_workers() -> None:
