@@ -60,7 +60,7 @@ class Listener(Section):
     tls: Literal["starttls", "implicit"] = "starttls"
     """`implicit`: TLS from the first octet (RFC 8314), after a PROXY header where one is due."""
     address: ListenAddress
-    """`host:port`, e.g. `0.0.0.0:25` or `[::]:25`."""
+    """`host:port`, e.g. `0.0.0.0:25` for IPv4 or `[::]:25` for IPv6; one listener for each."""
     certificate: File | None = None
     """PEM file: our certificate, then its intermediates. Without one STARTTLS is not offered."""
     key: File | None = None

@@ -24,6 +24,8 @@ _LATER = Reply(454, "7.0", "Temporary authentication failure")
 _THREADS = 2
 _MOST_WAITING = 32
 """Logins under way beyond which the next is told to come later: each costs a thread and its hash's memory."""
+_MOST_OF_STRANGERS = 20
+"""The same for a name from networks where it has not logged in before: guesses leave the other places to its owner."""
 _PASSWORD_OCTETS = 1024
 _PATIENCE_SECONDS = 600.0
 """How long failures of a network are remembered."""
@@ -86,7 +88,9 @@ class Credentials:
         network = network_of(client)
         failures = self._failures_of(network)
         account = self._accounts.get(name.lower())
-        if failures.count >= _MOST_FAILURES or self._waiting >= _MOST_WAITING or self._is_locked(account, network):
+        known = account is not None and network in account.networks
+        most = _MOST_WAITING if known else _MOST_OF_STRANGERS
+        if failures.count >= _MOST_FAILURES or self._waiting >= most or self._is_locked(account, network):
             return _LATER
         failures.count += 1  # until it has succeeded: else many at once would all be the first
         failures.last = self._clock.monotonic()

@@ -59,8 +59,10 @@ class FrontEnd:
             settings = self._settings(one)
             listener = await serve(settings, self._receptions[one.role], self._report, connections, self._emit)
             self._listeners.append(listener)
-            fields = (("listener", settings.name), ("address", one.address), ("role", one.role), ("tls", one.tls))
-            self._emit(Event("listening", "", fields))
+            fields = [("listener", settings.name), ("address", one.address), ("role", one.role), ("tls", one.tls)]
+            if one.address.startswith("[::]"):
+                fields.append(("takes", "IPv6 only; for IPv4 add a listener on 0.0.0.0"))
+            self._emit(Event("listening", "", tuple(fields)))
         self._watch = asyncio.create_task(self._keep_fresh())
 
     async def refresh(self) -> None:

@@ -163,8 +163,8 @@ async def _read_header(inflow: Inflow) -> ProxyHeader:
         try:
             await inflow.wait_more(deadline)
         except SessionOver as over:
-            if over.reply is None:
-                raise  # it left again without a word: a balancer that only tries the port
+            if over.reply is None or not len(inflow):
+                raise SessionOver(None) from None  # it says nothing: a balancer that only tries the port
             raise NotProxy("no whole header in time") from None
     inflow.skip(header.octets)
     return header

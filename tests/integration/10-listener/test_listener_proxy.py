@@ -120,6 +120,16 @@ async def test_a_header_must_come_in_time(
     assert str(errors[0]) == "no whole header in time"
 
 
+async def test_a_balancer_that_says_nothing_is_no_error(
+    listen: Listen, errors: list[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrival, "_PROXY_SECONDS", 0.1)
+    listener = await listen(RecordedReception(), proxy_from=LOOPBACK)
+    client = await Client.connect(listener.address, greeted=False)
+    assert await client.rest() == b""
+    assert errors == []
+
+
 async def test_a_balancer_that_only_tries_the_port_is_no_error(listen: Listen) -> None:
     listener = await listen(RecordedReception(), proxy_from=LOOPBACK)
     client = await Client.connect(listener.address, greeted=False)

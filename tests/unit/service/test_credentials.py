@@ -179,3 +179,15 @@ async def test_names_that_only_a_directory_may_know_take_bounded_memory(
         await door.try_("ann", "wrong", f"198.18.{number}.1")
     assert [event.name for event in door.events] == ["login-locked"], "filling the memory switches no lock off"
     door.credentials.close()
+
+
+async def test_guesses_from_everywhere_leave_room_for_owners_at_known_places(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "_MOST_DELAY_SECONDS", 0.0)
+    assert await door.try_("ann", "right", HERE) == ""
+    guesses = [asyncio.create_task(door.try_("ann", "wrong", f"203.0.{number}.1")) for number in range(40)]
+    await asyncio.sleep(0)
+    assert await door.try_("ann", "right", HERE) == ""
+    said = await asyncio.gather(*guesses)
+    assert said.count("454 4.7.0") == 40 - 20, "strangers wait for each other"
