@@ -73,7 +73,7 @@ class ClientIdentity:
     def enter(self) -> None:
         """Take a place for the connection. Raises SessionOver when there are too many."""
         self._entered = True
-        if not self._state.connections.arrive():
+        if not self._state.connections.arrive() and not self._state.make_room():
             raise SessionOver(REPLIES["too-busy"], "too-many-connections")
 
     async def arrive(self, inflow: Inflow, peer: IPText) -> None:

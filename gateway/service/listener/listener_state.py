@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from asyncio import Event, Task, sleep
+from asyncio import Event, Task, get_running_loop, sleep
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from gateway.model.reply import Reply
+from gateway.model.reply import REPLIES, Reply
 from gateway.ports import EventSink, Reception
 from gateway.service.listener.connection_limits import ConnectionLimits
 from gateway.service.listener.journal import Journal
@@ -25,6 +25,10 @@ _MOST_HELD = 4_194_304
 those that hold most and have brought no mail are ended."""
 
 
+_LEAST_REST = 2.0
+"""Seconds that a session may be idle in any case: a client on a slow line takes its time."""
+
+
 class SessionState(Protocol):
     """A session, as the listener sees it."""
 
@@ -41,6 +45,10 @@ class SessionState(Protocol):
     @property
     def proven(self) -> bool:
         """It has mail for us."""
+
+    @property
+    def rests_since(self) -> float | None:
+        """Since when it waits for a command outside a transaction, in the loop's time; None when it does not."""
 
     def abort(self) -> None:
         """Drop its connection."""
@@ -97,6 +105,18 @@ class ListenerState:
             if unproven:
                 self.journal.note("sends-too-far-ahead", "")
                 max(unproven, key=self._held.__getitem__).abort()
+
+    def make_room(self) -> bool:
+        """End the session that has been idle longest, so that a newcomer gets its place; False when none is idle."""
+        resting = [(since, one) for one in self.sessions if (since := one.rests_since) is not None]
+        if not resting:
+            return False
+        since, idlest = min(resting, key=lambda one: one[0])
+        if get_running_loop().time() - since < _LEAST_REST:
+            return False
+        self.journal.note("idle-made-room", "")
+        idlest.stop(REPLIES["too-busy"])
+        return True
 
     @property
     def connected(self) -> frozenset[SessionState]:

@@ -57,6 +57,7 @@ class SmtpSession(SMTP):
         self._login = Login(state, self._challenge)
         self._receipt = ReplyTracker(lambda heard: self._dialogue.answered(heard), self._outflow.look)
         self._resting = False
+        self._rests_since = 0.0
         self._greeted = False
         self._extensions = state.settings.extensions + (("AUTH",) if state.settings.credentials else ())
         self._secured = False
@@ -76,7 +77,12 @@ class SmtpSession(SMTP):
         return self._handler_coroutine
 
     def stop(self, reply: Reply) -> None:
+        self._resting = False
         self._inflow.stop(reply)
+
+    @property
+    def rests_since(self) -> float | None:
+        return self._rests_since if self._resting else None
 
     @property
     def proven(self) -> bool:
@@ -157,7 +163,7 @@ class SmtpSession(SMTP):
     async def _serve_command(self) -> None:
         if self._state.draining and self._dialogue.idle:
             raise SessionOver(REPLIES["shutting-down"])
-        self._resting = self._dialogue.idle
+        self._resting, self._rests_since = self._dialogue.idle, self._loop.time()
         line = await self._inflow.read_line(COMMAND_OCTETS, self._due(self._settings.limits.command_seconds))
         self._resting = False
         self._receipt.spoke()

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.config.edge import Limits
 from gateway.model.reply import Reply
-from gateway.service.listener import ConnectionLimits, SmtpListener, server
+from gateway.service.listener import ConnectionLimits, SmtpListener, listener_state, server
 from tests.support.listening import OK, Client, RecordedReception, until
 
 Listen = Callable[..., Awaitable[SmtpListener]]
@@ -37,11 +37,27 @@ async def test_connections_are_limited_and_given_back(listen: Listen, limit: str
         await client.close()
 
 
+async def test_the_idlest_makes_room_for_a_newcomer(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener_state, "_LEAST_REST", 0.2)
+    listener = await listen(RecordedReception(), limits={"connections": 3})
+    idle, active, mailing = [await Client.connect(listener.address) for _ in range(3)]
+    assert await mailing.say("EHLO client.example") == 250
+    assert await mailing.say("MAIL FROM:<a@b.example>") == 250
+    await asyncio.sleep(0.3)
+    assert await active.say("NOOP") == 250
+    newcomer = await Client.connect(listener.address)
+    assert await newcomer.say("NOOP") == 250
+    assert await idle.rest() == BUSY
+    assert await active.say("NOOP") == await mailing.say("RSET") == 250
+    for client in (active, mailing, newcomer):
+        await client.close()
+
+
 async def test_listeners_may_share_their_limits(listen: Listen) -> None:
     census = ConnectionLimits(Limits(connections=1))
     first, second = (
-        await listen(RecordedReception(), connections=census),
-        await listen(RecordedReception(), connections=census),
+        await listen(RecordedReception(), census=census),
+        await listen(RecordedReception(), census=census),
     )
     one = await Client.connect(first.address)
     two = await Client.connect(second.address, greeted=False)
