@@ -17,7 +17,8 @@ IN_MEMORY = 1_048_576
 
 _LONGEST_LINE = 131_072
 """Octets of a header line, its CRLF not counted."""
-_TOO_LONG = re.compile(rb"[^\n]{%d}" % (_LONGEST_LINE + 2))
+_TOO_LONG = re.compile(rb"^[^\n]{%d}" % (_LONGEST_LINE + 2), re.MULTILINE)
+"""Anchored: tried once for each line, else the time would grow with the square of its length."""
 MOST_HEADER_FIELDS = 10_000
 """Beyond that only reading the header would hold up other sessions."""
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 
 import pytest
 
@@ -192,3 +193,10 @@ async def test_the_length_of_a_body_line_is_not() -> None:
     subject = collector()
     await feed(subject, b"From: a@b.example\r\n\r\n" + b"x" * 900_000 + b"\r\n", 65_536)
     assert not subject.header_too_big
+
+
+async def test_long_header_lines_cost_little() -> None:
+    header = (b"X-Long: " + b"x" * 60_000 + b"\r\n") * 8 + b"\r\nbody\r\n"
+    began = time.process_time()
+    await feed(collector(), header, 65_536)
+    assert time.process_time() - began < 0.25
