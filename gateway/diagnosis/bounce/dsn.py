@@ -11,6 +11,7 @@ from gateway.diagnosis.hops import organisation, read_hops
 from gateway.diagnosis.mime import MimePart
 from gateway.mail.header import Field, fields, parse_header, unfold
 from gateway.mail.refusal import Witness
+from gateway.mail.refusal.nesting import unwrap
 
 REPORTS = ("message/delivery-status", "message/global-delivery-status", "text/delivery-status", "message/delivery-stat")
 _RETURNED = ("message/rfc822", "text/rfc822-headers", "message/rfc822-headers", "message/global-headers")
@@ -96,17 +97,18 @@ def _split_recipients(group: tuple[Field, ...]) -> Iterator[tuple[Field, ...]]:
 
 
 def _share(row: tuple[Field, ...], rows: Sequence[tuple[Field, ...]], prose: str) -> str:
-    """What the prose says of this recipient: all of it for the only one, else the paragraph or line that begins with
-    its address."""
-    if len(rows) == 1:
-        return prose
+    """What the prose says of this recipient: the paragraph or line that begins with its address, and behind that all
+    the rest for the only one."""
     recipient = _recipient(row)
     if not recipient:
-        return ""
+        return prose if len(rows) == 1 else ""
     others = [re.escape(name) for other in rows if (name := _recipient(other)) and name.lower() != recipient.lower()]
     start = re.search(rf"^[ \t]*[<'\"]?{re.escape(recipient)}(?=[>'\":\s])", prose, re.IGNORECASE | re.MULTILINE)
     if start is None:
-        return ""
+        return prose if len(rows) == 1 else ""
+    if len(rows) == 1:
+        rest = prose[start.end() :].lstrip(" >:")
+        return rest if unwrap(rest) else f"{rest}\n\n{prose}"
     rest = prose[start.end() :]
     stop = re.search(rf"^[ \t]*[<'\"]?(?:{'|'.join(others)})", rest, re.IGNORECASE | re.MULTILINE) if others else None
     return rest[: stop.start()] if stop else rest

@@ -57,6 +57,8 @@ def read_handed(octets: bytes) -> Bounce | Feedback | None:
             return feedback
         prose = tell(one)
         found = read_report(one, prose) or read_pasted(_clean(_text_of(one))) or read_prose(one, prose)
+        if found is not None and not found.recipients:
+            found = read_prose(one, prose) or found
         if found is None:
             continue
         causes = [row.refusal.cause for row in found.recipients if row.refusal is not None]

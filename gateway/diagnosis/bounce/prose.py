@@ -130,6 +130,9 @@ def _read_recipients(prose: str, failed: str, own: set[str], subject: str) -> It
         following = (later for later in fitting[at + 1 :] if later["mailbox"].lower() not in seen)
         end = next((later.start() for later in following), len(prose))
         words = prose[start.start() : end]
+        if len(fitting) == 1 and unwrap(prose) and not unwrap(words):
+            # Some tell the reply first, and whom it is about below.
+            words = prose
         if not _says_why(words):
             words = _lines_about(start["mailbox"], prose) if len(fitting) > 1 else prose
         yield _judge(start["mailbox"].strip("."), words if _says_why(words) else prose, prose, subject)

@@ -45,7 +45,7 @@ _STATUS_ALONE = re.compile(
     r"(?:^|[\s(<:;#-])#?(?P<class>[45])\.(?P<detail>\d{1,3}\.\d{1,3})[ \t]+(?P<text>[^\n]{3,500})", re.MULTILINE
 )
 _SAYS_NOTHING = re.compile(
-    r"(?:<[^>]*>[. ]*|Error: )?(?:service unavailable|need (?:rcpt|mail)|bad sequence|no valid recipients).{0,40}",
+    r"(?:<[^>]*>[. ]*|Error: )?(?:service unavailable|need (?:rcpt|mail)|bad sequence|no valid recipients)\b",
     re.IGNORECASE,
 )
 """What a server, or the program that quotes it, says in consequence of a refusal before."""
@@ -77,7 +77,7 @@ def unwrap(text: str) -> tuple[Layer, ...]:
 
 def says_nothing(reply: Reply) -> bool:
     """It only follows from a refusal before it."""
-    return _SAYS_NOTHING.fullmatch(reply.text) is not None
+    return _SAYS_NOTHING.match(reply.text) is not None
 
 
 def find_status(text: str) -> tuple[Reply, str] | None:

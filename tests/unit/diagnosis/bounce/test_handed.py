@@ -202,3 +202,26 @@ def test_an_enhanced_code_alone_is_quoted_as_it_stands() -> None:
     ).recipients
     assert row.refusal is not None
     assert (row.refusal.cause, row.refusal.quote[:7]) == (Cause.AUTO_FORWARDING, "5.7.520")
+
+
+def test_a_reply_that_stands_before_the_recipient_is_found() -> None:
+    text = (
+        "From: postmaster@gate.example\nSubject: Undeliverable Mail\n\nYour message could not be delivered "
+        "because of\n\n"
+        f"{NO_USER}\n\nThe following recipients were affected:\n\nbob@corp.example\n\nAdditional Information: "
+        f"none at all\n"
+    )
+    row = only(text.encode())
+    assert row.refusal is not None
+    assert (row.recipient, row.refusal.cause) == ("bob@corp.example", Cause.UNKNOWN_RECIPIENT)
+
+
+def test_what_follows_from_a_refusal_does_not_hide_it() -> None:
+    transcript = (
+        "... while talking to mx.corp.example.:\n>>> DATA\n<<< 550 5.7.1 Client host rejected: cannot find your "
+        "hostname\n"
+        "<<< 554 5.5.1 Error: no valid recipients\n"
+    )
+    row = only(report("out.author.example", "5.5.1", "", "mx.corp.example", transcript).encode())
+    assert row.refusal is not None
+    assert row.refusal.cause is Cause.REVERSE_DNS
