@@ -79,6 +79,11 @@ def cut(client: Client, abruptly: bool) -> None:
     client.writer.transport.abort()
 
 
+def repeated(gateway: Gateway) -> list[str]:
+    """Ids of messages that came again, as the log has them by now."""
+    return [str(event["id"]) for event in gateway.events() if event["event"] == "repeated"]
+
+
 def kill_workers(gateway: Gateway) -> None:
     assert gateway.process is not None
     for child in Path(f"/proc/{gateway.process.pid}/task/{gateway.process.pid}/children").read_text().split():
@@ -213,7 +218,8 @@ async def test_retries_at_once_after_the_workers_death(gateway: Gateway, sink: S
         while not answer.startswith("250 "):
             with suppress(OSError, asyncio.IncompleteReadError, AssertionError):
                 answer = await send(gateway, octets)
-        assert [event for event in gateway.events() if event["event"] == "repeated"][number]["id"] in answer
+        await until(lambda: len(repeated(gateway)) > number, 5.0)  # noqa: B023
+        assert repeated(gateway)[number] in answer
     sink.answers("MAIL", b"250 OK\r\n")
     await asyncio.to_thread(gateway.kill)
     await asyncio.to_thread(gateway.start_gateway)

@@ -146,7 +146,10 @@ async def test_filled_by_an_outage_it_takes_mail_again_by_itself(
     await sink.listen()
     back = time.monotonic()
     await asyncio.to_thread(wait_until, lambda: ready(gateway)[0] == 200, 10.0)
-    assert await asyncio.to_thread(bring, gateway, 3, 200_000) == [250] * 3
+    taken = 0
+    while taken < 3:  # each worker has room in its own shard
+        taken += (await asyncio.to_thread(bring, gateway, 1, 200_000)).count(250)
+        assert time.monotonic() - back < 10.0
     assert time.monotonic() - back < 10.0
     assert named(gateway, "storage-restored")
     await asyncio.to_thread(wait_until, lambda: len(sink.mails) == len(codes) - 1 + 3, 60.0)
