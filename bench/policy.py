@@ -68,7 +68,7 @@ def make_facts(result: DmarcVerdict) -> Callable[[], dict[str, object]]:
     results = Authentication(spf, spf, dkim, ArcResult(ArcVerdict.NONE), dmarc)
 
     def build() -> dict[str, object]:
-        weighed = weigh(ingress, header, results, author, SETTINGS, NOTHING_REMEMBERED)
+        weighed = weigh(ingress, envelope, header, results, author, SETTINGS, NOTHING_REMEMBERED)
         return dict(data_facts(ingress, envelope, header, 4000, results, author, SETTINGS, weighed, NOTHING_REMEMBERED))
 
     return build

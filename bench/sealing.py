@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class _NoSpool:
     def open_content(self) -> ContentWriter:
         raise AssertionError("10 kB go to no file")
 
-    async def recall(self, domain: str, source: str) -> History:
+    async def recall(self, domain: str, source: str, names: Sequence[str] = ()) -> History:
         raise AssertionError("a collector recalls nothing")
 
     async def acquaintance(self, key: str) -> Acquaintance | None:

@@ -95,7 +95,7 @@ def judge(
     # An altered body is a failure whatever the key says, so it also counts when the key is out of reach.
     body = check_body(signature, digests)
     if body.verdict is not DkimVerdict.PASS:
-        return body
+        return replace(body, header_holds=True) if key.verdict is DkimVerdict.PASS else body
     if key.verdict is not DkimVerdict.PASS:
         return key
     unsigned = leaves_unsigned(signature, digests)
@@ -158,4 +158,5 @@ def _result(signature: Signature, finding: SignatureFinding, mark: str) -> DkimR
         clean(read_identity(signature)[0], 320) if signature.domain else "",
         mark,
         tuple(clean(name) for name in signature.names),
+        finding.header_holds,
     )

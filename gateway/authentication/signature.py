@@ -41,6 +41,8 @@ class SignatureFinding(Value):
 
     verdict: DkimVerdict
     reason: str = ""
+    header_holds: bool = False
+    """It fails by the body alone: b= verifies over the header."""
 
 
 class Signature(Value):

@@ -64,6 +64,14 @@ def simulate(
     now: Annotated[float | None, typer.Option(help="The time to judge at, epoch seconds.")] = None,
     config: Annotated[Path | None, typer.Option(help="Judge as this configuration would.")] = None,
     policy: Annotated[str | None, typer.Option(help="The rule set to judge by.")] = None,
+    standing: Annotated[
+        str | None,
+        typer.Option(help="Take mail of the author's domain to have passed here before: familiar, stranger."),
+    ] = None,
+    client: Annotated[
+        str | None,
+        typer.Option(help="Whether others' mail has passed from this client: known (a stranger's), unknown."),
+    ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Never convert line ends.")] = False,
     batch: Annotated[Path | None, typer.Option(help="Judge many: one JSON object a line.")] = None,
     as_json: JsonOption = False,
@@ -79,6 +87,8 @@ def simulate(
         "now": now,
         "config": config and config.absolute(),
         "policy": policy,
+        "standing": standing,
+        "client": client,
         "raw": raw or None,
     }
     given = {name: value for name, value in options.items() if value is not None}

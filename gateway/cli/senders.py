@@ -20,14 +20,17 @@ _MOST = 10_000
 @commands.command()
 def senders(
     domain: Annotated[list[str] | None, typer.Argument(help="Author domains; all of yours when none is given.")] = None,
+    others: Annotated[
+        bool, typer.Option("--others", help="Whose mail fails that writes as domains of others.")
+    ] = False,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """List every source of your domains' mail from outside: how often it passed and failed, and the lines that
-    would let it write as you."""
+    """List every source of your domains' mail from outside: how often it passed and failed, what it seems to be, and
+    the lines that would let it write as you."""
     settings = app.read_config(config)
     facts = fact_settings(settings)
-    domains = read_domains(domain or (), sorted(facts.own | facts.protected))
+    domains = [] if others else read_domains(domain or (), sorted(facts.own | facts.protected))
 
     async def read() -> None:
         spool = app.open_reader(settings)
@@ -35,7 +38,7 @@ def senders(
             found = await spool.senders(domains, _MOST)
         finally:
             await spool.close()
-        origins = find_origins(found, facts.senders)
+        origins = find_origins(found, facts.forwarders if others else facts.senders, not others)
         if as_json:
             print_json(senders_json(origins))
         else:

@@ -61,6 +61,7 @@ def init(
     except FileExistsError:
         fail(f"{file} exists; it is left as it is. Name another file.")
     print(f"{file} written. Fill in what is empty, then: waypost check --config {file}")
+    print("Before the MX records move, switch on DKIM for the domain at every provider that sends as it.")
 
 
 @commands.command()

@@ -9,7 +9,7 @@ from gateway.config.listeners import check_listeners
 from gateway.config.map_file import check_address, check_targets, read_map
 from gateway.config.mistakes import Problem
 from gateway.config.outgoing import check_outgoing
-from gateway.config.providers import find_shared
+from gateway.config.providers import find_shared, find_shared_signer
 from gateway.config.rule_files import find_sets
 from gateway.config.sealing import check_seal
 from gateway.config.valid_sections import ValidSections
@@ -185,6 +185,15 @@ def _check_sources(sections: ValidSections) -> Iterator[Problem]:
                 yield Problem((*path, "name"), said, "write both in one")
             fix = "name it by its DKIM d= instead"
             yield from _check_shared(sections, ("policy", section, number, "networks"), one.networks, fix)
+            yield from _check_signers(sections, ("policy", section, number, "dkim"), one.dkim)
+
+
+def _check_signers(sections: ValidSections, path: KeyPath, domains: Iterable[str]) -> Iterator[Problem]:
+    """A d= that a service puts on the mail of all its customers lets every one of them in."""
+    for at, domain in enumerate(domains):
+        if shared := find_shared_signer(domain):
+            said = f"{domain} signs for all customers of {shared.name}, so each of them could write as you"
+            yield Problem(sections.path(*path, at), said, shared.remedy)
 
 
 def _check_shared(sections: ValidSections, path: KeyPath, networks: Iterable[Network], fix: str) -> Iterator[Problem]:

@@ -46,9 +46,14 @@ class Policy(Section):
     directory: File | None = None
     """Rule files of the admin's own; the shipped ones when empty."""
     firewall: Literal["published", "reject", "quarantine"] = "published"
-    """What happens to unauthenticated mail of our own domains; `published`: reject where the domain publishes
-    quarantine or reject, else quarantine."""
+    """What happens to unauthenticated mail of our own domains; `published`: reject where the domain publishes p=reject,
+    else quarantine."""
     protected_domains: DomainNames = ()
+    enforce_for: DomainNames = ()
+    """Author domains whose DMARC failures are treated as under p=reject, though they publish p=none: those that are
+    known to sign all they send, such as mailbox providers."""
+    help: str = Field(default="", pattern=r"^[!-~]{0,120}$")
+    """Where a refused sender finds a person: an address, better a URL. It stands at the end of each refusal."""
     sender: tuple[NamedSender, ...] = ()
     """Who passes that firewall."""
     forwarder: tuple[Forwarder, ...] = ()

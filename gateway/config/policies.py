@@ -10,6 +10,7 @@ from gateway.authentication.dnsbl import BlockList
 from gateway.config.holding import Holding
 from gateway.config.judging import Forwarder, GreylistSettings
 from gateway.config.model import Config
+from gateway.config.providers import shared_networks
 from gateway.config.rule_files import find_files
 from gateway.model.decision import Stage
 from gateway.model.holding import Quota
@@ -114,6 +115,10 @@ def fact_settings(config: Config) -> FactSettings:
         forwarders=tuple(_source(one) for one in config.policy.forwarder),
         networks=config.policy.networks,
         listed=config.policy.listed,
+        enforced=frozenset(config.policy.enforce_for),
+        names=frozenset({config.server.hostname.lower()}),
+        shared=shared_networks(),
+        help=config.policy.help,
     )
 
 

@@ -1,13 +1,19 @@
-"""Networks that a provider sends from for all of its tenants. Whoever rents a mailbox there sends from them, so they
-prove nothing about the sender and are never a trusted hop.
+"""What a provider shares among all of its tenants: the networks that it sends from, the domains that it signs with.
+Whoever rents a mailbox there has them too, so they prove nothing about the sender and are never a trusted hop.
 
-Taken from the SPF records of the providers: `spf.protection.outlook.com` and `_netblocks.google.com` with its
-siblings. The list is short on purpose: it stops the common mistake, it is no census.
+The signing domains are in `signers.toml`. The networks are taken from the SPF records of the providers:
+`spf.protection.outlook.com` and `_netblocks.google.com` with its siblings. The list is short on purpose: it stops the
+common mistake, it is no census.
 """
 
 from __future__ import annotations
 
+import tomllib
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+
+from gateway.model.value import Value
 
 _TENANTS_SHARE = {
     "Microsoft 365": (
@@ -47,9 +53,39 @@ _NETWORKS = tuple(
 _BY_PRESET = {"microsoft-365": "Microsoft 365", "google-workspace": "Google"}
 
 
+class SharedSigner(Value):
+    """A service whose signature every customer's mail has."""
+
+    name: str
+    kind: str
+    """`mailboxes`: anyone may open one. `service`: it sends for its customers, and can sign as them."""
+    domains: frozenset[str]
+    remedy: str
+    """How its customer gets a signature of the customer's own domain."""
+
+
+@lru_cache(maxsize=1)
+def read_signers() -> tuple[SharedSigner, ...]:
+    """The table of shared signers."""
+    tree = tomllib.loads(Path(__file__).with_name("signers.toml").read_text("utf-8"))
+    return tuple(
+        SharedSigner(one["name"], one["kind"], frozenset(one["domains"]), one["remedy"]) for one in tree["service"]
+    )
+
+
+def find_shared_signer(domain: str) -> SharedSigner | None:
+    """The service that signs with this d= for all of its customers; None for a d= that is somebody's own."""
+    return next((one for one in read_signers() if domain in one.domains), None)
+
+
 def provider_networks(preset: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """Where the mail of a provider's tenants comes from, by the name of its preset."""
     return tuple(network for name, network in _NETWORKS if name == _BY_PRESET[preset])
+
+
+def shared_networks() -> frozenset[IPv4Network | IPv6Network]:
+    """All networks that some provider's tenants share."""
+    return frozenset(network for _, network in _NETWORKS)
 
 
 def find_strangers(network: IPv4Network | IPv6Network, preset: str) -> str:

@@ -52,8 +52,9 @@ def is_subdomain(child: str, parent: str) -> bool:
 
 @lru_cache(maxsize=8192)
 def organization_of(domain: str) -> str:
-    """Whose name it is, roughly: for shares of work and for counts, never for a verdict (RFC 9989 section 4.10 finds
-    the Organizational Domain by asking DNS). Names under a registry's suffix such as `co.uk` have an owner each."""
+    """Whose name it is, roughly: for shares of work, for counts, and to tell the machines of one owner from others,
+    never for alignment (RFC 9989 section 4.10 finds the Organizational Domain by asking DNS). Names under a registry's
+    suffix such as `co.uk` have an owner each."""
     labels = domain.split(".")
     if labels[-1] == "arpa":
         return ".".join(labels[-_REVERSE.get(labels[-2] if len(labels) > 1 else "", 3) :])

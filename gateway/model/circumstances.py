@@ -19,6 +19,10 @@ class Standing(StrEnum):
     """Mail of the author domain is known to pass DMARC here, and from this source it never has."""
 
 
+CLIENT_KNOWN = ("network", "signer", "sealer")
+"""By what a client can be known here: its network, a passing signature's d=, a verified ARC seal's d=."""
+
+
 class Wait(Value):
     """Mail of one author domain from one client network is put off for want of DNS answers."""
 
@@ -38,6 +42,9 @@ class Circumstances(Value):
     """The wait that the message falls into; None where no missing answer could matter."""
     hold_full: bool = False
     """As much is held as may be: what a rule would hold is told to come back."""
+    client_known: tuple[str, ...] = ()
+    """By what the client is known here for mail that passed, of whatever domain: `network`, `signer`, `sealer`. Nothing
+    in a trace from before this was asked, which was judged as if there were nothing."""
     greylisting: Greylisting | None = None
     """None where the greylist has nothing to say: it is off, or the message comes from inside, or is refused anyhow."""
 

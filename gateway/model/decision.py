@@ -108,3 +108,5 @@ class Decision(Value):
     field."""
     shadow_set: Aside | None = None
     """What the set says that `policy.shadow` names."""
+    kind: str = ""
+    """What the sender of a message that fails looks like: `list`, `forwarder`, `service`. It decides nothing."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from gateway.model.circumstances import Standing
+from collections.abc import Sequence
+
+from gateway.model.circumstances import CLIENT_KNOWN, Standing
 from gateway.model.value import Value
 
 _ENOUGH = 5
-"""Messages that must have passed before a source from which none came is strange: it takes more than the first few
-from one of several places."""
+"""Messages that must have passed before a source from which none came is strange, and before a client counts as known:
+it takes more than the first few from one of several places."""
 
 
 class History(Value):
@@ -17,6 +19,28 @@ class History(Value):
     """Messages of the Author Domain."""
     source_passes: int = 0
     """Those of them that came from the client's network."""
+    network_passes: int = 0
+    """Messages of any domain that came from there."""
+    name_passes: tuple[int, ...] = ()
+    """For each domain that signs for the client: messages of its own, or with its signature."""
+
+    @classmethod
+    def join(cls, found: Sequence[History]) -> History:
+        """The memories of several shards, asked for the same."""
+        names = zip(*(one.name_passes for one in found), strict=True)
+        return cls(
+            sum(one.author_passes for one in found),
+            sum(one.source_passes for one in found),
+            sum(one.network_passes for one in found),
+            tuple(sum(passes) for passes in names),
+        )
+
+    def know_client(self, signers: int) -> tuple[str, ...]:
+        """By which of CLIENT_KNOWN the client is known: of `name_passes` the first are those of so many signers of the
+        message, the others of sealers."""
+        enough = [passes >= _ENOUGH for passes in self.name_passes]
+        known = (self.network_passes >= _ENOUGH, any(enough[:signers]), any(enough[signers:]))
+        return tuple(word for word, found in zip(CLIENT_KNOWN, known, strict=True) if found)
 
     @property
     def standing(self) -> Standing:

@@ -97,8 +97,8 @@ def _cut(line: bytes, room: int) -> Iterator[bytes]:
 REPLIES: dict[str, Reply] = {
     # judgement: the names that rules use
     "accepted": Reply(250, "0.0", "Queued"),
-    "dmarc-policy": Reply(550, "7.1", "Email rejected per DMARC policy for {domain}"),
-    "own-domain": Reply(550, "7.1", "Mail from {domain} must be authenticated by its owner"),
+    "dmarc-policy": Reply(550, "7.1", "Email rejected per DMARC policy for {domain}. {advice}"),
+    "own-domain": Reply(550, "7.1", "This is not from {domain}: neither its SPF nor its DKIM says so. {advice}"),
     "spf-fail": Reply(550, "7.23", "SPF: {spf_domain} sends no mail"),
     "no-author": Reply(550, "7.1", "Message has no valid From field"),
     "several-authors": Reply(550, "7.1", "Message has more than one From field"),

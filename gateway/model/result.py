@@ -67,6 +67,21 @@ class DkimResult(Value):
     """The first characters of b=, for header.b (RFC 6008)."""
     signed_fields: tuple[str, ...] = ()
     """h= in order, lower case."""
+    header_holds: bool = False
+    """It fails by the body alone: the signer did sign this header. An older trace does not say it, which is why this is
+    no part of what makes two results alike."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DkimResult) and self._compared() == other._compared()
+
+    def __hash__(self) -> int:
+        return hash(self._compared())
+
+    def _compared(self) -> tuple[object, ...]:
+        return (
+            *(self.result, self.domain, self.selector, self.algorithm),
+            *(self.reason, self.identity, self.signature, self.signed_fields),
+        )
 
 
 class ArcVerdict(StrEnum):
@@ -175,6 +190,33 @@ class DnsblResult(Value):
         return self.asked, self.listed, self.errors
 
 
+class DomainState(StrEnum):
+    """What DNS says of a domain in an address."""
+
+    UNKNOWN = "unknown"
+    """Not asked, because something authenticated the message, or not answered."""
+    EXISTS = "exists"
+    MISSING = "missing"
+    """The name does not exist."""
+    NO_MAIL = "no-mail"
+    """It has neither an MX nor an address record: no answer could reach it."""
+    NULL_MX = "null-mx"
+    """It says that it takes no mail (RFC 7505)."""
+    LOCAL = "local"
+    """A name of some network's own, such as `localhost.localdomain`, or of one label."""
+
+
+class NamedDomains(Value):
+    """What DNS says of the domains that a message names, asked only where nothing authenticated it."""
+
+    envelope: DomainState = DomainState.UNKNOWN
+    author: DomainState = DomainState.UNKNOWN
+    author_silent: bool = False
+    """The Author Domain's SPF record is exactly `v=spf1 -all`, or its MX is null."""
+    author_spf: SpfVerdict | None = None
+    """For an unproven author of ours: what its domain's SPF record says of the client; None when not asked."""
+
+
 class Authentication(Value):
     """All results for one message."""
 
@@ -185,3 +227,4 @@ class Authentication(Value):
     dmarc: DmarcResult
     iprev: IprevResult = IprevResult()
     dnsbl: DnsblResult = DnsblResult()
+    named: NamedDomains = NamedDomains()

@@ -11,7 +11,7 @@ from gateway.authentication.lookup import DnsView
 from gateway.model.dnsdata import Question
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import EdgeIngress, Ingress
-from gateway.model.result import Authentication, DnsblResult, IprevResult, IprevVerdict
+from gateway.model.result import Authentication, DnsblResult, IprevResult, IprevVerdict, NamedDomains
 from gateway.model.value import Value, replace
 from gateway.policy.routing import is_role
 
@@ -21,6 +21,8 @@ class ClientChecks(Value):
 
     fcrdns: bool = False
     lists: tuple[BlockList, ...] = ()
+    named: bool = True
+    """DNS is asked of the domains that an unproven message names."""
 
 
 NO_CHECKS = ClientChecks()
@@ -67,4 +69,4 @@ def recorded_checks(then: Authentication, now: ClientChecks) -> ClientChecks:
     else:  # An older trace does not say which codes counted.
         known = {one.zone: one for one in now.lists}
         lists = tuple(known.get(zone, BlockList(zone)) for zone in asked)
-    return ClientChecks(then.iprev.result is not IprevVerdict.NONE, lists)
+    return ClientChecks(then.iprev.result is not IprevVerdict.NONE, lists, then.named != NamedDomains())

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from gateway.authentication import arc, dkim, dmarc, spf
+from gateway.authentication import arc, dkim, dmarc, named, spf
 from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.mail.author import Author, find_author
 from gateway.mail.domain import a_label
@@ -118,6 +118,11 @@ def judge(
     if client is None:
         raise NeedAnswers
     authentication = replace(authentication, iprev=client[0], dnsbl=client[1])
+    if isinstance(ingress, EdgeIngress) and context.client.named:
+        own, hostname = context.facts.own, context.hostname
+        found = named.evaluate(ingress, envelope, authentication, own, window, hostname)
+        if found is not named.NOTHING_ASKED:
+            authentication = replace(authentication, named=found)
     ingress = name_client(ingress, authentication.iprev)
     decision = conclude(ingress, envelope, header, author, evidence.size, authentication, context, circumstances)
     return Judgement(authentication, author, decision)
@@ -134,7 +139,7 @@ def conclude(
     circumstances: Circumstances,
 ) -> Decision:
     """What the rules make of the results. Raises RuleFailure."""
-    weighed = weigh(ingress, header, authentication, author, context.facts, circumstances)
+    weighed = weigh(ingress, envelope, header, authentication, author, context.facts, circumstances)
     facts = data_facts(ingress, envelope, header, size, authentication, author, context.facts, weighed, circumstances)
     decision = judge_facts(context.rules_of(envelope), facts)
     findings = (*weighed.grounds, *weighed.evidence, *weighed.added)

@@ -6,7 +6,7 @@ from gateway.mail.domain import is_subdomain
 from gateway.model.address import network_of
 from gateway.model.history import Sighting
 from gateway.model.ingress import EdgeIngress, Ingress
-from gateway.model.result import Authentication, DkimVerdict, DmarcVerdict
+from gateway.model.result import ArcVerdict, Authentication, DkimVerdict, DmarcVerdict
 from gateway.policy.weighing import FactSettings, find_zones, is_vouched
 
 
@@ -36,3 +36,11 @@ def sight(ingress: Ingress, results: Authentication, settings: FactSettings) -> 
         passed=passed,
         ours=bool(zones),
     )
+
+
+def find_signers(results: Authentication) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Who answers for a message that DMARC fails: d= of its passing signatures, and d= of the last seal of a chain that
+    verifies. An author's own are none of them: DMARC would have passed."""
+    passing = dict.fromkeys(one.domain for one in results.dkim if one.result is DkimVerdict.PASS)
+    sealers = results.arc.sealers[-1:] if results.arc.result is ArcVerdict.PASS else ()
+    return tuple(passing), sealers

@@ -22,10 +22,10 @@ W = TypeVar("W", bound=StrEnum)
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _TEXT = re.compile(r"[ -~]{1,400}")
 """A reply's text is printable ASCII (RFC 5321 section 4.2) on one line."""
-_PLACEHOLDERS = ("domain", "spf_domain", "client", "lists")
+_PLACEHOLDERS = ("domain", "spf_domain", "client", "lists", "advice")
 _SETTINGS: dict[str, type] = {
     **dict.fromkeys(("id", "stage", "when", "then", "reply", "text", "override"), str),
-    **dict.fromkeys(("shadow", "seal"), bool),
+    **dict.fromkeys(("shadow", "seal", "first"), bool),
     "example": list,
 }
 _WRITE = {str: "write a string in quotes", bool: "write true or false", list: "write each as [[rule.example]]"}

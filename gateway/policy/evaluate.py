@@ -8,6 +8,7 @@ from gateway.model.decision import Action, Aside, Decision, Override, OverrideTy
 from gateway.model.reply import REPLIES, Reply
 from gateway.model.result import DmarcPolicy, DmarcVerdict, SpfVerdict
 from gateway.model.value import Value, replace
+from gateway.policy.advice import add_help, advise, find_kind
 from gateway.policy.expression import Activation, CannotEvaluate
 from gateway.policy.rules import DEFAULT, Rule, RuleFailure, RuleSet, StageRules
 
@@ -117,6 +118,7 @@ def judge(rules: RuleSet, facts: Mapping[str, object]) -> Decision:
         seal=rule.seal if rule else True,
         awaits_dns=action is Action.DEFER and True in (facts["dns.could_reject"], facts["dns.could_quarantine"]),
         would=judge_beside(rules.beside, facts) if rules.beside else None,
+        kind=find_kind(facts).value if facts["dmarc.result"] == DmarcVerdict.FAIL or not action.delivers else "",
     )
 
 
@@ -198,13 +200,17 @@ def _explain_override(facts: Mapping[str, object], disposition: DmarcPolicy, rul
 
 def _fill(reply: Reply, facts: Mapping[str, object]) -> Reply:
     """The reply with what it names. Before the message is in, its sender's domain stands for the author's."""
+    if reply.positive:
+        return reply
     sender = facts.get("envelope.mail_from_domain", "")
-    return reply.filled(
+    filled = reply.filled(
+        advice=advise(facts),
         domain=str(facts.get("author.domain", sender)),
         spf_domain=str(facts.get("spf.domain", sender)),
         client=str(facts["ingress.address"]),
         lists=", ".join(_words(facts, "dnsbl.listed")),
     )
+    return add_help(filled, facts)
 
 
 def _words(facts: Mapping[str, object], name: str) -> tuple[str, ...]:

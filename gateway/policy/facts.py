@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 from gateway.mail.author import Author
-from gateway.mail.header import Field, fields, unfold
+from gateway.mail.domain import a_label
+from gateway.mail.header import Field, fields
 from gateway.model.address import IPText
 from gateway.model.circumstances import Circumstances
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import EdgeIngress, Ingress, InternalIngress
 from gateway.model.result import Authentication, DkimVerdict
-from gateway.policy.grounds import list_evidence
 from gateway.policy.routing import is_role
-from gateway.policy.sources import find_networks
-from gateway.policy.weighing import FactSettings, Weighed
+from gateway.policy.sources import find_networks, is_in
+from gateway.policy.weighing import FactSettings, Weighed, find_zones, is_within
 
 FactValue: TypeAlias = bool | int | str | list[str]
 Facts: TypeAlias = dict[str, FactValue]
 
+_LOOPBACK = ("[127.0.0.1]", "127.0.0.1", "[ipv6:::1]", "::1")
 _MOST_CHARACTERS = 1000
 """Of any text that a client chose."""
 
@@ -34,6 +36,7 @@ def connect_facts(ingress: Ingress, address: IPText, settings: FactSettings) -> 
         "ingress.address": address,
         "ingress.networks": find_networks(settings.networks, address),
         "firewall.mode": settings.firewall,
+        "policy.help": settings.help,
         "dnsbl.action": settings.listed,
     }
 
@@ -44,12 +47,14 @@ def mail_facts(ingress: Ingress, address: IPText, envelope: Envelope, settings: 
     return {
         **connect_facts(ingress, address, settings),
         "ingress.helo": _clean(ingress.helo),
+        "ingress.helo_kind": _find_helo_kind(ingress.helo, settings.names, settings.own),
         "ingress.tls": ingress.tls is not None,
         "ingress.tls_subject": _clean(ingress.tls.peer_subject) if ingress.tls else "",
         "ingress.login": _clean(ingress.login) if isinstance(ingress, InternalIngress) else "",
         "envelope.null_sender": sender is None,
         "envelope.mail_from": _clean(str(sender)) if sender else "",
         "envelope.mail_from_domain": _clean(sender.ascii_domain) if sender else "",
+        "envelope.ours": sender is not None and is_within(sender.ascii_domain, settings.own),
     }
 
 
@@ -85,7 +90,34 @@ def data_facts(
         "ingress.source": str(ingress.source) if isinstance(ingress, EdgeIngress) else "",
         "ingress.rdns": _clean(ingress.rdns),
         "ingress.networks": find_networks(settings.networks, ingress.client),
+        "ingress.shared": ingress.client is not None and is_in(settings.shared, ingress.client),
         "rcpt.count": len(envelope.rcpts),
+        "envelope.domain_state": str(authentication.named.envelope),
+        **_author_facts(author, authentication, settings, weighed),
+        "author.standing": str(circumstances.standing),
+        "client.known": list(circumstances.client_known),
+        "forwarder.name": weighed.forwarder,
+        **_authentication_facts(authentication),
+        "arc.trusted": bool(weighed.chain),
+        "arc.trusted_chain": weighed.chain,
+        "dkim.author_signature": weighed.signature,
+        "dkim.author_header": weighed.signed_header,
+        "dkim.added_fields": [one.source for one in weighed.added],
+        "dmarc.grounds": [ground.name for ground in weighed.grounds],
+        "dns.could_reject": False,
+        "dns.could_quarantine": False,
+        "dns.waited": circumstances.dns_waited,
+        "greylist.wait": circumstances.greylisting is not None and circumstances.greylisting.wait,
+        "list.evidence": bool(weighed.listed),
+        "indirect.evidence": [one.name for one in weighed.evidence],
+        "notification": bool(weighed.notification),
+        "message.size": size,
+        "message.hops": len(fields(header, "received")),
+    }
+
+
+def _author_facts(author: Author, authentication: Authentication, settings: FactSettings, weighed: Weighed) -> Facts:
+    return {
         "author.fields": author.fields,
         "author.domain": authentication.dmarc.domain,
         "author.domains": list(author.domains),
@@ -95,23 +127,10 @@ def data_facts(
         "author.protected": bool(weighed.protected),
         "author.vouched": weighed.vouched,
         "author.sender": weighed.sender,
-        "author.standing": str(circumstances.standing),
-        "forwarder.name": weighed.forwarder,
-        **_authentication_facts(authentication),
-        "arc.trusted": bool(weighed.chain),
-        "arc.trusted_chain": weighed.chain,
-        "dkim.author_signature": weighed.signature,
-        "dkim.added_fields": [one.source for one in weighed.added],
-        "dmarc.grounds": [ground.name for ground in weighed.grounds],
-        "dns.could_reject": False,
-        "dns.could_quarantine": False,
-        "dns.waited": circumstances.dns_waited,
-        "greylist.wait": circumstances.greylisting is not None and circumstances.greylisting.wait,
-        "list.evidence": bool(list_evidence(header)),
-        "indirect.evidence": [one.name for one in weighed.evidence],
-        "notification": _is_notification(envelope, header),
-        "message.size": size,
-        "message.hops": len(fields(header, "received")),
+        "author.own_half": bool(weighed.own_half),
+        "author.domain_state": str(authentication.named.author),
+        "author.silent": authentication.named.author_silent,
+        "author.enforced": bool(settings.enforced and find_zones(author.domains, settings.enforced)),
     }
 
 
@@ -122,6 +141,7 @@ def _authentication_facts(authentication: Authentication) -> Facts:
         "spf.result": str(spf.result),
         "spf.domain": _clean(spf.domain),
         "spf.aligned": dmarc.spf_aligned,
+        "spf.only": dmarc.spf_aligned and not any(dmarc.dkim_aligned),
         "spf.sends_no_mail": spf.sends_no_mail,
         "dkim.signatures": len(authentication.dkim),
         "dkim.pass_domains": passing,
@@ -138,18 +158,19 @@ def _authentication_facts(authentication: Authentication) -> Facts:
     }
 
 
-def _is_notification(envelope: Envelope, header: Collection[Field]) -> bool:
-    """A report or an automatic answer, with the null sender that both must have (RFC 3464, RFC 3834)."""
-    if envelope.mail_from is not None:
-        return False
-    for field in header:
-        if field.lower not in ("content-type", "auto-submitted"):
-            continue
-        value = unfold(field.value[:_MOST_CHARACTERS]).partition(";")[0].strip().lower()
-        # RFC 3834 section 5: any keyword but `no`.
-        if value == "multipart/report" if field.lower == "content-type" else value not in ("", "no"):
-            return True
-    return False
+@lru_cache(maxsize=2048)
+def _find_helo_kind(helo: str, names: frozenset[str], own: frozenset[str]) -> str:
+    """What the client calls itself. `ours` is our own host name, or one in a domain of ours."""
+    name = helo.lower().rstrip(".")
+    if name in names or is_within(name, own):
+        return "ours"
+    if name.partition(".")[0] == "localhost" or name in _LOOPBACK:
+        return "localhost"
+    if name.startswith("["):
+        return "literal"
+    if a_label(name) is None or name.replace(".", "").isdigit():
+        return "malformed"
+    return "name" if "." in name else "label"
 
 
 def _clean(text: str) -> str:

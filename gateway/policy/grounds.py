@@ -2,6 +2,8 @@
 
 RFC 9989 section 7.4 forbids rejecting on p=reject alone, because mail that took an indirect way fails DMARC without
 being forged. So each piece of evidence for an indirect way is looked for, and a ground is only what is left without.
+Evidence counts where it is plausible: a signature whose key exists, a seal that verifies, a hop with a public address,
+a list that signs or is known here.
 """
 
 from __future__ import annotations
@@ -9,9 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 
-from gateway.mail.domain import a_label, is_subdomain
+from gateway.mail.domain import a_label, is_subdomain, organization_of
 from gateway.mail.header import Field, fields, unfold
 from gateway.mail.received import is_named
+from gateway.model.address import IPText, ip_text, is_special, network_of
 from gateway.model.decision import Finding
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.result import ArcVerdict, Authentication, DkimResult, DkimVerdict, SpfVerdict
@@ -27,14 +30,6 @@ ADDED_FIELD = "added-field"
 EVIDENCE = ("author-signature", "list", "earlier-hop", "arc")
 """Each speaks for an indirect way. None ever accepts by itself."""
 
-_LIST_FIELDS = frozenset(
-    {
-        # RFC 2919, RFC 2369, and what list managers wrote before. List-Unsubscribe and List-Help are left out: every
-        # bulk sender writes them on mail of his own, so they say nothing about a list in between.
-        *("list-id", "list-post", "list-owner", "list-archive", "list-subscribe"),
-        *("mailing-list", "x-mailing-list", "x-beenthere", "x-mailman-version"),
-    }
-)
 _ONCE = (
     *("subject", "date", "to", "cc", "bcc", "sender", "reply-to", "message-id", "in-reply-to", "references"),
     *("mime-version", "content-type", "content-transfer-encoding", "content-disposition", "content-id"),
@@ -42,24 +37,45 @@ _ONCE = (
 _MOST_RECEIVED = 60
 _MOST_OCTETS = 2000
 _MOST_SAID = 300
-_FROM = re.compile(r"from\s+(?P<helo>[^\s;()]+)(?:\s*\((?P<inside>[^()]{0,500})\))?", re.IGNORECASE)
 _BY = re.compile(r"(?:^|\s)by\s+(?P<by>[^\s;()]+)", re.IGNORECASE)
+_ORIGIN = re.compile(r"\s*from\s+(?P<origin>.*?)\sby\s", re.IGNORECASE | re.DOTALL)
 _FROM_PERSON = re.compile(r"\swith\s+(?:(?:E?SMTP|UTF8SMTP|LMTP)S?A|HTTPS?)(?:[\s;]|$)", re.IGNORECASE)
+_SAID = re.compile(r"\b(?:[HE][EH]LO[ =]|ident=)\s*[^\s)]+", re.IGNORECASE)
+"""What the client said of itself, as qmail (`HELO x`) and Exim (`helo=x`) mark it: never an address that was seen."""
+_ADDRESS = re.compile(
+    r"(?<![\w.:-])(?:IPv6:)?(\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:[.\d]{6,12})?)"
+    r"(?![\w.-])",
+    re.IGNORECASE,
+)
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})+")
-_NOT_IN_DNS = frozenset({"local", "localdomain", "localhost", "lan", "home", "internal", "intranet", "corp", "invalid"})
-"""Top labels of machines inside some network: they tell nothing of a machine that relays."""
-_PUBLIC_SECOND = frozenset({"ac", "co", "com", "edu", "gob", "gouv", "gov", "gv", "mil", "ne", "net", "or", "org"})
+_KEYLESS = ("signature field is longer", "too many signatures")
+"""How the reasons begin of signatures that were never held against a key."""
 
 
 def author_signature(domain: str, organization: str, results: Sequence[DkimResult]) -> str:
     """`pass`, `broken` or `none`: what became of the signatures of the author's organizational domain.
 
-    A broken one is what a changed message looks like, so it speaks for an indirect way (incident 1b).
+    A broken one is what a changed message looks like, so it speaks for an indirect way (incident 1b). One whose key
+    does not exist, or that nobody could have made, is only a header field: it counts as none.
     """
     theirs = [one for one in results if one.domain and same_organization(one.domain, domain, organization)]
     if any(one.result is DkimVerdict.PASS for one in theirs):
         return "pass"
-    return "broken" if theirs else "none"
+    return "broken" if any(map(_has_key, theirs)) else "none"
+
+
+def signed_header(domain: str, organization: str, results: Sequence[DkimResult]) -> bool:
+    """The author's organization did sign this header: only the body was changed since."""
+    return any(
+        one.header_holds and same_organization(one.domain, domain, organization) for one in results if one.domain
+    )
+
+
+def _has_key(result: DkimResult) -> bool:
+    """It was held against a key in DNS."""
+    return result.result is DkimVerdict.FAIL or (
+        result.result is DkimVerdict.POLICY and not result.reason.startswith(_KEYLESS)
+    )
 
 
 def same_organization(signer: str, domain: str, organization: str) -> bool:
@@ -90,31 +106,23 @@ def added_fields(header: Sequence[Field], authentication: Authentication) -> tup
     )
 
 
-def list_evidence(header: Sequence[Field]) -> str:
-    """By which field a mailing list says that it was here; empty when none does."""
-    for field in header:
-        if field.lower in _LIST_FIELDS:
-            return f"field {field.lower}"
-        if field.lower == "precedence" and unfold(field.value[:_MOST_OCTETS]).strip().lower() == "list":
-            return "field precedence"
-    return ""
-
-
 def indirect_evidence(
     ingress: EdgeIngress,
     header: Sequence[Field],
     authentication: Authentication,
     signature: str,
+    listed: str,
     relays: Collection[str],
 ) -> tuple[Finding, ...]:
-    """Which of `EVIDENCE` the message carries, in that order. `relays` are the names that our own listed relays
-    write after `by`."""
-    sealers = ", ".join(authentication.arc.sealers) or "nobody readable"
+    """Which of `EVIDENCE` the message carries, in that order. `listed` is the field of a plausible list, `relays` are
+    the names that our own listed relays write after `by`."""
+    arc = authentication.arc
     found = {
         "author-signature": "" if signature == "none" else f"a signature of the author's organization: {signature}",
-        "list": list_evidence(header),
+        "list": listed,
         "earlier-hop": _earlier_hop(ingress, header, authentication, relays),
-        "arc": "" if authentication.arc.result is ArcVerdict.NONE else f"ARC sealed by {sealers}",
+        # A chain that does not verify can be written by anyone.
+        "arc": f"ARC sealed by {', '.join(arc.sealers)}" if arc.result is ArcVerdict.PASS else "",
     }
     return tuple(Finding(name, found[name][:_MOST_SAID]) for name in EVIDENCE if found[name])
 
@@ -124,15 +132,14 @@ def _earlier_hop(
 ) -> str:
     """The earlier machine outside the client's own domain that handled the message, as its trace says; empty when there
     is none."""
-    own = {_organization(name) for name in _client_names(ingress, authentication)}
+    own = {organization_of(name) for name in _client_names(ingress, authentication)}
     lines = [unfold(field.value)[:_MOST_OCTETS] for field in fields(header, "received")[:_MOST_RECEIVED]]
     walked = ingress.source is ClientSource.RECEIVED
     while walked and lines and (by := _BY.search(lines[0])) and is_named(by["by"], relays):
         # What our own relay wrote tells of the client, not of a hop before it.
         lines.pop(0)
-    names = (name for line in lines for name in _hop_names(line) if _organization(name) not in own)
-    name = next(names, "")
-    return f"Received tells of {name}" if name else ""
+    found = next(filter(None, (_read_origin(line, ingress.client, own) for line in lines)), "")
+    return f"Received tells of {found}" if found else ""
 
 
 def _client_names(ingress: EdgeIngress, authentication: Authentication) -> Iterator[str]:
@@ -145,31 +152,35 @@ def _client_names(ingress: EdgeIngress, authentication: Authentication) -> Itera
         yield authentication.spf.domain
 
 
-def _hop_names(line: str) -> Iterator[str]:
-    """Names of the machines that one Received line tells of (RFC 5321 section 4.4)."""
-    by = _BY.search(line)
-    if by and (name := _host_name(by["by"])):
-        yield name
-    origin = _FROM.match(line.lstrip())
-    if not origin or _FROM_PERSON.search(line):
+def _read_origin(line: str, client: IPText | None, own: Collection[str]) -> str:
+    """The machine that a line says it came from, if it is none of the client's own: the public address that a server
+    writes into the `from` part. Names alone are what the other side said of itself (RFC 5321 section 4.4)."""
+    found = _ORIGIN.match(line)
+    if found is None or _FROM_PERSON.search(line):
         # RFC 3848: whoever logged in is a person's program, not a machine that relays.
-        return
-    for text in (origin["helo"], (origin["inside"] or "").partition(" ")[0]):
-        if name := _host_name(text):
-            yield name
+        return ""
+    first, _, rest = _SAID.sub(" ", found["origin"]).partition("(")
+    # The address that the server saw stands in the parentheses. Without any, Exim writes it in front of them.
+    addresses = _ADDRESS.findall(rest) or _ADDRESS.findall(first)
+    address = _read_public(addresses[-1]) if addresses else None
+    if address is None or (client is not None and network_of(address) == network_of(client)):
+        return ""
+    name = _host_name(rest.partition(" ")[0]) or _host_name(first.strip().partition(" ")[0])
+    return "" if name and organization_of(name) in own else f"{name} [{address}]".strip()
+
+
+def _read_public(text: str) -> IPText | None:
+    try:
+        address = ip_text(text)
+    except ValueError:
+        return None
+    return None if is_special(address) else address
 
 
 def _host_name(text: str) -> str:
     """The name when it is one of a machine in DNS; empty for address literals, single labels and junk."""
-    name = text.strip("<>,").rstrip(".")
+    name = text.strip("<>,[]()").rstrip(".")
     top = name.rpartition(".")[2].lower()
-    if not _NAME.fullmatch(name) or top.isdigit() or top in _NOT_IN_DNS:
+    if not _NAME.fullmatch(name) or top.isdigit():
         return ""
     return a_label(name) or ""
-
-
-def _organization(name: str) -> str:
-    """The registered part of a host name, by its looks: verdicts do not rest on it, it only tells hops apart."""
-    labels = name.rsplit(".", 3)
-    wide = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _PUBLIC_SECOND
-    return ".".join(labels[-3:] if wide else labels[-2:])

@@ -16,7 +16,7 @@ from gateway.policy.rules import Rule, RuleErrors, RuleMistake, RuleSet
 from gateway.policy.vocabulary import FACTS
 
 _AT = re.compile(r" \(at line (\d+), column \d+\)$")
-_HEAD = ("set", "include", "beside", "rule")
+_HEAD = ("set", "include", "beside", "texts", "rule")
 
 
 def load(name: str, files: Mapping[str, str]) -> RuleSet:
@@ -38,17 +38,38 @@ class _Loader:
         """`leading` are the sets beside which this one stands."""
         rules: list[Rule] = []
         seen: dict[str, str] = {}
+        texts = self._read_texts(f"{name}.toml")
         for draft in self._read(f"{name}.toml", name, (), leading):
             place = f"{draft.file}:{draft.place('id').line}"
             if draft.id in seen:
                 draft.complain("id", f"another rule has this id: {seen[draft.id]}")
             seen.setdefault(draft.id, place)
+            if draft.id in texts:
+                draft.table["text"] = texts[draft.id]
             rule = build_rule(draft, self._language)
             if rule is not None and self._can_decide(draft, rule, rules):
                 rules.append(rule)
+        for id in texts:
+            if id not in seen:
+                self._complain_of_text(f"{name}.toml", id, f"there is no rule of this id{suggest(id, seen)}")
         if self._mistakes:
             raise RuleErrors(tuple(self._mistakes))
         return RuleSet.make(name, rules, self._language, self._beside)
+
+    def _read_texts(self, file: str) -> dict[str, str]:
+        """[texts] of the set's own file: other words for the refusals of rules that stand elsewhere."""
+        try:
+            found = tomllib.loads(self._files.get(file, "")).get("texts", {})
+        except (tomllib.TOMLDecodeError, RecursionError):  # told where the rules are read
+            return {}
+        if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+            self._complain_of_text(file, "", 'write rule ids and texts, as own-domain-dmarc = "Use our form, {domain}"')
+            return {}
+        return found
+
+    def _complain_of_text(self, file: str, id: str, problem: str) -> None:
+        place = nearest(locate(self._files[file]), ("texts", id) if id else ("texts",))
+        self._mistakes.append(RuleMistake(file, place.line, id, f"texts: {problem}"))
 
     def _can_decide(self, draft: Draft, rule: Rule, earlier: list[Rule]) -> bool:
         rivals = [(one.id, one.condition) for one in earlier if one.stage is rule.stage and not one.shadow]
@@ -75,6 +96,8 @@ class _Loader:
         self._check_head(file, tree, places, name)
         if name and isinstance(tree.get("beside"), str):
             self._load_beside(file, tree["beside"], places, (*leading, name))
+        drafts = self._draft(file, tree, places, text)
+        yield from (draft for draft in drafts if draft.table.get("first") is True)
         included = tree.get("include", [])
         for other in included if isinstance(included, list) else []:
             if other in (*including, file):
@@ -82,10 +105,16 @@ class _Loader:
                 self._mistakes.append(RuleMistake(file, line, "", f"{other} includes itself"))
             elif isinstance(other, str):
                 yield from self._read(other, "", (*including, file))
-        rules = tree.get("rule", [])
-        for number, table in enumerate(rules if isinstance(rules, list) else []):
-            if isinstance(table, dict):
-                yield Draft(file, number, table, places, text.split("\n"), self._mistakes)
+        yield from (draft for draft in drafts if draft.table.get("first") is not True)
+
+    def _draft(self, file: str, tree: dict[str, Any], places: dict[KeyPath, Place], text: str) -> list[Draft]:
+        """The rules that stand in this file."""
+        rules, lines = tree.get("rule", []), text.split("\n")
+        return [
+            Draft(file, number, table, places, lines, self._mistakes)
+            for number, table in enumerate(rules if isinstance(rules, list) else [])
+            if isinstance(table, dict)
+        ]
 
     def _load_beside(self, file: str, name: str, places: dict[KeyPath, Place], leading: tuple[str, ...]) -> None:
         if name in leading:

@@ -44,7 +44,7 @@ def find_futility(
     if not possible:
         return "can never hold"
     names = " or ".join(name for name, _ in earlier if name in hiding)
-    return f"is never asked: whenever it holds, {names} comes first"
+    return f"is never asked: whenever it holds, {names} comes first; write first = true to have it asked before"
 
 
 def _find_first(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import TypeAlias
 
@@ -52,3 +53,9 @@ def contains(networks: Networks, client: IPText) -> bool:
     """An address of one family is in no network of the other."""
     address = parse_ip(client)
     return any(address in network for network in networks)
+
+
+@lru_cache(maxsize=2048)
+def is_in(networks: frozenset[IPv4Network | IPv6Network], client: IPText) -> bool:
+    """`contains`, remembered: a session asks it with each message."""
+    return contains(tuple(networks), client)

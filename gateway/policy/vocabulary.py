@@ -9,10 +9,10 @@ from __future__ import annotations
 from enum import Enum, StrEnum
 from itertools import combinations
 
-from gateway.model.circumstances import Standing
+from gateway.model.circumstances import CLIENT_KNOWN, Standing
 from gateway.model.decision import Stage
 from gateway.model.ingress import ClientSource
-from gateway.model.result import ArcVerdict, DmarcPolicy, DmarcVerdict, IprevVerdict, SpfVerdict
+from gateway.model.result import ArcVerdict, DmarcPolicy, DmarcVerdict, DomainState, IprevVerdict, SpfVerdict
 from gateway.model.value import Value
 from gateway.policy.grounds import EVIDENCE, GROUNDS
 
@@ -85,6 +85,8 @@ FACTS: tuple[Fact, ...] = (
     _text("ingress.address", _CONNECT, "address of the client as far as it is known by then; never empty", "192.0.2.1"),
     _texts("ingress.networks", _CONNECT, "the [policy.networks] that hold that address", setting="policy.networks"),
     _text("ingress.helo", _MAIL, "what the client said in HELO or EHLO", "mail.sender.example"),
+    _word("ingress.helo_kind", _MAIL, "what that is; ours: our own host name, or one in a domain of ours",
+          "name", "literal", "label", "localhost", "ours", "malformed", usual="name"),
     _flag("ingress.tls", _MAIL, "the session is under TLS", True),
     _text("ingress.tls_subject", _MAIL, "subject of the client's verified certificate; empty without one"),
     _text("ingress.login", _MAIL, "who logged in; empty when nobody did"),
@@ -92,6 +94,7 @@ FACTS: tuple[Fact, ...] = (
     _flag("ingress.client_known", _DATA, "the true client's address is known", True),
     _word("ingress.source", _DATA, "how that address was proven; empty inside", ClientSource, "", usual="peer"),
     _text("ingress.rdns", _DATA, "the client's name in reverse DNS, confirmed forward; empty when unknown"),
+    _flag("ingress.shared", _DATA, "the client is in a network that all tenants of a provider send from"),
     _word("iprev.result", _DATA, "the client's name in DNS both ways; none without policy.fcrdns", IprevVerdict,
           usual="none", setting="policy.fcrdns"),
     _texts("dnsbl.listed", _DATA, "the [[dnsbl]] zones that list the client; empty for role recipients",
@@ -102,6 +105,9 @@ FACTS: tuple[Fact, ...] = (
     _flag("envelope.null_sender", _MAIL, "MAIL FROM is <>"),
     _text("envelope.mail_from", _MAIL, "MAIL FROM as received; empty for the null sender", "someone@sender.example"),
     _text("envelope.mail_from_domain", _MAIL, "its domain in A-labels; empty for the null sender", "sender.example"),
+    _flag("envelope.ours", _MAIL, "that domain is ours or below one of ours", setting="domain"),
+    _word("envelope.domain_state", _DATA, "what DNS says of it; asked only where SPF does not pass", DomainState,
+          usual="unknown"),
     _texts("rcpt.addresses", _RCPT, "the recipient, at end of data all of them, in lower case", "user@own.example"),
     _texts("rcpt.domains", _RCPT, "their domains in A-labels", "own.example"),
     _flag("rcpt.role", _RCPT, "every recipient is postmaster or abuse of a domain of ours"),
@@ -118,18 +124,29 @@ FACTS: tuple[Fact, ...] = (
           "the owner of each domain of ours or protected in From vouches: DMARC, or aligned SPF or DKIM"),
     _text("author.sender", _DATA, "the [[policy.sender]] that may write as that domain; empty when none",
           setting="policy.sender"),
+    _flag("author.own_half", _DATA,
+          "a notification or a service of our own tenant: our SPF record lists the client, our signature is missing"),
+    _word("author.domain_state", _DATA, "what DNS says of the Author Domain; asked only where nothing authenticates it",
+          DomainState, usual="unknown"),
+    _flag("author.silent", _DATA, 'the Author Domain says that it sends no mail: "v=spf1 -all", or a null MX'),
+    _flag("author.enforced", _DATA, "a domain in From is in policy.enforce_for or below one of these",
+          setting="policy.enforce_for"),
     _word("author.standing", _DATA, "what passed here before of the domain, and from there; unknown where DMARC passes",
           Standing, usual="unknown"),
+    _words("client.known", _DATA, "by what the client is known here for mail that passed, of whatever domain",
+           *CLIENT_KNOWN),
     _text("forwarder.name", _DATA, "the [[policy.forwarder]] that passed the message on; empty when none",
           setting="policy.forwarder"),
     _word("spf.result", _DATA, "SPF for MAIL FROM, or for HELO with the null sender", SpfVerdict, usual="pass"),
     _text("spf.domain", _DATA, "the domain that SPF judged", "sender.example"),
     _flag("spf.aligned", _DATA, "SPF passes for the Author Domain"),
+    _flag("spf.only", _DATA, "DMARC's pass rests on SPF alone"),
     _flag("spf.sends_no_mail", _DATA, 'the SPF record is exactly "v=spf1 -all"'),
     _number("dkim.signatures", _DATA, "how many DKIM signatures were judged", 0),
     _texts("dkim.pass_domains", _DATA, "d= of the signatures that pass"),
     _word("dkim.author_signature", _DATA, "signatures of the author's organization", "none", "pass", "broken",
           usual="none"),
+    _flag("dkim.author_header", _DATA, "the author's organization signed this header: only the body was changed"),
     _texts("dkim.added_fields", _DATA, "fields of which one more stands above what the author's signatures cover"),
     _word("dmarc.result", _DATA, "DMARC for the Author Domain", DmarcVerdict, usual="none"),
     _word("dmarc.policy", _DATA, "the policy that applies, after sp, np and t; empty without one", DmarcPolicy, ""),
@@ -147,13 +164,14 @@ FACTS: tuple[Fact, ...] = (
     _text("arc.trusted_chain", _DATA, "that chain as a report shows it (RFC 8617 section 7.2.2); else empty"),
     _flag("greylist.wait", _DATA, "the sender is new here and has not waited long enough",
           setting="greylisting.enabled"),
-    _flag("list.evidence", _DATA, "a mailing list says that it was here"),
+    _flag("list.evidence", _DATA, "a mailing list that signs, or is known here, says that it was here"),
     _words("indirect.evidence", _DATA, "what speaks for an indirect way", *EVIDENCE),
-    _flag("notification", _DATA, "null sender, and multipart/report or Auto-Submitted"),
+    _flag("notification", _DATA, "a report or an automatic answer: null sender, and what such mail has"),
     _number("message.size", _DATA, "octets of the content", 10_000),
     _number("message.hops", _DATA, "number of Received fields", 1),
     _word("firewall.mode", _CONNECT, "the setting policy.firewall", "published", "reject", "quarantine",
           usual="published", setting="policy.firewall"),
+    _text("policy.help", _CONNECT, "the setting policy.help", setting="policy.help"),
 )  # fmt: skip
 
 

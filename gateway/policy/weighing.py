@@ -4,6 +4,8 @@ against. Facts and the trace are both made from it."""
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
 from typing import Literal, TypeAlias
 
 from gateway.mail.author import Author
@@ -11,9 +13,11 @@ from gateway.mail.domain import is_subdomain, parent
 from gateway.mail.header import Field
 from gateway.model.circumstances import Circumstances, Standing
 from gateway.model.decision import Finding
+from gateway.model.envelope import Envelope
 from gateway.model.ingress import EdgeIngress, Ingress
 from gateway.model.result import Authentication, DkimVerdict, DmarcVerdict, SpfVerdict
 from gateway.model.value import Value, field
+from gateway.policy.claims import find_list, find_notification, find_own_half
 from gateway.policy.grounds import (
     DIRECT_SPOOF,
     OWN_DOMAIN,
@@ -23,6 +27,7 @@ from gateway.policy.grounds import (
     author_signature,
     indirect_evidence,
     same_organization,
+    signed_header,
 )
 from gateway.policy.sealers import find_trusted
 from gateway.policy.sources import Networks, Source, find_source
@@ -48,6 +53,14 @@ class FactSettings(Value):
     """Networks that the admin's own rules know by name."""
     listed: ListedAction = "ignore"
     """What happens to mail of a client that a block list lists."""
+    enforced: frozenset[str] = frozenset()
+    """Author domains whose DMARC failures are treated as if they published p=reject."""
+    names: frozenset[str] = frozenset()
+    """Our own host names: nobody outside is called so."""
+    shared: frozenset[IPv4Network | IPv6Network] = frozenset()
+    """Networks that all tenants of a provider send from."""
+    help: str = ""
+    """Where a refused sender finds help: an address or a URL, put into refusals."""
 
 
 class Weighed(Value):
@@ -63,8 +76,16 @@ class Weighed(Value):
     forwarder: str
     signature: str
     """`none`, `pass` or `broken`: the signatures of the author's organization."""
+    signed_header: bool
+    """The author's organization signed this header: only the body was changed."""
     chain: str
     """The ARC chain of a trusted sealer; empty without one."""
+    listed: str
+    """The field of a plausible mailing list; empty without one."""
+    notification: str
+    """What makes it a report or an automatic answer; empty when it is none."""
+    own_half: str
+    """Why it is mail of our own tenant at a provider; empty when it is not."""
     evidence: tuple[Finding, ...]
     """For an indirect way."""
     added: tuple[Finding, ...]
@@ -75,6 +96,7 @@ class Weighed(Value):
 
 def weigh(
     ingress: Ingress,
+    envelope: Envelope,
     header: Sequence[Field],
     authentication: Authentication,
     author: Author,
@@ -88,22 +110,40 @@ def weigh(
     vouched = is_vouched(own | protected, author.domains, authentication)
     signature = author_signature(dmarc.domain, dmarc.organizational_domain, authentication.dkim)
     passing = [one.domain for one in authentication.dkim if one.result is DkimVerdict.PASS]
-    sender = forwarder = ""
+    # Where our own domain is at stake, a list must prove itself.
+    listed = find_list(header, authentication, signature, () if own or protected else circumstances.client_known)
+    notification = find_notification(envelope, header, author)
+    sender = forwarder = own_half = ""
     evidence: tuple[Finding, ...] = ()
     grounds: tuple[Finding, ...] = ()
     if isinstance(ingress, EdgeIngress):
         if own or protected:
             sender = find_source(settings.senders, ingress.client, passing, author.domains)
+            own_half = find_own_half(header, envelope, authentication, own, notification)
         forwarder = find_source(settings.forwarders, ingress.client, passing, author.domains)
-        evidence = indirect_evidence(ingress, header, authentication, signature, settings.relays)
+        evidence = indirect_evidence(ingress, header, authentication, signature, listed, settings.relays)
         if ingress.client is not None:
             grounds = (
                 *(() if vouched or sender else _claimed(own, protected)),
                 *_suspected(authentication, signature, evidence, circumstances),
             )
-    chain = find_trusted(header, authentication.arc, author, settings.trusted_sealers)
-    added = added_fields(header, authentication) if any(dmarc.dkim_aligned) else ()
-    return Weighed(own, protected, vouched, sender, forwarder, signature, chain, evidence, added, grounds)
+    return Weighed(
+        own=own,
+        protected=protected,
+        vouched=vouched,
+        sender=sender,
+        forwarder=forwarder,
+        signature=signature,
+        signed_header=signature == "broken"
+        and signed_header(dmarc.domain, dmarc.organizational_domain, authentication.dkim),
+        chain=find_trusted(header, authentication.arc, author, settings.trusted_sealers),
+        listed=listed,
+        notification=notification,
+        own_half=own_half,
+        evidence=evidence,
+        added=added_fields(header, authentication) if any(dmarc.dkim_aligned) else (),
+        grounds=grounds,
+    )
 
 
 def _claimed(own: Collection[str], protected: Collection[str]) -> list[Finding]:
@@ -127,9 +167,11 @@ def _suspected(
         said = f"SPF {spf.result} for {spf.domain or 'no domain'}, nothing signed by {dmarc.domain}, no earlier hop"
         found.append(Finding(DIRECT_SPOOF, said))
     # A list header, a hop or an ARC set is easily written. A signature of the author's, though broken, is what his mail
-    # looks like when it was changed on its way, and that way is new to us whenever a list or forwarder is.
-    if circumstances.standing is Standing.STRANGER and signature == "none":
-        found.append(Finding(STRANGE_SOURCE, f"mail of {dmarc.domain} is known to pass here, and never from there"))
+    # looks like when it was changed on its way. And a client that others' passing mail comes from is no stranger: it is
+    # what a list or a forwarder is.
+    if circumstances.standing is Standing.STRANGER and signature == "none" and not circumstances.client_known:
+        said = f"mail of {dmarc.domain} is known to pass here, never from there, and nothing else from there"
+        found.append(Finding(STRANGE_SOURCE, said))
     return found
 
 
@@ -145,6 +187,12 @@ def find_zones(domains: Collection[str], zones: Collection[str]) -> frozenset[st
         if widest:
             found.add(widest)
     return frozenset(found)
+
+
+@lru_cache(maxsize=4096)
+def is_within(domain: str, zones: frozenset[str]) -> bool:
+    """The domain is one of the zones or below one: asked of the same names with each message."""
+    return bool(find_zones((domain,), zones))
 
 
 def is_vouched(zones: Collection[str], authors: Collection[str], authentication: Authentication) -> bool:

@@ -77,8 +77,9 @@ class IntakeStore(Protocol):
         """Store a reception, on stable storage when this returns; one that is not `durable` is written soon, or lost
         with the process. Raises SpoolFull, and HoldFull for one with `hold`: its content is still the caller's."""
 
-    async def recall(self, domain: str, source: str) -> History:
-        """What receptions have taught of an Author Domain and a client's network."""
+    async def recall(self, domain: str, source: str, names: Sequence[str] = ()) -> History:
+        """What receptions have taught of an Author Domain, of a client's network, and of the domains that sign for the
+        client."""
 
     async def acquaintance(self, key: str) -> Acquaintance | None:
         """What receptions have taught the greylist of somebody; it may have expired."""

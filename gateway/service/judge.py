@@ -15,6 +15,7 @@ from gateway.model.value import Value, replace
 from gateway.plan.greylisting import find_key, greylist
 from gateway.plan.intake import Arrival
 from gateway.plan.judgement import Judgement, JudgementContext, judge
+from gateway.plan.sighting import find_signers
 from gateway.plan.waiting import find_wait_key, is_over, join_wait
 from gateway.ports import EventSink, IntakeStore, emit_all
 from gateway.service.authenticator import Authenticator
@@ -57,8 +58,10 @@ class Judge(Value):
         network = network_of(ingress.client)
         if dmarc.result not in (DmarcVerdict.FAIL, DmarcVerdict.TEMPERROR):
             return judged
-        history = await self.memory.recall(dmarc.domain, network)
-        remembered = replace(judged.circumstances, standing=history.standing)
+        signers, sealers = find_signers(judged.judgement.authentication)
+        history = await self.memory.recall(dmarc.domain, network, (*signers, *sealers))
+        known = history.know_client(len(signers))
+        remembered = replace(judged.circumstances, standing=history.standing, client_known=known)
         judged = again(judged, arrival, message, context, remembered)
         if not judged.judgement.decision.awaits_dns:
             return judged

@@ -265,6 +265,13 @@ DELETE FROM sender WHERE domain = ? AND source = ? AND signer = ?;
 -- name: recall_sender
 SELECT coalesce(sum(passed), 0), coalesce(sum(passed) FILTER (WHERE source IN (?, '')), 0) FROM sender WHERE domain = ?;
 
+-- name: recall_network
+SELECT coalesce(sum(passed), 0) FROM sender WHERE source = ?;
+
+-- name: recall_name
+SELECT coalesce(sum(passed), 0) FROM sender
+WHERE domain = :name OR zone = :name OR (signer = :name AND signer <> '');
+
 -- name: count_senders
 SELECT count(*) FROM sender;
 
@@ -277,6 +284,10 @@ DELETE FROM sender WHERE (domain, source, signer) IN (
 SELECT domain, source, signer, name, passed, failed, first, last, last_id FROM sender
 WHERE domain = :domain OR substr(domain, -length(:domain) - 1) = '.' || :domain
 ORDER BY last DESC LIMIT :limit;
+
+-- name: list_failing
+SELECT domain, source, signer, name, passed, failed, first, last, last_id FROM sender
+WHERE failed > 0 AND NOT ours ORDER BY last DESC LIMIT :limit;
 
 -- name: remember_acquaintance
 INSERT INTO greylist (key, first, passed, expires) VALUES (?, ?, ?, ?)

@@ -143,3 +143,9 @@ CREATE TABLE unanswered (
     unheard     INTEGER NOT NULL      -- the answer did not arrive
 );
 CREATE INDEX unanswered_unheard ON unanswered (fingerprint) WHERE unheard;
+
+-- version: 7
+
+-- By what a client is known that writes as a domain which never came from it: its network, and who signs for it.
+CREATE INDEX sender_source ON sender (source);
+CREATE INDEX sender_signer ON sender (signer) WHERE signer <> '';

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from gateway.model.history import History, Sender, Sighting
 from gateway.spool import codec
@@ -57,16 +57,20 @@ def _count_together(connection: sqlite3.Connection, values: dict[str, object]) -
         connection.execute(QUERIES["insert_sender"], together)
 
 
-def recall(connection: sqlite3.Connection, domain: str, source: str) -> History:
-    """What is known of an Author Domain and a source."""
-    return History(*connection.execute(QUERIES["recall_sender"], (source, domain)).fetchone())
+def recall(connection: sqlite3.Connection, domain: str, source: str, names: Sequence[str]) -> History:
+    """What is known of an Author Domain, a source, and whoever signs for it."""
+    author, theirs = connection.execute(QUERIES["recall_sender"], (source, domain)).fetchone()
+    network = connection.execute(QUERIES["recall_network"], (source,)).fetchone()[0]
+    passes = (connection.execute(QUERIES["recall_name"], {"name": name}).fetchone()[0] for name in names)
+    return History(author, theirs, network, tuple(passes))
 
 
 def list_senders(connection: sqlite3.Connection, domains: Collection[str], limit: int) -> list[Sender]:
-    """Sources of mail of these domains and of those below them, the last seen first."""
+    """Sources of mail of these domains and of those below them, the last seen first. Without any domain: the sources
+    of all domains that are not ours, where something failed."""
     found = {}
-    for domain in domains:
-        for row in connection.execute(QUERIES["list_senders"], {"domain": domain, "limit": limit}):
+    for name, domain in [("list_senders", domain) for domain in domains] or [("list_failing", "")]:
+        for row in connection.execute(QUERIES[name], {"domain": domain, "limit": limit}):
             sender = Sender(*row)
             found[sender.domain, sender.source, sender.signer] = sender
     return sorted(found.values(), key=lambda one: -one.last)[:limit]

@@ -84,8 +84,8 @@ class ShardedSpool:
         beyond the quota goes one message of each worker at most."""
         return replace(hold, quota=hold.quota.less(await self._all.measure_held(hold.domain, shard.path.name)))
 
-    async def recall(self, domain: str, source: str) -> History:
-        return await self._all.recall(domain, source)
+    async def recall(self, domain: str, source: str, names: Sequence[str] = ()) -> History:
+        return await self._all.recall(domain, source, names)
 
     def note_answer(self, id: str, heard: bool) -> None:
         self._own.note_answer(id, heard)

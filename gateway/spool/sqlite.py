@@ -256,9 +256,9 @@ class SqliteSpool:
         """Ids of messages whose time to be held is over."""
         return await self._reader.overdue(now, limit)
 
-    async def recall(self, domain: str, source: str) -> History:
-        """What is known of an Author Domain and a client's network."""
-        return await self._reader.recall(domain, source)
+    async def recall(self, domain: str, source: str, names: Sequence[str] = ()) -> History:
+        """What is known of an Author Domain, a client's network, and whoever signs for it."""
+        return await self._reader.recall(domain, source, names)
 
     async def acquaintance(self, key: str) -> Acquaintance | None:
         """What receptions have taught the greylist of somebody."""

@@ -67,10 +67,9 @@ class ShardedView:
             async for traces in view.traces(since):
                 yield traces
 
-    async def recall(self, domain: str, source: str) -> History:
-        """What is known of an Author Domain and a client's network."""
-        found = [await view.recall(domain, source) for view in self._look()]
-        return History(sum(one.author_passes for one in found), sum(one.source_passes for one in found))
+    async def recall(self, domain: str, source: str, names: Sequence[str] = ()) -> History:
+        """What is known of an Author Domain, a client's network, and whoever signs for it."""
+        return History.join([await view.recall(domain, source, names) for view in self._look()])
 
     async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
         """The stored message of this fingerprint whose client was not told."""

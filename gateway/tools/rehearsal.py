@@ -44,6 +44,8 @@ class Delivered(Value):
     octets: bytes
     now: float
     """Epoch seconds."""
+    history: History = History()
+    """What the gateway is taken to remember of the author and the client."""
 
 
 class Rehearsed(Value):
@@ -58,7 +60,7 @@ async def rehearse(delivered: Delivered, runtime: RuntimeConfig, resolver: Resol
     """Run one transaction from EHLO to the answer to the final dot. A message that is refused before its content is
     judged is judged all the same, so that its results can be shown; the decision stays that refusal."""
     clock = _Clock(delivered.now)
-    spool = _Forgetful()
+    spool = _Forgetful(delivered.history)
     authenticator = Authenticator(resolver, clock, runtime.config.dns.budget_seconds)
     services = Services(clock, spool, authenticator, _NoDelivery(), _ignore)
     trace, refused = await _converse(MxReception(services, lambda: runtime), spool, delivered, runtime)
@@ -163,14 +165,15 @@ def _ids() -> Iterator[str]:
 class _Forgetful:
     """Takes receptions and content, and keeps the traces alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, history: History) -> None:
+        self._history = history
         self.traces: list[Trace] = []
 
     async def commit(self, intake: Intake) -> None:
         self.traces.append(intake.trace)
 
-    async def recall(self, domain: str, source: str) -> History:
-        return History()
+    async def recall(self, domain: str, source: str, names: Sequence[str] = ()) -> History:
+        return self._history
 
     async def acquaintance(self, key: str) -> Acquaintance | None:
         return None

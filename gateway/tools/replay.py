@@ -46,6 +46,10 @@ class Change(Value):
     rcpts: tuple[str, ...]
     then: ReplayedVerdict
     now: ReplayedVerdict
+    kind: str = ""
+    """What the sender seems to be, where the message fails."""
+    ours: bool = False
+    """It writes as a domain of ours."""
 
 
 @dataclass(slots=True)
@@ -63,6 +67,11 @@ class Replay:
     def kinds(self) -> Counter[tuple[str, str]]:
         """How many messages went from one action to another."""
         return Counter((one.then.action, one.now.action) for one in self.changes)
+
+    @property
+    def senders(self) -> Counter[tuple[str, str, bool, str]]:
+        """The same, told apart by whose domain they write as and by what they seem to be."""
+        return Counter((one.then.action, one.now.action, one.ours, one.kind) for one in self.changes)
 
 
 async def replay_all(
@@ -102,6 +111,8 @@ def _change(trace: Trace, now: Decision) -> Change:
         rcpts=tuple(str(rcpt.mailbox) for rcpt in trace.envelope.rcpts),
         then=ReplayedVerdict.of(trace.decision),
         now=ReplayedVerdict.of(now),
+        kind=now.kind,
+        ours="own-domain" in now.grounds,
     )
 
 
@@ -114,6 +125,10 @@ def replay_json(replay: Replay, rule_set: str, since: float) -> dict[str, Json]:
             "judged": replay.judged,
             "passed_over": replay.passed_over,
             "other_rule": replay.renamed,
+            "kinds": [
+                {"then": then, "now": now, "ours": ours, "kind": kind or None, "messages": count}
+                for (then, now, ours, kind), count in replay.senders.most_common()
+            ],
             "changed": [
                 {
                     "id": one.id,
@@ -124,6 +139,8 @@ def replay_json(replay: Replay, rule_set: str, since: float) -> dict[str, Json]:
                     "rcpts": list(one.rcpts),
                     "then": _verdict_json(one.then),
                     "now": _verdict_json(one.now),
+                    "kind": one.kind or None,
+                    "ours": one.ours,
                 }
                 for one in replay.changes
             ],
@@ -150,6 +167,9 @@ def render_replay(replay: Replay, rule_set: str, since: float) -> Group:
     lines.append(
         Text(f"{replay.judged} messages since {show_time(since)}, judged by {rule_set}: {changed}.", style="bold")
     )
+    for (then, now, ours, kind), count in replay.senders.most_common():
+        whose = "as one of our domains" if ours else "as domains of others"
+        lines.append(Text(f"    {count} {then} -> {now}: {kind or 'no failure of DMARC'}, writing {whose}"))
     if replay.renamed:
         lines.append(Text(f"{replay.renamed} keep their verdict by another rule."))
     if replay.passed_over:

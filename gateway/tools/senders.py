@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gateway.config.providers import find_shared
+from gateway.config.providers import find_shared, find_shared_signer
 from gateway.mail.domain import a_label
 from gateway.model.address import ip_text
 from gateway.model.history import Sender
@@ -24,6 +24,7 @@ from gateway.tools.results import Json, safe_json
 from gateway.tools.text import show_time
 
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
+_MOST_TOLD = 50
 _MOST_NETWORKS = 8
 """Networks of one source that are shown."""
 
@@ -43,10 +44,13 @@ class Origin(Value):
     last_id: str
     named: str = ""
     """The configuration's name for it."""
+    ours: bool = True
+    """It writes as a domain of ours, or a protected one; otherwise it can at most be let in as a forwarder."""
 
 
-def find_origins(senders: Iterable[Sender], named: Sequence[Source]) -> list[Origin]:
-    """The sources, each once whatever networks it uses; those that fail most on top."""
+def find_origins(senders: Iterable[Sender], named: Sequence[Source], ours: bool = True) -> list[Origin]:
+    """The sources, each once whatever networks it uses; those that fail most on top. `ours`: all of these write as
+    domains of ours."""
     found: dict[tuple[str, str, str], Origin] = {}
     for one in senders:
         key = (one.domain, one.signer, "" if one.signer else one.source)
@@ -55,7 +59,7 @@ def find_origins(senders: Iterable[Sender], named: Sequence[Source]) -> list[Ori
             one.domain, one.signer, networks, one.name, one.passed, one.failed, one.first, one.last, one.last_id
         )
         found[key] = _join(found[key], origin) if key in found else origin
-    origins = (replace(origin, named=_find_name(origin, named)) for origin in found.values())
+    origins = (replace(origin, named=_find_name(origin, named), ours=ours) for origin in found.values())
     return sorted(origins, key=lambda one: (-one.failed, -one.passed, one.domain))
 
 
@@ -84,6 +88,8 @@ def make_lines(origin: Origin) -> str:
     cannot be told from others."""
     if not origin.failed or origin.named:
         return ""
+    if origin.signer and find_shared_signer(origin.signer):
+        return ""
     shared = next((found for text in origin.networks if (found := find_shared(ip_network(text)))), None)
     if origin.signer:
         name, proof = origin.signer, f'dkim = ["{origin.signer}"]'
@@ -92,7 +98,35 @@ def make_lines(origin: Origin) -> str:
     else:
         name = _UNFIT.sub("-", origin.name).strip("-.") or _UNFIT.sub("-", origin.networks[0])
         proof = f"networks = [{', '.join(_quote(network) for network in origin.networks)}]"
-    return f'[[policy.sender]]\nname = "{name[:64]}"\n{proof}\ndomains = ["{origin.domain}"]\n'
+    head = f'name = "{name[:64]}"\n{proof}\n'
+    return (
+        f'[[policy.sender]]\n{head}domains = ["{origin.domain}"]\n' if origin.ours else f"[[policy.forwarder]]\n{head}"
+    )
+
+
+def explain_origin(origin: Origin) -> str:
+    """What the source seems to be, and what would mend it where it fails."""
+    if not origin.failed:
+        return "passes"
+    if origin.named:
+        return f'is let in as "{origin.named}"'
+    service = find_shared_signer(origin.signer) if origin.signer else None
+    cloud = next((found for text in origin.networks if (found := find_shared(ip_network(text)))), None)
+    if service and service.kind == "mailboxes":
+        return f"a mailbox at {service.name}, as anyone may have: {service.remedy}"
+    if service:
+        return (
+            f"a customer of {service.name}, whose signature all have: let it sign as {origin.domain} ({service.remedy})"
+        )
+    if origin.signer:
+        return f"a service or list that signs as {origin.signer}: let it sign as {origin.domain}, or name it"
+    if cloud:
+        return f"a tenant of {cloud[0]}: switch on DKIM for {origin.domain} there, if it is yours"
+    if not origin.networks:
+        return "many sources together"
+    if origin.passed:
+        return "a machine that passes at times: what it sends unsigned, or what is forwarded"
+    return "a device, a program, a forwarder, or a forger: name it only if the machine is yours"
 
 
 def _quote(text: str) -> str:
@@ -114,6 +148,7 @@ def senders_json(origins: Sequence[Origin]) -> list[Json]:
                 "last": one.last,
                 "last_id": one.last_id,
                 "named": one.named or None,
+                "seems": explain_origin(one),
                 "paste": make_lines(one) or None,
             }
         )
@@ -143,9 +178,13 @@ def render_senders(origins: Sequence[Origin]) -> Group:
             one.named,
         )
     parts: list[RenderableType] = [table]
+    failing = [one for one in origins if one.failed]
+    parts += [Text()] if failing else []
+    parts += [Text(clean(f"{one.domain}, {_tell_source(one)}: {explain_origin(one)}")) for one in failing[:_MOST_TOLD]]
     pastes = [(one, lines) for one in origins if (lines := make_lines(one))]
     if pastes:
-        parts += [Text(), Text("To let one of those that fail write as you, paste its lines:", "bold")]
+        what = "write as you" if all(one.ours for one in origins) else "pass others' mail on to you"
+        parts += [Text(), Text(f"To let one of those that fail {what}, paste its lines:", "bold")]
         for one, lines in pastes:
             parts += [Text(), Text(f"# {clean(_tell_source(one))}: failed {one.failed}, passed {one.passed}")]
             parts.append(Text(lines.rstrip()))

@@ -18,6 +18,8 @@ from gateway.config.model import Config
 from gateway.mail.domain import a_label
 from gateway.mail.path import mailbox
 from gateway.model.address import IPText, Mailbox, ip_text
+from gateway.model.circumstances import Standing
+from gateway.model.history import History
 from gateway.model.value import Value
 from gateway.ports import Resolver
 from gateway.service.runtime import RuntimeConfig
@@ -33,6 +35,8 @@ _HOSTNAME = "waypost.invalid"
 
 
 _MOST_REMEMBERED = 64
+_MANY = 100
+"""Messages that passed, where something is taken to be known."""
 _YEAR_10000 = 253_402_300_800
 """Epoch seconds: dates with more digits cannot be written in a header field."""
 K = TypeVar("K")
@@ -58,6 +62,8 @@ class Case(Value):
     config: Path | None
     policy: str | None
     raw: bool
+    history: History = History()
+    """What is taken to be remembered of the author's domain and of the client."""
 
 
 class SimulationContext(Value):
@@ -107,7 +113,21 @@ def read_case(options: Mapping[str, object], directory: Path) -> Case:
         config=directory / _text(options, "config") if options.get("config") else None,
         policy=_text(options, "policy") or None,
         raw=_flag(options.get("raw")),
+        history=_history(_text(options, "standing"), _text(options, "client")),
     )
+
+
+def _history(standing: str, client: str) -> History:
+    """What the gateway would remember. A stranger's client is one that others' mail passes from, unless it is said to
+    be unknown: what a forwarder is, and what a forger is not."""
+    if standing not in ("", *Standing) or client not in ("", "known", "unknown"):
+        name, value = ("standing", standing) if standing not in ("", *Standing) else ("client", client)
+        words = " or ".join(Standing) if name == "standing" else "known or unknown"
+        raise CaseError(f"{name}: {value!r} is not {words}")
+    if standing not in (Standing.FAMILIAR, Standing.STRANGER):
+        return History(network_passes=_MANY if client == "known" else 0)
+    own = _MANY if standing == Standing.FAMILIAR else 0
+    return History(_MANY, own, 0 if client == "unknown" else _MANY)
 
 
 def _text(options: Mapping[str, object], name: str) -> str:
@@ -175,7 +195,7 @@ async def simulate(case: Case, simulation_context: SimulationContext) -> Simulat
         policy = config.policy.model_copy(update={"set": case.policy})
         config = config.model_copy(update={"policy": policy, "domain": domains})
     now = simulation_context.now() if case.now is None else case.now
-    delivered = Delivered(case.ip, case.helo, case.mail_from, case.rcpts, octets, now)
+    delivered = Delivered(case.ip, case.helo, case.mail_from, case.rcpts, octets, now, case.history)
     rehearsed = await rehearse(
         delivered, simulation_context.make_runtime(config), simulation_context.make_resolver(config, case.zone)
     )

@@ -211,9 +211,13 @@ async def test_receptions_teach_who_passes(house: Bench) -> None:
         await spool.commit(make_intake(sighting=sighting))
     await house.close()
     spool = await house.open()
-    assert await spool.recall("sender.example", NETWORK) == History(3, 2)
-    assert await spool.recall("sender.example", "203.0.113.0/24") == History(3, 0)
-    assert await spool.recall("third.example", NETWORK) == History()
+    assert await spool.recall("sender.example", NETWORK) == History(3, 2, 3)
+    assert await spool.recall("sender.example", "203.0.113.0/24") == History(3, 0, 0)
+    assert await spool.recall("third.example", NETWORK) == History(network_passes=3)
+    names = ("sender.example", "signer.example", "nobody.example")
+    await spool.commit(make_intake(sighting=seen("fourth.example", signer="signer.example")))
+    found = await spool.recall("third.example", "198.51.100.0/24", names)
+    assert found == History(0, 0, 1, (3, 1, 0))
 
 
 async def test_senders_of_a_domain_and_those_below_it(spool: Spool) -> None:
@@ -242,13 +246,23 @@ async def test_a_flood_from_everywhere_is_counted_in_bounded_rows(spool: Spool) 
     assert next(one.failed for one in found if one.source == "") == 100
 
 
+async def test_whose_mail_fails_that_writes_as_others(spool: Spool) -> None:
+    for sighting in (
+        seen("sender.example", passed=False),
+        seen("passing.example"),
+        seen("own.example", passed=False, ours=True),
+    ):
+        await spool.commit(make_intake(sighting=sighting))
+    assert [one.domain for one in await spool.senders((), 10)] == ["sender.example"]
+
+
 async def test_a_flood_does_not_hide_who_passes(spool: Spool) -> None:
     for number in range(310):
         await spool.commit(make_intake(sighting=seen("own.example", f"10.0.{number}.0/24", passed=False)))
     for source in ("192.0.2.0/24", "198.51.100.0/24"):
         for _ in range(3):
             await spool.commit(make_intake(sighting=seen("own.example", source)))
-    assert await spool.recall("own.example", "192.0.2.0/24") == History(6, 3)
+    assert await spool.recall("own.example", "192.0.2.0/24") == History(6, 3, 3)
     assert await spool.recall("own.example", "10.0.5.0/24") == History(6, 0)
     found = await spool.senders(("own.example",), 1000)
     assert len(found) == 301

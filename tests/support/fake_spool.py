@@ -106,6 +106,7 @@ class FakeSpool:
         self._records: dict[str, _Record] = {}
         self._senders: dict[tuple[str, str, str], Sender] = {}
         self._acquaintances: dict[str, Acquaintance] = {}
+        self._own: set[str] = set()
 
     def _called(self, name: str) -> None:
         self.calls[name] += 1
@@ -154,6 +155,8 @@ class FakeSpool:
 
     def _count(self, seen: Sighting, trace: Trace) -> None:
         at, id = trace.received, trace.id
+        if seen.ours:
+            self._own.add(seen.domain)
         key = (seen.domain, seen.source, seen.signer)
         theirs = sum(domain == seen.zone or domain.endswith(f".{seen.zone}") for domain, _, _ in self._senders)
         if key not in self._senders and theirs >= 300:
@@ -183,10 +186,17 @@ class FakeSpool:
     async def acquaintance(self, key: str) -> Acquaintance | None:
         return self._acquaintances.get(key)
 
-    async def recall(self, domain: str, source: str) -> History:
+    async def recall(self, domain: str, source: str, names: Sequence[str] = ()) -> History:
         theirs = [one for one in self._senders.values() if one.domain == domain]
+        everyone = self._senders.values()
         return History(
-            sum(one.passed for one in theirs), sum(one.passed for one in theirs if one.source in (source, ""))
+            sum(one.passed for one in theirs),
+            sum(one.passed for one in theirs if one.source in (source, "")),
+            sum(one.passed for one in everyone if one.source == source),
+            tuple(
+                sum(one.passed for one in everyone if one.signer == name or f".{one.domain}".endswith(f".{name}"))
+                for name in names
+            ),
         )
 
     async def senders(self, domains: Collection[str], limit: int) -> Sequence[Sender]:
@@ -194,6 +204,7 @@ class FakeSpool:
             one
             for one in self._senders.values()
             if any(one.domain == domain or one.domain.endswith(f".{domain}") for domain in domains)
+            or (not domains and one.failed and one.domain not in self._own)
         ]
         return sorted(found, key=lambda one: -one.last)[:limit]
 

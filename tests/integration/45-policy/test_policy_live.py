@@ -155,9 +155,9 @@ CEO = plain("ceo@corp.example", subject="Urgent transfer")
 
 def test_incident_3_and_4_are_rejected(house: House) -> None:
     spoof = house.send(plain("security@microsoft.com"))
-    assert spoof.startswith("550 5.7.1 Email rejected per DMARC policy for microsoft.com (")
+    assert spoof.startswith("550 5.7.1 Email rejected per DMARC policy for microsoft.com. ")
     own = house.send(CEO, "ceo@corp.example")
-    assert own.startswith("550 5.7.1 Email rejected per DMARC policy for corp.example (")
+    assert own.startswith("550 5.7.1 Email rejected per DMARC policy for corp.example. ")
     assert house.explain(own)["decision"]["rule"] == "own-domain-dmarc"
     told = house.explain(spoof)
     assert told["decision"]["rule"] == "dmarc-reject"

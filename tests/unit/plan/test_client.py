@@ -110,9 +110,9 @@ def test_authentication_results() -> None:
 
 def test_a_judgement_is_repeated_with_the_checks_it_had() -> None:
     off = results(IprevResult())
-    assert recorded_checks(off, ALL) == ClientChecks()
+    assert recorded_checks(off, ALL) == ClientChecks(named=False)
     on = results(IprevResult(IprevVerdict.PERMERROR), DnsblResult(("list.example", "gone.example")))
-    assert recorded_checks(on, ALL) == ClientChecks(True, (LIST, BlockList("gone.example")))
+    assert recorded_checks(on, ALL) == ClientChecks(True, (LIST, BlockList("gone.example")), False)
 
 
 def test_a_judgement_is_repeated_with_the_codes_of_then() -> None:
@@ -120,4 +120,4 @@ def test_a_judgement_is_repeated_with_the_codes_of_then() -> None:
     every = BlockList("every.example")
     asked = DnsblResult(("list.example", "every.example"), codes=(("127.0.0.8/30",), ()))
     now = ClientChecks(lists=(BlockList("list.example"), BlockList("every.example", then.codes)))
-    assert recorded_checks(results(IprevResult(), asked), now) == ClientChecks(lists=(then, every))
+    assert recorded_checks(results(IprevResult(), asked), now) == ClientChecks(lists=(then, every), named=False)

@@ -38,11 +38,11 @@ ZONE = {
 ALICE = mailbox("alice@corp.example")
 assert ALICE is not None
 SIGNED = sign(nested_multipart("author@sender.example"), "sender.example")
-LISTED = plain("ceo@bank.example").replace(b"Subject:", b"List-Id: <x.list.example>\r\nSubject:")
+FORWARDED = b"Received: from x ([192.0.2.9]) by mx.forwarder.example; today\r\n" + plain("ceo@bank.example")
 MESSAGES = {
     "pass": ("author@sender.example", SIGNED),
     "spoof": ("x@other.example", plain("ceo@bank.example")),
-    "by a list": ("x@other.example", LISTED),
+    "by a forwarder": ("x@other.example", FORWARDED),
     "own": ("x@other.example", plain("ceo@corp.example")),
     "no policy": ("x@other.example", plain("x@other.example")),
     "no author": ("x@other.example", b"Subject: x\r\n\r\nx\r\n"),
@@ -86,8 +86,8 @@ async def test_other_rules_decide_as_they_would_have_done_live(name: str, other:
     assert now.rule == live.decision.rule
 
 
-async def test_a_list_is_rejected_by_strict_alone() -> None:
-    trace = await stored("by a list")
+async def test_what_was_forwarded_is_rejected_by_strict_alone() -> None:
+    trace = await stored("by a forwarder")
     now = judge_again(trace, bench(shipped("strict")))
     assert now is not None
     assert (trace.decision.action, now.action) == (Action.QUARANTINE, Action.REJECT)

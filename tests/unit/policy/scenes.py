@@ -20,6 +20,7 @@ from gateway.model.result import (
     DmarcPolicy,
     DmarcResult,
     DmarcVerdict,
+    NamedDomains,
     SpfIdentity,
     SpfResult,
     SpfVerdict,
@@ -76,6 +77,8 @@ class Scene(Value):
     organization: str = ""
     settings: FactSettings = OUR_SETTINGS
     standing: Standing = Standing.UNKNOWN
+    client_known: tuple[str, ...] = ()
+    named: NamedDomains = NamedDomains()
     dns_waited: bool = False
 
     def facts(self) -> dict[str, FactValue]:
@@ -94,13 +97,13 @@ class Scene(Value):
             dkim_aligned=self.dkim_aligned,
             testing=self.testing,
         )
-        authentication = Authentication(self.spf, self.spf, self.dkim, self.arc, dmarc)
+        authentication = Authentication(self.spf, self.spf, self.dkim, self.arc, dmarc, named=self.named)
         envelope = Envelope(
             mailbox(self.mail_from) if self.mail_from else None,
             tuple(Recipient(mailbox(rcpt)) for rcpt in self.rcpts),
         )
-        remembered = Circumstances(self.standing, self.dns_waited)
-        weighed = weigh(self.ingress, header, authentication, author, self.settings, remembered)
+        remembered = Circumstances(self.standing, self.dns_waited, client_known=self.client_known)
+        weighed = weigh(self.ingress, envelope, header, authentication, author, self.settings, remembered)
         return data_facts(
             self.ingress, envelope, header, 1000, authentication, author, self.settings, weighed, remembered
         )

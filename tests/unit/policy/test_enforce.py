@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
+from gateway.model.circumstances import Standing
 from gateway.model.decision import Action, Override, Stage
-from gateway.model.result import ArcResult, ArcVerdict, DkimVerdict, DmarcPolicy, DmarcVerdict, SpfVerdict
+from gateway.model.result import (
+    ArcResult,
+    ArcVerdict,
+    DkimVerdict,
+    DmarcPolicy,
+    DmarcVerdict,
+    DomainState,
+    NamedDomains,
+    SpfVerdict,
+)
 from gateway.model.value import replace
 from gateway.policy.evaluate import decide
 from gateway.policy.rules import RuleSet
@@ -67,7 +78,9 @@ def test_incident(case: str) -> None:
 
 def test_the_reply_to_a_spoof_says_dmarc() -> None:
     decision = SPOOF.judged(ENFORCE)
-    assert str(decision.reply) == "550 5.7.1 Email rejected per DMARC policy for microsoft.com"
+    said = "550 5.7.1 Email rejected per DMARC policy for microsoft.com. "
+    advice = "Services: sign with DKIM as microsoft.com, or write as a domain of your own"
+    assert str(decision.reply) == said + advice
     assert decision.grounds == ("direct-spoof",)
     assert decision.disposition is REJECT
     assert decision.overrides == ()
@@ -90,12 +103,12 @@ def test_every_rule_asked_is_recorded() -> None:
 
 
 INDIRECT = {
-    "list": replace(SPOOF, header=SPOOF.header + "\nList-Id: <l.list.example>"),
-    "arc": replace(SPOOF, arc=ArcResult(ArcVerdict.FAIL, sealers=("x.example",))),
+    "list": replace(SPOOF, header=SPOOF.header + "\nList-Id: <l.list.example>", dkim=(signature("list.example"),)),
+    "arc": replace(SPOOF, arc=ArcResult(ArcVerdict.PASS, sealers=("x.example",))),
     "earlier-hop": replace(
-        SPOOF, header="Received: from mail.microsoft.com by mx.stranger.example with ESMTP\n" + SPOOF.header
+        SPOOF, header="Received: from x (unknown [192.0.2.5]) by mx.stranger.example with ESMTP\n" + SPOOF.header
     ),
-    "author-signature": replace(SPOOF, dkim=(signature("microsoft.com", DkimVerdict.PERMERROR),)),
+    "author-signature": replace(SPOOF, dkim=(signature("microsoft.com", DkimVerdict.FAIL),)),
 }
 
 
@@ -121,7 +134,7 @@ def test_no_such_evidence_lets_a_stranger_write_as_us(evidence: str, author: str
     ("policy", "firewall", "action", "rule"),
     [
         (REJECT, "published", Action.REJECT, "own-domain-dmarc"),
-        (QUARANTINE, "published", Action.REJECT, "own-domain-firewall"),
+        (QUARANTINE, "published", Action.QUARANTINE, "own-domain-unproven"),
         (NONE, "published", Action.QUARANTINE, "own-domain-unproven"),
         (None, "published", Action.QUARANTINE, "own-domain-unproven"),
         (REJECT, "reject", Action.REJECT, "own-domain-dmarc"),
@@ -282,13 +295,14 @@ def test_spf_alone_refuses_only_for_a_domain_that_sends_no_mail() -> None:
         # The author stands behind it, and only the record cannot be had.
         (replace(SPOOF, dmarc=TEMPERROR, policy=None, spf_aligned=True), Action.ACCEPT),
         (replace(CEO, dmarc=TEMPERROR, policy=None, spf_aligned=True), Action.ACCEPT),
+        (replace(INDIRECT["list"], dmarc=TEMPERROR, policy=None), Action.DEFER),
         # All of DNS is silent: nothing speaks for the sender, whatever signature or list the message shows.
         (
             replace(SPOOF, dmarc=TEMPERROR, policy=None, header=INDIRECT["list"].header, spf=spf(SpfVerdict.TEMPERROR)),
             Action.DEFER,
         ),
         (replace(CEO, dmarc=TEMPERROR, policy=None), Action.DEFER),
-        (replace(CEO, dmarc=TEMPERROR, policy=QUARANTINE), Action.DEFER),
+        (replace(CEO, dmarc=TEMPERROR, policy=QUARANTINE), Action.QUARANTINE),
         (replace(CEO, dmarc=TEMPERROR, policy=NONE), Action.QUARANTINE),
         (replace(CEO, dmarc=TEMPERROR, policy=NONE, settings=replace(OUR_SETTINGS, firewall="reject")), Action.DEFER),
         (
@@ -313,12 +327,168 @@ def test_test_mode_is_reported_as_such() -> None:
 
 
 def test_what_is_done_beyond_the_published_policy_is_an_override() -> None:
-    decision = replace(CEO, dmarc=FAIL, policy=QUARANTINE).judged(ENFORCE)
+    settings = replace(OUR_SETTINGS, firewall="reject")
+    decision = replace(CEO, dmarc=FAIL, policy=QUARANTINE, settings=settings).judged(ENFORCE)
     assert decision.disposition is REJECT
     assert decision.overrides == (Override("local_policy", "own-domain-firewall"),)
     unpublished = replace(CEO, settings=replace(OUR_SETTINGS, firewall="reject")).judged(ENFORCE)
     assert unpublished.overrides == ()
     assert unpublished.grounds == ("own-domain",)
+
+
+@pytest.mark.parametrize(
+    ("scene", "advice"),
+    [
+        (replace(SPOOF, spf=spf(SpfVerdict.NONE)), "Send through the mail servers of microsoft.com"),
+        (SPOOF, "Services: sign with DKIM as microsoft.com"),
+        (replace(CEO, dmarc=FAIL, policy=REJECT, spf=spf(SpfVerdict.NONE)), "Devices and programs: send through"),
+        (replace(INDIRECT["earlier-hop"], standing=Standing.STRANGER), "Forwarders: leave the message as it is"),
+        (replace(INDIRECT["list"], standing=Standing.STRANGER), "Lists: put the list's own address into From"),
+    ],
+)
+def test_a_refusal_says_what_its_sender_can_do(scene: Scene, advice: str) -> None:
+    decision = scene.judged(ENFORCE)
+    assert decision.action is Action.REJECT
+    assert f". {advice}" in decision.reply.text
+    assert len(decision.reply.wire()) <= 512, "RFC 5321 section 4.5.3.1.5"
+    helped = replace(scene, settings=replace(OUR_SETTINGS, help="https://own.example/mail")).judged(ENFORCE)
+    assert helped.reply.text == f"{decision.reply.text}. Help: https://own.example/mail"
+
+
+@pytest.mark.parametrize(
+    ("named", "fields", "rule"),
+    [
+        (NamedDomains(author=DomainState.NULL_MX, author_silent=True), {}, "author-silent"),
+        (NamedDomains(envelope=DomainState.MISSING), {}, "sender-unreachable"),
+        (NamedDomains(envelope=DomainState.NO_MAIL), {}, "sender-unreachable"),
+        (NamedDomains(envelope=DomainState.LOCAL), {}, "default"),
+        (NamedDomains(), {"mail_from": "a@own.example", "spf": spf(SpfVerdict.FAIL, "own.example")}, "sender-ours"),
+        (NamedDomains(), {"ingress": replace(EDGE, helo="mail.own.example")}, "helo-forged"),
+        (NamedDomains(), {"ingress": replace(EDGE, helo="localhost")}, "helo-forged"),
+        (NamedDomains(envelope=DomainState.LOCAL), {"ingress": replace(EDGE, helo="localhost")}, "default"),
+        (NamedDomains(), {"ingress": replace(EDGE, helo="mail.own.example"), "spf": spf(SpfVerdict.PASS)}, "default"),
+        (NamedDomains(), {"ingress": replace(UNKNOWN, helo="mail.own.example")}, "default"),
+    ],
+)
+def test_domains_that_send_no_mail_and_names_that_are_not_theirs(
+    named: NamedDomains, fields: dict[str, Any], rule: str
+) -> None:
+    decision = replace(Scene(named=named), **fields).judged(ENFORCE)
+    assert (decision.action, decision.rule) == (Action.ACCEPT if rule == "default" else Action.QUARANTINE, rule)
+
+
+def test_a_mailbox_provider_can_be_enforced_though_it_publishes_none() -> None:
+    settings = replace(OUR_SETTINGS, enforced=frozenset({"microsoft.com"}))
+    lenient = replace(SPOOF, policy=NONE)
+    assert lenient.judged(ENFORCE).action is Action.ACCEPT
+    assert replace(lenient, settings=settings).judged(ENFORCE).rule == "enforce-for"
+    forwarded = replace(INDIRECT["earlier-hop"], policy=NONE, settings=settings)
+    assert forwarded.judged(ENFORCE).rule == "enforce-for-unproven"
+
+
+OWN_HALF = replace(
+    CEO,
+    header="From: Microsoft Outlook <postmaster@own.example>\nContent-Type: multipart/report; boundary=b",
+    mail_from="",
+    dmarc=FAIL,
+    policy=REJECT,
+    dkim=(signature("own.onmicrosoft.com"),),
+    named=NamedDomains(author_spf=SpfVerdict.PASS),
+)
+INVITATION = replace(
+    OWN_HALF,
+    header="From: carl@own.example\nSender: Calendar <calendar-notification@google.com>",
+    mail_from="3abc@calendar-server.bounces.google.com",
+    dkim=(signature("google.com"),),
+)
+
+
+@pytest.mark.parametrize(
+    "scene", [OWN_HALF, INVITATION, replace(OWN_HALF, header="From: b@own.example\nX-Autoreply: y")]
+)
+def test_our_own_other_half_is_marked_and_not_refused(scene: Scene) -> None:
+    assert (scene.judged(ENFORCE).action, scene.judged(ENFORCE).rule) == (Action.QUARANTINE, "own-half")
+    # Only where our own record lists the client.
+    for listed in (SpfVerdict.FAIL, SpfVerdict.SOFTFAIL, SpfVerdict.NONE, SpfVerdict.TEMPERROR, None):
+        assert replace(scene, named=NamedDomains(author_spf=listed)).judged(ENFORCE).action is Action.REJECT
+
+
+def test_a_private_mailbox_at_our_provider_is_not_our_half() -> None:
+    private = replace(INVITATION, mail_from="carl.private@gmail.com", dkim=(signature("gmail.com"),))
+    for sender in ("", "\nSender: carl.private@gmail.com", "\nSender: calendar-notification@google.com"):
+        assert replace(private, header=f"From: carl@own.example{sender}").judged(ENFORCE).action is Action.REJECT
+
+
+POST = replace(
+    CEO,
+    header="From: carl@own.example\nList-Id: <members.lists.club.example>",
+    mail_from="members-bounces@lists.club.example",
+    spf=spf(SpfVerdict.PASS, "lists.club.example"),
+    dmarc=FAIL,
+    dkim=(replace(signature("own.example", DkimVerdict.FAIL), header_holds=True),),
+)
+
+
+@pytest.mark.parametrize(
+    ("policy", "held", "action", "rule"),
+    [
+        (NONE, True, Action.ACCEPT, "own-post"),
+        (NONE, False, Action.QUARANTINE, "own-post-changed"),
+        (QUARANTINE, True, Action.QUARANTINE, "own-post-changed"),
+        (REJECT, True, Action.QUARANTINE, "own-post-changed"),
+        (REJECT, False, Action.QUARANTINE, "own-post-changed"),
+    ],
+)
+def test_posts_of_our_own_people_to_lists(policy: DmarcPolicy, held: bool, action: Action, rule: str) -> None:
+    dkim = (replace(POST.dkim[0], header_holds=held),)
+    decision = replace(POST, policy=policy, dkim=dkim).judged(ENFORCE)
+    assert (decision.action, decision.rule) == (action, rule)
+    assert "own-domain" in decision.grounds
+    # A list that does not prove its name, and one without a signature of ours, is no list.
+    unproven = replace(POST, policy=REJECT, spf=spf(SpfVerdict.PASS, "evil.example"), client_known=("network",))
+    assert unproven.judged(ENFORCE).action is Action.REJECT
+    assert replace(POST, policy=REJECT, dkim=()).judged(ENFORCE).action is Action.REJECT
+    strict = replace(POST, policy=policy, settings=replace(OUR_SETTINGS, firewall="reject"))
+    assert strict.judged(ENFORCE).action is Action.REJECT
+
+
+NOTIFIES = {
+    "qmail's bounce": "From: MAILER-DAEMON@mx.other.example\nSubject: failure notice",
+    "an old autoresponder": "From: a@other.example\nX-Autoreply: yes",
+    "an older one": "From: a@other.example\nPrecedence: auto_reply",
+    "Exchange's bounce": "From: MicrosoftExchange329e71ec88ae4615bbc36ab6ce41109e@other.example\n"
+    "Content-Type: multipart/report; report-type=delivery-status",
+    "a read receipt": "From: a@other.example\nContent-Type: multipart/report; report-type=disposition-notification",
+    "a postmaster's word on a failure": "From: postmaster@other.example\nSubject: Undeliverable: Hello",
+}
+NAMELESS = {
+    "From: <>": "From: <>\nContent-Type: multipart/report; report-type=delivery-status",
+    "no From": "Subject: failure notice",
+    "no domain": "From: MAILER-DAEMON\nAuto-Submitted: auto-replied",
+}
+
+
+@pytest.mark.parametrize("name", NOTIFIES)
+def test_what_is_a_notification(name: str) -> None:
+    scene = replace(SPOOF, header=NOTIFIES[name], mail_from="")
+    assert scene.judged(ENFORCE).rule == "notification"
+    assert replace(scene, mail_from="x@stranger.example").judged(ENFORCE).rule == "dmarc-reject"
+
+
+@pytest.mark.parametrize("name", NAMELESS)
+def test_a_notification_that_names_nobody_is_marked(name: str) -> None:
+    scene = Scene(NAMELESS[name], mail_from="")
+    assert (scene.judged(ENFORCE).action, scene.judged(ENFORCE).rule) == (
+        Action.QUARANTINE,
+        "notification-without-author",
+    )
+    assert replace(scene, mail_from="x@stranger.example").judged(ENFORCE).action is Action.REJECT
+
+
+def test_learn_refuses_nothing_by_rule() -> None:
+    learn = shipped("learn")
+    assert all(one.action in (Action.ACCEPT, Action.QUARANTINE) for rules in learn.rules.values() for one in rules)
+    assert replace(CEO, dmarc=FAIL, policy=REJECT).judged(learn).action is Action.QUARANTINE
 
 
 def best_of(rounds: int) -> float:

@@ -22,7 +22,8 @@ SCENES = {
     "unknown client": Scene(ingress=UNKNOWN),
     "nothing": Scene("", mail_from="", rcpts=()),
     "everything": Scene(
-        "Received: from a.example by b.example\nList-Id: <x>\nFrom: ceo@own.example, x@bank.example",
+        "Received: from a.example ([192.0.2.3]) by b.example\nList-Id: <x.a.example>\n"
+        "From: ceo@own.example, x@bank.example",
         ingress=replace(EDGE, tls=Tls("TLSv1.3", "X")),
         rcpts=("abuse@own.example", "postmaster"),
         spf=spf(SpfVerdict.PASS, sends_no_mail=True),

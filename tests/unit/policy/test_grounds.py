@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.model.circumstances import Standing
 from gateway.model.ingress import ClientSource
 from gateway.model.result import DkimVerdict, DmarcPolicy, DmarcVerdict, SpfVerdict
 from gateway.model.value import replace
@@ -29,13 +30,14 @@ def evidence(scene: Scene, *received: str) -> object:
     "received",
     [
         "from mail.author.example (mail.author.example [192.0.2.1]) by mx.stranger.example with ESMTPS id 1; date",
-        "from unknown (HELO x) by mx.forwarder.example with SMTP",
-        "by list.example (Postfix, from userid 38)",
+        "from unknown (HELO x) (192.0.2.1) by mx.forwarder.example with SMTP",
         "from x (mail.author.example [192.0.2.1]) by out.stranger.example",
-        "from localhost by MX.Other.EXAMPLE. with ESMTP",
+        "from DESKTOP-1 (unknown [192.0.2.9]) by out.stranger.example with ESMTP",
+        "from [192.0.2.9] (helo=x) by out.stranger.example with ESMTP",
+        "from SRV01 (2001:db8::9) by EX1 (10.0.0.2) with Microsoft SMTP Server id 15.1.1.1",
     ],
 )
-def test_a_machine_of_others_is_an_earlier_hop(received: str) -> None:
+def test_a_public_address_of_others_is_an_earlier_hop(received: str) -> None:
     assert evidence(SPOOF, received) == ["earlier-hop"]
     assert evidence(SPOOF, "from a by b.stranger.example", received) == ["earlier-hop"]
 
@@ -43,25 +45,32 @@ def test_a_machine_of_others_is_an_earlier_hop(received: str) -> None:
 @pytest.mark.parametrize(
     "received",
     [
+        "from mail.author.example by mx.forwarder.example with ESMTP",
+        "from localhost by MX.Other.EXAMPLE. with ESMTP",
         "from inner.stranger.example ([10.0.0.1]) by out.stranger.example with ESMTP",
-        "from DESKTOP-1 (unknown [192.0.2.9]) by out.stranger.example with ESMTP",
-        "from [192.0.2.9] (helo=x) by out.stranger.example with ESMTP",
+        "from x (out-2.stranger.example [192.0.2.9]) by out.stranger.example with ESMTP",
+        "from x (unknown [203.0.113.99]) by out.stranger.example with ESMTP",
+        "from [10.0.0.9] (helo=[192.0.2.9]) by out.stranger.example with ESMTP",
+        "from unknown (HELO [192.0.2.9]) (192.168.0.9) by out.stranger.example with SMTP",
+        "from [192.0.2.9] (unknown [10.0.0.9]) by out.stranger.example with ESMTP",
         "from dyn-9.isp.example (dyn-9.isp.example [192.0.2.9]) by out.stranger.example with ESMTPSA id 1",
-        "from dyn-9.isp.example by webmail.stranger.example with HTTP; date",
-        "from pc.office.local ([10.0.0.2]) by out.stranger.example with ESMTP",
+        "from dyn-9.isp.example ([192.0.2.9]) by webmail.stranger.example with HTTP; date",
+        "from pc.office.local ([100.64.0.2]) by out.stranger.example with ESMTP",
+        "from x ([999.0.2.9]) by out.stranger.example with ESMTP",
+        "from x (version 1.2.3.4.5) by out.stranger.example with ESMTP",
         "by 2002:a05:6402:0:0:0:0:1 with SMTP id 1",
-        "from 192.0.2.9 by out.stranger.example",
+        "from 192.0.2.9",
         "(qmail 123 invoked by uid 89); date",
         "",
     ],
 )
-def test_the_clients_own_machines_are_no_earlier_hop(received: str) -> None:
+def test_names_and_inner_addresses_are_no_earlier_hop(received: str) -> None:
     assert evidence(SPOOF, received) == []
 
 
 def test_mail_from_names_the_client_only_where_spf_says_so() -> None:
     # A forwarder that keeps MAIL FROM: the author's machine is not one of its own.
-    hop = "from mail.author.example by mx.forwarder.example with ESMTP"
+    hop = "from mail.author.example ([192.0.2.1]) by mx.forwarder.example with ESMTP"
     client = replace(EDGE, helo="out.forwarder.example", rdns="")
     forwarded = replace(SPOOF, ingress=client, spf=spf(SpfVerdict.FAIL, "author.example"))
     assert evidence(forwarded, hop) == ["earlier-hop"]
@@ -72,16 +81,16 @@ def test_mail_from_names_the_client_only_where_spf_says_so() -> None:
 def test_host_names_of_one_registered_domain_are_one_house() -> None:
     client = replace(EDGE, helo="a.mail.firm.co.uk", rdns="a.mail.firm.co.uk")
     scene = replace(SPOOF, ingress=client, spf=spf(SpfVerdict.NONE))
-    assert evidence(scene, "from x by b.firm.co.uk") == []
-    assert evidence(scene, "from x by b.other.co.uk") == ["earlier-hop"]
+    assert evidence(scene, "from x (b.firm.co.uk [192.0.2.1]) by a.mail.firm.co.uk") == []
+    assert evidence(scene, "from x (b.other.co.uk [192.0.2.1]) by a.mail.firm.co.uk") == ["earlier-hop"]
 
 
 def test_lines_of_our_own_relays_tell_of_the_client() -> None:
     settings = replace(OUR_SETTINGS, relays=frozenset({"mx-old.own.example"}))
-    line = "from out.stranger.example (out.stranger.example [203.0.113.7]) by MX-old.own.example (Postfix) with ESMTP"
+    line = "from x (unknown [192.0.2.7]) by MX-old.own.example (Postfix) with ESMTP"
     walked = replace(SPOOF, ingress=replace(EDGE, source=ClientSource.RECEIVED), settings=settings)
     assert evidence(walked, line) == []
-    assert evidence(walked, line, "from x by mx.forwarder.example") == ["earlier-hop"]
+    assert evidence(walked, line, "from x ([192.0.2.8]) by mx.forwarder.example") == ["earlier-hop"]
     # Only where we walked past it: anyone can write such a line.
     assert evidence(replace(SPOOF, settings=settings), line) == ["earlier-hop"]
 
@@ -89,20 +98,41 @@ def test_lines_of_our_own_relays_tell_of_the_client() -> None:
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("List-Id: <x.example>", True),
-        ("list-post: <mailto:x@y.example>", True),
-        ("X-BeenThere: x@y.example", True),
-        ("Precedence: List", True),
+        ("List-Id: <x.list.example>", True),
+        ("list-post: <mailto:x@list.example>", True),
+        ("X-BeenThere: x@lists.list.example", True),
+        ("List-Id: <x.other.example>", False),
+        ("Precedence: List", False),
         ("Precedence: bulk", False),
-        ("List-Unsubscribe: <https://shop.example>", False),
-        ("X-List-Id: x", False),
+        ("List-Unsubscribe: <https://list.example>", False),
+        ("X-List-Id: list.example", False),
     ],
 )
-def test_list_headers(line: str, found: bool) -> None:
-    facts = replace(SPOOF, header=f"{line}\n{FROM}").facts()
+def test_a_list_counts_where_it_signs(line: str, found: bool) -> None:
+    scene = replace(SPOOF, header=f"{line}\n{FROM}", dkim=(signature("list.example"),))
+    facts = scene.facts()
     assert facts["list.evidence"] is found
     assert facts["indirect.evidence"] == (["list"] if found else [])
     assert facts["dmarc.grounds"] == ([] if found else ["direct-spoof"])
+    assert replace(scene, dkim=()).facts()["list.evidence"] is False
+
+
+def test_a_list_counts_where_the_client_is_known() -> None:
+    scene = replace(SPOOF, header=f"Precedence: list\n{FROM}", client_known=("network",))
+    assert scene.facts()["list.evidence"] is True
+    # Our own domain is not lent to a client for its good name.
+    assert replace(scene, header="Precedence: list\nFrom: ceo@own.example").facts()["list.evidence"] is False
+
+
+def test_a_known_client_is_no_strange_source() -> None:
+    hop = f"Received: from x ([192.0.2.1]) by mx.forwarder.example\n{FROM}"
+    scene = replace(SPOOF, header=hop, standing=Standing.STRANGER)
+    assert scene.facts()["dmarc.grounds"] == ["strange-source"]
+    for known in (("network",), ("signer",), ("sealer",)):
+        assert replace(scene, client_known=known).facts()["dmarc.grounds"] == []
+    # Without any sign of an indirect way, being known does not help.
+    bare = replace(SPOOF, standing=Standing.STRANGER, client_known=("network",))
+    assert bare.facts()["dmarc.grounds"] == ["direct-spoof"]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +155,22 @@ def test_author_signature(signer: str, organization: str, expected: str) -> None
 
 def test_author_signature_of_the_parent_when_the_organization_is_unknown() -> None:
     assert author_signature("news.author.example", "", (signature("author.example"),)) == "pass"
+
+
+@pytest.mark.parametrize(
+    ("result", "reason", "expected"),
+    [
+        (DkimVerdict.FAIL, "body hash did not verify", "broken"),
+        (DkimVerdict.POLICY, "l= leaves 9 octets of the body unsigned", "broken"),
+        (DkimVerdict.POLICY, "signature field is longer than 8192 octets", "none"),
+        (DkimVerdict.PERMERROR, "no key for signature", "none"),
+        (DkimVerdict.TEMPERROR, "key could not be looked up", "none"),
+        (DkimVerdict.NEUTRAL, "", "none"),
+    ],
+)
+def test_a_signature_that_no_key_was_held_against_is_none(result: DkimVerdict, reason: str, expected: str) -> None:
+    results = (replace(signature("author.example", result), reason=reason),)
+    assert author_signature("author.example", "author.example", results) == expected
 
 
 def test_one_passing_signature_outweighs_a_broken_one() -> None:

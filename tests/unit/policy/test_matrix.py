@@ -4,7 +4,7 @@ overrides compared."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -80,8 +80,11 @@ def law(rules: str, firewall: str) -> RuntimeConfig:
 class Remembering:
     """A spool's memory in which each author domain passes, and never from here."""
 
-    async def recall(self, domain: str, source: str) -> History:
-        return History(author_passes=50)
+    def __init__(self, network: int) -> None:
+        self._network = network
+
+    async def recall(self, domain: str, source: str, names: Sequence[str] = ()) -> History:
+        return History(author_passes=50, network_passes=self._network)
 
 
 @cache
@@ -121,17 +124,22 @@ async def play(cell: Cell) -> Trace:
     elif situation == "unknown client":
         client, octets = RELAY, b"Received: from nowhere by old.corp.example; today\r\n" + octets
     client = {"forwarder": FORWARDER, "inside": HOP}.get(situation, client)
-    if situation.startswith("list"):
+    if situation == "list that signs":
+        octets = sign(b"List-Id: <l.tickets.example>\r\n" + octets, "tickets.example")
+    elif situation.startswith("list"):
         octets = b"List-Id: <l.lists.example>\r\n" + octets
     elif situation.startswith("broken"):
         octets = signed(author, domain) + b"-- \r\nThe list's footer\r\n"
-    elif situation == "earlier hop":
+    elif situation == "hop of names alone":
         octets = b"Received: from out.first.example by mx.second.example with ESMTP id 1; today\r\n" + octets
+    elif "hop" in situation:
+        octets = b"Received: from x (unknown [192.0.2.77]) by mx.second.example with ESMTP id 1; today\r\n" + octets
     elif situation == "ARC set":
         octets = b"ARC-Seal: i=1; a=rsa-sha256; cv=none; d=third.example; s=s; t=1; b=AAAA\r\n" + octets
     house = House(law(cell.rules, cell.settings.get("firewall", "published")), zone, client)
-    if situation.endswith("strange source"):
-        house.spool.recall = Remembering().recall  # type: ignore[method-assign]
+    if situation.endswith(("strange source", "known forwarder")):
+        known = 50 if situation.endswith("known forwarder") else 0
+        house.spool.recall = Remembering(known).recall  # type: ignore[method-assign]
     return await house.send(octets, sender, rcpt)
 
 

@@ -117,7 +117,7 @@ def test_a_condition_that_can_never_hold_is_refused(when: str) -> None:
 )
 def test_a_rule_that_another_hides_is_refused(first: str, second: str) -> None:
     lines = complaints(rule("first", first), rule("second", second))
-    assert "rule second: when: is never asked: whenever it holds, first comes first" in lines[0]
+    assert "rule second: when: is never asked: whenever it holds, first comes first; write first = true" in lines[0]
 
 
 def test_rules_that_hide_one_together_are_both_named() -> None:
@@ -146,6 +146,23 @@ def test_a_shadow_rule_and_another_stage_hide_nothing() -> None:
 def test_included_rules_come_first() -> None:
     rules = read('include = ["base.toml"]\n', rule("own"), base=rule("base", 'spf.result == "fail"'))
     assert [one.id for one in rules.rules[Stage.DATA]] == ["base", "own"]
+
+
+def test_a_rule_can_be_asked_before_those_included() -> None:
+    own = rule("own", 'spf.result == "fail" && message.size > 10', more="first = true")
+    rules = read('include = ["base.toml"]\n', own, rule("last"), base=rule("base", 'spf.result == "fail"'))
+    assert [one.id for one in rules.rules[Stage.DATA]] == ["own", "base", "last"]
+
+
+def test_only_a_text_can_be_changed() -> None:
+    base = rule("base", then="reject", more='reply = "unacceptable"')
+    head = 'include = ["base.toml"]\n[texts]\nbase = "Ask {domain} for help"\n'
+    (one,) = read(head, base=base).rules[Stage.DATA]
+    assert (one.reply.code, one.reply.text) == (550, "Ask {domain} for help")
+    wrong = complaints('include = ["base.toml"]\n[texts]\nbsae = "x"\n', base=base)
+    assert wrong[0].startswith("mine.toml:4: rule bsae: texts: there is no rule of this id; did you mean base?")
+    assert "texts: write rule ids and texts" in complaints("[texts]\nbase = 1\n")[0]
+    assert "no {nobody} here" in complaints('include = ["base.toml"]\n[texts]\nbase = "{nobody}"\n', base=base)[0]
 
 
 def test_mistakes_in_an_included_file_carry_its_name() -> None:

@@ -117,7 +117,7 @@ async def test_incident_3_in_plain_words(spoof: Trace) -> None:
         "Neither SPF nor DKIM passed for a domain aligned with microsoft.com; the record asks for p=reject.",
         "Ground beyond the published record: direct-spoof: the author domain signed nothing",
         'Rule "dmarc-reject" of set "enforce" decided to refuse it: reject, '
-        "answered `550 5.7.1 Email rejected per DMARC policy for microsoft.com",
+        "answered `550 5.7.1 Email rejected per DMARC policy for microsoft.com. ",
         "alice@corp.example: refused",
         "matched  dmarc-reject at data",
         "content: never kept, because the message was refused; the evidence is kept",

@@ -12,7 +12,7 @@ from rich.console import Console
 from gateway.config.judging import Policy
 from gateway.model.history import Sender
 from gateway.policy.sources import Source
-from gateway.tools.senders import find_origins, make_lines, read_domains, render_senders, senders_json
+from gateway.tools.senders import explain_origin, find_origins, make_lines, read_domains, render_senders, senders_json
 
 
 def sender(source: str, passed: int, failed: int, signer: str = "", name: str = "out.saas.example") -> Sender:
@@ -79,3 +79,28 @@ def test_domains() -> None:
     assert read_domains(("Bücher.example",), ["own.example"]) == ["xn--bcher-kva.example"]
     with pytest.raises(ValueError, match="no domain"):
         read_domains(("a b",), [])
+
+
+@pytest.mark.parametrize(
+    ("one", "words", "pasted"),
+    [
+        (sender("192.0.2.0/24", 0, 3, "gmail.com"), "a mailbox at Gmail", ""),
+        (sender("192.0.2.0/24", 0, 3, "sendgrid.net"), "a customer of SendGrid", ""),
+        (sender("192.0.2.0/24", 0, 3, "saas.example"), "let it sign as own.example, or name it", "dkim ="),
+        (sender("40.92.0.0/24", 0, 3), "a tenant of Microsoft 365: switch on DKIM", ""),
+        (sender("192.0.2.0/24", 0, 3), "a device, a program, a forwarder, or a forger", "networks ="),
+        (sender("192.0.2.0/24", 2, 3), "passes at times", "networks ="),
+        (sender("192.0.2.0/24", 2, 0), "passes", ""),
+    ],
+)
+def test_each_source_is_told_for_what_it_seems(one: Sender, words: str, pasted: str) -> None:
+    (origin,) = find_origins([one], ())
+    assert words in explain_origin(origin)
+    assert pasted in make_lines(origin)
+    assert bool(pasted) == bool(make_lines(origin))
+
+
+def test_who_writes_as_others_can_only_be_a_forwarder() -> None:
+    (origin,) = find_origins([sender("192.0.2.0/24", 0, 3)], (), ours=False)
+    policy = Policy.model_validate(tomllib.loads(make_lines(origin))["policy"])
+    assert [one.name for one in policy.forwarder] == ["out.saas.example"]

@@ -1,0 +1,66 @@
+"""Who is probably behind a message that fails, and what that one can do: the sentence in a refusal, and the word by
+which `replay` counts what a stricter set would refuse.
+
+In: facts. Out: one of `Kind`, which changes no verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from gateway.model.reply import Reply
+from gateway.model.value import replace
+
+
+class Kind(StrEnum):
+    """What the sender looks like, by what the message shows."""
+
+    LIST = "list"
+    FORWARDER = "forwarder"
+    NOTIFICATION = "notification"
+    OWN_HALF = "own half"
+    SERVICE = "service"
+    """Somebody with a domain of its own that it proves, who writes as another one."""
+    DEVICE = "device"
+    """It writes as us and proves nothing: a scanner, a web server, a cron daemon, or a forger."""
+    STRANGER = "stranger"
+
+
+_ADVICE = {
+    Kind.LIST: "Lists: put the list's own address into From, or leave the message as it is",
+    Kind.FORWARDER: "Forwarders: leave the message as it is, so that its DKIM signature holds",
+    Kind.NOTIFICATION: "Sign notifications with DKIM as {domain}",
+    Kind.OWN_HALF: "Switch on DKIM for {domain} at the provider that sent this",
+    Kind.SERVICE: "Services: sign with DKIM as {domain}, or write as a domain of your own",
+    Kind.DEVICE: "Devices and programs: send through the mail server of {domain} with a login",
+    Kind.STRANGER: "Send through the mail servers of {domain}, or sign with DKIM as {domain}",
+}
+
+
+def find_kind(facts: Mapping[str, object]) -> Kind:
+    """The kind of sender, by the facts of end of data."""
+    evidence = facts.get("indirect.evidence")
+    if facts.get("author.own_half"):
+        return Kind.OWN_HALF
+    if facts.get("notification"):
+        return Kind.NOTIFICATION
+    if facts.get("list.evidence"):
+        return Kind.LIST
+    if evidence:
+        return Kind.FORWARDER
+    proven = facts.get("dkim.pass_domains") or (facts.get("spf.result") == "pass" and not facts.get("spf.aligned"))
+    if proven:
+        return Kind.SERVICE
+    return Kind.DEVICE if facts.get("author.ours") else Kind.STRANGER
+
+
+def advise(facts: Mapping[str, object]) -> str:
+    """What the sender can do, in one sentence without a full stop."""
+    return _ADVICE[find_kind(facts)].format(domain=facts.get("author.domain") or "your domain")
+
+
+def add_help(reply: Reply, facts: Mapping[str, object]) -> Reply:
+    """A refusal with the place where the sender finds a person, if the admin named one."""
+    help = facts.get("policy.help")
+    return replace(reply, text=f"{reply.text}. Help: {help}") if help and not reply.positive else reply
