@@ -23,10 +23,13 @@ def test_the_facts_are_those_declared() -> None:
     assert table == facts_table(), f"put the output of `waypost policy facts` between the marks in {PAGE}"
 
 
-def test_the_rule_file_loads_and_its_examples_come_true() -> None:
-    [text] = [block for block in BLOCKS if block.startswith("set = ")]
-    rules = load("mine", {**read_policies(None), "mine.toml": text})
-    tried = [one for one in try_examples(rules) if one.rule.file == "mine.toml"]
+def test_the_rule_files_load_and_their_examples_come_true() -> None:
+    texts = [block for block in BLOCKS if block.startswith("set = ")]
+    assert len(texts) == 3
+    tried = []
+    for text in texts:
+        rules = load("mine", {**read_policies(None), "mine.toml": text})
+        tried += [one for one in try_examples(rules) if one.rule.file == "mine.toml"]
     assert [one.problem for one in tried] == ["", ""]
 
 

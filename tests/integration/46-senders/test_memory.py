@@ -53,9 +53,11 @@ def asked(gateway: Gateway, *words: str) -> Any:
 
 def test_a_source_that_never_passed_is_strange_once_others_do(gateway: Gateway) -> None:
     gateway.start()
-    forged = plain("author@sender.example").replace(b"Subject:", b"List-Id: <x.list.example>\r\nSubject:")
+    forged = b"Received: from x (unknown [192.0.2.9]) by mx.forwarder.example; today\r\n" + plain(
+        "author@sender.example"
+    )
     code, _ = deliver(gateway, "x@saas.example", forged, STRANGER)
-    assert code == 250, "a list header speaks for an indirect way, and nothing is known yet"
+    assert code == 250, "a hop with a public address speaks for an indirect way, and nothing is known yet"
     for _ in range(5):
         assert deliver(gateway, "author@sender.example", SIGNED)[0] == 250
     code, id = deliver(gateway, "x@saas.example", forged, STRANGER)

@@ -16,7 +16,7 @@ from tests.support.samples import nested_multipart, plain, sign
 pytestmark = pytest.mark.slow
 
 SIGNED = sign(nested_multipart("author@sender.example"), "sender.example")
-LISTED = plain("ceo@bank.example").replace(b"Subject:", b"List-Id: <x.list.example>\r\nSubject:")
+FORWARDED = b"Received: from x (unknown [192.0.2.9]) by mx.forwarder.example; today\r\n" + plain("ceo@bank.example")
 
 
 def run(gateway: Gateway, *words: str) -> subprocess.CompletedProcess[str]:
@@ -41,7 +41,7 @@ def test_shadow_replay_promote(gateway: Gateway) -> None:
     gateway.start()
     assert deliver(gateway, "author@sender.example", SIGNED)[0] == 250
     assert deliver(gateway, "x@other.example", plain("ceo@bank.example"))[0] == 550
-    code, listed = deliver(gateway, "x@other.example", LISTED)
+    code, listed = deliver(gateway, "x@other.example", FORWARDED)
     assert code == 250, "the shadow changes no outcome"
     gateway.google.wait(2)
 
@@ -79,7 +79,7 @@ def test_shadow_replay_promote(gateway: Gateway) -> None:
     assert done.returncode == 0, done.stderr
     assert "the running gateway judges by it" in done.stdout
     assert gateway.config_path.read_text() == before.replace('set = "enforce"', 'set = "strict"')
-    assert deliver(gateway, "x@other.example", LISTED)[0] == 550
+    assert deliver(gateway, "x@other.example", FORWARDED)[0] == 550
     assert "strict is in force already" in run(gateway, "promote", "strict").stdout
 
 
@@ -89,7 +89,7 @@ def test_promoted_while_the_gateway_is_down_it_holds_from_the_start(gateway: Gat
     done = run(gateway, "promote", "strict", "--yes")
     assert "in force from the next start on" in done.stdout
     gateway.start_gateway()
-    assert deliver(gateway, "x@other.example", LISTED)[0] == 550
+    assert deliver(gateway, "x@other.example", FORWARDED)[0] == 550
 
 
 def test_what_cannot_be_put_in_force_changes_nothing(gateway: Gateway) -> None:

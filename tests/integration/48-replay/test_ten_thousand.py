@@ -43,7 +43,7 @@ async def judge_family(law: RuntimeConfig, gateway: Gateway) -> list[Trace]:
         author = ("author@sender.example", "ceo@bank.example", "x@other.example")[number % 3]
         octets = nested_multipart(author) if number % 2 else plain(author, subject=f"Number {number}")
         if number % 4 == 1:
-            octets = b"List-Id: <x.list.example>\r\n" + octets
+            octets = b"Received: from x (unknown [192.0.2.9]) by mx.forwarder.example; today\r\n" + octets
         if number % 3 == 0:
             octets = sign(octets, "sender.example")
         sender = mailbox("x@other.example" if number % 3 else "author@sender.example")
