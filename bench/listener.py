@@ -49,6 +49,9 @@ class Nowhere:
     def login(self, name: str) -> None:
         pass
 
+    def forced_sender(self) -> Mailbox | None:
+        return None
+
     async def refuse(self, reply: Reply, path: Mailbox | None = None) -> Reply:
         return reply
 

@@ -12,6 +12,7 @@ from gateway.config.directories import LoginSource, MapSource
 from gateway.config.maps import DIRECT, map_files
 from gateway.config.model import Config
 from gateway.config.recipients import HttpMap, LdapMap
+from gateway.config.text_file import read_text
 from gateway.mail.path import mailbox
 from gateway.model.address import Mailbox
 from gateway.net.http_map import HttpSource
@@ -30,7 +31,7 @@ from gateway.tools.simulate import SimulationContext
 def make_resolver(config: Config, zone: str | None = None) -> Resolver:
     """DNS from a zone's text, from the configured zone file, or from the network. Raises OSError, ZoneError."""
     if zone is None and config.dns.zone is not None:
-        zone = config.dns.zone.read_text("utf-8")
+        zone = read_text(config.dns.zone)
     if zone is not None:
         return ZoneResolver(read_zone(zone))
     return DnsResolver(config.dns.nameservers, config.dns.query_seconds, SystemClock().monotonic)

@@ -17,6 +17,7 @@ from select import select
 import uvloop
 
 from gateway.app.gateway import Gateway
+from gateway.app.interpreter import capture
 from gateway.app.reading import read_config
 from gateway.app.runtime_config import make_runtime
 from gateway.app.supervisor import Supervisor
@@ -91,6 +92,14 @@ async def _run(path: Path, runtime: RuntimeConfig, post: WorkerContext) -> int:
     gc.freeze()
     gc.set_threshold(_GARBAGE, _OLDER, _OLDER)
     observer = Observer(make_lines(runtime.config, post.number if post.workers > 1 else None))
+    with capture(observer) as interpreter:
+        asyncio.get_running_loop().set_exception_handler(interpreter.handle_loop)
+        return await _serve(path, runtime, post, observer, scarce)
+
+
+async def _serve(
+    path: Path, runtime: RuntimeConfig, post: WorkerContext, observer: Observer, scarce: Event | None
+) -> int:
     try:
         async with Gateway.open(runtime, observer, path, post) as gateway:
             if scarce is not None:
@@ -111,7 +120,7 @@ async def _run(path: Path, runtime: RuntimeConfig, post: WorkerContext) -> int:
 
 
 def make_lines(config: Config, worker: int | None = None) -> Lines:
-    return Lines(config.log.format, Level(config.log.level), worker)
+    return Lines(config.log.format, Level(config.log.level), worker, colors=sys.stdout.isatty())
 
 
 def _watch(lifeline: int | None, stopping: asyncio.Event) -> asyncio.Event:

@@ -55,7 +55,7 @@ class Supervisor:
         self._arrivals = Arrivals(config.server.workers)
         self._counting = clear_counters(config.server.spool, config.server.workers)
         addresses = {listener.address: None for listener in config.listener} | {config.admin.address: None}
-        self._sockets = {address: bind_socket(address) for address in addresses}
+        self._sockets = {address: bind_socket(address, addresses) for address in addresses}
         self._lifeline = os.pipe()
         self._seats = [_Seat() for _ in range(config.server.workers)]
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from gateway import app
-from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, group, print_json, print_text
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, group, print_json, print_text, say
 from gateway.config.model import Config
 from gateway.model.holding import HeldEntry
 from gateway.tools.holding import held_json, render_held, render_held_message
@@ -59,7 +59,7 @@ def hold_show(
             await spool.close()
 
     if not asyncio.run(show()):
-        print(f"{id} is not held.", file=sys.stderr)
+        say(f"{id} is not held.", error=True)
         sys.exit(1)
 
 
@@ -85,12 +85,12 @@ def _decide(command: str, done: str, ids: list[str] | None, domain: str, config:
     for id in ids or ():
         answers = asyncio.run(app.order(config, command, {"id": id.strip("()"), "by": getpass.getuser()}))
         if None in answers:
-            print(f"{id} {done}")
+            say(f"{id} {done}")
         else:
             problems += 1
-            print(*dict.fromkeys(answers), sep="\n", file=sys.stderr)
+            say("\n".join(dict.fromkeys(answers)), error=True)
     if domain and not ids:
-        print(f"Nothing is held of {domain}.")
+        say(f"Nothing is held of {domain}.")
     return int(problems > 0)
 
 

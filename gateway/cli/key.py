@@ -13,7 +13,7 @@ import typer
 
 from gateway import app
 from gateway.admin.control import CommandRefused
-from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text, say
 from gateway.config.keyring import KeyEntry, KeyState, read_keyring
 from gateway.config.model import Config
 from gateway.mail.domain import a_label
@@ -37,7 +37,7 @@ def new(domain: DomainArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: 
     made = make_keys(_directory(settings), name, time.time())
     _print(show_keys(_directory(settings), made), as_json, with_records=True)
     if not as_json:
-        print(f"Publish these records, then: waypost key rotate {name}")
+        say(f"Publish these records, then: waypost key rotate {name}")
 
 
 @commands.command()
@@ -87,7 +87,7 @@ def _reload(config: Path) -> None:
     try:
         answers = asyncio.run(app.order(config, "reload", {}))
     except (CommandRefused, OSError, ValueError) as error:
-        print(f"No running gateway was told: {error}", file=sys.stderr)
+        say(f"No running gateway was told: {error}", error=True)
         return
     problems = [answer["problem"] for answer in answers if answer["problem"]]
     if problems:

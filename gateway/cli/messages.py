@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway import app
-from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, group, print_json, print_text
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text
 from gateway.config.model import Config
 from gateway.model.delivery import Story
 from gateway.tools.explain import Checked, check_content, render_story, replay, story_json
@@ -32,8 +31,7 @@ def explain(
     settings = app.read_config(config)
     found = asyncio.run(_read_story(settings, id.strip("()")))
     if found is None:
-        print(f"No message with the id {id} is stored in {settings.server.spool}.", file=sys.stderr)
-        sys.exit(1)
+        fail(f"No message with the id {id} is stored in {settings.server.spool}.", 1)
     story, checked = found
     if as_json:
         print_json(story_json(story, checked))
@@ -107,5 +105,5 @@ async def _simulate_batch(batch: Path, directory: Path, defaults: dict[str, Any]
     with batch.open("rb") as lines:
         async for result in run_batch(lines, directory, defaults, app.make_simulation_context()):
             failed = failed or "error" in result
-            print(json.dumps(result, ensure_ascii=False), flush=True)
+            print_json(result, indent=None)
     return int(failed)

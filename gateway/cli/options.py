@@ -11,6 +11,7 @@ import typer
 from rich.console import Console, RenderableType
 
 from gateway.mail.domain import a_label
+from gateway.mail.printable import clean, clean_json
 
 DEFAULT_CONFIG = Path("/etc/waypost/gateway.toml")
 
@@ -35,8 +36,13 @@ def group(help: str) -> typer.Typer:
     )
 
 
-def print_json(tree: Any) -> None:
-    print(json.dumps(tree, ensure_ascii=False, indent=2))
+def print_json(tree: Any, indent: int | None = 2) -> None:
+    print(clean_json(json.dumps(tree, ensure_ascii=False, indent=indent)), flush=True)
+
+
+def say(text: str, error: bool = False) -> None:
+    """Lines for people, on standard output or standard error: what an argument or a file brought moves no cursor."""
+    print("\n".join(map(clean, text.split("\n"))), file=sys.stderr if error else sys.stdout)
 
 
 def print_text(text: RenderableType) -> None:
@@ -59,5 +65,5 @@ def read_file(file: Path) -> bytes:
 
 def fail(message: str, status: int = 2) -> NoReturn:
     """End with a message on standard error."""
-    print(message, file=sys.stderr)
+    say(message, error=True)
     sys.exit(status)

@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from gateway import app
-from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text, say
 from gateway.service.suspension import Suspension, Suspensions
 from gateway.tools.text import show_time
 
@@ -28,7 +28,7 @@ def suspended(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False
     for one in found:
         print_text(Text(f"{one.account}, since {show_time(one.since)}: {one.reason}"))
     if not found:
-        print("Everybody may send.")
+        say("Everybody may send.")
 
 
 @commands.command()
@@ -38,7 +38,7 @@ def resume(name: NameArgument, config: ConfigOption = DEFAULT_CONFIG) -> None:
     removed = [suspensions.remove(f"{kind} {name}") for kind in ("sender", "domain")]
     if True not in removed:
         fail(f"{name} is not suspended", 1)
-    print(f"{name} may send again.")
+    say(f"{name} may send again.")
 
 
 @commands.command()
@@ -53,4 +53,4 @@ def suspend(
         fail(f"{name} is no name of a sender")
     if not Suspensions(app.read_config(config).server.spool).add(Suspension(account, time.time(), "by an admin")):
         fail(f"{name} is suspended already", 1)
-    print(f"{name} may not send: 451 4.7.1 until `waypost outbound resume {name}`.")
+    say(f"{name} may not send: 451 4.7.1 until `waypost outbound resume {name}`.")

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from gateway import app
-from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text, say
 from gateway.service.runtime import RuntimeConfig
 from gateway.tools.replay import Replay, render_replay, replay_all, replay_json
 
@@ -58,13 +58,13 @@ def promote(
     start = time.time() - _seconds(since)
     print_text(render_replay(asyncio.run(_replay(runtime, start)), runtime.context.rules.name, start))
     if policy == settings.policy.set:
-        print(f"{policy} is in force already.")
+        say(f"{policy} is in force already.")
         return
     if not yes and not (
         sys.stdin.isatty() and typer.confirm(f"Put {policy} in force instead of {settings.policy.set}?")
     ):
         fail("Nothing is changed." if sys.stdin.isatty() else "Nothing is changed: --yes puts it in force.", 1)
-    print(asyncio.run(app.promote(config, policy)))
+    say(asyncio.run(app.promote(config, policy)))
 
 
 async def _replay(runtime: RuntimeConfig, start: float) -> Replay:

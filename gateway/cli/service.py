@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from gateway import app
-from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, say
 from gateway.config.first import write_first
+from gateway.config.keys import SERVERS_ALONE, is_for_servers_alone
 from gateway.demo.run import run_demo
 from gateway.demo.sample import send_samples
 
@@ -33,7 +34,7 @@ def reload(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
         print_json(answers)
     else:
         for text in dict.fromkeys(_show_reload(**answer) for answer in answers):
-            print(text)
+            say(text)
     sys.exit(int(any(answer["problem"] for answer in answers)))
 
 
@@ -42,8 +43,12 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Check configuration and rules; every mistake is shown with its place."""
     runtime = app.make_runtime(app.read_config(config))
     rules = sum(len(stage) for stage in runtime.context.rules.rules.values())
-    print(f"{config}: good. {len(runtime.config.domain)} domains, {len(runtime.config.backend)} backends, ", end="")
-    print(f"{len(runtime.config.listener)} listeners, policy {runtime.context.rules.name} ({rules} rules).")
+    counts = f"{len(runtime.config.domain)} domains, {len(runtime.config.backend)} backends"
+    policy = f"policy {runtime.context.rules.name} ({rules} rules)"
+    for name, backend in runtime.config.backend.items():
+        if backend.certificate is not None and is_for_servers_alone(backend.certificate):
+            say(f"{config}: note: backend.{name}.certificate {SERVERS_ALONE}")
+    say(f"{config}: good. {counts}, {len(runtime.config.listener)} listeners, {policy}.")
 
 
 @commands.command()
@@ -60,8 +65,8 @@ def init(
             stream.write(write_first(hostname, domain))
     except FileExistsError:
         fail(f"{file} exists; it is left as it is. Name another file.")
-    print(f"{file} written. Fill in what is empty, then: waypost check --config {file}")
-    print("Before the MX records move, switch on DKIM for the domain at every provider that sends as it.")
+    say(f"{file} written. Fill in what is empty, then: waypost check --config {file}")
+    say("Before the MX records move, switch on DKIM for the domain at every provider that sends as it.")
 
 
 @commands.command()

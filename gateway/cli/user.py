@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, say
 from gateway.config.load import find_users
 from gateway.config.users import read_users
 from gateway.tools.users import add_user, check_name, find_twin, remove_user
@@ -40,7 +40,7 @@ def add(
     if len(password) < _LEAST_PASSWORD:
         fail(f"a password has at least {_LEAST_PASSWORD} characters")
     known = add_user(file, name, password)
-    print(f"{name} has {'a new' if known else 'a'} password, and can log in.")
+    say(f"{name} has {'a new' if known else 'a'} password, and can log in.")
 
 
 @commands.command("list")
@@ -51,7 +51,7 @@ def list_users(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fals
     if as_json:
         print_json(sorted(users))
     else:
-        print("\n".join(sorted(users)) or "Nobody can log in yet: waypost user add NAME")
+        say("\n".join(sorted(users)) or "Nobody can log in yet: waypost user add NAME")
     if problems:
         fail(problems[0].problem, 1)
 
@@ -61,7 +61,7 @@ def remove(name: NameArgument, config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Take a login away. Sessions that are open go on until they end."""
     if not remove_user(_users_file(config), name):
         fail(f"nobody is called {name}", 1)
-    print(f"{name} cannot log in any more.")
+    say(f"{name} cannot log in any more.")
 
 
 def _ask(name: str) -> str:

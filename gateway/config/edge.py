@@ -60,7 +60,8 @@ class Listener(Section):
     tls: Literal["starttls", "implicit"] = "starttls"
     """`implicit`: TLS from the first octet (RFC 8314), after a PROXY header where one is due."""
     address: ListenAddress
-    """`host:port`, e.g. `0.0.0.0:25` for IPv4 or `[::]:25` for IPv6; one listener for each."""
+    """`host:port`, e.g. `0.0.0.0:25` or `[::]:25`. The latter takes IPv4 too, unless another listener has an IPv4
+    address with that port."""
     certificate: File | None = None
     """PEM file: our certificate, then its intermediates. Without one STARTTLS is not offered."""
     key: File | None = None

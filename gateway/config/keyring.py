@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.config.keys import KeyUnusable, read_signing_key
+from gateway.config.text_file import TextUnfit, read_text
 from gateway.mail.domain import a_label
 from gateway.model.value import Value
 
@@ -62,13 +63,13 @@ class KeyringUnusable(ValueError):
 
 
 def read_keyring(directory: Path) -> tuple[KeyEntry, ...]:
-    """Every key, in the order of the file; none when there is no keyring yet. Raises KeyringUnusable, OSError."""
+    """Every key, in the order of the file; none when there is no keyring yet. Raises KeyringUnusable."""
     path = directory / KEYRING
-    try:
-        tree = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return ()
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    try:
+        tree = tomllib.loads(read_text(path, toml=True))
+    except (tomllib.TOMLDecodeError, TextUnfit) as error:
         raise KeyringUnusable(f"{path} is no keyring: {error}") from None
     try:
         entries = tuple(_read_entry(table) for table in tree.get("key", []))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gateway.config.edge import Certificate, Listener
 from gateway.config.mistakes import Problem
+from gateway.config.text_file import TextUnfit
 from gateway.config.users import read_users
 from gateway.config.valid_sections import ValidSections
 from gateway.model.place import KeyPath
@@ -104,6 +105,6 @@ def _check_submission(sections: ValidSections) -> Iterator[Problem]:
         return
     try:
         yield from read_users(submission.users)[1]
-    except OSError as error:
-        fix = "write it with `waypost user add NAME`" if isinstance(error, FileNotFoundError) else "fix it"
-        yield Problem(("submission", "users"), f"cannot read {submission.users}: {error.strerror}", fix)
+    except TextUnfit as error:
+        fix = error.fix if submission.users.exists() else "write it with `waypost user add NAME`"
+        yield Problem(("submission", "users"), f"{submission.users}: {error.problem}", fix)

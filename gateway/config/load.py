@@ -16,10 +16,14 @@ from gateway.config.checks import check_sections
 from gateway.config.mistakes import ConfigErrors, Mistake, Problem, place_problems
 from gateway.config.model import DEFAULT_SPOOL, Config
 from gateway.config.references import resolve_references
+from gateway.config.text_file import TextUnfit, read_text
 from gateway.config.valid_sections import ValidSections
 from gateway.model.place import KeyPath, Place, locate
 
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+_MOST_TOLD = 200
+"""Mistakes that are told of one file: one that is something else altogether would fill the screen."""
 
 
 def load(path: Path, environ: Mapping[str, str], check_maps: bool = True) -> Config:
@@ -31,7 +35,14 @@ def load(path: Path, environ: Mapping[str, str], check_maps: bool = True) -> Con
     directory = path.absolute().parent
     resolved = resolve_references(tree, environ, directory)
     sections = ValidSections(resolved.tree, directory)
-    wrong = [*(_explain(detail, places) for detail in sections.errors), *check_sections(sections, check_maps)]
+    wrong = [
+        *(_explain(detail, places) for detail in sections.errors[:_MOST_TOLD]),
+        *check_sections(sections, check_maps),
+    ]
+    if len(sections.errors) > _MOST_TOLD:
+        wrong.append(
+            Problem((), f"{len(sections.errors) - _MOST_TOLD} more settings are wrong", "fix the others first")
+        )
     # What a broken reference leads to would only hide the cause.
     broken = {problem.path for problem in resolved.problems}
     problems = [*resolved.problems, *(resolved.hide(problem) for problem in wrong if problem.path not in broken)]
@@ -60,13 +71,10 @@ def _find_file(path: Path, environ: Mapping[str, str], section: str, setting: st
 
 def _read(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        said = f"cannot read it: {error.strerror}"
-        raise ConfigErrors((Mistake(path, 1, 0, "", said, "create it with `waypost init`"),)) from None
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise ConfigErrors((Mistake(path, line, 0, "", "is not UTF-8 text", "save it as UTF-8"),)) from None
+        return read_text(path, toml=True)
+    except TextUnfit as error:
+        fix = error.fix if path.exists() else "create it with `waypost init`"
+        raise ConfigErrors((Mistake(path, error.line, 0, "", error.problem, fix),)) from None
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:

@@ -7,16 +7,20 @@ divided by spaces, mail goes to all.
 from __future__ import annotations
 
 import csv
+import io
 import tomllib
 from collections.abc import Callable, Collection, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
 from gateway.config.mistakes import Problem
+from gateway.config.text_file import TextUnfit, read_text
 from gateway.mail.path import mailbox
 from gateway.model.place import locate, nearest
 
 _HEADING = ("address", "backend")
+_MOST_OCTETS = 134_217_728
+"""Some millions of addresses; what is fetched may have no more."""
 _LINES_AT_ONCE = 200
 _MOST_PROBLEMS = 100
 """A file that is something else altogether would otherwise fill the screen."""
@@ -51,10 +55,8 @@ def read_map(
             elif key:
                 entries[key] = value
                 lines[key] = line
-    except OSError as error:
-        problems.append(Problem((), f"cannot read it: {error.strerror}", "create it or fix its path", file, 1))
-    except UnicodeDecodeError:
-        problems.append(Problem((), "is not UTF-8 text", "save it as UTF-8", file, 1))
+    except TextUnfit as error:
+        problems.append(Problem((), error.problem, error.fix, file, error.line))
     except csv.Error as error:
         problems.append(Problem((), f"is no CSV: {error}", "write `address,backend` lines", file, 1))
     except tomllib.TOMLDecodeError as error:
@@ -89,20 +91,19 @@ def check_targets(value: str, backends: Collection[str]) -> tuple[str, str]:
 def _pairs(file: Path) -> Iterator[tuple[int, str, str]]:
     """Line number, address and what it stands for. What has another shape stands for nothing."""
     if file.suffix == ".toml":
-        text = file.read_text("utf-8-sig")
+        text = read_text(file, _MOST_OCTETS, toml=True)
         tree, places = tomllib.loads(text), locate(text)
         for address, value in tree.items():
             words = value if isinstance(value, list) else [value]
             good = all(isinstance(word, str) for word in words)
             yield nearest(places, (address,)).line, address, " ".join(words) if good else ""
         return
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, skipinitialspace=True)
-        for row in reader:
-            cells = [cell.strip() for cell in row]
-            if not any(cells) or cells[0].startswith("#") or tuple(map(str.lower, cells)) == _HEADING:
-                continue
-            yield reader.line_num, cells[0], cells[1] if len(cells) == 2 else ""
+    reader = csv.reader(io.StringIO(read_text(file, _MOST_OCTETS), newline=""), skipinitialspace=True)
+    for row in reader:
+        cells = [cell.strip() for cell in row]
+        if not any(cells) or cells[0].startswith("#") or tuple(map(str.lower, cells)) == _HEADING:
+            continue
+        yield reader.line_num, cells[0], cells[1] if len(cells) == 2 else ""
 
 
 def _check_pair(address: str, value: str, domains: Collection[str], backends: Collection[str]) -> tuple[str, str, str]:

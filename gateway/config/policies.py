@@ -12,6 +12,7 @@ from gateway.config.judging import Forwarder, GreylistSettings
 from gateway.config.model import Config
 from gateway.config.providers import shared_networks
 from gateway.config.rule_files import find_files
+from gateway.config.text_file import TextUnfit, read_text
 from gateway.model.decision import Stage
 from gateway.model.holding import Quota
 from gateway.plan.client import ClientChecks
@@ -31,11 +32,9 @@ def read_policies(configured: Path | None) -> dict[str, str]:
     texts, mistakes = {}, []
     for file in find_files(configured).values():
         try:
-            texts[file.name] = file.read_text("utf-8")
-        except OSError as error:
-            mistakes.append(RuleMistake(str(file), 1, "", f"cannot read it: {error.strerror}"))
-        except UnicodeDecodeError:
-            mistakes.append(RuleMistake(str(file), 1, "", "is not UTF-8 text"))
+            texts[file.name] = read_text(file, toml=True)
+        except TextUnfit as error:
+            mistakes.append(RuleMistake(str(file), error.line, "", f"{error.problem}; {error.fix}"))
     if mistakes:
         raise RuleErrors(tuple(mistakes))
     return texts

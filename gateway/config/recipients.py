@@ -61,6 +61,8 @@ class RemoteMap(Section):
     """Seconds that one fetch may take in all."""
     most: Count = 1_000_000
     """Addresses that it may have."""
+    most_octets: Count = 33_554_432
+    """Octets that one fetch may bring in all."""
     ca_file: File | None = None
     """Authorities to trust instead of the system's (PEM)."""
 
@@ -71,7 +73,6 @@ class HttpMap(RemoteMap):
     url: Annotated[str, _check_schemes("https", "http")]
     authorization: str = ""
     """What to send as Authorization, e.g. `Bearer ...`; best as `file:/path` or `env:NAME`."""
-    most_octets: Count = 33_554_432
 
 
 class LdapMap(RemoteMap):
@@ -79,6 +80,7 @@ class LdapMap(RemoteMap):
 
     every: Seconds = 300.0
     timeout: Seconds = 120.0
+    most_octets: Count = 134_217_728
     url: Annotated[str, _check_schemes("ldaps", "ldap")]
     """`ldaps://dc1.corp.example`."""
     starttls: bool = False

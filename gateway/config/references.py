@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config.mistakes import Problem
+from gateway.config.text_file import TextUnfit, read_octets
 from gateway.model.place import KeyPath
 from gateway.model.value import Value, replace
 
@@ -69,16 +70,8 @@ def _follow(reference: str, path: KeyPath, environ: Mapping[str, str], directory
 def _read(file: Path) -> str | Exception:
     """The content without its final newlines, or why there is none."""
     try:
-        with file.open("rb") as stream:
-            content = stream.read(_MOST_OCTETS + 1)
-    except OSError as error:
-        return OSError(error.strerror)
-    except ValueError as error:
-        # A name with a NUL in it.
-        return error
-    if len(content) > _MOST_OCTETS:
-        return ValueError(f"larger than {_MOST_OCTETS} octets")
-    try:
-        return content.decode().rstrip("\r\n")
+        return read_octets(file, _MOST_OCTETS).decode().rstrip("\r\n")
     except UnicodeDecodeError:
         return ValueError("not UTF-8 text")
+    except TextUnfit as error:
+        return ValueError(error.problem.removeprefix("cannot read it: ").removeprefix("is "))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from pathlib import Path
+
+from gateway.config.text_file import TextUnfit, read_octets
 
 _PACKAGED = Path(__file__).resolve().parent.parent / "policies"
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent / "policies"
@@ -20,4 +23,12 @@ def find_files(configured: Path | None) -> dict[str, Path]:
 
 def find_sets(configured: Path | None) -> list[str]:
     """The names of the rule sets; a file that is only included by others is none."""
-    return sorted(file.stem for file in find_files(configured).values() if _SET.search(file.read_bytes()))
+    return sorted(file.stem for file in find_files(configured).values() if _names_set(file))
+
+
+def _names_set(file: Path) -> bool:
+    """A file that cannot be read is told when it is read as rules."""
+    try:
+        return bool(_SET.search(read_octets(file).removeprefix(codecs.BOM_UTF8)))
+    except TextUnfit:
+        return False

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from gateway.config.mistakes import Problem
+from gateway.config.text_file import read_octets
 
 _HASH = re.compile(
     r"\$argon2(?:id|i|d)\$v=19\$m=(?P<memory>[0-9]{1,8}),t=(?P<time>[0-9]{1,4}),p=[0-9]{1,3}"
@@ -14,14 +15,15 @@ _HASH = re.compile(
 _MOST_MEMORY = 1_048_576
 """KiB for one login."""
 _MOST_TIME = 100
+_MOST_OCTETS = 33_554_432
 
 
 def read_users(path: Path) -> tuple[dict[str, str], list[Problem]]:
-    """Hash by name, and what is wrong with the file. No hash stands in a problem's text. Raises OSError."""
+    """Hash by name, and what is wrong with the file. No hash stands in a problem's text. Raises TextUnfit."""
     users: dict[str, str] = {}
     taken: set[str] = set()
     problems = []
-    for number, line in enumerate(path.read_bytes().decode("utf-8", "replace").splitlines(), 1):
+    for number, line in enumerate(read_octets(path, _MOST_OCTETS).decode("utf-8-sig", "replace").split("\n"), 1):
         line = line.strip()
         if not line or line.startswith("#"):
             continue

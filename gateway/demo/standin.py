@@ -96,6 +96,9 @@ class StoredTransaction:
     def login(self, name: str) -> None:
         pass
 
+    def forced_sender(self) -> Mailbox | None:
+        return None
+
     async def refuse(self, reply: Reply, path: Mailbox | None = None) -> Reply:
         return reply
 

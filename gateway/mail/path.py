@@ -23,7 +23,11 @@ _ROUTE = rf"(?:@(?:{_DOMAIN}|{_LITERAL}),)*@(?:{_DOMAIN}|{_LITERAL}):"
 
 _MAILBOX = re.compile(_ADDRESS)
 # Letter case is ignored for one word only: for ranges as wide as these it would take long to compile.
-_PATH = re.compile(rf" *<(?:(?P<null>)|(?P<postmaster>(?ai:postmaster))|(?:{_ROUTE})?{_ADDRESS})>")
+_INNER = rf"(?:(?P<null>)|(?P<postmaster>(?ai:postmaster))|(?:{_ROUTE})?{_ADDRESS})"
+_PATH = re.compile(rf"[ \t]*<{_INNER}>")
+_BARE_PATH = re.compile(rf"[ \t]*(?:(?P<postmaster>(?ai:postmaster))|{_ADDRESS})(?![^ ])")
+"""Without its brackets, as devices write it."""
+_ANY_PATH = re.compile(r"[ \t]*(?:<[^<>]*>|[^ \t<>]*)")
 _PARAMETER = re.compile(rf"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~{_WIDE}]+))?")
 
 
@@ -41,22 +45,23 @@ class ParsedPath(Value):
         return self.mailbox is not None and not str(self.mailbox).isascii()
 
 
-def parse_path(argument: str, keyword: str) -> ParsedPath | None:
+def parse_path(argument: str, keyword: str, bare: bool = False) -> ParsedPath | None:
     """What follows MAIL or RCPT, where `keyword` is `FROM` or `TO`; None when it breaks the syntax.
 
-    A source route is read over (RFC 5321 appendix C). `<>` is only a reverse-path and `<postmaster>` only a
-    forward-path. A parameter given twice is a syntax error.
+    A source route is read over (RFC 5321 appendix C), and so are blanks and tabs after the colon and one final dot of
+    the domain. `<>` is only a reverse-path and `<postmaster>` only a forward-path. A parameter given twice is a syntax
+    error. With `bare` the address may stand without its brackets.
     """
-    name, colon, text = argument.partition(":")
-    if not colon or name.upper() != keyword:
+    text = _find_path(argument, keyword)
+    if text is None:
         return None
-    found = _PATH.match(text)
+    found = _PATH.match(text) or (_BARE_PATH.match(text) if bare else None)
     if not found:
         return None
     parameters = _parse_parameters(text[found.end() :])
     if parameters is None:
         return None
-    if found["null"] is not None:
+    if found.re is _PATH and found["null"] is not None:
         return ParsedPath(None, parameters) if keyword == "FROM" else None
     if found["postmaster"]:
         return ParsedPath(Mailbox(found["postmaster"], "", ""), parameters) if keyword == "TO" else None
@@ -64,8 +69,26 @@ def parse_path(argument: str, keyword: str) -> ParsedPath | None:
     return ParsedPath(box, parameters) if box else None
 
 
+def replace_path(argument: str, sender: Mailbox) -> ParsedPath | None:
+    """What follows MAIL, with `sender` in the place of the path, whatever that is; None when what stands around it
+    breaks the syntax."""
+    text = _find_path(argument, "FROM")
+    found = _ANY_PATH.match(text) if text is not None else None
+    if text is None or found is None:
+        return None
+    parameters = _parse_parameters(text[found.end() :])
+    return None if parameters is None else ParsedPath(sender, parameters)
+
+
+def _find_path(argument: str, keyword: str) -> str | None:
+    """What follows the keyword and its colon."""
+    name, colon, text = argument.partition(":")
+    return text if colon and name.upper() == keyword else None
+
+
 def mailbox(text: str) -> Mailbox | None:
-    """The mailbox written as `local@domain`, without brackets; None when it is none."""
+    """The mailbox written as `local@domain`, without brackets; None when it is none. One final dot of the domain is
+    left out: it says that the name is whole, and RFC 5321 section 4.1.2 has no place for it."""
     found = _MAILBOX.fullmatch(text)
     return _make_mailbox(found["local"], found["domain"]) if found else None
 
@@ -75,6 +98,7 @@ def _make_mailbox(local: str, domain: str) -> Mailbox | None:
         return None
     if domain.startswith("["):
         return Mailbox(local, domain, domain) if _is_literal(domain[1:-1]) else None
+    domain = domain.removesuffix(".")
     if domain.endswith((".", "-")) or domain.startswith("-") or ".-" in domain or "-." in domain:
         return None  # RFC 5321 section 4.1.2: a sub-domain starts and ends with a letter or digit
     ascii_domain = a_label(domain)

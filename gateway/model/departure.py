@@ -18,4 +18,4 @@ class Departure(Value):
     above: tuple[bytes, ...]
     """The fields that belong to the message itself, with our signatures on top; they stand below our Received."""
     dropped: tuple[Span, ...]
-    """What of the content does not leave: a secret, or a From or Sender that was not the sender's."""
+    """What of the content does not leave: a secret, or a From, Sender or Resent-From that was not the sender's."""

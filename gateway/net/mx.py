@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import AsyncGenerator, Callable, Sequence
+from pathlib import Path
 from typing import Literal
 
 from gateway.config.values import Networks
@@ -25,6 +26,8 @@ _MOST_ADDRESSES_OF_HOST = 2
 _MOST_ADDRESSES = 6
 """How many connections one attempt tries."""
 _SMTP_PORT = 25
+_HOSTS_FILE = Path("/etc/hosts")
+_MOST_OF_HOSTS_FILE = 1_000_000
 
 
 class Host(Value):
@@ -132,6 +135,17 @@ def _addresses_without_lookup(name: str) -> Sequence[IPText]:
         return ()
 
 
+def _find_in_hosts_file(name: str) -> str:
+    """The address that this machine's own list has; empty when it has none. Asked only to explain why we have none."""
+    try:
+        lines = _HOSTS_FILE.read_text("utf-8", "replace")[:_MOST_OF_HOSTS_FILE].splitlines()
+    except OSError:
+        return ""
+    wanted = name.lower().rstrip(".")
+    found = (line.partition("#")[0].split() for line in lines)
+    return next((words[0] for words in found if wanted in [word.lower() for word in words[1:]]), "")
+
+
 def _fits(address: IPText, family: Family) -> bool:
     version = ipaddress.ip_address(address).version
     return family == "any" or version == (4 if family == "ipv4" else 6)
@@ -200,7 +214,14 @@ class HostFinder:
             return NoHost(Reply(550, "1.2", f"The domain {host.name} has no mail host"), Scope.RECIPIENT)
         # A configured name that has no address is a slip of ours (promise P5), an MX one may be mended.
         scope = Scope.RECIPIENT if self.uses_mx else Scope.OURS
-        return NoHost(Reply(451, "4.4", f"The host {host.name} has no address"), scope)
+        said = f"The host {host.name} has no address in DNS"
+        if scope is Scope.OURS:
+            known = _find_in_hosts_file(host.name)
+            said += f", and /etc/hosts, which has {known} for it, is not read" if known else ""
+            said += (
+                ": write its address into hosts" if known or "." in host.name else ": write its whole name into hosts"
+            )
+        return NoHost(Reply(451, "4.4", said), scope)
 
 
 def _leads_inside(host: Host, address: IPText) -> NoHost:

@@ -7,9 +7,9 @@ then taken over by `smtp_session`, so that what goes out is what came in, octet 
 from __future__ import annotations
 
 import asyncio
-import base64
 import socket
 import ssl
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -24,7 +24,7 @@ from gateway.model.reply import Reply
 from gateway.model.value import replace
 from gateway.net.host_backend import HostBackend
 from gateway.net.mx import Host, HostFinder
-from gateway.net.outcomes import HostRefused, Peer, Phase, read_reply, tls_failed
+from gateway.net.outcomes import HostRefused, NoReply, Peer, Phase, read_reply, tls_failed
 from gateway.net.replies import ReplyStream
 from gateway.net.smtp_session import BackendSession, Patience, silence
 from gateway.net.tls import (
@@ -38,7 +38,7 @@ from gateway.net.tls import (
 from gateway.ports import Clock, Resolver, Tally
 
 _EHLO_UNKNOWN = (500, 502, 504)
-_CONTINUE, _LOGGED_IN = 334, 235
+_LOGGED_IN, _GO_ON = 235, 334
 
 
 class _LenientProtocol(aiosmtplib.protocol.SMTPProtocol):
@@ -115,7 +115,7 @@ class SmtpDialer:
             offered = smtp.supports_extension("starttls")
             if context is not None and (offered or tls.mode == "required"):
                 peer = await self._secure(smtp, peer, tls, context)
-                await _greet(smtp, peer)
+                await _greet_again(smtp, peer, tls)
             if self._login:
                 await self._log_in(smtp, peer)
         except BaseException:
@@ -147,12 +147,16 @@ class SmtpDialer:
         offered = smtp.esmtp_extensions.get("auth", "").upper().split()
         with _as_silence(Phase.AUTH, peer):
             if "PLAIN" in offered:
-                await smtp.auth_plain(self._login, self._password)
+                token = f"\0{self._login}\0{self._password}"
+                said = await _answer(smtp, await smtp.execute_command(b"AUTH", b"PLAIN", _encode(token)), token)
             elif "LOGIN" in offered:
-                await _log_in_stepwise(smtp, self._login, self._password)
+                # Without an initial response: some servers take none, and all ask.
+                said = await _answer(smtp, await smtp.execute_command(b"AUTH", b"LOGIN"), self._login, self._password)
             else:
                 text = f"{peer.host} [{peer.address}]: offers neither AUTH PLAIN nor LOGIN, and we are to log in"
                 raise HostRefused(Phase.AUTH, Reply(530, "7.0", text))
+            if said.code != _LOGGED_IN:
+                raise aiosmtplib.SMTPResponseException(said.code, said.message)
 
     async def _secure(self, smtp: aiosmtplib.SMTP, peer: Peer, tls: ClientTls, context: ssl.SSLContext) -> Peer:
         try:
@@ -161,7 +165,8 @@ class SmtpDialer:
         except aiosmtplib.SMTPResponseException as error:
             raise TlsTrouble(f"STARTTLS answered {error.code} {error.message}") from error
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            raise TlsTrouble(explain_failure(error), isinstance(error, ssl.SSLCertVerificationError)) from error
+            certificate = isinstance(error, ssl.SSLCertVerificationError)
+            raise TlsTrouble(explain_failure(error) + ("" if certificate else tls.hint), certificate) from error
         secured = replace(peer, tls=describe_session(session))
         if context is tls.trusting:
             return secured
@@ -189,17 +194,6 @@ def make_smtp_backend(
     return HostBackend(name, settings, hosts, SmtpDialer(settings, hostname), tally)
 
 
-async def _log_in_stepwise(smtp: aiosmtplib.SMTP, login: str, password: str) -> None:
-    """AUTH LOGIN, one word at a time. The library sends the name with the command, which some servers do not take."""
-    reply = await smtp.execute_command(b"AUTH", b"LOGIN")
-    for word in (login, password):
-        if reply.code != _CONTINUE:
-            break
-        reply = await smtp.execute_command(base64.b64encode(word.encode()))
-    if reply.code != _LOGGED_IN:
-        raise aiosmtplib.SMTPAuthenticationError(reply.code, reply.message)
-
-
 async def _greet(smtp: aiosmtplib.SMTP, peer: Peer) -> None:
     with _as_silence(Phase.HELLO, peer):
         try:
@@ -208,6 +202,29 @@ async def _greet(smtp: aiosmtplib.SMTP, peer: Peer) -> None:
             if error.code not in _EHLO_UNKNOWN:
                 raise
             await smtp.helo()  # RFC 5321 section 3.2
+
+
+async def _greet_again(smtp: aiosmtplib.SMTP, peer: Peer, tls: ClientTls) -> None:
+    """EHLO under TLS. With TLS 1.3 a host that refuses our certificate says so only now, by ending the connection."""
+    try:
+        await _greet(smtp, peer)
+    except NoReply as lost:
+        if not tls.hint or tls.mode != "required":
+            raise
+        raise TlsTrouble(f"connection lost after the handshake{tls.hint}") from lost
+
+
+async def _answer(smtp: aiosmtplib.SMTP, said: aiosmtplib.SMTPResponse, *secrets: str) -> aiosmtplib.SMTPResponse:
+    """Each secret as long as the host asks for one; what it says then."""
+    for secret in secrets:
+        if said.code != _GO_ON:
+            break
+        said = await smtp.execute_command(_encode(secret))
+    return said
+
+
+def _encode(secret: str) -> bytes:
+    return b64encode(secret.encode())
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from gateway.config.backends import BackendSettings
+from gateway.config.keys import SERVERS_ALONE, is_for_servers_alone
 from gateway.model.ingress import Tls
 from gateway.model.value import Value
 
@@ -29,6 +30,9 @@ class ClientTls(Value):
     trusting: ssl.SSLContext
     """Takes any certificate: for opportunistic TLS with a host that cannot prove its own."""
 
+    hint: str = ""
+    """What may be wrong with the certificate that we show."""
+
     def expected(self, host: str) -> tuple[str, ...]:
         return self.names or (host,)
 
@@ -43,7 +47,9 @@ def client_tls(settings: BackendSettings) -> ClientTls:
     if settings.certificate is not None:
         for context in (verifying, trusting):
             context.load_cert_chain(settings.certificate, settings.key)
-    return ClientTls(settings.tls, settings.tls_names, verifying, trusting)
+    ours = settings.certificate
+    hint = f"; our certificate {SERVERS_ALONE}" if ours is not None and is_for_servers_alone(ours) else ""
+    return ClientTls(settings.tls, settings.tls_names, verifying, trusting, hint)
 
 
 class ClientContexts:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from gateway.mail.alarm import describe
 from gateway.model.alarm import Alarm
-from gateway.net.http_map import NoRedirect
+from gateway.net.bounded import WebTrouble, ask_web
 
 _SECONDS = 10.0
 
@@ -51,5 +51,10 @@ def _as_json(alarm: Alarm) -> dict[str, object]:
 
 
 def _post(request: urllib.request.Request) -> None:
-    with urllib.request.build_opener(NoRedirect).open(request, timeout=_SECONDS) as response:
-        response.read(1024)
+    """A redirect is a failure: what it leads to would get no alarm, but a GET."""
+    try:
+        with ask_web(request, _SECONDS) as answer:
+            if not 200 <= answer.status < 300:
+                raise OSError(f"the web server answers {answer.status}")
+    except WebTrouble as error:
+        raise OSError(str(error)) from None

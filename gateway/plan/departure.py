@@ -18,7 +18,7 @@ from gateway.model.route import Route
 from gateway.model.value import Value
 from gateway.plan.admission import Refusal
 from gateway.plan.intake import Arrival
-from gateway.policy.sender import Identity, Senders, Tenant, claims, find_authors, prove_tenant, secret_spans
+from gateway.policy.sender import Identity, Senders, Tenant, find_authors, find_claims, prove_tenant, secret_spans
 
 
 class Outgoing(Value):
@@ -95,13 +95,11 @@ def depart(
     if permit.identity is None:
         return _depart_from_tenant(arrival, message, permit.tenants, authentication, outgoing, routes)
     identity = permit.identity
-    authors = find_authors(arrival.header)
-    # Mail programs show Sender beside From: "on behalf of" (RFC 5322 section 3.6.2).
-    agents = find_authors(arrival.header, "sender") if claims(arrival.header, "sender") else ()
-    written = {"from": authors, "sender": agents}
-    foreign = [name for name, found in written.items() if found is None or not all(map(identity.may_use, found))]
+    claims = find_claims(arrival.header, identity)
+    authors = claims["from"]
+    foreign = [name for name, found in claims.items() if found is None or not all(map(identity.may_use, found))]
     if foreign and identity.forced is None:
-        return _refuse_author(written[foreign[0]])
+        return _refuse_author(claims[foreign[0]])
     replaced = [field for name in foreign for found in find_fields(arrival.header, name) for field in found]
     left = tuple(Span(field.start, field.end) for field in replaced)
     dropped = (*left, *secret_spans(outgoing.senders.tenants, arrival.header))

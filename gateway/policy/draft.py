@@ -163,6 +163,11 @@ def _put_text(draft: Draft, reply: Reply, text: str) -> Reply | None:
     except ValueError as error:
         draft.complain("text", f"{error}; write {{{{ and }}}} for braces")
         return None
+    if any(spec or conversion for _, _, spec, conversion in Formatter().parse(text)):
+        # A width would let a few characters answer strangers with megabytes.
+        draft.complain(
+            "text", "nothing stands behind the name in braces: write {client}, not {client:>9} or {client!r}"
+        )
     if unknown:
         there = ", ".join(f"{{{name}}}" for name in _PLACEHOLDERS)
         draft.complain("text", f"no {{{unknown[0]}}} here; there are: {there}")

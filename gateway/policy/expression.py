@@ -122,6 +122,14 @@ class Language:
             raise ExpressionErrors((ExpressionFault(1, 1, f"gives {given.name().lower()}, not true or false"),))
         return Condition(text, compiled)
 
+    def compile_part(self, text: str) -> Condition | None:
+        """A part of an expression that was checked; None for what gives no boolean, or cannot stand alone."""
+        try:
+            compiled = self._env.compile(text)
+        except RuntimeError:
+            return None
+        return Condition(text, compiled) if compiled.return_type() == cel.Type.BOOL else None
+
     def choose(self, conditions: Sequence[Condition]) -> tuple[Choice, ...]:
         """The conditions in their order, in as few choices as the library's bound on nesting lets."""
         choices: list[Choice] = []

@@ -8,11 +8,13 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway.model.decision import Stage
 from gateway.model.place import KeyPath, Place, locate, nearest
 from gateway.policy.draft import Draft, build_rule, suggest
-from gateway.policy.expression import Language
-from gateway.policy.proof import find_futility
+from gateway.policy.expression import Condition, Language
+from gateway.policy.proof import can_hide, find_futility
 from gateway.policy.rules import Rule, RuleErrors, RuleMistake, RuleSet
+from gateway.policy.soundness import find_failure
 from gateway.policy.vocabulary import FACTS
 
 _AT = re.compile(r" \(at line (\d+), column \d+\)$")
@@ -37,6 +39,7 @@ class _Loader:
     def load(self, name: str, leading: tuple[str, ...]) -> RuleSet:
         """`leading` are the sets beside which this one stands."""
         rules: list[Rule] = []
+        hiding: dict[Stage, list[tuple[str, Condition]]] = {stage: [] for stage in Stage}
         seen: dict[str, str] = {}
         texts = self._read_texts(f"{name}.toml")
         for draft in self._read(f"{name}.toml", name, (), leading):
@@ -47,7 +50,7 @@ class _Loader:
             if draft.id in texts:
                 draft.table["text"] = texts[draft.id]
             rule = build_rule(draft, self._language)
-            if rule is not None and self._can_decide(draft, rule, rules):
+            if rule is not None and self._can_be_asked(draft, rule) and self._can_decide(draft, rule, hiding):
                 rules.append(rule)
         for id in texts:
             if id not in seen:
@@ -71,11 +74,20 @@ class _Loader:
         place = nearest(locate(self._files[file]), ("texts", id) if id else ("texts",))
         self._mistakes.append(RuleMistake(file, place.line, id, f"texts: {problem}"))
 
-    def _can_decide(self, draft: Draft, rule: Rule, earlier: list[Rule]) -> bool:
-        rivals = [(one.id, one.condition) for one in earlier if one.stage is rule.stage and not one.shadow]
-        futility = find_futility(rule.condition, rivals, self._language, FACTS)
+    def _can_be_asked(self, draft: Draft, rule: Rule) -> bool:
+        examples = [example.facts for example in rule.examples]
+        fault = find_failure(rule.condition, examples, self._language)
+        if fault is not None:
+            draft.complain_expression(fault.line, fault.column, fault.problem)
+        return fault is None
+
+    def _can_decide(self, draft: Draft, rule: Rule, hiding: dict[Stage, list[tuple[str, Condition]]]) -> bool:
+        """`hiding` are the earlier rules of each stage that can hide a later one."""
+        futility = find_futility(rule.condition, hiding[rule.stage], self._language, FACTS)
         if futility:
             draft.complain_expression(1, 1, futility)
+        elif not rule.shadow and can_hide(rule.condition, self._language, FACTS):
+            hiding[rule.stage].append((rule.id, rule.condition))
         return not futility
 
     def _read(self, file: str, name: str, including: tuple[str, ...], leading: tuple[str, ...] = ()) -> Iterator[Draft]:

@@ -3,6 +3,8 @@ message says of itself."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Collection, Sequence
 from hmac import compare_digest
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -21,6 +23,10 @@ TENANT_ID = "X-MS-Exchange-CrossTenant-Id"
 """The field in which Exchange Online names the tenant that a message is from."""
 
 
+_MISLEADING = re.compile(r'[@<>,:;()\[\]"\\]')
+"""What parts one address from another in a header field; in a local part it stands only inside quotes."""
+
+
 class Identity(Value):
     """A sender that is known before it says anything: by its login or its address."""
 
@@ -32,10 +38,11 @@ class Identity(Value):
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
     def may_use(self, mailbox: Mailbox) -> bool:
-        """It owns the address, also with a sub-address (RFC 5233), or all of its domain."""
-        base, _, detail = mailbox.name.partition("+")
-        if "@" in detail:  # in quotes: hasty readers would take it for another address
-            base = ""
+        """It owns the address, also with a sub-address (RFC 5233), or all of its domain. A local part that hasty
+        readers would take for another address, as `"ceo@bank.example"@own.example`, it owns only by name."""
+        if _MISLEADING.search(unicodedata.normalize("NFKC", mailbox.name)):
+            return mailbox.key in self.owns
+        base = mailbox.name.partition("+")[0]
         keys = {mailbox.key, f"{base}@{mailbox.ascii_domain}" if base else mailbox.key, mailbox.ascii_domain}
         return not self.owns.isdisjoint(keys)
 
@@ -134,6 +141,24 @@ def find_authors(header: Sequence[Field], name: str = "from") -> tuple[Mailbox, 
     else None."""
     found, hidden = find_fields(header, name, within=True)
     return read_mailboxes(found[0].value) if len(found) == 1 and not hidden else None
+
+
+def find_claims(header: Sequence[Field], identity: Identity) -> dict[str, tuple[Mailbox, ...] | None]:
+    """Whom the message names as its author and as who sends it, by field. Whoever sends it must own them all.
+
+    Mail programs show Sender beside From: "on behalf of" (RFC 5322 section 3.6.2). Who sends a message again names
+    himself in Resent-From above what others wrote there before (section 3.6.6): of these fields the topmost is his. A
+    device sends nothing again: all of them are its own claims.
+    """
+    named = {"from": find_authors(header)}
+    if claims(header, "sender"):
+        named["sender"] = find_authors(header, "sender")
+    for name in ("resent-from", "resent-sender"):
+        found = sorted(claims(header, name), key=lambda field: field.start)
+        read = [read_mailboxes(field.value) for field in (found if identity.forced else found[:1])]
+        if read:
+            named[name] = None if None in read else tuple(one for some in read for one in some or ())
+    return named
 
 
 def _find_proof(

@@ -40,6 +40,9 @@ class Conversation(Protocol):
     def login(self, name: str) -> None:
         """The client has proven who it is (RFC 4954). It holds until the session ends."""
 
+    def forced_sender(self) -> Mailbox | None:
+        """The address that this client sends as, whatever it says in MAIL; None when it has none of that kind."""
+
     async def refuse(self, reply: Reply, path: Mailbox | None = None) -> Reply:
         """The listener itself refuses MAIL, or a command or the content of an open transaction. `path` is the address
         that the command named, where it could be read. Returns the reply with the id of the trace that is left."""

@@ -13,6 +13,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from gateway.config.directories import LoginSource, LoginsUnavailable
+from gateway.config.text_file import TextUnfit
 from gateway.config.users import read_users
 from gateway.model.address import IPText, network_of
 from gateway.model.event import Event, Level
@@ -77,6 +78,7 @@ class Credentials:
         self._waiting = 0
         self._stamp: tuple[int, int, int] | None = None
         self._users: Mapping[str, str] = {}
+        """Hashes by name in lower case: people write their name as the keyboard of the day has it."""
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
 
@@ -108,7 +110,7 @@ class Credentials:
             failures.count -= 1
             self._account(name).networks.add(network)
             return None
-        if name in self._users or (self._directory is not None and len(name) <= _MOST_OF_A_NAME):
+        if name.lower() in self._users or (self._directory is not None and len(name) <= _MOST_OF_A_NAME):
             self._note_failure(name)
         await asyncio.sleep(delay)
         return _INVALID
@@ -121,7 +123,7 @@ class Credentials:
         """In a thread: reads the file if it has changed, and hashes."""
         self._refresh()
         users = self._users
-        known = users.get(name)
+        known = users.get(name.lower())
         if known is None and self._directory is not None and len(password.encode()) <= _PASSWORD_OCTETS:
             return len(name) <= _MOST_OF_A_NAME and self._directory.check(name, password)
         hash = known or next(iter(users.values()), None)
@@ -141,18 +143,18 @@ class Credentials:
             if stamp == self._stamp:
                 return
             users, problems = read_users(self._path)
-        except OSError as error:
+        except (OSError, TextUnfit) as error:
             stamp, users, problems = (0, 0, 0), {}, []
             if self._stamp == stamp:
                 return
-            said = f"cannot read {self._path}: {error.strerror}"
+            said = str(error) if isinstance(error, TextUnfit) else f"cannot read {self._path}: {error.strerror}"
         else:
             said = problems[0].problem if problems else ""
         self._stamp = stamp
         if said:
             self._emit(Event("users-refused", "", (("error", said),), Level.ALARM))
         else:
-            self._users = users
+            self._users = {name.lower(): hash for name, hash in users.items()}
 
     def _account(self, name: str) -> _Account:
         """To a directory upper and lower case are one name. Who fills the memory with names pushes out the oldest."""

@@ -15,7 +15,7 @@ from gateway.model.value import replace
 from gateway.ports import Clock, EventSink, Reception, Tally
 from gateway.service.certificates import Certificates
 from gateway.service.credentials import Credentials
-from gateway.service.listener import ConnectionLimits, ListenerSettings, SmtpListener, serve
+from gateway.service.listener import ConnectionLimits, ListenerSettings, SmtpListener, bind_socket, serve
 
 _LOOK_SECONDS = 30.0
 """Between two looks at the certificates' files."""
@@ -99,12 +99,12 @@ class FrontEnd:
 
     def _settings(self, one: Listener) -> ListenerSettings:
         submission = one.role == "submission"
-        name = one.name or one.address
+        name, listeners = one.name or one.address, self._config.listener
         settings = ListenerSettings(
             name=name,
             hostname=self._config.server.hostname,
             address=one.address,
-            sock=self._sockets.get(one.address),
+            sock=self._sockets.get(one.address) or bind_socket(one.address, [two.address for two in listeners]),
             implicit_tls=one.tls == "implicit",
             proxy_from=one.proxy_from,
             xclient_from=one.xclient_from,
@@ -113,6 +113,8 @@ class FrontEnd:
             require_tls=submission,
             greet_pause=one.greet_pause,
             carry=one.bare_newline == "carry",
+            debug=self._config.log.level == "debug",
+            devices=one.role != "mx",
         )
         if one.certificate is None:
             return settings

@@ -10,6 +10,7 @@ from typing import TextIO
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from gateway.mail.printable import clean, clean_json
 from gateway.model.event import Event, Level
 
 _MOST_WAITING = 10_000
@@ -39,10 +40,13 @@ _LABELS = {
 class Lines:
     """Makes the log line of an event."""
 
-    def __init__(self, format: str, level: Level, worker: int | None = None) -> None:
-        """`worker` is shown in every line: which of several processes says it."""
+    def __init__(self, format: str, level: Level, worker: int | None = None, colors: bool = False) -> None:
+        """`worker` is shown in every line: which of several processes says it. `colors` are for a terminal, and for
+        text only."""
         self._least = _RANKS[level]
-        self._render = structlog.processors.JSONRenderer() if format == "json" else structlog.dev.ConsoleRenderer()
+        self._json = format == "json"
+        console = structlog.dev.ConsoleRenderer(colors=colors)
+        self._render = structlog.processors.JSONRenderer() if self._json else console
         self._stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
         self._worker = {} if worker is None else {"worker": worker}
 
@@ -51,7 +55,10 @@ class Lines:
         if _RANKS[event.level] < self._least:
             return None
         line = {"event": event.name, "level": event.level.value, "id": event.id, **self._worker, **dict(event.fields)}
-        return str(self._render(None, "", self._stamp(None, "", line))) + "\n"
+        if not self._json:
+            line = {name: clean(value) if isinstance(value, str) else value for name, value in line.items()}
+        text = str(self._render(None, "", self._stamp(None, "", line)))
+        return (clean_json(text) if self._json else text) + "\n"
 
 
 class Observer:

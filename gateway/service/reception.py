@@ -87,6 +87,9 @@ class MxConversation:
     def login(self, name: str) -> None:
         self._client = replace(self._client, login=name)
 
+    def forced_sender(self) -> Mailbox | None:
+        return self._role.find_forced(self._client, self._current_runtime())
+
     async def refuse(self, reply: Reply, path: Mailbox | None = None) -> Reply:
         named = () if path is None else (Recipient(path),)
         if self._envelope is None:

@@ -44,6 +44,9 @@ class Role(Protocol):
     def find_routing(self, runtime: RuntimeConfig) -> RoutingTable:
         """Where its recipients live."""
 
+    def find_forced(self, client: Client, runtime: RuntimeConfig) -> Mailbox | None:
+        """The address that this client sends as, whatever it says."""
+
     def refuse_mail(self, client: Client, runtime: RuntimeConfig, mail_from: Mailbox | None) -> Refusal | None:
         """Why this client may not begin a transaction with this return path."""
 
@@ -75,6 +78,9 @@ class EdgeRole:
 
     def find_routing(self, runtime: RuntimeConfig) -> RoutingTable:
         return runtime.routing
+
+    def find_forced(self, client: Client, runtime: RuntimeConfig) -> Mailbox | None:
+        return None
 
     def refuse_mail(self, client: Client, runtime: RuntimeConfig, mail_from: Mailbox | None) -> Refusal | None:
         return None

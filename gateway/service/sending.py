@@ -55,6 +55,10 @@ class SendingRole:
     def find_routing(self, runtime: RuntimeConfig) -> RoutingTable:
         return runtime.routing.reaching(runtime.outgoing.route)
 
+    def find_forced(self, client: Client, runtime: RuntimeConfig) -> Mailbox | None:
+        permit = self._find_permit(client, runtime)
+        return permit.identity.forced if permit is not None and permit.identity is not None else None
+
     def refuse_mail(self, client: Client, runtime: RuntimeConfig, mail_from: Mailbox | None) -> Refusal | None:
         permit = self._find_permit(client, runtime)
         refusal = refuse_sender(permit, mail_from, client.login)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gateway.mail.printable import clean as clean
 from gateway.model.decision import Action, Decision
 from gateway.model.delivery import Trace
 from gateway.model.departure import Departure
@@ -55,11 +56,6 @@ _ACTIONS = {
     Action.REJECT: "refuse it",
     Action.GREYLIST: "ask the client to try again later, as it is unknown here",
 }
-
-
-def clean(text: str) -> str:
-    """The text fit for a terminal: a control character or one that reorders text is written as an escape."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def narrate(trace: Trace) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from rich.console import Group
 from rich.text import Text
 
+from gateway.config.text_file import read_text
 from gateway.model.decision import Action, Decision, Stage
 from gateway.model.place import KeyPath, Place, locate, nearest
 from gateway.model.value import Value
@@ -93,7 +94,7 @@ async def _decide(one: WantedDecision, rules: RuleSet, simulation_context: Simul
 def read_wanted(file: Path, defaults: Mapping[str, object]) -> list[WantedDecision]:
     """The examples of a file. `defaults` are options of the cases in it. Raises RuleErrors with every mistake, OSError
     when it cannot be read."""
-    text = file.read_text("utf-8")
+    text = read_text(file, toml=True)
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -54,6 +54,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "require-tls": {"tls": True, "require_tls": True},
     "proxy": {"proxy_from": LOOPBACK, "tls": True},
     "small": {"limits": SMALL},
+    "devices": {"devices": True},
     "bare": {"extensions": ("SIZE",)},
     "pause": {"greet_pause": 0.2},
     "implicit": {"tls": True, "implicit_tls": True},

@@ -39,7 +39,7 @@ def check(keyword: str, argument: str) -> None:
         assert "<>" in argument
         return
     written = str(parsed.mailbox)
-    assert f"{written}>" in argument
+    assert f"{written}>" in argument or f"{written}.>" in argument
     assert written.isascii() is not parsed.wide
     assert not any(ord(character) < 32 or ord(character) == 127 for character in written)
     written.encode()  # no lone surrogates: it can be sent on

@@ -43,7 +43,10 @@ class Slapd:
         directory: Path,
         people: Iterable[tuple[str, list[str], bool]],
         certificate: tuple[Path, Path] | None = None,
+        more: str = "",
     ) -> None:
+        """`more`: further entries in LDIF."""
+        self._more = more
         self.directory, self.port = directory, free_port()
         self._tls = certificate is not None
         (directory / "db").mkdir(parents=True)
@@ -68,6 +71,7 @@ class Slapd:
                 file.write(f"dn: uid={uid},{BASE}\nobjectClass: inetOrgPerson\ncn: {uid}\nsn: {uid}\n")
                 file.writelines(f"mail: {address}\n" for address in addresses)
                 file.write(f"description: {GROUP}\n\n" if grouped else "\n")
+            file.write(self._more)
         command = ["slapadd", "-q", "-f", str(self.config), "-l", str(ldif)]
         subprocess.run(command, check=True, capture_output=True)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
@@ -83,3 +85,40 @@ class WebServer:
             except OSError:
                 return
             time.sleep(self.drip)
+
+
+class RawServer:
+    """Says the same octets to whoever connects, and closes."""
+
+    def __init__(self, octets: bytes, drip: float = 0.0) -> None:
+        """`drip`: seconds between two octets."""
+        self._octets = octets
+        self._drip = drip
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}/"
+        self.connections = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> RawServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._server.accept()
+                self.connections += 1
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with suppress(OSError), connection:
+            connection.recv(65536)
+            size = 1 if self._drip else len(self._octets)
+            for at in range(0, len(self._octets), size or 1):
+                connection.sendall(self._octets[at : at + size])
+                time.sleep(self._drip)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from gateway.cli.options import (
     print_json,
     print_text,
     read_file,
+    say,
 )
 from gateway.diagnosis.autopsy import texts
 from gateway.diagnosis.autopsy.differences import find_differences
@@ -95,10 +95,10 @@ def _progress() -> Iterator[Callable[[float, int], None]]:
 
 def _write(found: Autopsy, specimen: Specimen, repair: Path | None, report: Path | None) -> None:
     if repair is not None and found.repaired is None:
-        print(texts.NOT_REPAIRED.format(file=repair), file=sys.stderr)
+        say(texts.NOT_REPAIRED.format(file=repair), error=True)
     elif repair is not None and found.repaired is not None:
         repair.write_bytes(specimen.restore(found.repaired))
-        print(texts.REPAIRED.format(file=repair), file=sys.stderr)
+        say(texts.REPAIRED.format(file=repair), error=True)
     if report is not None:
         report.write_text(compose_report(found, specimen), "utf-8")
-        print(texts.REPORTED.format(file=report), file=sys.stderr)
+        say(texts.REPORTED.format(file=report), error=True)

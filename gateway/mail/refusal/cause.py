@@ -100,6 +100,7 @@ class Cause(StrEnum):
     SERVER_TROUBLE = "server-trouble", Blame.SITE
     DNS_TROUBLE = "dns-trouble", Blame.SITE
     UNREACHABLE = "unreachable", Blame.SITE
+    NO_ADDRESS = "no-address", Blame.SITE
     EXPIRED = "expired", Blame.SITE
     DELAYED = "delayed", Blame.SITE
     UNKNOWN = "unknown", Blame.MESSAGE

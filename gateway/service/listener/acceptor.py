@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 BACKLOG = 1024
 _SHY_SECONDS = 0.01
@@ -21,15 +21,19 @@ _FULL_SECONDS = 1.0
 """After the system has refused a descriptor or memory."""
 
 
-def bind_socket(address: str) -> socket.socket:
-    """A socket that listens on `host:port` or `[::1]:25`. Raises OSError, which names the address."""
+def bind_socket(address: str, beside: Collection[str] = ()) -> socket.socket:
+    """A socket that listens on `host:port` or `[::1]:25`. Raises OSError, which names the address.
+
+    `[::]:25` takes IPv4 too, unless one of the addresses that are listened on `beside` it is an IPv4 one of that port.
+    """
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if bound.family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            taken = any(not other.startswith("[") and other.rpartition(":")[2] == port for other in beside)
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::" or taken))
         bound.bind((host, int(port)))
         bound.listen(BACKLOG)
     except OSError as error:

@@ -29,6 +29,9 @@ class HealthCheck:
     def login(self, name: str) -> None:
         pass
 
+    def forced_sender(self) -> Mailbox | None:
+        return None
+
     async def refuse(self, reply: Reply, path: Mailbox | None = None) -> Reply:
         return reply
 
@@ -149,6 +152,8 @@ async def _identify(inflow: Inflow, peer: IPText, state: ListenerState) -> Conne
         return Connection(settings.name, peer, peer, ClientSource.PEER, carry=settings.carry)
     try:
         header = await _read_header(inflow)
+        if header is None:
+            raise SessionOver(None, "no-proxy-header")
     except NotProxy as error:
         state.report(error)
         raise SessionOver(None, "no-proxy-header") from None
@@ -157,14 +162,17 @@ async def _identify(inflow: Inflow, peer: IPText, state: ListenerState) -> Conne
     return Connection(settings.name, peer, header.client, ClientSource.PROXY, carry=settings.carry)
 
 
-async def _read_header(inflow: Inflow) -> ProxyHeader:
+async def _read_header(inflow: Inflow) -> ProxyHeader | None:
+    """None when nothing came at all: a health check that only holds the port open, which is counted and no fault."""
     deadline = asyncio.get_running_loop().time() + _PROXY_SECONDS
     while (header := read_proxy(inflow.peek(HEADER_OCTETS))) is None:
         try:
             await inflow.wait_more(deadline)
         except SessionOver as over:
-            if over.reply is None or not len(inflow):
-                raise SessionOver(None) from None  # it says nothing: a balancer that only tries the port
+            if over.reply is None:
+                raise  # it left again without a word: a balancer that only tries the port
+            if not len(inflow):
+                return None
             raise NotProxy("no whole header in time") from None
     inflow.skip(header.octets)
     return header

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from gateway.model.address import IPText
 from gateway.model.reply import Reply
 from gateway.service.listener.inflow import SessionOver
 
@@ -49,6 +50,16 @@ def read_command(line: bytes) -> tuple[str, str]:
 def is_client_name(name: str) -> bool:
     """It may be what a client calls itself: whether the name is true is not asked (RFC 5321 section 4.1.4)."""
     return bool(_CLIENT_NAME.fullmatch(name))
+
+
+def read_client_name(name: str, any: bool, client: IPText | None) -> str:
+    """What the client calls itself; empty when it may not. Where `any` name will do, because it proves nothing there,
+    the client's address stands in place of one that cannot be (RFC 5321 section 4.1.3)."""
+    if is_client_name(name):
+        return name
+    if not any or not name or client is None:
+        return ""
+    return f"[IPv6:{client}]" if ":" in client else f"[{client}]"
 
 
 def read_chunk(argument: str) -> tuple[int, bool]:

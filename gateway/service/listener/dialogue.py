@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from functools import partial
 
+from gateway.mail.path import ParsedPath, replace_path
 from gateway.model.address import Mailbox
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.ingress import Tls
@@ -81,6 +82,15 @@ class Dialogue:
         except Exception as error:
             return self.fail(error)
         return None
+
+    def force_sender(self, argument: str) -> ParsedPath | None:
+        """What MAIL says when its path cannot be read, for a client whose sender is known without it."""
+        try:
+            sender = self._conversation.forced_sender()
+        except Exception as error:
+            self._report(error)
+            return None
+        return replace_path(argument, sender) if sender is not None else None
 
     async def refuse_sender(self, reply: Reply, path: Mailbox | None = None) -> Reply:
         """The listener refuses MAIL by itself; the reply gets its id, and a trace is left."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from asyncio import Event, Task, get_running_loop, sleep
+import asyncio
+from asyncio import Task, get_running_loop, sleep
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from gateway.model.address import IPText
+from gateway.model.event import Event, Level
 from gateway.model.reply import REPLIES, Reply
 from gateway.ports import EventSink, Reception
 from gateway.service.listener.connection_limits import ConnectionLimits
 from gateway.service.listener.journal import Journal
 from gateway.service.listener.settings import ListenerSettings
 
+_MOST_OF_A_COMMAND = 500
 _TURN = 32
 """Commands after which other sessions get their turn, however many this client has pipelined."""
 _FREE = 16
@@ -70,6 +74,7 @@ class ListenerState:
         self.report = report
         self.connections = connections
         self.journal = Journal(emit, settings.name)
+        self._emit = emit
         self.sessions: set[SessionState] = set()
         """Sessions that are not over."""
         self.draining = False
@@ -79,7 +84,7 @@ class ListenerState:
         self._held: dict[SessionState, int] = {}
         self._held_in_all = 0
         self._connected: set[SessionState] = set()
-        self.empty = Event()
+        self.empty = asyncio.Event()
         """No connection is open. A session that is over may still have its last reply to send."""
         self.empty.set()
 
@@ -128,6 +133,23 @@ class ListenerState:
         self.sessions.add(session)
         self._connected.add(session)
         self.empty.clear()
+
+    def note_exchange(self, client: IPText | None, line: bytes | None, reply: Reply | None) -> None:
+        """A command and what it was answered, for a log of level debug. A password is never in it: those that are not
+        behind AUTH come where no command is awaited."""
+        if not self.settings.debug:
+            return
+        said = (line or b"")[:_MOST_OF_A_COMMAND].decode("utf-8", "backslashreplace")
+        words = said.split(" ")
+        if words[0].upper() == "AUTH":
+            said = " ".join([*words[:2], *(["..."] if len(words) > 2 else [])])
+        fields = (
+            ("listener", self.settings.name),
+            ("client", client or ""),
+            ("command", said),
+            ("reply", str(reply or "")),
+        )
+        self._emit(Event("smtp", "", fields, Level.DEBUG))
 
     def disconnect(self, session: SessionState) -> None:
         """Its connection is gone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from gateway.mail.path import ParsedPath
+from gateway.mail.xtext import mend_xtext
 from gateway.model.envelope import Body, Envelope, Notify, Recipient, Ret
 from gateway.model.reply import REPLIES, Reply
 
@@ -38,7 +39,7 @@ def read_sender(path: ParsedPath, extensions: tuple[str, ...], most_octets: int)
     given = path.parameters
     if not _are_known(given, _OF_MAIL, extensions) or (given.get("AUTH", "<>") != "<>" and "AUTH" not in extensions):
         return _UNKNOWN  # `AUTH=<>` says nothing and is sent also where AUTH is not offered (RFC 4954 section 5)
-    if given.get("AUTH", "<>") != "<>" and not _XTEXT.fullmatch(given["AUTH"]):
+    if given.get("AUTH", "<>") != "<>" and not _XTEXT.fullmatch(mend_xtext(given["AUTH"])):
         return _malformed("AUTH")  # otherwise it is taken as `<>`: nobody here is trusted to say it
     size = given.get("SIZE")
     if size is not None and not _SIZE.fullmatch(size):
@@ -55,7 +56,7 @@ def read_sender(path: ParsedPath, extensions: tuple[str, ...], most_octets: int)
     ret = given["RET"].upper() if "RET" in given else None
     if ret is not None and ret not in _RETS:
         return _malformed("RET")
-    envid = given.get("ENVID", "")
+    envid = mend_xtext(given.get("ENVID", ""))
     if "ENVID" in given and (not _XTEXT.fullmatch(envid) or len(envid) > _ENVID_OCTETS):
         return _malformed("ENVID")  # RFC 3461 section 4.4
     envelope = Envelope(path.mailbox, (), Body(body), "SMTPUTF8" in given, Ret(ret) if ret else None, envid)
@@ -72,7 +73,7 @@ def read_recipient(path: ParsedPath, extensions: tuple[str, ...], smtputf8: bool
     notify = _read_notify(given["NOTIFY"]) if "NOTIFY" in given else ()
     if notify is None:
         return _malformed("NOTIFY")
-    orcpt = given.get("ORCPT", "")
+    orcpt = mend_xtext(given.get("ORCPT", ""))
     if "ORCPT" in given and (not _ORCPT.fullmatch(orcpt) or len(orcpt.encode()) > _ORCPT_OCTETS):
         return _malformed("ORCPT")  # RFC 3461 section 4.2
     return Recipient(path.mailbox, notify, orcpt)

@@ -19,8 +19,8 @@ from gateway.service.listener.command import (
     COMMAND_OCTETS,
     CONSTANT,
     NOT_HERE,
-    is_client_name,
     read_chunk,
+    read_client_name,
     read_command,
 )
 from gateway.service.listener.content import read_chunk_of, read_data
@@ -31,7 +31,7 @@ from gateway.service.listener.login import RESPONSE_OCTETS, Login
 from gateway.service.listener.outflow import Outflow
 from gateway.service.listener.parameters import read_recipient, read_sender
 from gateway.service.listener.reply_tracker import ReplyTracker
-from gateway.service.listener.upgrade import start_tls
+from gateway.service.listener.upgrade import name_failure, start_tls
 
 
 class SmtpSession(SMTP):
@@ -176,6 +176,7 @@ class SmtpSession(SMTP):
         if self._outflow.gone and not self.proven:
             raise SessionOver(None)  # nobody hears what the rest of its commands would be answered
         reply = await self._obey(line)
+        self._state.note_exchange(self._identity.client, line, reply)
         if reply is not None:
             await self._tell(reply)
 
@@ -205,7 +206,8 @@ class SmtpSession(SMTP):
             return answers.HELLO_FIRST
         if self._login.due:
             return answers.LOGIN_FIRST  # RFC 6409 section 4.3
-        path = parse_path(argument, "FROM")
+        devices = self._settings.devices
+        path = parse_path(argument, "FROM", devices) or (self._dialogue.force_sender(argument) if devices else None)
         if path is None:
             return await self._dialogue.refuse_sender(answers.SYNTAX_MAIL)
         read = read_sender(path, self._extensions, self._settings.limits.message_size)
@@ -214,7 +216,7 @@ class SmtpSession(SMTP):
         return await self._dialogue.mail(*read)
 
     async def smtp_RCPT(self, argument: str) -> Reply:
-        path = parse_path(argument, "TO")
+        path = parse_path(argument, "TO", self._settings.devices)
         if path is None:
             return await self._dialogue.refuse(answers.SYNTAX_RCPT)
         recipient = read_recipient(path, self._settings.extensions, self._dialogue.smtputf8)
@@ -286,10 +288,10 @@ class SmtpSession(SMTP):
         self._secured = True
         try:
             await start_tls(self._writer, context, self._inflow.take_all)
-        except OSError:
+        except OSError as error:
             self._identity.leave()
             self._state.disconnect(self)  # the TLS layer has gone with the handshake, and tells us no more
-            raise SessionOver(None, "tls") from None
+            raise SessionOver(None, name_failure(error)) from None
         self._attach(self._writer.transport)
         self._outflow.unmute()
         self._tls = read_tls(self._outflow.pipe)
@@ -309,8 +311,9 @@ class SmtpSession(SMTP):
     def _due(self, seconds: float) -> float:
         return min(self._loop.time() + seconds, self._end_at)
 
-    def _hello(self, name: str, esmtp: bool, text: str) -> Reply:
-        if not is_client_name(name):
+    def _hello(self, argument: str, esmtp: bool, text: str) -> Reply:
+        name = read_client_name(argument, self._settings.devices, self._identity.client)
+        if not name:
             return answers.SYNTAX_EHLO if esmtp else answers.SYNTAX_HELO
         failure = self._dialogue.hello(name, esmtp, self._identity.tls(self._tls))
         self._greeted = failure is None

@@ -37,6 +37,10 @@ class ListenerSettings(Value):
     limits: Limits = field(default_factory=Limits)
     extensions: tuple[str, ...] = EXTENSIONS
     """What EHLO names, in order. What is missing of `EXTENSIONS` is not spoken; a word beyond them is only named."""
+    devices: bool = False
+    """MAIL and RCPT are read as devices write them: without brackets, and a forced sender's MAIL whatever it says."""
+    debug: bool = False
+    """Each command and its reply is an event of level debug."""
     carry: bool = False
     """Bare newlines in a body are carried where that is safe."""
     require_tls: bool = False

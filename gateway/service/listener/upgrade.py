@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 _HANDSHAKE_SECONDS = 60.0
+_INVALID_PURPOSE = 26
+"""X509_V_ERR_INVALID_PURPOSE: a certificate for servers alone, shown by a client."""
 _MOST_UNREAD = 4096
 """Octets of earlier replies; well below what stops a writer."""
 _MOST_HELD = 16_384
@@ -35,6 +37,13 @@ async def start_tls(writer: asyncio.StreamWriter, context: ssl.SSLContext, take_
         secured.set_write_buffer_limits(high=_MOST_HELD)
     finally:
         upgrade.cancel()
+
+
+def name_failure(error: OSError) -> str:
+    """The word for the journal: what of the client's certificate was refused, if that is why."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return "tls"
+    return "tls-certificate-purpose" if error.verify_code == _INVALID_PURPOSE else "tls-certificate"
 
 
 async def _hand_over(

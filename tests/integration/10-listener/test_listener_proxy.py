@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from gateway.model.event import Event
 from gateway.model.ingress import ClientSource
 from gateway.service.listener import SmtpListener, arrival
 from tests.support.listening import Client, RecordedReception, until
@@ -120,14 +121,14 @@ async def test_a_header_must_come_in_time(
     assert str(errors[0]) == "no whole header in time"
 
 
-async def test_a_balancer_that_says_nothing_is_no_error(
-    listen: Listen, errors: list[BaseException], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_silent_health_check_is_counted_and_no_error(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrival, "_PROXY_SECONDS", 0.1)
-    listener = await listen(RecordedReception(), proxy_from=LOOPBACK)
-    client = await Client.connect(listener.address, greeted=False)
-    assert await client.rest() == b""
-    assert errors == []
+    events: list[Event] = []
+    listener = await listen(RecordedReception(), proxy_from=LOOPBACK, emit=events.append)
+    for _ in range(3):
+        client = await Client.connect(listener.address, greeted=False)
+        assert await client.rest() == b""
+    assert [dict(event.fields)["reason"] for event in events] == ["no-proxy-header"]
 
 
 async def test_a_balancer_that_only_tries_the_port_is_no_error(listen: Listen) -> None:

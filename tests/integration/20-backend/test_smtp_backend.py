@@ -10,10 +10,17 @@ import ssl
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import trustme
 import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.config.backends import BackendSettings as Settings
 from gateway.model.delivery import Claim, Outcome, OutcomeKind, Scope
@@ -585,6 +592,91 @@ async def test_verified(authority: trustme.CA, ca_file: str, mode: str) -> None:
         assert outcome.tls.version == "TLSv1.3"
         assert (sink.mails[0].tls, sink.mails[0].content) == (True, PREFIX + TEXT)
         assert sink.verbs()[:4] == ["EHLO", "STARTTLS", "EHLO", "MAIL"]
+
+
+USER, PASSWORD, BOTH = "YW5u", "csO8w58=", "AGFubgByw7zDnw=="
+LOGINS = {
+    "LOGIN that takes no initial response": (
+        "LOGIN",
+        {
+            "AUTH": lambda said: b"334 VXNlcm5hbWU6\r\n" if said == "LOGIN" else b"501 5.5.2 no\r\n",
+            USER.upper(): b"334 UGFzc3dvcmQ6\r\n",
+            PASSWORD.upper(): b"235 2.7.0 OK\r\n",
+        },
+        ["AUTH LOGIN", USER, PASSWORD],
+    ),
+    "PLAIN that asks again": (
+        "PLAIN LOGIN",
+        {"AUTH": b"334 \r\n", BOTH.upper(): b"235 2.7.0 OK\r\n"},
+        [f"AUTH PLAIN {BOTH}", BOTH],
+    ),
+    "PLAIN": ("XOAUTH2 PLAIN", {"AUTH": b"235 2.7.0 OK\r\n"}, [f"AUTH PLAIN {BOTH}"]),
+}
+
+
+@pytest.mark.parametrize("case", LOGINS)
+async def test_logs_in(authority: trustme.CA, ca_file: str, case: str) -> None:
+    offered, script, said = LOGINS[case]
+    answers = {verb: [answer] for verb, answer in script.items()}
+    async with Sink(tls=server_tls(authority, "localhost"), extensions=(f"AUTH {offered}",), script=answers) as sink:
+        outcome = await send_tls(sink, tls="required", ca_file=ca_file, login="ann", password="rüß")
+    assert outcome.kind is OutcomeKind.DELIVERED, outcome.reply
+    assert sink.commands[3 : 3 + len(said)] == said
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("usage", [True, False])
+async def test_a_certificate_for_servers_alone_is_named_when_a_host_hangs_up(
+    authority: trustme.CA, ca_file: str, tmp_path: Path, version: ssl.TLSVersion, usage: bool
+) -> None:
+    ours = write_certificate(tmp_path, client_use=usage)
+    context = server_tls(authority, "localhost")
+    context.maximum_version = version
+    context.load_verify_locations(ours)
+    context.verify_mode = ssl.CERT_REQUIRED
+    async with Sink(tls=context) as sink:
+        outcome = await send_tls(sink, tls="required", ca_file=ca_file, certificate=ours)
+    if usage:
+        assert outcome.kind is OutcomeKind.DELIVERED, outcome.reply
+        return
+    assert (outcome.kind, outcome.scope) == (OutcomeKind.DEFERRED, Scope.SITE)
+    assert "our certificate is for servers alone" in outcome.reply.text
+
+
+def write_certificate(directory: Path, client_use: bool) -> Path:
+    """Signed by itself, with its key in the same file."""
+    key, name = (
+        ec.generate_private_key(ec.SECP256R1()),
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gw.example")]),
+    )
+    uses = [ExtendedKeyUsageOID.SERVER_AUTH, *([ExtendedKeyUsageOID.CLIENT_AUTH] if client_use else [])]
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file = directory / "ours.pem"
+    file.write_bytes(made.public_bytes(Encoding.PEM) + pem)
+    return file
+
+
+async def test_a_host_that_asks_without_end_is_no_login(authority: trustme.CA, ca_file: str) -> None:
+    async with Sink(
+        tls=server_tls(authority, "localhost"),
+        extensions=("AUTH LOGIN",),
+        script={verb: [b"334 VXNlcm5hbWU6\r\n"] for verb in ("AUTH", USER.upper(), PASSWORD.upper())},
+    ) as sink:
+        outcome = await send_tls(sink, tls="required", ca_file=ca_file, login="ann", password="rüß")
+    assert outcome.kind is OutcomeKind.DEFERRED
+    assert sink.commands[3:6] == ["AUTH LOGIN", USER, PASSWORD]
 
 
 async def test_expected_names_replace_the_host_name(authority: trustme.CA, ca_file: str) -> None:

@@ -84,6 +84,24 @@ def test_what_cannot_be_had_is_told(slapd: Slapd, tmp_path: Path, more: dict[str
         fetch(settings(slapd, **more), tmp_path)
 
 
+def test_a_referral_is_not_followed(tmp_path: Path) -> None:
+    other = Slapd(tmp_path / "other", PEOPLE)
+    elsewhere = f"ou=else,{BASE}"
+    more = (
+        f"dn: {elsewhere}\nobjectClass: referral\nobjectClass: extensibleObject\nou: else\nref: {other.url}/{BASE}\n\n"
+    )
+    server = Slapd(tmp_path / "ldap", PEOPLE, more=more)
+    server.start()
+    other.start()
+    try:
+        assert len(fetch(settings(server), tmp_path)) == 5, "one that lies inside what is searched is passed over"
+        with pytest.raises(MapUnavailable, match=r"referral \(10\)"):
+            fetch(settings(server, base=elsewhere), tmp_path)
+    finally:
+        server.stop()
+        other.stop()
+
+
 def test_tls_is_checked(tmp_path: Path) -> None:
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")

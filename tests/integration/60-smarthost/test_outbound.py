@@ -106,6 +106,22 @@ def test_a_scanner_gets_its_forced_sender(pair: Pair) -> None:
     assert "Date" not in message, "what a mail program forgot is added on submission only"
 
 
+@pytest.mark.parametrize("said", ["<mfp>", "mfp@printer.local", "<#@[]>", "", "<mfp@printer.local.> SIZE=200"])
+def test_a_scanner_gets_its_forced_sender_whatever_it_says(pair: Pair, said: str) -> None:
+    before = len(pair.b.google.received())
+    with pair.machine(DEVICE) as client:
+        assert client.docmd("EHLO", "My Scanner 3000")[0] == 250
+        assert client.docmd(f"MAIL FROM:{said}")[0] == 250
+        assert client.docmd("RCPT TO: carl@far.example.")[0] == 250
+        code, text = client.data(b"From: mfp\r\nResent-From: ceo@corp.example\r\nTo: carl\r\n" + BODY)
+    assert code == 250, text
+    message = message_from_bytes(pair.b.google.wait(before + 1)[-1][0])
+    assert message.get_all("From") == ["<scan@corp.example>"]
+    assert "Resent-From" not in message
+    assert f"from [{DEVICE}]" in " ".join(message.get_all("Received", []))
+    assert "spf=pass smtp.mailfrom=corp.example" in judged_at_b(message.as_bytes())
+
+
 def test_an_application_sends_as_any_of_ours(pair: Pair) -> None:
     octets = delivered(pair, pair.machine(MACHINE), "shop@corp.example", b"From: orders@corp.example\r\n" + BODY)
     assert "dmarc=pass" in judged_at_b(octets)

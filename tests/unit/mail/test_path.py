@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gateway.mail.path import ParsedPath, mailbox, parse_path
+from gateway.mail.path import ParsedPath, mailbox, parse_path, replace_path
 from gateway.model.address import Mailbox
 
 
@@ -17,6 +17,9 @@ def box(local: str, domain: str, ascii_domain: str | None = None) -> Mailbox:
 PATHS = {
     "FROM:<a@b.example>": box("a", "b.example"),
     "from: <a@b.example>": box("a", "b.example"),
+    "FROM:\t \t<a@b.example>": box("a", "b.example"),
+    "FROM:<a@b.example.>": box("a", "b.example"),
+    "FROM:<ü@bücher.example.>": box("ü", "bücher.example", "xn--bcher-kva.example"),
     "FROM:<A.b+c=d@B.Example>": box("A.b+c=d", "B.Example", "b.example"),
     "FROM:<>": None,
     'FROM:<"a b"@b.example>': box('"a b"', "b.example"),
@@ -67,7 +70,8 @@ NO_PATHS = [
     "FROM:< a@b.example>",
     "FROM:<a@b.example >",
     "FROM:<a@b..example>",
-    "FROM:<a@b.example.>",
+    "FROM:<a@b.example..>",
+    "FROM:<a@.>",
     "FROM:<a@.b.example>",
     "FROM:<a@-b.example>",
     "FROM:<a@b-.example>",
@@ -106,6 +110,37 @@ NO_PATHS = [
 @pytest.mark.parametrize("argument", NO_PATHS)
 def test_no_paths(argument: str) -> None:
     assert parse_path(argument, "TO" if argument.startswith("TO") else "FROM") is None
+
+
+BARE = {
+    "FROM:a@b.example": box("a", "b.example"),
+    "FROM:\ta@b.example.": box("a", "b.example"),
+    'FROM: "a b"@b.example': box('"a b"', "b.example"),
+    "FROM:a@[192.0.2.1]": box("a", "[192.0.2.1]"),
+    "TO:Postmaster": Mailbox("Postmaster", "", ""),
+}
+
+
+@pytest.mark.parametrize("argument", BARE)
+def test_paths_without_brackets(argument: str) -> None:
+    keyword = argument.partition(":")[0]
+    assert parse_path(argument, keyword, bare=True) == ParsedPath(BARE[argument], {})
+    assert parse_path(f"{argument} X=1", keyword, bare=True) == ParsedPath(BARE[argument], {"X": "1"})
+    assert parse_path(argument, keyword) is None
+
+
+@pytest.mark.parametrize("argument", [one for one in NO_PATHS if one != "FROM:a@b.example"])
+def test_what_is_ambiguous_without_brackets_too(argument: str) -> None:
+    assert parse_path(argument, "TO" if argument.startswith("TO") else "FROM", bare=True) is None
+
+
+@pytest.mark.parametrize("said", ["", "<>", "<scanner>", "scanner", "<#@[]>", " <my scanner@x y>", "<ü", "root@"])
+def test_a_sender_in_place_of_what_is_said(said: str) -> None:
+    forced = box("scan", "b.example")
+    assert replace_path(f"FROM:{said}", forced) == (None if said == "<ü" else ParsedPath(forced, {}))
+    assert replace_path(f"TO:{said}", forced) is None
+    if said not in ("", "<ü"):
+        assert replace_path(f"FROM:{said} SIZE=5", forced) == ParsedPath(forced, {"SIZE": "5"})
 
 
 def test_the_keyword_must_be_the_one_asked_for() -> None:
@@ -166,6 +201,8 @@ def test_parameters(text: str) -> None:
         ("", None),
         ("<a@b.example>", None),
         ("a@b.example ", None),
+        ("a@b.example.", box("a", "b.example")),
+        ("a@b.example..", None),
         ("a@b.example\n", None),
         ("@r.example:a@b.example", None),
     ],

@@ -94,10 +94,44 @@ def test_the_owner_writes_and_is_signed() -> None:
         ("Sender: alice@own.example\r\n", "no-author"),
         ("From: alice@own.example\r\nSender: ceo@own.example\r\n", "author-not-owned"),
         ("From: alice@own.example\r\nSender: a@b, c\r\n", "no-author"),
+        ("From: alice@own.example\r\nResent-From: ceo@own.example\r\n", "author-not-owned"),
+        ("From: alice@own.example\r\nResent-Sender: ceo@own.example\r\n", "author-not-owned"),
+        ("Resent-From: a@b, c\r\nFrom: alice@own.example\r\n", "no-author"),
+        (
+            "Resent-From: b@own.example\r\nResent-From: alice@own.example\r\nFrom: alice@own.example\r\n",
+            "author-not-owned",
+        ),
     ],
 )
 def test_nobody_writes_as_another(header: str, said: str) -> None:
     assert Case(Permit(ALICE), header).depart() == said
+
+
+def test_who_sends_again_names_himself_above_others() -> None:
+    resent = "Resent-From: alice@own.example\r\nResent-From: bob@far.example\r\nFrom: alice@own.example\r\n"
+    assert isinstance(Case(Permit(ALICE), resent).depart(), Departure)
+
+
+LOOKALIKES = [
+    '"ceo@bank.example"@own.example',
+    '"CEO\\@bank.example"@own.example',
+    '"a,ceo"@own.example',
+    '"<ceo>"@own.example',
+    '"x+ceo@bank.example"@own.example',
+    "ceo\uff20bank.example@own.example",
+    "ceo\ufe6bbank.example@own.example",
+]
+
+
+@pytest.mark.parametrize("address", LOOKALIKES)
+def test_a_local_part_that_looks_like_another_address_is_owned_by_name_alone(address: str) -> None:
+    owner = Identity("shop", frozenset({"own.example"}), login="shop")
+    assert owner.may_use(mailbox("orders@own.example"))
+    assert owner.may_use(mailbox('"odd orders"@own.example'))
+    assert not owner.may_use(mailbox(address))
+    assert replace(owner, owns=frozenset({mailbox(address).key})).may_use(mailbox(address))
+    assert not replace(owner, owns=frozenset({"x@own.example"})).may_use(mailbox(address))
+    assert Case(Permit(owner), f"From: {address}\r\n").depart() in ("author-not-owned", "no-author")
 
 
 def test_a_login_from_the_null_sender_is_still_held_to_its_from() -> None:
@@ -125,7 +159,16 @@ def test_a_device_gets_its_forced_sender(header: str) -> None:
 
 
 @pytest.mark.parametrize("author", ["From: x@device.local\r\n", "From: scan@own.example\r\n"])
-@pytest.mark.parametrize("agent", ["Sender: ceo@own.example\r\n", "Sender: a@b\r\nSender: c@d\r\n"])
+@pytest.mark.parametrize(
+    "agent",
+    [
+        "Sender: ceo@own.example\r\n",
+        "Sender: a@b\r\nSender: c@d\r\n",
+        "Resent-From: ceo@own.example\r\n",
+        "Resent-From: scan@own.example\r\nResent-From: ceo@own.example\r\n",
+        "Resent-Sender: none\r\n",
+    ],
+)
 def test_a_device_has_no_foreign_sender_field(author: str, agent: str) -> None:
     found = Case(Permit(SCANNER), author + agent + "Subject: scan\r\n").depart()
     assert isinstance(found, Departure)

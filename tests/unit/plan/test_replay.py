@@ -162,7 +162,8 @@ async def test_what_no_rule_decided_is_passed_over() -> None:
 
 
 async def test_a_rule_that_cannot_be_asked_defers() -> None:
-    text = 'set = "broken"\n[[rule]]\nid = "r"\nstage = "data"\nwhen = \'author.domains[5] == "x"\'\nthen = "accept"\n'
+    when = 'author.domains[message.size == 10000 ? 0 : 9] == "x"'
+    text = f'set = "broken"\n[[rule]]\nid = "r"\nstage = "data"\nwhen = \'{when}\'\nthen = "accept"\n'
     now = judge_again(await stored("pass"), bench(load("broken", {"broken.toml": text})))
     assert now is not None
     assert (now.action, now.rule, now.reply.code) == (Action.DEFER, "r", 451)

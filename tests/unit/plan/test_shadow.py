@@ -48,7 +48,7 @@ shadow = true
 CONDITIONS = (
     ("data", "message.size > 10"),
     ("data", 'dmarc.result == "fail"'),
-    ("data", 'author.domains[9] == "cannot be asked"'),
+    ("data", 'author.domains[message.size == 10000 ? 0 : 9] == "cannot be asked"'),
     ("data", "message.size / rcpt.count > 7"),
     ("rcpt", "rcpt.role"),
     ("connect", "ingress.edge"),
@@ -165,7 +165,10 @@ def test_a_shadow_set_changes_no_outcome(
         assert len(actions) == 1
 
 
-@pytest.mark.parametrize("when", ['author.domains[3] == "x"', "message.size / (rcpt.count - 1) > 1"])
+@pytest.mark.parametrize(
+    "when",
+    ['author.domains[message.size == 10000 ? 0 : 9] == "x"', "message.size / (message.size == 10000 ? 1 : 0) > 1"],
+)
 def test_a_shadow_set_that_cannot_be_asked_stops_no_mail(when: str) -> None:
     text = f'set = "mine"\n[[rule]]\nid = "r"\nstage = "data"\nwhen = \'{when}\'\nthen = "accept"\n'
     broken = load("mine", {"mine.toml": text})

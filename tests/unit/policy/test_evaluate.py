@@ -38,7 +38,7 @@ def test_without_a_match_a_message_is_accepted_by_default() -> None:
     assert decision.considered == (hit("r1", False),)
 
 
-@pytest.mark.parametrize("when", ['author.domains[3] == "x"', "message.size / rcpt.count > 1"])
+@pytest.mark.parametrize("when", ['author.domains[10 - message.size / 1000] == "x"', "message.size / rcpt.count > 1"])
 def test_a_rule_that_gives_no_boolean_is_a_fault_and_never_a_skip(when: str) -> None:
     facts = {**Scene().facts(), "rcpt.count": 0}
     with pytest.raises(RuleFailure) as caught:
@@ -54,7 +54,12 @@ def test_a_missing_fact_is_a_fault_even_if_no_rule_asks_for_it() -> None:
 
 
 def test_shadow_rules_are_recorded_and_decide_nothing() -> None:
-    shadow = rules("message.size > 5", 'author.domains[3] == "x"', "message.size > 5000", more="shadow = true\n")
+    shadow = rules(
+        "message.size > 5",
+        'author.domains[10 - message.size / 1000] == "x"',
+        "message.size > 5000",
+        more="shadow = true\n",
+    )
     decision = judge(shadow, Scene().facts())
     assert (decision.action, decision.rule, decision.considered) == (Action.ACCEPT, "default", ())
     assert [(one.rule.split(" ")[0], one.matched) for one in decision.shadow] == [
@@ -75,7 +80,11 @@ def test_many_rules_are_asked_together_and_answer_as_each_alone(holding: int) ->
 
 
 def test_a_failing_rule_among_many_is_named_and_only_when_it_is_asked() -> None:
-    conditions = ["message.size == 5000"] * 12 + ['author.domains[3] == "x"'] + ["message.size == 1000"] * 3
+    conditions = (
+        ["message.size == 5000"] * 12
+        + ['author.domains[10 - message.size / 1000] == "x"']
+        + ["message.size == 1000"] * 3
+    )
     conditions = [f"{one} && message.hops < {number + 100}" for number, one in enumerate(conditions)]
     with pytest.raises(RuleFailure) as caught:
         judge(rules(*conditions), Scene().facts())

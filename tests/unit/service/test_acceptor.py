@@ -129,3 +129,25 @@ def test_the_limit_is_raised_and_checked(monkeypatch: pytest.MonkeyPatch, hard: 
     event = raise_descriptors(config)  # type: ignore[arg-type]
     assert given == [(hard, hard)]
     assert (event is not None) is short
+
+
+@pytest.mark.parametrize(
+    ("address", "beside", "both"),
+    [
+        ("[::]:{}", ["[::]:{}", "0.0.0.0:9"], True),
+        ("[::]:{}", ["127.0.0.1:{}"], False),
+        ("[::1]:{}", [], False),
+    ],
+)
+def test_the_address_of_all_takes_ipv4_too(address: str, beside: list[str], both: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with bind_socket(address.format(port), [one.format(port) for one in beside]):
+        with socket.create_connection(("::1", port), 5):
+            pass
+        try:
+            socket.create_connection(("127.0.0.1", port), 5).close()
+        except ConnectionRefusedError:
+            assert not both
+        else:
+            assert both

@@ -17,7 +17,7 @@ from tests.support.judging_context import finish as end
 from tests.support.samples import plain
 from tests.unit.policy.scenes import mailbox
 
-FAILS = '(size(ingress.networks) > 5 ? "" : ingress.networks[7]) == "x"'
+FAILS = '[true][ingress.address == "192.0.2.1" ? 0 : 5]'
 """Reads an element that is not there."""
 
 
