@@ -37,8 +37,7 @@ from gateway.authentication.lookup import DnsView
 from gateway.config.model import Config
 from gateway.mail.author import find_author
 from gateway.mail.header import parse_header, split_message
-from gateway.model.address import Mailbox, ip_text
-from gateway.model.envelope import Envelope, Recipient
+from gateway.model.envelope import Envelope, Mailbox, Recipient, ip_text
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.message import Evidence
 from gateway.model.result import SpfIdentity

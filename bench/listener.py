@@ -26,8 +26,7 @@ import uvloop
 from aiosmtpd.smtp import SMTP
 
 from gateway.config.edge import Limits
-from gateway.model.address import Mailbox
-from gateway.model.envelope import Envelope, Recipient
+from gateway.model.envelope import Envelope, Mailbox, Recipient
 from gateway.model.ingress import Tls
 from gateway.model.reply import Reply
 from gateway.ports import Connection, Conversation

@@ -15,10 +15,9 @@ from gateway.config.policies import load_set
 from gateway.mail.author import find_author
 from gateway.mail.header import parse_header
 from gateway.mail.path import mailbox
-from gateway.model.address import ip_text
-from gateway.model.circumstances import NOTHING_REMEMBERED
 from gateway.model.decision import Stage
-from gateway.model.envelope import Envelope, Recipient
+from gateway.model.envelope import Envelope, Recipient, ip_text
+from gateway.model.history import NOTHING_REMEMBERED
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.result import (
     ArcResult,

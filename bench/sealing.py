@@ -19,17 +19,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from bench.checks import CLIENT, DOMAIN, NOW, cost, make_message
 from gateway import app
-from gateway.authentication.composition import DIGEST
 from gateway.authentication.lookup import DnsView, Memory
+from gateway.authentication.signing import DIGEST
 from gateway.config.model import Config
 from gateway.mail.path import mailbox
-from gateway.model.address import ip_text
-from gateway.model.envelope import Envelope, Recipient
-from gateway.model.greylisting import Acquaintance
-from gateway.model.history import History
+from gateway.model.envelope import Envelope, Recipient, ip_text
+from gateway.model.history import Acquaintance, History
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.net.resolver import ZoneResolver
-from gateway.net.signer import load_signer
+from gateway.net.system import load_signer
 from gateway.net.zone import build_zone
 from gateway.plan.intake import Arrival, take_in
 from gateway.plan.judgement import judge

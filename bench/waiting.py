@@ -25,10 +25,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from gateway.model.address import Mailbox, ip_text
 from gateway.model.decision import Action, Decision
 from gateway.model.delivery import Intake, Trace, Transfer
-from gateway.model.envelope import Body, Envelope, Recipient
+from gateway.model.envelope import Body, Envelope, Mailbox, Recipient, ip_text
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.message import Content, Evidence, Message
 from gateway.model.reply import REPLIES

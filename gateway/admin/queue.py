@@ -13,9 +13,8 @@ from typing import Protocol
 from gateway.admin.control import Arguments, CommandRefused, Commands
 from gateway.config.model import Config
 from gateway.config.policies import retry_terms
-from gateway.model.address import Mailbox
-from gateway.model.amendment import Amendment, Change, Pending
-from gateway.model.delivery import Act, Settlement, Story
+from gateway.model.delivery import Act, Amendment, Change, Pending, Settlement, Story
+from gateway.model.envelope import Mailbox
 from gateway.model.event import Event
 from gateway.model.reply import REPLIES, Reply
 from gateway.model.value import Value, replace
@@ -23,8 +22,31 @@ from gateway.plan import amendment
 from gateway.plan.settlement import AttemptContext
 from gateway.policy.routing import RoutingTable
 from gateway.ports import Clock, EventSink, emit_all
+from gateway.service.held_mail import HeldMail, NotHeld
 from gateway.service.runtime import RuntimeConfig
 from gateway.tools.results import Json
+
+
+def hold_commands(held_mail: HeldMail) -> Commands:
+    """Each takes `id` and `by`, and answers why nothing was done, or null. A message that another shard holds is none
+    of this one's, so that is no refusal."""
+
+    async def release(arguments: Arguments) -> Json:
+        try:
+            await held_mail.release(str(arguments.get("id")), str(arguments.get("by")))
+        except NotHeld as error:
+            return str(error)
+        return None
+
+    async def delete(arguments: Arguments) -> Json:
+        try:
+            await held_mail.delete(str(arguments.get("id")), str(arguments.get("by")))
+        except NotHeld as error:
+            return str(error)
+        return None
+
+    return {"hold release": release, "hold delete": delete}
+
 
 MOST_IDS = 1000
 """Ids in one command."""

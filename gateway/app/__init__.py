@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from gateway.app.adapters import make_resolver, make_simulation_context
     from gateway.app.control import order
     from gateway.app.gateway import Gateway
-    from gateway.app.promotion import promote
     from gateway.app.reading import find_spool, open_reader, read_config
+    from gateway.app.reload import promote
     from gateway.app.runtime_config import make_runtime, make_sealing, make_trial
     from gateway.app.serving import serve
 

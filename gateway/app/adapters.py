@@ -8,18 +8,16 @@ from collections.abc import Callable
 from gateway.app.reading import read_config
 from gateway.app.runtime_config import make_runtime
 from gateway.config.backends import BackendSettings
-from gateway.config.directories import LoginSource, MapSource
 from gateway.config.maps import DIRECT, map_files
 from gateway.config.model import Config
-from gateway.config.recipients import HttpMap, LdapMap
+from gateway.config.recipients import HttpMap, LdapMap, LoginSource, MapSource
 from gateway.config.text_file import read_text
 from gateway.mail.path import mailbox
-from gateway.model.address import Mailbox
-from gateway.net.http_map import HttpSource
+from gateway.model.envelope import Mailbox
+from gateway.net.http_map import HttpSource, Webhook
 from gateway.net.resolver import DnsResolver, ZoneResolver, read_zone
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.net.system import SystemClock
-from gateway.net.webhook import Webhook
 from gateway.ports import Backend, Clock, EventSink, Resolver, Spool, Tally
 from gateway.service.alarms import Courier, MailCourier
 from gateway.service.importer import Import

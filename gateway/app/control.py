@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.admin.control import Arguments, CommandRefused, Commands, NobodyThere, ask, run_command
-from gateway.admin.holding import hold_commands
-from gateway.admin.queue import QueueDesk
+from gateway.admin.queue import QueueDesk, hold_commands
 from gateway.app.adapters import make_retention
 from gateway.app.reading import find_spool, read_config
 from gateway.app.runtime_config import make_runtime, route_dsn

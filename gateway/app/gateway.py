@@ -10,8 +10,7 @@ from pathlib import Path
 
 from gateway.admin.api import make_application, serve_http
 from gateway.admin.control import Arguments, Commands, serve_control
-from gateway.admin.holding import hold_commands
-from gateway.admin.queue import QueueDesk
+from gateway.admin.queue import QueueDesk, hold_commands
 from gateway.app.adapters import (
     make_backends,
     make_couriers,
@@ -23,34 +22,29 @@ from gateway.app.adapters import (
 )
 from gateway.app.reload import Reloaded, Reloader
 from gateway.app.runtime_config import route_dsn, with_lists
-from gateway.app.worker_context import WorkerContext
-from gateway.model.address import Mailbox
+from gateway.app.supervisor import WorkerContext
+from gateway.model.envelope import Mailbox
 from gateway.model.event import Event, Level
 from gateway.model.value import asdict, replace
 from gateway.net.resolver import DnsResolver
 from gateway.net.system import SystemClock
 from gateway.policy.routing import RoutingTable
 from gateway.ports import Backend, Clock, Spool
-from gateway.service.admission_switch import AdmissionSwitch
 from gateway.service.alarms import Alarms, fan_out
-from gateway.service.authenticator import Authenticator
-from gateway.service.blocklists import keep_usable
+from gateway.service.authenticator import Authenticator, keep_usable
 from gateway.service.delivery import LEASE, Delivery
 from gateway.service.directory import Directory
-from gateway.service.flow import OctetsInFlight
-from gateway.service.front import FrontEnd
-from gateway.service.held_mail import HeldMail
-from gateway.service.housekeeper import ClockWatch, Housekeeper, StorageWatch, tell_start
+from gateway.service.front import AdmissionSwitch, FrontEnd
+from gateway.service.held_mail import ClockWatch, HeldMail, Housekeeper, StorageWatch, tell_start
 from gateway.service.importer import Importer
 from gateway.service.inquiry import Callout
 from gateway.service.listener import bind_socket
-from gateway.service.minute import Minute
 from gateway.service.observer import Observer
 from gateway.service.reception import MxReception
+from gateway.service.role import Failures, SendingRole
 from gateway.service.runtime import RuntimeConfig, Services
-from gateway.service.sending import Failures, SendingRole
-from gateway.service.sending_limits import SendingLimits
-from gateway.service.suspension import Suspensions
+from gateway.service.sending_limits import SendingLimits, Suspensions
+from gateway.service.tally import Minute, OctetsInFlight
 from gateway.spool.shards import ShardedSpool
 from gateway.spool.sqlite import SqliteSpool
 from gateway.spool.view import ShardedView

@@ -6,10 +6,8 @@ from pathlib import Path
 
 from gateway.app.reading import read_config
 from gateway.authentication.dnsbl import BlockList
-from gateway.authentication.seal import Sealer
-from gateway.authentication.signing import SigningKey
-from gateway.config.keyring import KeyringUnusable, KeyState, read_key, read_keyring
-from gateway.config.keys import KeyUnusable
+from gateway.authentication.signing import Sealer, SigningKey
+from gateway.config.keyring import KeyringUnusable, KeyState, KeyUnusable, read_key, read_keyring
 from gateway.config.maps import DIRECT, make_srs, routing_table
 from gateway.config.mistakes import ConfigErrors, Mistake
 from gateway.config.model import Config
@@ -21,11 +19,11 @@ from gateway.config.policies import (
     hold_terms,
     load_domain_rules,
     load_rules,
+    read_senders,
 )
-from gateway.config.senders import read_senders
-from gateway.model.address import Mailbox
+from gateway.model.envelope import Mailbox
 from gateway.model.value import replace
-from gateway.net.signer import load_signer, make_signer
+from gateway.net.system import load_signer, make_signer
 from gateway.plan.departure import Outgoing
 from gateway.plan.judgement import JudgementContext
 from gateway.plan.sealing import Sealing

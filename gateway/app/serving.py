@@ -20,8 +20,7 @@ from gateway.app.gateway import Gateway
 from gateway.app.interpreter import capture
 from gateway.app.reading import read_config
 from gateway.app.runtime_config import make_runtime
-from gateway.app.supervisor import Supervisor
-from gateway.app.worker_context import WorkerContext
+from gateway.app.supervisor import Supervisor, WorkerContext
 from gateway.config.model import Config
 from gateway.model.event import Event, Level
 from gateway.service.observer import Lines, Observer

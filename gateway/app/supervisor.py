@@ -9,19 +9,49 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from gateway.app.worker_context import WorkerContext, ready_key
+from prometheus_client import CollectorRegistry
+
 from gateway.config.model import Config
 from gateway.model.event import Event, Level
-from gateway.ports import EventSink
-from gateway.service.counters import clear_counters, share_counters
+from gateway.model.value import Value, field
+from gateway.ports import EventSink, Tally
 from gateway.service.listener import bind_socket
-from gateway.service.repetition import Arrivals
+from gateway.service.observer import clear_counters, share_counters
+from gateway.service.repetition import Arrivals, WorkerArrivals
 from gateway.service.tally import SharedCounts
+
+
+class WorkerContext(Value):
+    """By default that of the only worker, which shares nothing and binds its sockets itself."""
+
+    number: int = 0
+    workers: int = 1
+    tally: Tally = field(default_factory=lambda: SharedCounts().tally())
+    sockets: Mapping[str, socket.socket] = field(default_factory=dict)
+    """Those bound already, by address."""
+    arrivals: WorkerArrivals = field(default_factory=lambda: Arrivals().of_worker())
+    counters: CollectorRegistry | None = None
+    """Shows the metrics of all workers."""
+    lifeline: int | None = None
+    """A pipe that ends when the supervisor does."""
+    late: bool = False
+    """It takes a dead worker's place: the law may have been replaced since the start."""
+
+    def report_ready(self) -> None:
+        """Tell the supervisor that mail is taken."""
+        self.tally.add(ready_key(self.number))
+
+
+def ready_key(worker: int) -> str:
+    return f"ready {worker}"
+
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _FIRST_PAUSE = 1.0

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from dkim.canonicalization import CanonicalizationPolicy, InvalidCanonicalizationPolicyError, Relaxed, Simple
 
 from gateway.mail.header import Field
-from gateway.mail.tags import decode_base64, parse_tags
+from gateway.mail.tokens import decode_base64, parse_tags
 from gateway.model.value import Value
 
 MIN_BITS, MAX_BITS = 1024, 8192

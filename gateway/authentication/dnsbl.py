@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network
 
 from gateway.authentication.lookup import DnsView
-from gateway.model.address import IPText, parse_ip
 from gateway.model.dnsdata import Answer, Question
+from gateway.model.envelope import IPText, parse_ip
 from gateway.model.result import DnsblResult
 from gateway.model.value import Value
 

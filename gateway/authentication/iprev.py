@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gateway.authentication.lookup import DnsView
 from gateway.mail.domain import a_label
-from gateway.model.address import IPText, ip_text, parse_ip
 from gateway.model.dnsdata import Question
+from gateway.model.envelope import IPText, ip_text, parse_ip
 from gateway.model.result import IprevResult, IprevVerdict
 
 _MOST_NAMES = 10

@@ -11,9 +11,8 @@ from collections.abc import Collection
 from gateway.authentication import spf
 from gateway.authentication.lookup import DnsView
 from gateway.mail.domain import is_subdomain
-from gateway.model.address import Mailbox
 from gateway.model.dnsdata import Answer, DnsStatus, Question
-from gateway.model.envelope import Envelope
+from gateway.model.envelope import Envelope, Mailbox
 from gateway.model.ingress import EdgeIngress
 from gateway.model.result import (
     Authentication,

@@ -13,7 +13,7 @@ from gateway.authentication.dkimpy import Key, read_forms, read_key
 from gateway.mail.author import find_author
 from gateway.mail.domain import a_label
 from gateway.mail.header import Field, unfold
-from gateway.mail.tags import decode_base64, parse_tags
+from gateway.mail.tokens import decode_base64, parse_tags
 from gateway.model.dnsdata import Answer, Question
 from gateway.model.message import BodyDigest
 from gateway.model.result import DkimVerdict

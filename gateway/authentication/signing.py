@@ -2,13 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import base64
+from collections.abc import Callable, Collection, Iterable, Sequence
 
-from gateway.authentication.composition import body_hash, compose_signature
+from gateway.authentication.arc import chain_fields
+from gateway.authentication.dkimpy import SignedHeader
 from gateway.mail.domain import is_subdomain
 from gateway.mail.header import Field, parse_header
+from gateway.mail.tokens import fold
 from gateway.model.message import Evidence, Span
+from gateway.model.result import ArcVerdict
 from gateway.model.value import Value
+
+DIGEST: tuple[str, int | None] = ("relaxed", None)
+"""The body digest that our signatures need among the evidence's, as `body.BodyHasher` is asked for it."""
+_LONGEST_WORD = 64
+
+
+class CannotSign(ValueError):
+    """The evidence lacks the body digest that a signature needs."""
+
+
+def body_hash(evidence: Evidence) -> str:
+    """bh=. Raises CannotSign."""
+    for digest in evidence.digests:
+        if (digest.canonicalisation, digest.length) == DIGEST:
+            return base64.b64encode(digest.digest).decode()
+    raise CannotSign("the body was not digested for a signature")
+
+
+def compose_signature(
+    name: str,
+    tags: dict[str, str],
+    block: bytes,
+    cover: Callable[[SignedHeader, Field], Sequence[Field]],
+    header: Sequence[Field],
+    sign: Callable[[bytes], bytes],
+) -> bytes:
+    """The field with its b=; `cover` names the fields that it signs before itself, at their places in `block`. `sign`
+    makes a signature of a SHA-256 digest.
+
+    What is signed must lie in one block, so our own fields are put below what came: only their octets count. Where
+    lines break counts for nothing in relaxed form, so the field is folded once, when it is complete.
+    """
+    bare = f"{name}: {' '.join(_words({**tags, 'b': ''}))}\r\n".encode("ascii", "replace")
+    own = stand_in(block, bare)
+    signed = SignedHeader(block + bare, header)
+    digest = signed.digest(cover(signed, own), own, "relaxed")
+    return fold(name, [_words({**tags, "b": base64.b64encode(sign(digest)).decode()})])
+
+
+def stand_in(block: bytes, field: bytes) -> Field:
+    """A field of ours as if it stood below `block`."""
+    return Field("", "", b"", len(block), len(block) + len(field))
+
+
+def _words(tags: dict[str, str]) -> list[str]:
+    """Tags in alphabetical order. b= stays in one piece: the next seal signs it as it stands, and a mail system that
+    breaks lines differently would break that. A long h= is in pieces that end in a colon, where white space may stand
+    (RFC 6376 section 3.5)."""
+    words: list[str] = []
+    for tag in sorted(tags):
+        pieces = tags[tag].split(":") if tag == "h" else [tags[tag]]
+        piece = f"{tag}={pieces[0]}"
+        for name in pieces[1:]:
+            piece += ":"
+            if len(piece) + len(name) > _LONGEST_WORD:
+                words.append(piece)
+                piece = ""
+            piece += name
+        words.append(f"{piece};")
+    words[-1] = words[-1].removesuffix(";")
+    return words
+
 
 LIFETIME = 14 * 86_400
 """Seconds until a signature expires: far beyond the days for which anybody queues mail, so that a copy that was
@@ -89,3 +155,66 @@ def choose_names(header: Sequence[Field]) -> tuple[str, ...]:
             counts[field.lower] += 1
     limited = {name: min(count, _MOST_OF_A_NAME) for name, count in counts.items()}
     return tuple(name for name, count in limited.items() for _ in range(count + (name in _OVERSIGNED)))
+
+
+_SEALED_FIELDS = (
+    # RFC 6376 section 5.4.1, and the signatures that are there (RFC 8617 section 4.1.2). Authentication-Results and
+    # ARC fields must not be signed, and what hops write (Received, Return-Path) should not.
+    *("from", "sender", "reply-to", "to", "cc", "subject", "date", "message-id", "in-reply-to", "references"),
+    *("mime-version", "content-type", "content-transfer-encoding", "list-id", "list-unsubscribe"),
+    *("list-unsubscribe-post", "dkim-signature"),
+)
+_MOST_SEALED_OF_A_NAME = 16
+"""Fields of one name that are signed, so that no message makes h= longer than verifiers read."""
+
+
+class Sealer(Value):
+    """In whose name we seal, and the operation that takes the private key."""
+
+    domain: str
+    selector: str
+    sign: Callable[[bytes], bytes]
+    """From a SHA-256 digest to its RSA signature (PKCS #1 v1.5), which is the same whenever it is made."""
+
+
+def seal(
+    evidence: Evidence,
+    header: Sequence[Field],
+    results: bytes,
+    instance: int,
+    chain: ArcVerdict,
+    sealer: Sealer,
+    now: float,
+    names: Sequence[str] | None = None,
+) -> tuple[bytes, bytes, bytes]:
+    """ARC-Seal, ARC-Message-Signature and ARC-Authentication-Results, CRLF included, in the order they stand in.
+
+    `header` are the fields of `evidence.header` that the next hop will see, at their places; `results` is the whole
+    ARC-Authentication-Results field, which says `instance`; `chain` is what validation found and becomes cv=; `now` is
+    in epoch seconds. `names` is h= in lower case: what is there and worth signing when None. A chain that failed is
+    not covered (RFC 8617 section 5.1.2). Raises CannotSign.
+    """
+    block = evidence.header if evidence.header.endswith(b"\r\n") or not evidence.header else evidence.header + b"\r\n"
+    common = {"a": "rsa-sha256", "d": sealer.domain, "i": str(instance), "s": sealer.selector, "t": str(int(now))}
+    signed_names = _choose_names(header) if names is None else names
+    tags = {**common, "bh": body_hash(evidence), "c": "relaxed/relaxed", "h": ":".join(signed_names)}
+    own = block + results
+    message = compose_signature(
+        "ARC-Message-Signature", tags, own, lambda signed, at: signed.select(signed_names, at), header, sealer.sign
+    )
+    covered = [] if chain is ArcVerdict.FAIL else [*chain_fields(header)]
+    covered += [stand_in(block, results), stand_in(own, message)]
+    top = compose_signature(
+        "ARC-Seal", {**common, "cv": str(chain)}, own + message, lambda signed, at: covered, (), sealer.sign
+    )
+    return top, message, results
+
+
+def _choose_names(header: Iterable[Field]) -> tuple[str, ...]:
+    """Each name as often as the message has it; From once more, so that no further one can be put above."""
+    counts = dict.fromkeys(_SEALED_FIELDS, 0)
+    for field in header:
+        if field.lower in counts:
+            counts[field.lower] += 1
+    counts["from"] += 1
+    return tuple(name for name, count in counts.items() for _ in range(min(count, _MOST_SEALED_OF_A_NAME)))

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.mail.domain import a_label
-from gateway.model.address import Mailbox, ip_text
 from gateway.model.dnsdata import DnsStatus, Question
+from gateway.model.envelope import Mailbox, ip_text
 from gateway.model.ingress import EdgeIngress
 from gateway.model.result import SpfIdentity, SpfResult, SpfVerdict
 

@@ -64,8 +64,8 @@ MODULES = (
         "",
         _RULES,
         {
-            "senders": "List every source of your domains' mail from outside: how often it passed and failed, and the "
-            "lines that would let it write as you."
+            "senders": "List every source of your domains' mail from outside: how often it passed and failed, what it "
+            "seems to be, and the lines that would let it write as you."
         },
     ),
     CommandModule(

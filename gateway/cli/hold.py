@@ -13,8 +13,8 @@ import typer
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, group, print_json, print_text, say
 from gateway.config.model import Config
-from gateway.model.holding import HeldEntry
-from gateway.tools.holding import held_json, render_held, render_held_message
+from gateway.model.delivery import HeldEntry
+from gateway.tools.queue import held_json, render_held, render_held_message
 
 commands = group("Messages that a rule keeps here until an admin decides.")
 

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text, say
-from gateway.service.suspension import Suspension, Suspensions
-from gateway.tools.text import show_time
+from gateway.service.sending_limits import Suspension, Suspensions
+from gateway.tools.results import show_time
 
 commands = group("Who may not send through us for now.")
 

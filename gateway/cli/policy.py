@@ -15,8 +15,8 @@ from gateway.config.judging import Policy
 from gateway.config.model import Config
 from gateway.config.policies import load_set, name_domain_sets
 from gateway.config.rule_files import find_files
+from gateway.policy.facts import facts_table
 from gateway.policy.rules import RuleSet
-from gateway.policy.vocabulary import facts_table
 from gateway.tools.rule_sets import Lawbook, render_rule_sets, rule_sets_json
 from gateway.tools.trials import Trial, WantedDecision, read_wanted, render_trials, trials_json, try_rules, try_wanted
 

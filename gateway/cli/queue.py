@@ -15,14 +15,14 @@ from rich.progress import track
 
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text
-from gateway.model.delivery import Final, QueueEntry
-from gateway.model.failure import Failure
-from gateway.tools.failures import failures_json, render_failures
+from gateway.model.delivery import Failure, Final, QueueEntry
 from gateway.tools.queue import (
     Filter,
+    failures_json,
     merge_answers,
     queue_json,
     render_answers,
+    render_failures,
     render_queue,
     render_states,
     states_json,

@@ -13,7 +13,7 @@ import typer
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, say
 from gateway.config.first import write_first
-from gateway.config.keys import SERVERS_ALONE, is_for_servers_alone
+from gateway.config.keyring import SERVERS_ALONE, is_for_servers_alone
 from gateway.demo.run import run_demo
 from gateway.demo.sample import send_samples
 

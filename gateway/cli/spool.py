@@ -16,9 +16,8 @@ from rich.progress import Progress
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text
 from gateway.spool.backup import back_up_shard
-from gateway.spool.inspection import Inspection, inspect_shard
 from gateway.spool.reader import find_shards
-from gateway.spool.view import ShardedView
+from gateway.spool.view import Inspection, ShardedView, inspect_shard
 
 commands = group("The spool as a whole.")
 

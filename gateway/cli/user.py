@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, say
+from gateway.config.listeners import read_users
 from gateway.config.load import find_users
-from gateway.config.users import read_users
 from gateway.tools.users import add_user, check_name, find_twin, remove_user
 
 commands = group("Who may log in at submission listeners.")

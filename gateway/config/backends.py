@@ -6,7 +6,6 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gateway.config.section import Section
 from gateway.config.values import (
     Addresses,
     CertificateNames,
@@ -16,6 +15,7 @@ from gateway.config.values import (
     Networks,
     Seconds,
     SecondsOrNone,
+    Section,
     wrong,
 )
 

@@ -5,16 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from gateway.config.keyring import KeyUnusable, read_signing_key
 from gateway.config.listeners import check_listeners
-from gateway.config.map_file import check_address, check_targets, read_map
+from gateway.config.maps import check_address, check_targets, read_map
 from gateway.config.mistakes import Problem
 from gateway.config.outgoing import check_outgoing
 from gateway.config.providers import find_shared, find_shared_signer
 from gateway.config.rule_files import find_sets
-from gateway.config.sealing import check_seal
 from gateway.config.valid_sections import ValidSections
 from gateway.config.values import Network
 from gateway.model.place import KeyPath
+
+
+def check_seal(sections: ValidSections) -> Iterator[Problem]:
+    """Everything wrong with sealing that a single setting does not show."""
+    seal = sections.config.seal
+    for name, backend in sections.config.backend.items():
+        if backend.seal and seal is None and sections.is_complete("seal"):
+            fix = "add [seal] with domain, selector and key, or remove this"
+            yield Problem(("backend", name, "seal"), "there is no key to seal with", fix)
+    if seal is not None:
+        yield from _check_key(seal.key)
+
+
+def _check_key(file: Path) -> Iterator[Problem]:
+    path = ("seal", "key")
+    try:
+        read_signing_key(file.read_bytes())
+    except FileNotFoundError:
+        yield Problem(path, f"no file {file}", "create it or fix its path")
+    except OSError as error:
+        yield Problem(path, f"cannot read it: {error.strerror}", "give the gateway's user the right")
+    except KeyUnusable as error:
+        yield Problem(path, error.problem, error.fix)
 
 
 def check_sections(sections: ValidSections, check_maps: bool) -> Iterator[Problem]:

@@ -7,8 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from gateway.config.section import Section
-from gateway.config.values import Count, File, ListenAddress, Names, Networks, Seconds, wrong
+from gateway.config.values import Count, File, ListenAddress, Names, Networks, Seconds, Section, wrong
 from gateway.mail.relay_formats import RelayFormat
 
 

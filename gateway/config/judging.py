@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gateway.config.section import Section
-from gateway.config.values import DomainName, DomainNames, File, Networks, Seconds, wrong
+from gateway.config.values import Count, DomainName, DomainNames, File, Networks, Seconds, Section, wrong
+
+_Hour = Annotated[int, Field(ge=0, le=23)]
+
+
+class Holding(Section):
+    """What the action `hold` may keep, how long, and who hears of it."""
+
+    expire: Seconds = 2_592_000.0
+    """Seconds after which a held message is given up: 30 days."""
+    domain_messages: Count = 200
+    """How many may be held of one author domain; what comes then is told to come back (452 4.7.28)."""
+    domain_octets: Count = 52_428_800
+    messages: Count = 5_000
+    """How many may be held in all."""
+    octets: Count = 1_073_741_824
+    digest: bool = True
+    """Send a daily list of what is held to `digest_to`, when anything is."""
+    digest_to: Annotated[str, Field(pattern=r"^([^@\s]+@[^@\s]+)?$")] = ""
+    """postmaster of the first domain when empty."""
+    digest_hour: _Hour = 6
+    """UTC."""
+
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 

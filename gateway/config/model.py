@@ -8,15 +8,24 @@ from typing import Literal
 
 from pydantic import Field
 
-from gateway.config.alarm import AlarmSettings
 from gateway.config.backends import BackendSettings, DeliverySettings, RetentionSettings
 from gateway.config.edge import Limits, Listener, OwnHop, Submission, TrustedRelay
-from gateway.config.holding import Holding
-from gateway.config.judging import Dnsbl, GreylistSettings, Policy, SealSettings
+from gateway.config.judging import Dnsbl, GreylistSettings, Holding, Policy, SealSettings
 from gateway.config.outbound import Outbound, SenderSettings, TenantSettings
 from gateway.config.recipients import Domain, Routing, SenderRewriting
-from gateway.config.section import Section
-from gateway.config.values import DomainName, File, ListenAddress, NameServers, Seconds
+from gateway.config.values import DomainName, File, ListenAddress, Mailboxes, NameServers, Seconds, Section, WebAddress
+
+
+class AlarmSettings(Section):
+    """Where alarms go besides the log."""
+
+    webhook: WebAddress = ""
+    """`https://...`: gets a POST of JSON, whose `text` chat services show."""
+    mail: Mailboxes = ()
+    """Mailboxes that are written to. At least one should not live behind this gateway."""
+    repeat_after: Seconds = 3600.0
+    """Seconds for which the same alarm is not told again."""
+
 
 DEFAULT_SPOOL = Path("/var/lib/waypost")
 

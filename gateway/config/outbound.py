@@ -6,8 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from gateway.config.section import Section
-from gateway.config.values import CertificateNames, Count, DomainNames, File, Networks, wrong
+from gateway.config.values import CertificateNames, Count, DomainNames, File, Networks, Section, wrong
 from gateway.mail.domain import a_label
 from gateway.mail.path import mailbox
 

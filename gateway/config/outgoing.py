@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gateway.config.keyring import KeyringUnusable, KeyState, read_key, read_keyring
-from gateway.config.keys import KeyUnusable
+from gateway.config.keyring import KeyringUnusable, KeyState, KeyUnusable, read_key, read_keyring
 from gateway.config.mistakes import Problem
 from gateway.config.providers import find_shared, find_strangers
 from gateway.config.valid_sections import ValidSections

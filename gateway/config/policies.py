@@ -2,27 +2,105 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Collection
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 from gateway.authentication.dnsbl import BlockList
-from gateway.config.holding import Holding
-from gateway.config.judging import Forwarder, GreylistSettings
+from gateway.config.judging import Forwarder, GreylistSettings, Holding
 from gateway.config.model import Config
-from gateway.config.providers import shared_networks
+from gateway.config.providers import provider_networks, shared_networks
 from gateway.config.rule_files import find_files
 from gateway.config.text_file import TextUnfit, read_text
+from gateway.mail.path import mailbox
 from gateway.model.decision import Stage
-from gateway.model.holding import Quota
+from gateway.model.delivery import Quota
+from gateway.model.place import locate
 from gateway.plan.client import ClientChecks
 from gateway.plan.greylisting import GreylistTerms
 from gateway.plan.holding import HoldTerms
 from gateway.plan.settlement import Terms
+from gateway.policy.grounds import Source
 from gateway.policy.load import load
 from gateway.policy.rules import RuleErrors, RuleMistake, RuleSet
-from gateway.policy.sources import Source
+from gateway.policy.sender import Identity, Senders, Tenant
 from gateway.policy.weighing import FactSettings
+
+_STRING = re.compile(r"""("[^"\n]*"|'[^'\n]*')""")
+_HEADER = re.compile(r"[ \t]*\[[ \t]*policy[ \t]*\][ \t]*(?:#.*)?")
+
+
+class NotWritten(ValueError):
+    """The set cannot be named in the file; the text says what to write by hand."""
+
+
+def name_set(text: str, name: str) -> str:
+    """The configuration with `set = "name"` in [policy]. Raises NotWritten where that is not one line's matter."""
+    tree = tomllib.loads(text)
+    before = tree.get("policy", {}).get("set", "")
+    if isinstance(before, str) and before.startswith(("env:", "file:")):
+        raise NotWritten(f'policy.set is "{before}": change it there to "{name}", then: waypost reload')
+    changed = _change(text, name)
+    if _read(changed) != {**tree, "policy": {**tree.get("policy", {}), "set": name}}:
+        raise NotWritten(f'write set = "{name}" into [policy] by hand, then: waypost reload')
+    return changed
+
+
+def _change(text: str, name: str) -> str:
+    lines = text.splitlines(keepends=True)
+    places = locate(text)
+    place = places.get(("policy", "set"))
+    if place is not None:
+        at = place.value_line - 1
+        # The column is that of the first character, so the quote stands before it.
+        start = place.value_column - 2
+        lines[at] = lines[at][:start] + _STRING.sub(f'"{name}"', lines[at][start:], count=1)
+        return "".join(lines)
+    setting = f'set = "{name}"\n'
+    header = next((at for at, line in enumerate(lines) if _HEADER.fullmatch(line.rstrip("\r\n"))), None)
+    if header is None:
+        return text + ("" if text.endswith("\n") or not text else "\n") + f"\n[policy]\n{setting}"
+    return "".join([*lines[: header + 1], setting, *lines[header + 1 :]])
+
+
+def _read(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return {}
+
+
+def read_senders(config: Config) -> Senders:
+    """Everybody whom [[sender]] and [[tenant]] name."""
+    identities = tuple(
+        Identity(
+            name=one.name,
+            owns=frozenset(one.owns),
+            forced=mailbox(one.forced) if one.forced else None,
+            login=one.login,
+            networks=one.networks,
+        )
+        for one in config.sender
+    )
+    tenants = tuple(
+        Tenant(
+            name=one.name,
+            domains=frozenset(one.domains),
+            networks=one.networks or provider_networks(one.provider),
+            certificates=one.certificates,
+            backend=one.backend,
+            tenant_id=one.tenant_id,
+            dkim=one.dkim,
+            secret_header=one.secret_header,
+            secret=one.secret,
+        )
+        for one in config.tenant
+    )
+    return Senders(identities, tenants, frozenset(domain.name for domain in config.domain))
+
 
 _UNASKED = "the set of one domain is not asked then; move the rule to stage rcpt, or into the set of [policy]"
 

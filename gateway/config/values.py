@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from gateway.mail.domain import a_label
 from gateway.mail.path import mailbox
+
+
+class Section(BaseModel):
+    """Frozen, and an unknown setting is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
 
 DIRECTORY = "directory"
 """Key in the validation context: the directory that relative paths start from."""

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from gateway.authentication.body import BodyHasher
 from gateway.demo.zone import SELECTOR, SIGNER
-from gateway.mail.dates import format_date
 from gateway.mail.header import parse_header, split_message
+from gateway.mail.received import format_date
 from gateway.model.value import Value
 
 _SIGNED = ("from", "to", "subject", "date", "message-id", "mime-version", "content-type")

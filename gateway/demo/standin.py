@@ -20,8 +20,7 @@ from typing import BinaryIO
 import uvloop
 
 from gateway.config.edge import Limits
-from gateway.model.address import Mailbox
-from gateway.model.envelope import Envelope, Recipient
+from gateway.model.envelope import Envelope, Mailbox, Recipient
 from gateway.model.ingress import Tls
 from gateway.model.reply import Reply
 from gateway.model.value import Value, replace

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from gateway.mail.header import Field, fields, unfold
-from gateway.model.address import IPText, ip_text
+from gateway.model.envelope import IPText, ip_text
 from gateway.model.value import Value
 
 _MOST_OCTETS = 8192

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from gateway.mail.authres import ParsedResult, ParsedResults, parse
 from gateway.mail.header import Field, unfold
-from gateway.model.address import IPText, ip_text
+from gateway.model.envelope import IPText, ip_text
 from gateway.model.value import Value
 
 _NAMES = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.mail.dates import format_date
-from gateway.model.address import Mailbox
-from gateway.model.alarm import Alarm
+from gateway.mail.received import format_date
+from gateway.model.envelope import Mailbox
+from gateway.model.event import Alarm
 
 _MOST_VALUE = 1000
 """Characters of one value that are shown."""

@@ -14,7 +14,7 @@ from itertools import takewhile
 from gateway.mail.domain import a_label
 from gateway.mail.header import Field, decode_words, find_fields, unfold
 from gateway.mail.path import mailbox as parse_mailbox
-from gateway.model.address import Mailbox
+from gateway.model.envelope import Mailbox
 from gateway.model.value import Value
 
 _MOST_DOMAINS = 5

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
 from gateway.mail.domain import u_label
-from gateway.mail.folding import fold
 from gateway.mail.header import Field, find_fields
-from gateway.mail.tokens import Token, read_tokens
+from gateway.mail.tokens import Token, fold, read_tokens
 from gateway.model.ingress import Ingress
 from gateway.model.message import Span
 from gateway.model.result import (

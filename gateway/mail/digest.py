@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.mail.dates import format_date
-from gateway.model.address import Mailbox
-from gateway.model.holding import HeldEntry
+from gateway.mail.received import format_date
+from gateway.model.delivery import HeldEntry
+from gateway.model.envelope import Mailbox
 from gateway.model.value import Value
 
 _MOST_NAMED = 200

@@ -6,8 +6,25 @@ import ipaddress
 import re
 
 from gateway.mail.domain import a_label
-from gateway.model.address import Mailbox
+from gateway.model.envelope import Mailbox
 from gateway.model.value import Value
+
+_UNFIT = re.compile(r"[^!-*,-<>-~]")
+
+
+_NOT_ENCODED = re.compile(r"\+(?![0-9A-F]{2})")
+
+
+def mend_xtext(value: str) -> str:
+    """A value that should be xtext, with each `+` that begins no octet taken for itself: clients that encode nothing
+    write `user+tag@example.com`, and the next server would refuse that."""
+    return _NOT_ENCODED.sub("+2B", value)
+
+
+def encode_xtext(text: str) -> str:
+    """ASCII text with what must not stand in a parameter as `+` and two hexadecimal digits."""
+    return _UNFIT.sub(lambda found: f"+{ord(found[0]):02X}", text)
+
 
 _LOCAL_OCTETS = 255
 """RFC 5321 section 4.5.3.1.1 asks for 64 at least; variable return paths in real mail are longer."""

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
 
-from gateway.mail.dates import format_date
-from gateway.mail.folding import fold
 from gateway.mail.header import Field, fields, unfold
 from gateway.mail.relay_formats import RelayFormat, read_hop
-from gateway.model.address import IPText, parse_ip
-from gateway.model.envelope import Envelope
+from gateway.mail.tokens import fold
+from gateway.model.envelope import Envelope, IPText, parse_ip
 from gateway.model.ingress import Ingress, InternalIngress
 from gateway.model.value import Value
+
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def format_date(epoch: float) -> str:
+    """A date-time of RFC 5322 section 3.3, in UTC."""
+    return _format_second(int(epoch))
+
+
+@lru_cache(maxsize=16)
+def _format_second(epoch: int) -> str:
+    at = datetime.fromtimestamp(epoch, UTC)
+    return f"{DAYS[at.weekday()]}, {at.day} {MONTHS[at.month - 1]} {at.year:04} {at:%H:%M:%S} +0000"
+
 
 MOST_HOPS = 10
 """Listed relays that a walk goes past before it gives up."""

@@ -12,7 +12,7 @@ import re
 from typing import Literal, TypeAlias
 
 from gateway.mail.header import Field
-from gateway.model.address import IPText, ip_text
+from gateway.model.envelope import IPText, ip_text
 from gateway.model.value import Value
 
 RelayFormat: TypeAlias = Literal["postfix", "exim", "exchange", "exchange-online", "google"]

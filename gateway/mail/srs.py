@@ -14,7 +14,7 @@ import re
 
 from gateway.mail.domain import a_label
 from gateway.mail.path import mailbox as read_mailbox
-from gateway.model.address import Mailbox
+from gateway.model.envelope import Mailbox
 from gateway.model.value import Value
 
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"

@@ -2,11 +2,78 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate, islice
 
 from gateway.model.value import Value
+
+_SPACE = " \t\r\n"
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def parse_tags(value: str) -> dict[str, str] | None:
+    """The tags in order, white space around names and values removed, white space inside values kept.
+
+    None for a list that breaks the syntax, an empty one, or one with a tag twice: such a list is void as a whole.
+    Names keep their case, because they are case-sensitive. Characters above 127 are let through (RFC 8616 section 3).
+    """
+    if _FORBIDDEN.search(value):
+        return None
+    specs = value.split(";")
+    if len(specs) > 1 and not specs[-1].strip(_SPACE):
+        specs.pop()
+    tags: dict[str, str] = {}
+    for spec in specs:
+        name, equals, text = spec.partition("=")
+        name = name.strip(_SPACE)
+        if not equals or name in tags or not _NAME.fullmatch(name):
+            return None
+        tags[name] = text.strip(_SPACE)
+    return tags
+
+
+def decode_base64(value: str) -> bytes:
+    """The octets of a base64 value with white space anywhere and padding optional (RFC 6376 section 2.10).
+
+    Empty when it is no base64.
+    """
+    text = "".join(value.split())
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+_WIDTH = 78
+"""RFC 5322 section 2.1.1: a line should have no more than 78 characters."""
+
+
+def fold(name: str, groups: Iterable[Iterable[str]]) -> bytes:
+    """One header field with its final CRLF.
+
+    Each group of words starts a line of its own; a line that grows beyond 78 characters is broken between words. A word
+    is never broken, so a longer one makes a longer line. Words are ASCII; anything else becomes `?`.
+    """
+    lines: list[str] = []
+    line = f"{name}:"
+    bare = line
+    for number, group in enumerate(groups):
+        if number:
+            lines.append(line)
+            line = bare = "\t"
+        for word in group:
+            glue = "" if line == "\t" else " "
+            if line != bare and len(line) + len(glue) + len(word) > _WIDTH:
+                lines.append(line)
+                line, bare, glue = "\t", "\t", ""
+            line += glue + word
+    lines.append(line)
+    return "".join(f"{line}\r\n" for line in lines).encode("ascii", "replace")
+
 
 _TOKEN = re.compile(
     r'(?P<space>[ \t\r\n]+)|(?P<open>\()|"(?P<quoted>[^"\\]*+(?:\\.[^"\\]*+)*+)"?|(?P<mark>[=;])'

@@ -6,22 +6,63 @@ A Transfer is the unit of scheduling and of one mail transaction; a recipient is
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TypeAlias
 
-from gateway.model.address import Mailbox
-from gateway.model.circumstances import NOTHING_REMEMBERED, Circumstances
 from gateway.model.decision import Decision
-from gateway.model.departure import Departure
 from gateway.model.dnsdata import Lookup
-from gateway.model.envelope import Body, Envelope, Recipient, Ret
+from gateway.model.envelope import Body, Envelope, Mailbox, Recipient, Ret
 from gateway.model.event import Event
-from gateway.model.greylisting import Acquaintance
-from gateway.model.history import Sighting
-from gateway.model.holding import Hold
+from gateway.model.history import NOTHING_REMEMBERED, Acquaintance, Circumstances, Sighting
 from gateway.model.ingress import EdgeIngress, InternalIngress, Tls
-from gateway.model.message import Content, Evidence, Message, Span
+from gateway.model.message import Content, Departure, Evidence, Message, Span
 from gateway.model.reply import Reply
 from gateway.model.result import Authentication
 from gateway.model.value import Value
+
+
+class Quota(Value):
+    """How much may be held, or is: of one Author Domain, and in all."""
+
+    domain_messages: int = 200
+    domain_octets: int = 52_428_800
+    messages: int = 5_000
+    octets: int = 1_073_741_824
+
+    def less(self, held: Quota) -> Quota:
+        """What is left of it when so much is held."""
+        return Quota(
+            self.domain_messages - held.domain_messages,
+            self.domain_octets - held.domain_octets,
+            self.messages - held.messages,
+            self.octets - held.octets,
+        )
+
+
+class Hold(Value):
+    """Under what terms a message is held."""
+
+    domain: str
+    """The Author Domain's organization, whose quota it counts against; empty when there is none."""
+    expires: float
+    """Epoch seconds: when it is given up."""
+    quota: Quota
+
+
+class HeldEntry(Value):
+    """One held message, as `waypost hold list` shows it. Times are epoch seconds."""
+
+    id: str
+    received: float
+    expires: float
+    domain: str
+    """The Author Domain as the quota counts it; empty when there is none."""
+    mail_from: str
+    rcpts: tuple[str, ...]
+    subject: str
+    size: int
+    reason: str
+    """The rule that holds it, or what a backend had against it."""
+
 
 TRACE_VERSION = 1
 """Raised when a check or a fact changes so that an older verdict would come out otherwise."""
@@ -266,3 +307,49 @@ class Story(Value):
     """Ids of those of `waiting` that are kept back."""
     damaged: tuple[str, ...] = ()
     """What of it cannot be read, each with the reason."""
+
+
+class Failure(Value):
+    """One recipient's end."""
+
+    message_id: str
+    at: float
+    """Epoch seconds."""
+    mail_from: str
+    """Empty for the null sender."""
+    rcpt: str
+    backend: str
+    state: Final
+    reply: Reply
+
+
+class Pending(Value):
+    """A transfer with recipients that have no final state yet."""
+
+    claim: Claim
+    """As an attempt would get it; its epoch is the one that a Settlement of it is written under."""
+    sending: bool
+    """An attempt is under way: nobody else may touch it."""
+    held: bool
+
+
+class Requeued(Value):
+    """Transfers that take the place of one; together they have its recipients."""
+
+    transfer_id: str
+    transfers: tuple[Transfer, ...]
+    held: str | None = None
+    """Why they are kept back until an admin decides, empty for the reason of before; None: each is tried when due."""
+
+
+Change: TypeAlias = Requeued | Settlement
+
+
+class Amendment(Value):
+    """The exact writes of one command on one message: one transaction."""
+
+    changes: tuple[Change, ...] = ()
+    refusals: tuple[str, ...] = ()
+    """What of the message is left as it is, and why."""
+    act: Act | None = None
+    """What the message's story says of it; None where there is nothing to say."""

@@ -2,10 +2,104 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from enum import StrEnum
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
+from typing import NewType
 
-from gateway.model.address import Mailbox
 from gateway.model.value import Value
+
+_ESCAPED = re.compile(r"\\(.)")
+
+IPText = NewType("IPText", str)
+"""Canonical text of an IPv4 or IPv6 address: lower case, compressed, without zone, IPv4-mapped unwrapped."""
+
+
+@lru_cache(maxsize=4096)
+def parse_ip(text: str) -> IPv4Address | IPv6Address:
+    """The address as a number: a session asks for its client's again and again. Raises ValueError."""
+    return ipaddress.ip_address(text)
+
+
+def ip_text(text: str) -> IPText:
+    """The canonical form of an address. Raises ValueError for anything that is not one."""
+    address = parse_ip(text.partition("%")[0])
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return IPText(str(address))
+
+
+def site_of(client: IPText) -> str:
+    """What one client has: an IPv4 address, or the /64 of an IPv6 one."""
+    return str(ipaddress.ip_network(f"{client}/64", strict=False)) if ":" in client else client
+
+
+_SPECIAL = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+            *("192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4"),
+            *("::/96", "64:ff9b:1::/48", "100::/64", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"),
+        ),
+    )
+)
+"""Networks of special use (RFC 6890) in which a machine of ours may be reached: this host, private, shared, link-local,
+benchmarks, multicast, reserved. Those for documentation lead nowhere and are not among them."""
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def is_special(address: IPText) -> bool:
+    """A stranger's DNS must not lead us there: loopback, private, link-local, unspecified, multicast and the like, also
+    inside an address that carries an IPv4 one (6to4, Teredo, NAT64)."""
+    found = parse_ip(address)
+    if isinstance(found, IPv6Address):
+        carried = found.ipv4_mapped or found.sixtofour or (found.teredo or (None, None))[1]
+        if found in _NAT64:
+            carried = IPv4Address(int(found) & 0xFFFFFFFF)
+        if carried is not None:
+            found = carried
+    return any(found in network for network in _SPECIAL if network.version == found.version)
+
+
+@lru_cache(maxsize=4096)
+def network_of(client: IPText) -> str:
+    """The /24 of an IPv4 address, the /64 of an IPv6 one: what one sender has, more or less."""
+    return str(ipaddress.ip_network(f"{client}/{64 if ':' in client else 24}", strict=False))
+
+
+class Mailbox(Value):
+    """An RFC 5321 mailbox. `local` and `domain` are kept as received, because they are passed on unchanged."""
+
+    local: str
+    """Local part as received, quotes included."""
+    domain: str
+    """Domain or address literal as received; empty only for the bare `<postmaster>` (RFC 5321 section 4.5.1)."""
+    ascii_domain: str
+    """Lower-case A-label form of `domain`; the literal itself for an address literal."""
+
+    @property
+    def name(self) -> str:
+        """The local part for comparison: lower case, without quotes and escapes that change nothing (RFC 5321 section
+        4.1.2)."""
+        quoted = len(self.local) > 1 and self.local[0] == self.local[-1] == '"'
+        local = _ESCAPED.sub(r"\1", self.local[1:-1]) if quoted else self.local
+        return local.lower()
+
+    @property
+    def key(self) -> str:
+        """What maps and caches are keyed by."""
+        return f"{self.name}@{self.ascii_domain}"
+
+    @property
+    def canonical(self) -> str:
+        """The local part as received at the domain in A-labels, for showing."""
+        return f"{self.local}@{self.ascii_domain}" if self.domain else self.local
+
+    def __str__(self) -> str:
+        return f"{self.local}@{self.domain}" if self.domain else self.local
 
 
 class Body(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TypeAlias
 
-from gateway.model.address import IPText
+from gateway.model.envelope import IPText
 from gateway.model.value import Value
 
 

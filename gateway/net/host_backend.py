@@ -9,20 +9,18 @@ from contextlib import aclosing
 from typing import Protocol
 
 from gateway.config.backends import BackendSettings
-from gateway.model.address import IPText, Mailbox
 from gateway.model.delivery import Claim, Outcome, OutcomeKind, Scope
-from gateway.model.envelope import Recipient
+from gateway.model.envelope import IPText, Mailbox, Recipient
+from gateway.model.message import Capabilities, Unanswered
 from gateway.model.reply import Reply
-from gateway.model.route import Capabilities, Unanswered
-from gateway.net.callout import ask_about
-from gateway.net.commands import read_capabilities
-from gateway.net.health import Health
 from gateway.net.mx import Host, HostFinder, NoHost
 from gateway.net.outcomes import (
     HostRefused,
     NoReply,
     Peer,
+    Phase,
     Result,
+    Unsendable,
     answered,
     at_another_site,
     at_backend,
@@ -30,11 +28,25 @@ from gateway.net.outcomes import (
     supersedes,
     unanswered,
 )
-from gateway.net.pool import Pool, PoolLimits, Reusable
-from gateway.net.transaction import Session, StaleSession, Transaction
-from gateway.net.window import ConcurrencyWindow
+from gateway.net.pool import ConcurrencyWindow, Health, Pool, PoolLimits, Reusable
+from gateway.net.transaction import Session, StaleSession, Transaction, rcpt_argument, read_capabilities
 from gateway.net.wire import wire_size
 from gateway.ports import Tally
+
+
+async def ask_about(session: Session, mailbox: Mailbox) -> Reply | Unanswered:
+    """The reply to RCPT; ADDRESS when this host cannot be asked about such an address, SILENT when MAIL was refused
+    already. The transaction is left open, for whoever has the session to reset. Raises NoReply."""
+    try:
+        argument = rcpt_argument(Recipient(mailbox), session.extensions)
+    except Unsendable:
+        return Unanswered.ADDRESS
+    utf8 = b"" if str(mailbox).isascii() else b" SMTPUTF8"
+    sender = await session.ask(Phase.MAIL, b"MAIL FROM:<>" + utf8)
+    if not sender.positive:
+        return Unanswered.SILENT
+    return await session.ask(Phase.RCPT, b"RCPT " + argument)
+
 
 _ATTEMPT_SECONDS = 1800.0
 """What all hosts of one attempt together may take before the final dot."""

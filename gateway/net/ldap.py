@@ -18,9 +18,8 @@ import ldap3
 from ldap3.core.exceptions import LDAPException, LDAPOperationResult
 from ldap3.utils.dn import escape_rdn
 
-from gateway.config.directories import LoginsUnavailable, MapUnavailable
 from gateway.config.edge import PLACE, LdapLogin
-from gateway.config.recipients import LdapMap
+from gateway.config.recipients import LdapMap, LoginsUnavailable, MapUnavailable
 from gateway.net.bounded import Watch
 
 _REFUSED = frozenset({32, 34, 48, 49})

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 from gateway.config.values import Networks
-from gateway.model.address import IPText, ip_text, is_special
 from gateway.model.delivery import Scope
 from gateway.model.dnsdata import Answer, DnsStatus, Question
+from gateway.model.envelope import IPText, ip_text, is_special
 from gateway.model.reply import Reply
 from gateway.model.value import Value
 from gateway.ports import Resolver

@@ -19,13 +19,12 @@ import aiosmtplib
 
 from gateway.config.backends import BackendSettings
 from gateway.config.values import Networks
-from gateway.model.address import IPText
+from gateway.model.envelope import IPText
 from gateway.model.reply import Reply
 from gateway.model.value import replace
 from gateway.net.host_backend import HostBackend
 from gateway.net.mx import Host, HostFinder
 from gateway.net.outcomes import HostRefused, NoReply, Peer, Phase, read_reply, tls_failed
-from gateway.net.replies import ReplyStream
 from gateway.net.smtp_session import BackendSession, Patience, silence
 from gateway.net.tls import (
     ClientContexts,
@@ -35,6 +34,7 @@ from gateway.net.tls import (
     describe_session,
     explain_failure,
 )
+from gateway.net.wire import ReplyStream
 from gateway.ports import Clock, Resolver, Tally
 
 _EHLO_UNKNOWN = (500, 502, 504)

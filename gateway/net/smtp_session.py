@@ -11,7 +11,7 @@ from gateway.model.reply import Reply
 from gateway.model.value import Value
 from gateway.net.mx import Host
 from gateway.net.outcomes import NoReply, Peer, Phase, read_reply
-from gateway.net.replies import NotSmtp, ReplyStream
+from gateway.net.wire import NotSmtp, ReplyStream
 
 _TRUSTED_IDLE = 1.0
 """Seconds of idleness after which a session is asked whether it still lives."""

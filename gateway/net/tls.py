@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from gateway.config.backends import BackendSettings
-from gateway.config.keys import SERVERS_ALONE, is_for_servers_alone
+from gateway.config.keyring import SERVERS_ALONE, is_for_servers_alone
 from gateway.model.ingress import Tls
 from gateway.model.value import Value
 

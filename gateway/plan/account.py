@@ -3,12 +3,106 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 
+from gateway.mail import dsn
 from gateway.mail.refusal import classify
-from gateway.model.delivery import Intake, Outcome, OutcomeKind, Scope, Transfer
+from gateway.model.delivery import Claim, Final, Intake, Outcome, OutcomeKind, Scope, Transfer
+from gateway.model.envelope import Notify, Recipient, Ret
 from gateway.model.event import Event, Level
-from gateway.plan.fate import Fate
-from gateway.plan.notification import why_withheld
+from gateway.model.message import Message
+from gateway.plan.own_mail import post
+
+
+def why_withheld(transfer: Transfer, rcpt: Recipient) -> str:
+    """Why no DSN may be sent about a failure; empty when it may (promise P6)."""
+    if transfer.mail_from is None:
+        return "null return path"  # RFC 5321 section 6.1
+    if not transfer.return_path_verified:
+        return "return path not verified"
+    if rcpt.notify and Notify.FAILURE not in rcpt.notify:
+        return "sender asked for none"  # RFC 3461 section 4.1
+    return ""
+
+
+def may_warn(transfer: Transfer, rcpt: Recipient) -> bool:
+    """A DSN may say that delivery takes long."""
+    wanted = not rcpt.notify or Notify.DELAY in rcpt.notify
+    return wanted and transfer.mail_from is not None and transfer.return_path_verified
+
+
+def may_confirm(transfer: Transfer, rcpt: Recipient) -> bool:
+    """A DSN may say that the message was handed on: only where the sender asked for it (RFC 3461 section 4.1)."""
+    return Notify.SUCCESS in rcpt.notify and transfer.mail_from is not None and transfer.return_path_verified
+
+
+def make_dsn(
+    claim: Claim, notices: tuple[dsn.Notice, ...], hostname: str, expire: float, now: float, id: str, backend: str
+) -> Intake | None:
+    """The DSN with these notices, as an Intake; None when there is nothing to tell, or nobody."""
+    transfer = claim.transfer
+    if transfer.mail_from is None or not notices:
+        return None
+    report = dsn.Report(
+        id=id,
+        hostname=hostname,
+        return_path=transfer.mail_from,
+        message_id=transfer.message_id,
+        envid=transfer.envid,
+        arrived=transfer.created,
+        composed=now,
+        retried_until=transfer.created + expire,
+        header=_as_sent(claim.message, claim.message.evidence.header),
+        notices=notices,
+        verdicts=transfer.verdicts,
+        content=_wanted_back(claim, notices),
+    )
+    return post(dsn.compose(report), transfer.mail_from, "dsn", hostname, now, id, backend)
+
+
+def _wanted_back(claim: Claim, notices: tuple[dsn.Notice, ...]) -> bytes | None:
+    """RET=FULL speaks of failures only (RFC 3461 section 4.3). Content in a file is far too large to be returned."""
+    data = claim.message.content.data
+    failed = any(notice.action is dsn.DsnAction.FAILED for notice in notices)
+    return _as_sent(claim.message, data) if data is not None and failed and claim.transfer.ret is Ret.FULL else None
+
+
+def _as_sent(message: Message, octets: bytes) -> bytes:
+    """What is left out of a message that is sent, a tenant's secret above all, is told to nobody in a DSN either."""
+    kept, at = [], 0
+    for span in sorted(message.dropped, key=lambda span: span.start):
+        kept.append(octets[at : span.start])
+        at = span.end
+    return b"".join((*kept, octets[at:]))
+
+
+class Fate(Enum):
+    """A final state, or none yet."""
+
+    DELIVERED = Final.DELIVERED
+    TOLD = Final.FAILED
+    """The client got the refusal, or the sender gets a DSN."""
+    WITHHELD = Final.WITHHELD
+    RETURNED = Final.RETURNED
+    EXPIRED = Final.EXPIRED
+    """Tried until the queue's end; the sender gets a DSN."""
+    WAITS = "waits"
+    KEPT = "kept"
+    """Taken for spam by the backend, and for a role address: it is held."""
+    PARKED = "parked"
+    """Failed, and the DSN that should say so cannot be made: it is held."""
+
+
+def find_fate(transfer: Transfer, outcome: Outcome, due: float | None, told: bool) -> Fate:
+    """`due`: when the next attempt would be; None when time is over. `told`: the client gets the refusal."""
+    if outcome.kind is OutcomeKind.DELIVERED:
+        return Fate.DELIVERED
+    if outcome.kind is OutcomeKind.DEFERRED and due is not None:
+        return Fate.WAITS
+    if not told and why_withheld(transfer, outcome.rcpt):
+        return Fate.WITHHELD
+    return Fate.EXPIRED if outcome.kind is OutcomeKind.DEFERRED else Fate.TOLD
+
 
 Fields = list[tuple[str, str | int | float | bool]]
 

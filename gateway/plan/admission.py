@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.mail.srs import Srs
-from gateway.model.address import IPText, Mailbox
-from gateway.model.envelope import Envelope, Recipient
+from gateway.model.envelope import Envelope, IPText, Mailbox, Recipient
+from gateway.model.message import Capabilities
 from gateway.model.reply import REPLIES, Reply
-from gateway.model.route import Capabilities
 from gateway.model.value import Value, replace
 from gateway.policy.routing import RoutingTable
 

@@ -6,15 +6,13 @@ from collections.abc import Collection, Sequence
 
 from gateway.authentication.signing import SigningKey, find_keys, sign
 from gateway.mail.author import find_author
-from gateway.mail.dates import format_date
 from gateway.mail.header import find_fields
-from gateway.model.address import IPText, Mailbox
-from gateway.model.departure import Departure
+from gateway.mail.received import format_date
+from gateway.model.envelope import IPText, Mailbox
 from gateway.model.ingress import Tls
-from gateway.model.message import Message, Span
+from gateway.model.message import Departure, Message, Route, Span
 from gateway.model.reply import REPLIES
 from gateway.model.result import Authentication
-from gateway.model.route import Route
 from gateway.model.value import Value
 from gateway.plan.admission import Refusal
 from gateway.plan.intake import Arrival

@@ -4,14 +4,76 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from gateway.model.address import network_of
+from gateway.mail.domain import is_subdomain
 from gateway.model.decision import Action
-from gateway.model.envelope import Envelope
-from gateway.model.greylisting import Acquaintance, Greylisting
+from gateway.model.envelope import Envelope, network_of
+from gateway.model.history import Acquaintance, Greylisting, Sighting, Wait
 from gateway.model.ingress import EdgeIngress, Ingress
-from gateway.model.result import Authentication, DkimVerdict, SpfVerdict
+from gateway.model.result import ArcVerdict, Authentication, DkimVerdict, DmarcVerdict, SpfVerdict
 from gateway.model.value import Value
 from gateway.policy.routing import is_role
+from gateway.policy.weighing import FactSettings, find_zones, is_vouched
+
+LONGEST = 4 * 3600.0
+"""Seconds; then such mail is judged without the answer."""
+_REMEMBERED = 8 * 3600.0
+"""Seconds after the last message that waited: more than a sender lets pass between two tries."""
+
+
+def find_wait_key(domain: str, network: str) -> str:
+    """By what a wait is remembered, beside what the greylist remembers."""
+    return f"dns {domain} {network}"
+
+
+def join_wait(key: str, known: Acquaintance | None, now: float) -> Wait:
+    """The wait that a message falls into: the one under way, or its own."""
+    return Wait(key, known.first if known is not None and known.expires > now else now)
+
+
+def is_over(wait: Wait, now: float) -> bool:
+    return now - wait.begun >= LONGEST
+
+
+def remember_wait(wait: Wait | None, now: float) -> Acquaintance | None:
+    """What is stored of it with the message."""
+    return Acquaintance(wait.key, wait.begun, False, now + _REMEMBERED) if wait is not None else None
+
+
+def sight(ingress: Ingress, results: Authentication, settings: FactSettings) -> Sighting | None:
+    """None when nothing can be learnt: it came from inside or from an unknown address, or what DNS would say of it is
+    not known, or its domain is none of ours and publishes no DMARC policy."""
+    dmarc = results.dmarc
+    if not isinstance(ingress, EdgeIngress) or ingress.client is None or not dmarc.domain:
+        return None
+    zones = find_zones((dmarc.domain,), settings.own | settings.protected)
+    if dmarc.result not in (DmarcVerdict.PASS, DmarcVerdict.FAIL) and not (zones and dmarc.result is DmarcVerdict.NONE):
+        return None
+    passed = is_vouched(zones, (dmarc.domain,), results) if zones else dmarc.result is DmarcVerdict.PASS
+    organization = dmarc.organizational_domain or dmarc.domain
+    others = (
+        one.domain
+        for one in results.dkim
+        if one.result is DkimVerdict.PASS and not is_subdomain(one.domain, organization)
+    )
+    name = ingress.rdns or ingress.helo
+    return Sighting(
+        zone=min(zones, key=len) if zones else organization,
+        domain=dmarc.domain,
+        source=network_of(ingress.client),
+        signer=next(others, ""),
+        name=name[:255],
+        passed=passed,
+        ours=bool(zones),
+    )
+
+
+def find_signers(results: Authentication) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Who answers for a message that DMARC fails: d= of its passing signatures, and d= of the last seal of a chain that
+    verifies. An author's own are none of them: DMARC would have passed."""
+    passing = dict.fromkeys(one.domain for one in results.dkim if one.result is DkimVerdict.PASS)
+    sealers = results.arc.sealers[-1:] if results.arc.result is ArcVerdict.PASS else ()
+    return tuple(passing), sealers
+
 
 _MOST_CHARACTERS = 320
 """Of a key: a path has no more (RFC 5321 section 4.5.3.1)."""

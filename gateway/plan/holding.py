@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.model.decision import Action, Decision
-from gateway.model.holding import Hold, Quota
+from gateway.model.delivery import Hold, Quota
 from gateway.model.reply import REPLIES
 from gateway.model.result import DmarcPolicy, DmarcResult
 from gateway.model.value import Value, replace

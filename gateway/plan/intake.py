@@ -2,37 +2,111 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 
 from gateway.authentication.lookup import DnsView
 from gateway.mail import authres, received, verdict
-from gateway.mail.findings import describe_verdicts
+from gateway.mail.domain import is_subdomain
 from gateway.mail.header import Field
-from gateway.model.address import Mailbox
-from gateway.model.circumstances import NOTHING_REMEMBERED, Circumstances
+from gateway.mail.verdict import describe_verdicts
 from gateway.model.decision import Action, Decision, RuleHit, Stage
 from gateway.model.delivery import TRACE_VERSION, Intake, Trace, Transfer
-from gateway.model.departure import Departure
 from gateway.model.dnsdata import Lookup
-from gateway.model.envelope import Envelope
+from gateway.model.envelope import Envelope, IPText, Mailbox
 from gateway.model.event import Event
+from gateway.model.history import NOTHING_REMEMBERED, Circumstances
 from gateway.model.ingress import EdgeIngress, Ingress, InternalIngress
-from gateway.model.message import Message, Span
+from gateway.model.message import Content, Departure, Message, Route, Span
 from gateway.model.reply import Reply
-from gateway.model.result import Authentication, DkimResult
-from gateway.model.route import Route
+from gateway.model.result import Authentication, DkimResult, DkimVerdict, SpfIdentity, SpfVerdict
 from gateway.model.value import Value, replace
 from gateway.plan import sealing
-from gateway.plan.announcement import announce
 from gateway.plan.client import name_client
-from gateway.plan.greylisting import remember
+from gateway.plan.greylisting import remember, remember_wait, sight
 from gateway.plan.holding import make_hold
 from gateway.plan.judgement import Judgement, JudgementContext
-from gateway.plan.repetition import fingerprint
-from gateway.plan.return_path import is_proven
-from gateway.plan.sighting import sight
-from gateway.plan.waiting import remember_wait
 from gateway.policy.routing import is_role
+
+
+def is_proven(mail_from: Mailbox | None, results: Authentication) -> bool:
+    """Its domain lets this client send, or has signed the message."""
+    if mail_from is None:
+        return False
+    if results.spf.result is SpfVerdict.PASS and results.spf.identity is SpfIdentity.MAILFROM:
+        return True
+    domain = mail_from.ascii_domain
+    signers = (one.domain for one in results.dkim if one.result is DkimVerdict.PASS)
+    return any(domain == signer or is_subdomain(domain, signer) for signer in signers)
+
+
+REMEMBERED = 86_400.0
+"""Seconds for which a message is known whose client was not told that it is stored."""
+
+
+def fingerprint(envelope: Envelope, content: Content) -> bytes:
+    """Alike for the same octets, sender and recipients, in whatever order these come and from whatever address: the
+    pool of a big provider tries again from elsewhere."""
+    digest = hashlib.sha256(content.sha256)
+    digest.update(str(envelope.mail_from or "").encode("utf-8", "surrogateescape"))
+    for rcpt in sorted(rcpt.mailbox.key for rcpt in envelope.rcpts):
+        digest.update(b"\0" + rcpt.encode("utf-8", "surrogateescape"))
+    return digest.digest()
+
+
+_NAMES = {
+    Action.HOLD: "held",
+    Action.REJECT: "refused",
+    Action.DEFER: "deferred-client",
+    Action.GREYLIST: "deferred-client",
+}
+
+
+def announce(
+    id: str,
+    client: IPText | None,
+    envelope: Envelope,
+    size: int | None,
+    results: Authentication | None,
+    decision: Decision,
+) -> tuple[Event, ...]:
+    """What is told of a message; `size` in octets, and `results`, where there are any."""
+    fields: list[tuple[str, str | int | float | bool]] = [
+        ("action", decision.action),
+        ("rule", decision.rule),
+        ("client", client or "unknown"),
+        ("mail_from", str(envelope.mail_from or "")),
+        ("rcpts", len(envelope.rcpts)),
+        ("reply", str(decision.reply)),
+    ]
+    if results is not None:
+        fields += [
+            ("from", results.dmarc.domain),
+            ("spf", results.spf.result),
+            ("dkim", ",".join(one.result for one in results.dkim) or "none"),
+            ("dmarc", results.dmarc.result),
+        ]
+    if size is not None:
+        fields.append(("size", size))
+    if decision.would is not None and decision.would.action is not decision.action:
+        fields += [("would", decision.would.action), ("would_rule", decision.would.rule)]
+    if decision.overrides:
+        fields.append(("override", "; ".join(f"{one.type}: {one.comment}" for one in decision.overrides)))
+    return Event(_NAMES.get(decision.action, "accepted"), id, tuple(fields)), *_tell_shadow(id, decision)
+
+
+def _tell_shadow(id: str, decision: Decision) -> list[Event]:
+    """One event for each shadow rule that holds, and one for a shadow set that would have done something else."""
+    events = [
+        Event("shadow", id, (("set", decision.rule_set), ("rule", hit.rule), ("live", decision.action)))
+        for hit in decision.shadow
+        if hit.matched
+    ]
+    aside = decision.shadow_set
+    if aside is not None and aside.action is not decision.action:
+        said = (("set", aside.rule_set), ("rule", aside.rule), ("action", aside.action), ("live", decision.action))
+        events.append(Event("shadow", id, said))
+    return events
 
 
 class Arrival(Value):

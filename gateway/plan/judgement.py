@@ -12,10 +12,9 @@ from gateway.mail.author import Author, find_author
 from gateway.mail.domain import a_label
 from gateway.mail.header import Field, parse_header
 from gateway.mail.srs import Srs
-from gateway.model.address import IPText, Mailbox
-from gateway.model.circumstances import NOTHING_REMEMBERED, Circumstances
 from gateway.model.decision import Action, Decision, Stage
-from gateway.model.envelope import Envelope
+from gateway.model.envelope import Envelope, IPText, Mailbox
+from gateway.model.history import NOTHING_REMEMBERED, Circumstances
 from gateway.model.ingress import EdgeIngress, Ingress
 from gateway.model.message import Evidence
 from gateway.model.result import Authentication, SpfIdentity, SpfResult, SpfVerdict

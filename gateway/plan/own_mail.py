@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
-from gateway.model.address import Mailbox, ip_text
 from gateway.model.decision import Action, Decision
 from gateway.model.delivery import TRACE_VERSION, Intake, Trace, Transfer
-from gateway.model.envelope import Body, Envelope, Recipient
+from gateway.model.envelope import Body, Envelope, Mailbox, Recipient, ip_text
 from gateway.model.ingress import InternalIngress
 from gateway.model.message import Content, Evidence, Message
 from gateway.model.reply import REPLIES

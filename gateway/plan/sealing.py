@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.authentication.body import MAX_SETS
-from gateway.authentication.composition import DIGEST
-from gateway.authentication.seal import Sealer, seal
+from gateway.authentication.signing import DIGEST, Sealer, seal
 from gateway.mail import authres
 from gateway.mail.header import Field
 from gateway.model.ingress import Ingress
-from gateway.model.message import Evidence
+from gateway.model.message import Evidence, Route
 from gateway.model.result import ArcResult, ArcVerdict, Authentication
-from gateway.model.route import Route
 from gateway.model.value import Value
 
 NAME = "ARC-Seal"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gateway.mail.dsn import DsnAction, Notice
-from gateway.model.address import Mailbox
+from gateway.mail.refusal import Blame, Cause, classify
 from gateway.model.delivery import (
     Attempt,
     Claim,
     Ending,
     Final,
+    Hold,
     Intake,
     Outcome,
     OutcomeKind,
@@ -18,14 +19,46 @@ from gateway.model.delivery import (
     Settlement,
     Transfer,
 )
+from gateway.model.envelope import Mailbox
 from gateway.model.reply import REPLIES, Reply
 from gateway.model.value import Value, replace
-from gateway.plan.account import describe_trouble, tell
-from gateway.plan.fate import Fate, find_fate
+from gateway.plan.account import Fate, describe_trouble, find_fate, make_dsn, may_confirm, may_warn, tell
 from gateway.plan.holding import USUAL_TERMS, HoldTerms
-from gateway.plan.notification import make_dsn, may_confirm, may_warn
-from gateway.plan.role_mail import is_judged_spam, make_hold
-from gateway.policy.retry import next_due
+from gateway.policy.flow import next_due
+
+_QUOTA = "role mail refused by backends"
+"""What it counts against, as an author domain's mail does against its own."""
+
+_CONTENT = frozenset(
+    {
+        Cause.SPAM,
+        Cause.BLOCKED_CONTENT,
+        Cause.RULE,
+        Cause.POLICY,
+        Cause.REPUTATION,
+        Cause.ADDRESS_LISTED,
+        Cause.SENDER_BLOCKED,
+        Cause.UNKNOWN,
+    }
+)
+"""Words for a judgement of what the message is or whom it comes from. A reply that says nothing that is known counts
+too: it came after the content, or in it."""
+
+
+def is_judged_spam(outcome: Outcome) -> bool:
+    """The backend refused the message for good, and for what it is: not for its size or form, nor the mailbox."""
+    if not outcome.reply.permanent or not outcome.remote_mta:
+        return False
+    cause = classify(outcome.reply, outcome.remote_mta, backend=True).cause
+    if outcome.scope is Scope.OURS:
+        return cause.blame is Blame.AUTHENTICATION
+    judged = outcome.kind is OutcomeKind.FAILED and outcome.scope is Scope.MESSAGE
+    return judged and (cause in _CONTENT or cause.blame is Blame.AUTHENTICATION)
+
+
+def make_hold(now: float, terms: HoldTerms) -> Hold:
+    """The terms of a copy that is kept: spam to abuse@ must not fill the disk either."""
+    return Hold(_QUOTA, now + terms.expire, terms.quota)
 
 
 class Terms(Value):

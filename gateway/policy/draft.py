@@ -13,9 +13,8 @@ from gateway.model.decision import Action, OverrideType, Stage
 from gateway.model.place import KeyPath, Place, nearest
 from gateway.model.reply import REPLIES, Reply
 from gateway.model.value import Value, replace
-from gateway.policy.example import find_example_faults, read_example
 from gateway.policy.expression import Condition, ExpressionErrors, Language
-from gateway.policy.rules import ACTIONS_AT, DEFAULT, Rule, RuleMistake
+from gateway.policy.rules import ACTIONS_AT, DEFAULT, Rule, RuleMistake, find_example_faults, read_example
 
 W = TypeVar("W", bound=StrEnum)
 

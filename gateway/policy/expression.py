@@ -17,7 +17,7 @@ from cel_expr_python import cel
 
 from gateway.model.decision import Stage
 from gateway.model.value import Value
-from gateway.policy.vocabulary import Fact, FactKind
+from gateway.policy.facts import Fact, FactKind
 
 Activation: TypeAlias = Any
 """Facts as the library takes them."""

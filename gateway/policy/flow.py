@@ -14,6 +14,65 @@ from gateway.mail.refusal import Blame, classify
 from gateway.model.delivery import Outcome, OutcomeKind, Scope
 from gateway.model.value import Value, replace
 
+_SPREAD = 0.2
+"""The share of a delay over which retries are spread: messages that failed together should not return together."""
+
+
+def next_due(
+    attempts: int, now: float, created: float, schedule: Sequence[float], expire: float, jitter: float
+) -> float | None:
+    """Epoch seconds of the attempt after `attempts` of them; None when the transfer's time is over (RFC 5321 section
+    4.5.4.1).
+
+    `schedule` holds the seconds between attempts, its last entry repeats; `jitter` is in [0, 1). The last attempt is
+    made at `created + expire`, however long the delay before it would be.
+    """
+    end = created + expire
+    if now >= end:
+        return None
+    delay = schedule[min(max(attempts, 1), len(schedule)) - 1] if schedule else expire
+    return min(now + delay * (1 + _SPREAD * (jitter - 0.5)), end)
+
+
+_MINUTE = 60.0
+
+
+class Pace(Value):
+    """How much may go at once. `level` is what was left at the time `at`, in monotonic seconds."""
+
+    level: float
+    at: float
+
+
+def full(per_minute: float, now: float) -> Pace:
+    """Nothing was sent yet."""
+    return Pace(_capacity(per_minute), now)
+
+
+def left(pace: Pace, per_minute: float, now: float) -> int:
+    """How many messages may be sent now."""
+    return int(_level(pace, per_minute, now))
+
+
+def spend(pace: Pace, per_minute: float, now: float) -> Pace:
+    """One message is sent."""
+    return Pace(_level(pace, per_minute, now) - 1, now)
+
+
+def next_in(pace: Pace, per_minute: float, now: float) -> float:
+    """Seconds until one message may be sent; 0 when one may now."""
+    return max(1 - _level(pace, per_minute, now), 0.0) * _MINUTE / per_minute
+
+
+def _capacity(per_minute: float) -> float:
+    """What may go at once: what is due in a second, and at least one."""
+    return max(per_minute / _MINUTE, 1.0)
+
+
+def _level(pace: Pace, per_minute: float, now: float) -> float:
+    return min(pace.level + (now - pace.at) * per_minute / _MINUTE, _capacity(per_minute))
+
+
 _INITIAL = 5.0
 """Attempts at once to a backend of which nothing is known."""
 _FIRST_PAUSE = 5.0

@@ -12,10 +12,10 @@ from gateway.model.decision import Stage
 from gateway.model.place import KeyPath, Place, locate, nearest
 from gateway.policy.draft import Draft, build_rule, suggest
 from gateway.policy.expression import Condition, Language
+from gateway.policy.facts import FACTS
 from gateway.policy.proof import can_hide, find_futility
 from gateway.policy.rules import Rule, RuleErrors, RuleMistake, RuleSet
 from gateway.policy.soundness import find_failure
-from gateway.policy.vocabulary import FACTS
 
 _AT = re.compile(r" \(at line (\d+), column \d+\)$")
 _HEAD = ("set", "include", "beside", "texts", "rule")

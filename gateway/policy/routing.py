@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network
 
+from gateway.mail.path import encode_xtext
 from gateway.mail.path import mailbox as read_mailbox
 from gateway.mail.srs import Srs
-from gateway.mail.xtext import encode_xtext
-from gateway.model.address import IPText, Mailbox, parse_ip
-from gateway.model.envelope import Recipient
-from gateway.model.route import Route, Target
+from gateway.model.envelope import IPText, Mailbox, Recipient, parse_ip
+from gateway.model.message import Route, Target
 from gateway.model.value import Value, field, replace
 
 _ROLES = frozenset({"postmaster", "abuse"})

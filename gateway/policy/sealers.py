@@ -13,8 +13,8 @@ from gateway.mail.author import Author
 from gateway.mail.authres import ParsedResult, parse
 from gateway.mail.domain import a_label
 from gateway.mail.header import Field, fields, unfold
-from gateway.mail.tags import parse_tags
-from gateway.model.address import ip_text
+from gateway.mail.tokens import parse_tags
+from gateway.model.envelope import ip_text
 from gateway.model.result import ArcResult, ArcVerdict, DmarcVerdict
 
 _MOST_CHARACTERS = 1000

@@ -13,7 +13,7 @@ from gateway.mail.author import read_mailboxes
 from gateway.mail.domain import is_subdomain
 from gateway.mail.header import Field, fields, find_fields, unfold
 from gateway.mail.path import mailbox as parse_mailbox
-from gateway.model.address import IPText, Mailbox
+from gateway.model.envelope import IPText, Mailbox
 from gateway.model.ingress import Tls
 from gateway.model.message import Span
 from gateway.model.result import ArcVerdict, Authentication, DkimResult, DkimVerdict

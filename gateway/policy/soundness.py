@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from gateway.model.value import Value
 from gateway.policy.expression import Activation, CannotEvaluate, Condition, ExpressionFault, Language
-from gateway.policy.vocabulary import FACTS, FactKind
+from gateway.policy.facts import FACTS, FactKind
 
 _TOKEN = re.compile(
     r"""(?P<string>[bB]?(?:[rR](?:\"{3}.*?\"{3}|'{3}.*?'{3}|"[^"\n]*"|'[^'\n]*')

@@ -11,9 +11,9 @@ from typing import Literal, TypeAlias
 from gateway.mail.author import Author
 from gateway.mail.domain import is_subdomain, parent
 from gateway.mail.header import Field
-from gateway.model.circumstances import Circumstances, Standing
 from gateway.model.decision import Finding
 from gateway.model.envelope import Envelope
+from gateway.model.history import Circumstances, Standing
 from gateway.model.ingress import EdgeIngress, Ingress
 from gateway.model.result import Authentication, DkimVerdict, DmarcVerdict, SpfVerdict
 from gateway.model.value import Value, field
@@ -23,14 +23,16 @@ from gateway.policy.grounds import (
     OWN_DOMAIN,
     PROTECTED,
     STRANGE_SOURCE,
+    Networks,
+    Source,
     added_fields,
     author_signature,
+    find_source,
     indirect_evidence,
     same_organization,
     signed_header,
 )
 from gateway.policy.sealers import find_trusted
-from gateway.policy.sources import Networks, Source, find_source
 
 Firewall: TypeAlias = Literal["published", "reject", "quarantine"]
 ListedAction: TypeAlias = Literal["ignore", "quarantine", "reject"]

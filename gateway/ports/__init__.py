@@ -4,9 +4,7 @@
 `from gateway.ports import Clock`, by whoever stands above this floor.
 """
 
-from gateway.ports.backend import Backend
 from gateway.ports.conversation import Connection, Conversation, Reception
-from gateway.ports.resolver import Resolver
 from gateway.ports.spool import (
     ContentAltered,
     ContentWriter,
@@ -20,7 +18,7 @@ from gateway.ports.spool import (
     Storage,
     StoryUnreadable,
 )
-from gateway.ports.system import Clock, EventSink, Signer, Tally, emit_all
+from gateway.ports.system import Backend, Clock, EventSink, Resolver, Signer, Tally, emit_all
 
 __all__ = [
     "Backend",

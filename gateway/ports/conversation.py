@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from gateway.model.address import IPText, Mailbox
-from gateway.model.envelope import Envelope, Recipient
+from gateway.model.envelope import Envelope, IPText, Mailbox, Recipient
 from gateway.model.ingress import ClientSource, Tls
 from gateway.model.reply import Reply
 from gateway.model.value import Value

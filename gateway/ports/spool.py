@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Protocol
 
-from gateway.model.delivery import Act, Claim, Intake, QueueEntry, Settlement, Story, Transfer
-from gateway.model.greylisting import Acquaintance
-from gateway.model.history import History
-from gateway.model.holding import HeldEntry
+from gateway.model.delivery import Act, Claim, HeldEntry, Intake, QueueEntry, Settlement, Story, Transfer
+from gateway.model.history import Acquaintance, History
 from gateway.model.message import Content
 from gateway.model.value import Value
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.mail.alarm import compose
-from gateway.model.address import Mailbox
-from gateway.model.alarm import ABOUT, Alarm
-from gateway.model.event import Event, Level
+from gateway.model.envelope import Mailbox
+from gateway.model.event import ABOUT, Alarm, Event, Level
 from gateway.plan.own_mail import post
 from gateway.ports import Clock, EventSink, IntakeStore, Tally
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from gateway.authentication.body import BodyHasher, wanted_digests
-from gateway.mail.header import Field, parse_header, split_message
+from gateway.mail.authres import is_unreadable
+from gateway.mail.header import Field, fields, parse_header, split_message
 from gateway.mail.octets import LoneDotScanner, OctetScanner
-from gateway.model.message import Content, Evidence, Message
+from gateway.mail.received import count_passes
+from gateway.model.envelope import IPText
+from gateway.model.message import Content, Evidence, Message, Route
 from gateway.ports import ContentWriter, IntakeStore
+from gateway.service.inquiry import Inquiry
 
 IN_MEMORY = 1_048_576
 """Octets up to which a message is kept in memory and inside its row; larger ones go to a file as they come."""
@@ -157,3 +161,35 @@ def _is_excessive(header: bytes) -> bool:
     if len(header) > _LONGEST_LINE and _TOO_LONG.search(header):
         return True
     return header.count(b"\n") - header.count(b"\n ") - header.count(b"\n\t") > MOST_HEADER_FIELDS
+
+
+MOST_HOPS = 50
+"""Received fields beyond which a message is taken to be in a loop (RFC 5321 section 6.3)."""
+MOST_PASSES = 4
+"""How often a message may have been here before."""
+
+
+def find_fault(collector: Collector, hostname: str) -> str | None:
+    """What the content shows by itself; None when nothing is wrong."""
+    header = collector.header
+    if collector.bare_newline and not collector.can_be_carried:
+        return "bare-newline"
+    if collector.header_too_big:
+        return "header-too-big"
+    if header and header[0].start == 0 and not header[0].lower and header[0].value[:1] in (b" ", b"\t"):
+        # It would continue the last field that we put above it (RFC 5322 section 2.2.3).
+        return "malformed-header"
+    if is_unreadable(header):
+        return "malformed-header"
+    if len(fields(header, "received")) > MOST_HOPS or count_passes(header, hostname) > MOST_PASSES:
+        return "mail-loop"
+    return None
+
+
+async def find_obstacle(collector: Collector, routes: Sequence[Route], inquiry: Inquiry, client: IPText) -> str | None:
+    """Why the content cannot go where it should: bare newlines take BDAT, which each backend must be known to offer."""
+    for route in routes if collector.bare_newline else ():
+        takes_chunks = await inquiry.takes_chunks(route, client)
+        if not takes_chunks:
+            return "chunking-unknown" if takes_chunks is None else "bare-newline"
+    return None

@@ -12,10 +12,10 @@ from pathlib import Path
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from gateway.config.directories import LoginSource, LoginsUnavailable
+from gateway.config.listeners import read_users
+from gateway.config.recipients import LoginSource, LoginsUnavailable
 from gateway.config.text_file import TextUnfit
-from gateway.config.users import read_users
-from gateway.model.address import IPText, network_of
+from gateway.model.envelope import IPText, network_of
 from gateway.model.event import Event, Level
 from gateway.model.reply import Reply
 from gateway.ports import Clock, EventSink

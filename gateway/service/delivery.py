@@ -11,16 +11,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 
 from gateway.config.model import Config
-from gateway.model.address import Mailbox
 from gateway.model.delivery import Claim, Transfer
+from gateway.model.envelope import Mailbox
 from gateway.model.event import Event, Level
 from gateway.model.reply import REPLIES, Reply
 from gateway.model.value import replace
 from gateway.ports import Backend, Clock, ContentAltered, EventSink, Spool
-from gateway.service.job import AttemptJob, Begun, Outcomes, defer_all
-from gateway.service.reservation import Reservations
+from gateway.service.reservation import AttemptJob, Begun, Outcomes, Reservations, defer_all, find_sleep
 from gateway.service.settling import SettlementWriter, Told
-from gateway.service.sleep import find_sleep
 from gateway.service.traffic import Traffic
 
 LEASE = 7200.0

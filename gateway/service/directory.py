@@ -14,8 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.config.map_file import read_map
-from gateway.config.maps import MapFile, map_files, our_domains
+from gateway.config.maps import MapFile, map_files, our_domains, read_map
 from gateway.config.model import Config
 from gateway.model.event import Event, Level
 from gateway.model.value import replace

@@ -7,15 +7,44 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from gateway.config.directories import LoginSource
 from gateway.config.edge import Listener
 from gateway.config.model import Config
+from gateway.config.recipients import LoginSource
 from gateway.model.event import Event, Level
+from gateway.model.reply import REPLIES, Reply
 from gateway.model.value import replace
-from gateway.ports import Clock, EventSink, Reception, Tally
+from gateway.ports import Clock, Connection, Conversation, EventSink, Reception, Tally
 from gateway.service.certificates import Certificates
 from gateway.service.credentials import Credentials
 from gateway.service.listener import ConnectionLimits, ListenerSettings, SmtpListener, bind_socket, serve
+
+
+class AdmissionSwitch:
+    """Open until `close`."""
+
+    def __init__(self) -> None:
+        self._closed = False
+
+    def close(self) -> None:
+        self._closed = True
+
+    def before(self, reception: Reception) -> Reception:
+        """The same reception, behind the gate."""
+        return _Guarded(self, reception)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+
+class _Guarded:
+    def __init__(self, gate: AdmissionSwitch, reception: Reception) -> None:
+        self._gate = gate
+        self._reception = reception
+
+    async def connect(self, connection: Connection) -> Conversation | Reply:
+        return REPLIES["shutting-down"] if self._gate.closed else await self._reception.connect(connection)
+
 
 _LOOK_SECONDS = 30.0
 """Between two looks at the certificates' files."""

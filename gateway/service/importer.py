@@ -13,10 +13,9 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
-from gateway.config.directories import MapSource, MapUnavailable
-from gateway.config.map_file import read_map
-from gateway.config.maps import our_domains
+from gateway.config.maps import our_domains, read_map
 from gateway.config.model import Config
+from gateway.config.recipients import MapSource, MapUnavailable
 from gateway.mail.path import mailbox
 from gateway.model.event import Event, Level
 from gateway.model.value import Value

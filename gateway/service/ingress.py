@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.config.model import Config
 from gateway.mail.header import Field
 from gateway.mail.received import find_relay, walk
-from gateway.model.address import IPText, parse_ip
+from gateway.model.envelope import IPText, parse_ip
 from gateway.model.ingress import ClientSource, EdgeIngress, Ingress, InternalIngress, Tls
 from gateway.ports import Connection
 

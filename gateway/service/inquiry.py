@@ -11,13 +11,22 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from gateway.config.edge import Limits
-from gateway.model.address import IPText, Mailbox, site_of
+from gateway.model.envelope import IPText, Mailbox, site_of
 from gateway.model.event import Event
+from gateway.model.message import Capabilities, Route, Unanswered
 from gateway.model.reply import Reply
-from gateway.model.route import Capabilities, Route, Unanswered
-from gateway.plan.callout import denies_mailbox
 from gateway.ports import Backend, Clock, EventSink, Tally
-from gateway.service.minute import Minute
+from gateway.service.tally import Minute
+
+# RFC 3463 section 3.2, "Bad destination mailbox address"; Exchange Online says X.1.10, "Recipient not found".
+_NO_SUCH_MAILBOX = ("1.1", "1.10")
+
+
+def denies_mailbox(reply: Reply) -> bool:
+    """True for a reply to RCPT that says that there is no such mailbox. 550 alone, a 4yz, and a 5.7.x or any other code
+    may as well be about us."""
+    return reply.permanent and reply.detail in _NO_SUCH_MAILBOX
+
 
 _EXISTS_SECONDS = 21_600.0
 _UNKNOWN_SECONDS = 300.0

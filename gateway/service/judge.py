@@ -2,24 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from gateway.authentication.lookup import DnsView
-from gateway.model.address import network_of
-from gateway.model.circumstances import NOTHING_REMEMBERED, Circumstances
-from gateway.model.greylisting import Greylisting
-from gateway.model.ingress import EdgeIngress
+from gateway.model.decision import Action, Decision, RuleHit, Stage
+from gateway.model.envelope import Envelope, IPText, network_of
+from gateway.model.event import Event, Level
+from gateway.model.history import NOTHING_REMEMBERED, Circumstances, Greylisting
+from gateway.model.ingress import EdgeIngress, Ingress
 from gateway.model.message import Message
+from gateway.model.reply import REPLIES
 from gateway.model.result import DmarcVerdict
 from gateway.model.value import Value, replace
-from gateway.plan.greylisting import find_key, greylist
+from gateway.plan.greylisting import find_key, find_signers, find_wait_key, greylist, is_over, join_wait
 from gateway.plan.intake import Arrival
-from gateway.plan.judgement import Judgement, JudgementContext, judge
-from gateway.plan.sighting import find_signers
-from gateway.plan.waiting import find_wait_key, is_over, join_wait
+from gateway.plan.judgement import Judgement, JudgementContext, ask_early, judge
+from gateway.policy.rules import RuleFailure
 from gateway.ports import EventSink, IntakeStore, emit_all
-from gateway.service.authenticator import Authenticator
-from gateway.service.outage import Outage
+from gateway.service.authenticator import Authenticator, Outage
+
+
+class EarlyRules:
+    """One session's."""
+
+    def __init__(self, address: IPText) -> None:
+        self._address = address
+        self._session: tuple[Decision, ...] = ()
+        self._transaction: tuple[Decision, ...] = ()
+
+    def ask(
+        self, stage: Stage, find_ingress: Callable[[], Ingress], envelope: Envelope, context: JudgementContext
+    ) -> Decision | None:
+        """The decision when it is not to let the client go on. Raises RuleFailure."""
+        if stage is Stage.MAIL:
+            self._transaction = ()
+        if not context.asks(stage, envelope):
+            return None
+        decision = ask_early(stage, find_ingress(), self._address, envelope, context)
+        if decision.action is not Action.ACCEPT:
+            return self.complete(decision)
+        if stage is Stage.CONNECT:
+            self._session = (decision,)
+        else:
+            self._transaction = (*self._transaction, decision)
+        return None
+
+    def complete(self, decision: Decision) -> Decision:
+        """The decision with every rule that was asked on the way to it; one asked alike for many recipients is there
+        once."""
+        earlier = (*self._session, *self._transaction)
+        if not earlier:
+            return decision
+        heard = (*earlier, decision)
+        considered = [hit for one in heard for hit in one.considered]
+        shadow = [hit for one in heard for hit in one.shadow]
+        # What would have ended it first.
+        aside = next((one.shadow_set for one in heard if one.shadow_set), None)
+        return replace(decision, considered=_once(considered), shadow=_once(shadow), shadow_set=aside)
+
+
+def _once(hits: list[RuleHit]) -> tuple[RuleHit, ...]:
+    return tuple(dict.fromkeys(hits))
+
+
+def put_off(failure: RuleFailure, stage: Stage, rule_set: str) -> Decision:
+    """What becomes of mail when a rule cannot be asked: it waits, for the fault is ours (promise P5)."""
+    reply = REPLIES["internal"]
+    if stage is Stage.CONNECT:
+        reply = replace(reply, code=421)
+    return Decision(Action.DEFER, failure.rule or "facts", rule_set, reply)
+
+
+def report_failure(failure: RuleFailure, id: str, stage: Stage) -> Event:
+    """For the admin: which rule, and why."""
+    fields = (("rule", failure.rule), ("stage", stage.value), ("error", failure.reason))
+    return Event("rule-failed", id, fields, Level.ALARM)
 
 
 class Judged(Value):

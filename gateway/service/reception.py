@@ -6,33 +6,27 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from gateway.authentication import spf
-from gateway.authentication.composition import DIGEST
+from gateway.authentication.signing import DIGEST
 from gateway.mail.header import Field
-from gateway.model.address import Mailbox, network_of
 from gateway.model.decision import Stage
 from gateway.model.delivery import Intake
-from gateway.model.envelope import Envelope, Recipient
+from gateway.model.envelope import Envelope, Mailbox, Recipient, network_of
 from gateway.model.event import Event, Level
 from gateway.model.ingress import EdgeIngress, Ingress, Tls
-from gateway.model.message import Message
+from gateway.model.message import Message, Route
 from gateway.model.reply import REPLIES, Reply
-from gateway.model.route import Route
 from gateway.model.value import replace
 from gateway.plan import client
-from gateway.plan.admission import Asking, refuse_recipient
-from gateway.plan.intake import Arrival, refuse, take_in, turn_away
-from gateway.plan.repetition import fingerprint
+from gateway.plan.admission import Asking
+from gateway.plan.intake import Arrival, fingerprint, refuse, take_in, turn_away
 from gateway.policy.rules import RuleFailure
 from gateway.ports import Connection, Conversation, HoldFull, SpoolFull, emit_all
-from gateway.service.collector import Collector
-from gateway.service.early_rules import EarlyRules, put_off, report_failure
-from gateway.service.faults import find_fault, find_obstacle
+from gateway.service.collector import Collector, find_fault, find_obstacle
 from gateway.service.handover import hand_over, keep_word
-from gateway.service.judge import Judge, Judged, again
-from gateway.service.pace import refuse_haste
+from gateway.service.judge import EarlyRules, Judge, Judged, again, put_off, report_failure
+from gateway.service.recipients import find_rcpt_refusal
 from gateway.service.repetition import Repetitions, UnderWay
 from gateway.service.role import Client, EdgeRole, Role
-from gateway.service.route_state import refuse_by_backend
 from gateway.service.runtime import RuntimeConfig, Services
 
 
@@ -119,12 +113,9 @@ class MxConversation:
         envelope = self._transaction()
         runtime, routing, clock = self._runtime, self._role.find_routing(self._runtime), self._services.clock
         asking = Asking(envelope, self._size, self._client.connection.client, clock.now(), self._role.sends)
-        mailbox, most, inquiry = recipient.mailbox, runtime.config.limits.recipients, self._services.inquiry
-        refusal = refuse_haste(mailbox, self._ingress(None), runtime, self._services)
-        refusal = refusal or refuse_recipient(
-            recipient, asking, routing, runtime.context.rules_for, inquiry.capabilities, most
+        refusal = await find_rcpt_refusal(
+            recipient, asking, self._ingress(None), runtime, routing, self._services, self._admits
         )
-        refusal = refusal or await refuse_by_backend(mailbox, asking.client, runtime.routing, self._admits, inquiry)
         if refusal is not None:
             return await self._refuse_recipient(recipient, *refusal)
         # Role addresses are always accepted (RFC 5321 section 4.5.1): no rule is asked about them before the message.

@@ -4,8 +4,80 @@ Also how far delivery is behind: who brings mail faster than it leaves is slowed
 
 from __future__ import annotations
 
-from collections import Counter
+import asyncio
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+
+from gateway.model.delivery import Claim, Outcome, OutcomeKind, Scope
+from gateway.model.reply import Reply
+
+Outcomes = tuple[Outcome, ...]
+_REMEMBERED = 10_000
+
+
+class AttemptJob:
+    """One claim and its flags; they are read and set between awaits only."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.client_waits = False
+        self.promised = False
+        """A connection was set aside for it."""
+        self.decided = False
+        """The settlement being written says that the client is told: now it has to wait for that write."""
+        self.writing = False
+        """The spool is at it: not to be cancelled."""
+        self.stopped = False
+        """It was cancelled once; giving its claim back must not be cancelled too."""
+        self.answer: asyncio.Future[Outcomes | None] = asyncio.get_running_loop().create_future()
+
+    def decide(self) -> bool:
+        """True when the client waits; from then on it waits until `conclude`, however often this is asked."""
+        self.decided = self.decided or self.client_waits
+        return self.decided
+
+    def conclude(self, outcomes: Outcomes | None) -> None:
+        """Answer the client, if it still waits: `outcomes` are on stable storage, None means that it gets 250."""
+        self.client_waits = self.decided = False
+        if not self.answer.done():
+            self.answer.set_result(outcomes)
+
+
+class Begun:
+    """The transfers that were begun last. What reception hands over may have been claimed from the spool just before,
+    when the wall clock has jumped past the lease: it must not be sent twice."""
+
+    def __init__(self) -> None:
+        self._ids: OrderedDict[str, None] = OrderedDict()
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._ids
+
+    def add(self, id: str) -> None:
+        self._ids[id] = None
+        if len(self._ids) > _REMEMBERED:
+            self._ids.popitem(last=False)
+
+
+def defer_all(claim: Claim, reply: Reply) -> Outcomes:
+    """Everybody waits, for a reason of ours."""
+    return tuple(Outcome(rcpt, OutcomeKind.DEFERRED, reply, Scope.OURS, "") for rcpt in claim.transfer.rcpts)
+
+
+_SHORTEST, _LONGEST = 0.2, 60.0
+
+
+def find_sleep(now: float, due: float | None, waiting: float | None, opening: float | None, full: bool) -> float:
+    """Seconds. `due`: when something is, that an open backend takes; `waiting`: the same of closed ones too; `opening`:
+    seconds until a pause ends; `full`: some backend had no place for us."""
+    seconds = _LONGEST if due is None else min(due - now, _LONGEST)
+    if waiting is not None and opening is not None:
+        seconds = min(seconds, max(opening, waiting - now))
+    if waiting is not None and full:
+        # Another worker may have the places, and no event tells when it gives them back.
+        seconds = min(seconds, waiting - now)
+    return max(seconds, _SHORTEST)
+
 
 _FEW = 100
 """Messages that a worker may have waiting for a backend before it slows anybody down."""

@@ -3,23 +3,26 @@ besides a judgement. The role here, `mx`, serves anyone who has mail for our dom
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from gateway.config.outbound import Rates
 from gateway.mail.header import Field
-from gateway.model.address import Mailbox
-from gateway.model.envelope import Envelope
-from gateway.model.ingress import Ingress, Tls
-from gateway.model.message import Message
+from gateway.model.envelope import Envelope, Mailbox
+from gateway.model.event import Event
+from gateway.model.ingress import Ingress, InternalIngress, Tls
+from gateway.model.message import Message, Route
+from gateway.model.reply import REPLIES
 from gateway.model.result import Authentication
-from gateway.model.route import Route
-from gateway.model.value import Value
+from gateway.model.value import Value, replace
 from gateway.plan.admission import Refusal
+from gateway.plan.departure import Permit, depart, find_permit, refuse_sender
 from gateway.plan.intake import Arrival
 from gateway.policy.routing import RoutingTable
 from gateway.ports import Connection
 from gateway.service.ingress import find_ingress
 from gateway.service.runtime import RuntimeConfig
+from gateway.service.sending_limits import SendingLimits
 
 
 class Client(Value):
@@ -101,3 +104,128 @@ class EdgeRole:
 
     def note_refused(self, client: Client, runtime: RuntimeConfig, envelope: Envelope) -> None:
         pass
+
+
+class SendingRole:
+    """Both; on `submission` clients log in, and what their mail programs forgot is added."""
+
+    sends = True
+
+    def __init__(self, submission: bool, sending_limits: SendingLimits) -> None:
+        self._submission = submission
+        self._sending_limits = sending_limits
+
+    def find_ingress(self, client: Client, runtime: RuntimeConfig, header: tuple[Field, ...] | None) -> Ingress:
+        """Inside: SPF is a question to the receiver of this mail, not to us (promise P3)."""
+        permit = self._find_permit(client, runtime)
+        trusted_by = "nothing"
+        if permit is not None:
+            names = ", ".join(tenant.name for tenant in permit.tenants)
+            trusted_by = f"sender {permit.name}" if permit.identity else f"tenant {names}, to be proven"
+        connection = client.connection
+        return InternalIngress(
+            client=connection.client,
+            helo=connection.helo or client.helo,
+            listener=connection.listener,
+            peer=connection.peer,
+            trusted_by=trusted_by,
+            login=client.login,
+            tls=client.tls,
+            esmtp=client.esmtp,
+        )
+
+    def find_routing(self, runtime: RuntimeConfig) -> RoutingTable:
+        return runtime.routing.reaching(runtime.outgoing.route)
+
+    def find_forced(self, client: Client, runtime: RuntimeConfig) -> Mailbox | None:
+        permit = self._find_permit(client, runtime)
+        return permit.identity.forced if permit is not None and permit.identity is not None else None
+
+    def refuse_mail(self, client: Client, runtime: RuntimeConfig, mail_from: Mailbox | None) -> Refusal | None:
+        permit = self._find_permit(client, runtime)
+        refusal = refuse_sender(permit, mail_from, client.login)
+        if refusal is not None or permit is None:
+            return refusal
+        for account in _accounts(permit.name, permit.return_path(mail_from)):
+            if self._sending_limits.is_suspended(account):
+                return "suspended", REPLIES["suspended"].filled(name=account.partition(" ")[2])
+        return None
+
+    def depart(
+        self,
+        arrival: Arrival,
+        message: Message,
+        authentication: Authentication,
+        client: Client,
+        runtime: RuntimeConfig,
+        routes: Sequence[Route],
+    ) -> Arrival | Refusal:
+        permit = self._find_permit(client, runtime)
+        if permit is None:
+            return "not-a-sender", REPLIES["not-a-sender"]
+        fix_up = runtime.config.server.hostname if self._submission else ""
+        departure = depart(arrival, message, permit, authentication, runtime.outgoing, routes, fix_up)
+        if isinstance(departure, tuple):
+            return departure
+        account = f"sender {departure.sender}"
+        if self._sending_limits.is_suspended(account):  # a tenant is known only now
+            return "suspended", REPLIES["suspended"].filled(name=departure.sender)
+        return replace(arrival, departure=departure)
+
+    def note_taken(self, arrival: Arrival, runtime: RuntimeConfig) -> None:
+        departure = arrival.departure
+        if departure is None:
+            return
+        for account in _accounts(departure.sender, departure.mail_from):
+            self._sending_limits.count(account, find_rates(account, runtime), len(arrival.envelope.rcpts))
+
+    def note_refused(self, client: Client, runtime: RuntimeConfig, envelope: Envelope) -> None:
+        permit = self._find_permit(client, runtime)
+        if permit is not None and permit.name:
+            for account in _accounts(permit.name, permit.return_path(envelope.mail_from)):
+                for rcpt in envelope.rcpts:
+                    self._sending_limits.fail(account, find_rates(account, runtime), rcpt.mailbox.key)
+
+    def _find_permit(self, client: Client, runtime: RuntimeConfig) -> Permit | None:
+        if self._submission and not client.login:
+            return None
+        connection = client.connection
+        if connection.unknown:
+            # A listed filter says that it does not know its client: then nobody does.
+            return None
+        return find_permit(runtime.outgoing.senders, client.login, connection.client, client.tls)
+
+
+class Failures:
+    """A sink: recipients of our senders' mail that a next hop refused for good count for the sender and its domain."""
+
+    def __init__(self, sending_limits: SendingLimits, runtime: Callable[[], RuntimeConfig]) -> None:
+        self._sending_limits = sending_limits
+        self._runtime = runtime
+
+    def __call__(self, event: Event) -> None:
+        fields = dict(event.fields) if event.name == "failed" else {}
+        if fields.get("expired"):
+            return
+        for kind in ("sender", "domain"):
+            if kind in fields:
+                account = f"{kind} {fields[kind]}"
+                self._sending_limits.fail(account, find_rates(account, self._runtime()), str(fields.get("rcpt", "")))
+
+
+def find_rates(account: str, runtime: RuntimeConfig) -> Rates:
+    """What an account may send in an hour."""
+    kind, _, name = account.partition(" ")
+    config = runtime.config
+    if kind == "domain":
+        return config.outbound.domain_rates
+    known = {one.name: one.rates for one in config.sender} | {one.name: one.rates for one in config.tenant}
+    return known.get(name, Rates())
+
+
+def _accounts(sender: str, mail_from: Mailbox | None) -> Iterator[str]:
+    """Whom a message counts for."""
+    if sender:
+        yield f"sender {sender}"
+    if mail_from is not None:
+        yield f"domain {mail_from.ascii_domain}"

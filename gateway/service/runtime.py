@@ -12,12 +12,10 @@ from gateway.plan.departure import NOBODY, Outgoing
 from gateway.plan.judgement import JudgementContext
 from gateway.policy.routing import RoutingTable
 from gateway.ports import Clock, EventSink, IntakeStore
-from gateway.service.authenticator import Authenticator
-from gateway.service.flow import OctetsInFlight
+from gateway.service.authenticator import Authenticator, Outage
 from gateway.service.inquiry import Inquiry, NoInquiry
-from gateway.service.minute import Minute
-from gateway.service.outage import Outage
 from gateway.service.repetition import Arrivals, WorkerArrivals
+from gateway.service.tally import Minute, OctetsInFlight
 
 
 class Deliverer(Protocol):

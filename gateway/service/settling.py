@@ -12,13 +12,13 @@ from itertools import chain, repeat
 
 from gateway.config.model import Config
 from gateway.config.policies import retry_terms
-from gateway.model.address import Mailbox
 from gateway.model.delivery import Settlement
+from gateway.model.envelope import Mailbox
 from gateway.model.event import Event, Level
 from gateway.model.value import Value
 from gateway.plan.settlement import AttemptContext, settle, settle_plainly
 from gateway.ports import Clock, EventSink, HoldFull, Spool, SpoolFull, emit_all
-from gateway.service.job import AttemptJob, Outcomes
+from gateway.service.reservation import AttemptJob, Outcomes
 
 _PAUSES = (0.2, 1.0, 5.0, 15.0, 60.0)
 """Seconds between tries to write a settlement; the last one repeats."""

@@ -11,8 +11,13 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections import Counter
 from functools import lru_cache
 from hashlib import blake2b
+
+from gateway.config.edge import Limits
+from gateway.model.envelope import IPText, site_of
+from gateway.ports import Tally
 
 _PLACES = 262_144
 """In a row."""
@@ -70,3 +75,83 @@ class WorkerTally:
         digest = blake2b(key.encode("utf-8", "surrogateescape"), digest_size=4 * _ROWS, key=self._secret).digest()
         words = memoryview(digest).cast("I")
         return tuple(row * _PLACES + word % _PLACES for row, word in enumerate(words))
+
+
+class OctetsInFlight:
+    """Counts octets: in all, and of each client."""
+
+    def __init__(self, tally: Tally | None = None) -> None:
+        self._tally = tally or SharedCounts().tally()
+        self._all = _Octets(self._tally, "megabytes in flight")
+        self._clients: dict[str, _Octets] = {}
+        """Of those that have any."""
+
+    def add(self, octets: int, client: IPText) -> None:
+        """So much more has come of this client, or is gone again."""
+        site = site_of(client)
+        count = self._clients.setdefault(site, _Octets(self._tally, f"megabytes in flight of {site}"))
+        for one in (self._all, count):
+            one.add(octets)
+        if not count.own:
+            del self._clients[site]
+
+    def room(self, client: IPText, limits: Limits) -> int:
+        """How many octets more may come of this client; below 0 when there are too many already."""
+        site = site_of(client)
+        count = self._clients.get(site) or _Octets(self._tally, f"megabytes in flight of {site}")
+        theirs = max(limits.bytes_in_flight_per_client, limits.message_size)
+        return min(limits.bytes_in_flight - self._all.total(), theirs - count.total())
+
+
+class _Octets:
+    """One count. Workers tell each other of whole megabytes."""
+
+    def __init__(self, tally: Tally, key: str) -> None:
+        self._tally = tally
+        self._key = key
+        self._told = 0
+        self.own = 0
+        """Those of this worker."""
+
+    def add(self, octets: int) -> None:
+        self.own += octets
+        change = (self.own >> 20) - self._told
+        if change:
+            self._told += change
+            self._tally.add(self._key, change)
+
+    def total(self) -> int:
+        others = self._tally.total(self._key) - self._told
+        return self.own + (others << 20)
+
+
+_SECONDS = 60.0
+
+
+class Minute:
+    """Counts by key, each from the beginning of the minute."""
+
+    def __init__(self, tally: Tally | None = None) -> None:
+        self._tally = tally or SharedCounts().tally()
+        self._minute = -1.0
+        self._counted: Counter[str] = Counter()
+        """What this worker has counted in the minute."""
+
+    def add(self, key: str, now: float) -> int:
+        """Once more; how often by now. `now` is monotonic."""
+        minute = now // _SECONDS
+        if minute != self._minute:
+            for counted, number in self._counted.items():
+                self._tally.add(counted, -number)
+            self._counted.clear()
+            self._minute = minute
+        # The minute is in the key: another worker may not have left the last one yet.
+        key = f"{key} in {minute}"
+        self._counted[key] += 1
+        return self._tally.add(key)
+
+    def take_back(self, key: str) -> None:
+        """It did not happen after all."""
+        key = f"{key} in {self._minute}"
+        self._counted[key] -= 1
+        self._tally.add(key, -1)

@@ -12,9 +12,8 @@ from gateway.mail.refusal import classify
 from gateway.model.delivery import Outcome, Scope, Transfer
 from gateway.model.event import Event, Level
 from gateway.model.value import Value
-from gateway.policy import flow, pace
-from gateway.policy.flow import BackendFlow, Sign, read_sign
-from gateway.policy.pace import Pace
+from gateway.policy import flow
+from gateway.policy.flow import BackendFlow, Pace, Sign, read_sign
 from gateway.ports import Clock, EventSink
 
 _LET_IN = 10.0
@@ -57,7 +56,7 @@ class Traffic:
         lane, now = self._lanes[backend], self._clock.monotonic()
         allowed = min(free, flow.allow(lane.flow, lane.busy, now))
         if lane.pace is not None:
-            allowed = min(allowed, pace.left(lane.pace, lane.share.messages_per_minute, now))
+            allowed = min(allowed, flow.left(lane.pace, lane.share.messages_per_minute, now))
         return allowed
 
     def admits(self, backend: str) -> bool:
@@ -78,7 +77,7 @@ class Traffic:
             lane.busy += 1
             lane.flow = flow.start(lane.flow)
             if lane.pace is not None:
-                lane.pace = pace.spend(lane.pace, lane.share.messages_per_minute, self._clock.monotonic())
+                lane.pace = flow.spend(lane.pace, lane.share.messages_per_minute, self._clock.monotonic())
 
     def end(self, backend: str) -> None:
         """An attempt has ended, whatever it told."""
@@ -115,8 +114,8 @@ class Traffic:
         for lane in self._lanes.values():
             if lane.flow.troubled and not lane.flow.probing:
                 waits.append(max(lane.flow.until - now, 0.0))
-            elif lane.pace is not None and not pace.left(lane.pace, lane.share.messages_per_minute, now):
-                waits.append(pace.next_in(lane.pace, lane.share.messages_per_minute, now))
+            elif lane.pace is not None and not flow.left(lane.pace, lane.share.messages_per_minute, now):
+                waits.append(flow.next_in(lane.pace, lane.share.messages_per_minute, now))
         return min(waits, default=None)
 
     def _tell(self, transfer: Transfer, before: BackendFlow, after: BackendFlow, outcomes: Sequence[Outcome]) -> None:
@@ -135,7 +134,7 @@ class Traffic:
 def _open(share: Share, now: float) -> _Lane:
     limited = share.messages_per_minute
     window = min(BackendFlow().window, float(share.connections))
-    return _Lane(share, pace.full(limited, now) if limited else None, BackendFlow(window))
+    return _Lane(share, flow.full(limited, now) if limited else None, BackendFlow(window))
 
 
 def _explain(backend: str, outcomes: Sequence[Outcome]) -> tuple[tuple[str, str], ...]:

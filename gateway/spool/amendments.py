@@ -6,8 +6,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from gateway.model.amendment import Amendment, Pending, Requeued
-from gateway.model.delivery import Transfer
+from gateway.model.delivery import Amendment, Pending, Requeued, Transfer
 from gateway.model.value import replace
 from gateway.spool import codec, holding
 from gateway.spool.queries import QUERIES

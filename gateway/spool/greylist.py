@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from gateway.model.greylisting import Acquaintance
+from gateway.model.history import Acquaintance
 from gateway.spool import codec
 from gateway.spool.queries import QUERIES
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from gateway.mail.header import fields, parse_header, unfold
-from gateway.model.delivery import Act, Trace
-from gateway.model.holding import HeldEntry, Hold, Quota
+from gateway.model.delivery import Act, HeldEntry, Hold, Quota, Trace
 from gateway.ports import HoldFull
 from gateway.spool import codec
 from gateway.spool.queries import QUERIES

@@ -11,17 +11,35 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gateway.model.delivery import QueueEntry, Story, Trace
-from gateway.model.failure import Failure
-from gateway.model.greylisting import Acquaintance
-from gateway.model.history import History, Sender
-from gateway.model.holding import HeldEntry, Quota
+from gateway.model.delivery import Failure, Final, HeldEntry, QueueEntry, Quota, Story, Trace
+from gateway.model.history import Acquaintance, History, Sender
 from gateway.ports import StoryUnreadable
-from gateway.spool import codec, failures, greylist, holding, senders, unanswered
+from gateway.spool import codec, greylist, holding, senders, unanswered
 from gateway.spool.content import CHUNK
 from gateway.spool.disk import CONTENT, DATABASE, Disk, SpoolUnmade, SpoolUnusable
 from gateway.spool.queries import QUERIES, STEPS, check_version
 from gateway.spool.rows import UNREADABLE, find_backends
+
+_GOOD = (Final.DELIVERED, Final.RETURNED)
+
+
+def list_failed(connection: sqlite3.Connection, limit: int) -> list[Failure]:
+    """Those of up to `limit` attempts, the newest messages first. What cannot be read is left out."""
+    found = []
+    for trace_body, attempt_body in connection.execute(QUERIES["list_failed"], (limit,)):
+        try:
+            trace = codec.TRACE.unpack(trace_body)
+            attempt, endings = codec.ATTEMPT.unpack(attempt_body)
+        except codec.Unreadable:
+            continue
+        sender = str(trace.envelope.mail_from or "")
+        found += [
+            Failure(trace.id, attempt.ended, sender, str(one.rcpt.mailbox), attempt.backend, one.state, one.reply)
+            for one in endings
+            if one.state not in _GOOD
+        ]
+    return found
+
 
 T = TypeVar("T")
 
@@ -106,7 +124,7 @@ class ReadOnlySpool:
 
     async def failed(self, limit: int) -> Sequence[Failure]:
         """Recipients who did not get their message, in up to `limit` attempts."""
-        return await self._read(lambda connection: failures.list_failed(connection, limit))
+        return await self._read(lambda connection: list_failed(connection, limit))
 
     async def held(self, limit: int) -> Sequence[HeldEntry]:
         """Up to `limit` held messages, the oldest first."""

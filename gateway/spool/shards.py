@@ -10,10 +10,8 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.model.delivery import Act, Claim, Intake, QueueEntry, Settlement, Story, Transfer
-from gateway.model.greylisting import Acquaintance
-from gateway.model.history import History, Sender
-from gateway.model.holding import HeldEntry, Hold
+from gateway.model.delivery import Act, Claim, HeldEntry, Hold, Intake, QueueEntry, Settlement, Story, Transfer
+from gateway.model.history import Acquaintance, History, Sender
 from gateway.model.message import Content
 from gateway.model.value import replace
 from gateway.ports import Clock, ContentWriter, Damage, Storage

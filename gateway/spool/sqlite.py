@@ -9,15 +9,13 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
-from gateway.model.amendment import Amendment
-from gateway.model.delivery import Act, Claim, Intake, QueueEntry, Settlement, Story, Transfer
-from gateway.model.greylisting import Acquaintance
-from gateway.model.history import History, Sender
-from gateway.model.holding import HeldEntry
+from gateway.model.delivery import Act, Amendment, Claim, HeldEntry, Intake, QueueEntry, Settlement, Story, Transfer
+from gateway.model.history import Acquaintance, History, Sender
 from gateway.model.message import Content
 from gateway.ports import Clock, ContentWriter, Damage, HoldFull, SpoolDoubtful, SpoolFull, Storage
 from gateway.spool import holding, unanswered
 from gateway.spool.amendments import Plan, amend
+from gateway.spool.backup import PURGED_OCTETS, purge
 from gateway.spool.content import ContentStore
 from gateway.spool.disk import (
     CONTENT,
@@ -31,7 +29,6 @@ from gateway.spool.disk import (
     make_shard,
     sync_directory,
 )
-from gateway.spool.purge import PURGED_OCTETS, purge
 from gateway.spool.queries import QUERIES, check_version, migrate
 from gateway.spool.reader import SHARD, ReadOnlySpool
 from gateway.spool.rows import RetentionPeriods, Rows

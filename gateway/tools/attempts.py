@@ -8,8 +8,7 @@ from gateway.mail.refusal import Refusal, classify
 from gateway.model.delivery import Attempt, Outcome, OutcomeKind, Scope, Story
 from gateway.model.ingress import Tls
 from gateway.model.value import asdict
-from gateway.tools.results import Json
-from gateway.tools.text import show_time
+from gateway.tools.results import Json, show_time
 
 
 def attempt_json(attempt: Attempt) -> dict[str, Json]:

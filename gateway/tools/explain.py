@@ -14,7 +14,7 @@ from rich.text import Text
 
 from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.mail.header import decode_words, fields, parse_header, unfold
-from gateway.mail.xtext import encode_xtext
+from gateway.mail.path import encode_xtext
 from gateway.model.delivery import TRACE_VERSION, Act, Final, Story, Trace
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import InternalIngress
@@ -26,8 +26,18 @@ from gateway.plan.replay import differ, judge_again
 from gateway.policy.rules import RuleFailure
 from gateway.tools.attempts import attempt_json, attempt_lines, tls_json
 from gateway.tools.narrative import clean, narrate, tell_proof
-from gateway.tools.results import Json, decision_json, lookup_json, results_json, routes_json, safe_json, spf_json
-from gateway.tools.text import render_section, show_time, show_times
+from gateway.tools.results import (
+    Json,
+    decision_json,
+    lookup_json,
+    render_section,
+    results_json,
+    routes_json,
+    safe_json,
+    show_time,
+    show_times,
+    spf_json,
+)
 
 _MOST_SHOWN = 300
 """Characters of a field that are shown."""

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from gateway.mail.printable import clean as clean
 from gateway.model.decision import Action, Decision
 from gateway.model.delivery import Trace
-from gateway.model.departure import Departure
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import ClientSource, EdgeIngress, InternalIngress
+from gateway.model.message import Departure
 from gateway.model.result import (
     ArcResult,
     ArcVerdict,

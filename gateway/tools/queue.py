@@ -3,17 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from email.header import decode_header, make_header
 from typing import Any
 
 from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 
-from gateway.model.delivery import QueueEntry, Story
+from gateway.mail.header import parse_header, unfold
+from gateway.mail.refusal import classify
+from gateway.model.delivery import Failure, Final, HeldEntry, QueueEntry, Story
 from gateway.model.envelope import Recipient
-from gateway.model.value import Value
-from gateway.tools.narrative import clean
-from gateway.tools.results import Json, safe_json
-from gateway.tools.text import show_time
+from gateway.model.value import Value, asdict
+from gateway.tools.narrative import clean, narrate
+from gateway.tools.results import Json, render_section, safe_json, show_time
+
+_WORDS = {
+    Final.FAILED: "told",
+    Final.EXPIRED: "told",
+    Final.WITHHELD: "DSN withheld",
+    Final.DELETED: "deleted",
+}
+
+
+def failures_json(failures: Sequence[Failure]) -> Json:
+    """One object for each recipient; times are epoch seconds."""
+    return [
+        safe_json(
+            {
+                "id": one.message_id,
+                "at": one.at,
+                "mail_from": one.mail_from,
+                "rcpt": one.rcpt,
+                "backend": one.backend,
+                "state": one.state.value,
+                "reply": str(one.reply),
+                "cause": classify(one.reply).cause.value,
+            }
+        )
+        for one in failures
+    ]
+
+
+def render_failures(failures: Sequence[Failure]) -> Table | Text:
+    """A line for each recipient, the newest message first."""
+    if not failures:
+        return Text("Nothing has failed, as far as it is kept.")
+    table = Table(box=None)
+    for heading in ("id", "when", "from", "to", "sender", "answer"):
+        table.add_column(heading)
+    for one in failures:
+        cells = (one.message_id, show_time(one.at), one.mail_from or "<>", one.rcpt, _WORDS.get(one.state, one.state))
+        table.add_row(*(Text(clean(cell)) for cell in (*cells, str(one.reply))))
+    return table
+
 
 _MOST_NAMED = 20
 """Ids that an answer for people names one by one."""
@@ -179,3 +222,56 @@ def _state(entry: QueueEntry) -> str:
     if entry.held:
         return "held"
     return "sending" if entry.claimed else "waiting"
+
+
+_SHOWN = ("date", "from", "sender", "reply-to", "to", "cc", "subject", "message-id", "list-id")
+"""The fields by which people know a message."""
+_MOST_CHARACTERS = 500
+
+
+def held_json(entries: Sequence[HeldEntry]) -> list[Json]:
+    """The entries as plain values; times are epoch seconds, `mail_from` null for the null sender."""
+    return [safe_json({**asdict(one), "rcpts": list(one.rcpts), "mail_from": one.mail_from or None}) for one in entries]
+
+
+def render_held(entries: Sequence[HeldEntry], now: float) -> Group:
+    """Three lines for each message; one line in all when none is held."""
+    if not entries:
+        return Group(Text("Nothing is held."))
+    lines: list[Text] = []
+    for entry in entries:
+        lines += [
+            Text(clean(f"{entry.id}  {decode(entry.subject) or '(no subject)'}"), "bold"),
+            Text(clean(f"    from {entry.mail_from or '<>'}, author domain {entry.domain or 'none'}, to {_to(entry)}")),
+            Text(
+                f"    {entry.size} octets, {show_span(now - entry.received)} old, held by {clean(entry.reason)}, "
+                f"until {show_time(entry.expires)}"
+            ),
+        ]
+    return Group(*lines)
+
+
+def render_held_message(story: Story) -> Group:
+    """What an admin decides by: how the message presents itself, and what was found."""
+    trace = story.trace
+    header = parse_header(trace.evidence.header) if trace.evidence else ()
+    shown = (
+        f"{field.name}: {decode(unfold(field.value).strip())[:_MOST_CHARACTERS]}"
+        for field in header
+        if field.lower in _SHOWN
+    )
+    parts = [Text(clean(f"Message {trace.id}, received {show_time(trace.received)}"), "bold"), Text()]
+    parts += [Text(sentence) for sentence in narrate(trace)]
+    return Group(*parts, *render_section("As it presents itself", shown))
+
+
+def decode(text: str) -> str:
+    """A field's text as people see it (RFC 2047); as it is when that cannot be told."""
+    try:
+        return str(make_header(decode_header(text)))
+    except (LookupError, UnicodeError, ValueError):
+        return text
+
+
+def _to(entry: HeldEntry) -> str:
+    return ", ".join(entry.rcpts)

@@ -10,13 +10,11 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from gateway.model.address import IPText, Mailbox
 from gateway.model.decision import Stage
 from gateway.model.delivery import Claim, Intake, Outcome, Trace
-from gateway.model.envelope import Body, Envelope, Recipient
+from gateway.model.envelope import Body, Envelope, IPText, Mailbox, Recipient
 from gateway.model.event import Event
-from gateway.model.greylisting import Acquaintance
-from gateway.model.history import History
+from gateway.model.history import Acquaintance, History
 from gateway.model.ingress import ClientSource
 from gateway.model.reply import Reply
 from gateway.model.value import Value, replace

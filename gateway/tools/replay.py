@@ -18,8 +18,7 @@ from gateway.model.value import Value
 from gateway.plan.judgement import JudgementContext
 from gateway.plan.replay import differ, judge_again
 from gateway.tools.narrative import clean
-from gateway.tools.results import Json, safe_json
-from gateway.tools.text import show_time
+from gateway.tools.results import Json, safe_json, show_time
 
 
 class ReplayedVerdict(Value):

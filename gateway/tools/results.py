@@ -5,12 +5,56 @@ Keys are always there; what is empty is null, or [] for a list. Domains are lowe
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from enum import StrEnum
 from typing import TypeAlias
+
+from rich.text import Text
 
 from gateway.model.decision import Decision, RuleHit
 from gateway.model.delivery import Trace
 from gateway.model.dnsdata import Lookup
 from gateway.model.result import ArcResult, ArcVerdict, Authentication, DmarcResult, SpfResult
+from gateway.tools.narrative import clean
+
+
+def render_section(title: str, lines: Iterable[str]) -> list[Text]:
+    """A heading and its lines; nothing at all when there are none."""
+    shown = [Text(f"  {clean(line)}") for line in lines]
+    return [Text(), Text(title, "bold"), *shown] if shown else []
+
+
+def show_times(epoch: float) -> str:
+    """A moment, in UTC and in the time of this machine."""
+    local = datetime.fromtimestamp(int(epoch)).astimezone()
+    there = "" if not local.utcoffset() else f" ({local.strftime('%Y-%m-%d %H:%M:%S %z')} here)"
+    return f"{show_time(epoch)}{there}"
+
+
+def show_time(epoch: float) -> str:
+    """A moment, in UTC."""
+    return datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+class Newlines(StrEnum):
+    """What line ends a file had, and what was made of them."""
+
+    CRLF = "crlf"
+    CONVERTED = "converted"
+    """There was no CRLF at all, so each LF was read as one."""
+    MIXED = "mixed"
+    """Bare CR or LF are left as they are: they may be what a test is about."""
+
+
+def read_lines(octets: bytes, raw: bool) -> tuple[bytes, Newlines]:
+    """The octets to judge. With `raw` nothing is ever converted."""
+    if not raw and b"\r\n" not in octets and b"\n" in octets:
+        return octets.replace(b"\n", b"\r\n"), Newlines.CONVERTED
+    pairs = octets.count(b"\r\n")
+    clean = octets.count(b"\n") == pairs and octets.count(b"\r") == pairs
+    return octets, Newlines.CRLF if clean else Newlines.MIXED
+
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 

@@ -13,8 +13,8 @@ from gateway.config.judging import Dnsbl, GreylistSettings, Policy
 from gateway.config.model import Config
 from gateway.model.decision import OverrideType, Stage
 from gateway.model.value import Value
+from gateway.policy.facts import FACTS
 from gateway.policy.rules import Rule, RuleSet
-from gateway.policy.vocabulary import FACTS
 from gateway.tools.narrative import clean
 from gateway.tools.results import Json
 

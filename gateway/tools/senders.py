@@ -15,13 +15,12 @@ from rich.text import Text
 
 from gateway.config.providers import find_shared, find_shared_signer
 from gateway.mail.domain import a_label
-from gateway.model.address import ip_text
+from gateway.model.envelope import ip_text
 from gateway.model.history import Sender
 from gateway.model.value import Value, replace
-from gateway.policy.sources import Source, contains
+from gateway.policy.grounds import Source, contains
 from gateway.tools.narrative import clean
-from gateway.tools.results import Json, safe_json
-from gateway.tools.text import show_time
+from gateway.tools.results import Json, safe_json, show_time
 
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 _MOST_TOLD = 50

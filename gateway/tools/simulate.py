@@ -17,18 +17,24 @@ from rich.text import Text
 from gateway.config.model import Config
 from gateway.mail.domain import a_label
 from gateway.mail.path import mailbox
-from gateway.model.address import IPText, Mailbox, ip_text
-from gateway.model.circumstances import Standing
-from gateway.model.history import History
+from gateway.model.envelope import IPText, Mailbox, ip_text
+from gateway.model.history import History, Standing
 from gateway.model.value import Value
 from gateway.ports import Resolver
 from gateway.service.runtime import RuntimeConfig
 from gateway.tools.explain import render_evidence
 from gateway.tools.narrative import clean, narrate
-from gateway.tools.newlines import Newlines, read_lines
 from gateway.tools.rehearsal import Delivered, Rehearsed, rehearse
-from gateway.tools.results import Json, decision_json, results_json, routes_json, safe_json
-from gateway.tools.text import render_section
+from gateway.tools.results import (
+    Json,
+    Newlines,
+    decision_json,
+    read_lines,
+    render_section,
+    results_json,
+    routes_json,
+    safe_json,
+)
 
 _HOSTNAME = "waypost.invalid"
 """Our name where no configuration gives one (RFC 6761 section 6.4)."""

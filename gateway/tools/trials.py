@@ -20,9 +20,8 @@ from gateway.model.place import KeyPath, Place, locate, nearest
 from gateway.model.value import Value
 from gateway.policy.draft import suggest
 from gateway.policy.evaluate import judge, judge_early
-from gateway.policy.example import find_fact_faults
-from gateway.policy.rules import RuleErrors, RuleFailure, RuleMistake, RuleSet
-from gateway.policy.trial import try_examples, usual_facts
+from gateway.policy.proof import try_examples, usual_facts
+from gateway.policy.rules import RuleErrors, RuleFailure, RuleMistake, RuleSet, find_fact_faults
 from gateway.tools.narrative import clean
 from gateway.tools.results import Json
 from gateway.tools.simulate import Case, CaseError, SimulationContext, read_case, simulate

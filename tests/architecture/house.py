@@ -21,7 +21,14 @@ FRAGMENT_LINES = 60
 APART = ("gateway.diagnosis", "gateway.demo")
 """Packages that `serve` never imports; the size of the gateway is counted without them."""
 
-REASONS: dict[str, str] = {}
+REASONS = {
+    "gateway.authentication.iprev": "a check of its own, beside DNS block lists",
+    "gateway.config.first": "the text of a first configuration, apart from the commands",
+    "gateway.demo.run": "what `make run` starts, apart from the command",
+    "gateway.demo.settings": "the demo's configuration, apart from its processes",
+    "gateway.mail.verdict": "the one field for rules of backends, apart from Authentication-Results",
+    "gateway.service.handover": "what follows a commit must not fail: apart from what precedes it",
+}
 """Fragments that stay, each with its reason."""
 
 

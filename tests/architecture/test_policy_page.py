@@ -9,9 +9,9 @@ from pathlib import Path
 from gateway.config.model import Config
 from gateway.config.policies import read_policies
 from gateway.config.rule_files import find_sets
+from gateway.policy.facts import facts_table
 from gateway.policy.load import load
-from gateway.policy.trial import try_examples
-from gateway.policy.vocabulary import facts_table
+from gateway.policy.proof import try_examples
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "policy.md"
 TEXT = PAGE.read_text("utf-8")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.config.model import Config
-from gateway.config.section import Section
+from gateway.config.values import Section
 
 PAGE = (Path(__file__).resolve().parent.parent.parent / "docs" / "settings.md").read_text("utf-8")
 REQUIRED = "required"

@@ -20,7 +20,7 @@ from typing import Any
 from gateway.app.gateway import Gateway
 from gateway.app.reading import read_config
 from gateway.app.runtime_config import make_runtime
-from gateway.app.worker_context import WorkerContext
+from gateway.app.supervisor import WorkerContext
 from gateway.model.event import Level
 from gateway.service.observer import Lines, Observer
 from tests.support.gateway_process import free_port

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.authentication import arc
-from gateway.authentication.seal import Sealer, seal
+from gateway.authentication.signing import Sealer, seal
 from gateway.mail.header import Field, fields, parse_header, unfold
-from gateway.mail.tags import parse_tags
+from gateway.mail.tokens import parse_tags
 from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.result import ArcVerdict
 from tests.peers import verifier

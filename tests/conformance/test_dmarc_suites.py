@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.authentication import dmarc
-from gateway.authentication.dmarc_record import select_records
+from gateway.authentication.dmarc import select_records
 from gateway.authentication.lookup import DnsView
 from gateway.mail.author import Author
 from gateway.model.dnsdata import Question

@@ -9,8 +9,8 @@ import pytest
 
 from gateway.config.backends import BackendSettings as Settings
 from gateway.model.delivery import OutcomeKind
+from gateway.model.message import Capabilities, Unanswered
 from gateway.model.reply import Reply
-from gateway.model.route import Capabilities, Unanswered
 from gateway.net.host_backend import HostBackend
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.service.tally import SharedCounts

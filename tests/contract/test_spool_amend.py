@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.model.amendment import Amendment, Pending
-from gateway.model.delivery import Act, Final, Intake, OutcomeKind
+from gateway.model.delivery import Act, Amendment, Final, Intake, OutcomeKind, Pending
+from gateway.model.message import Route
 from gateway.model.reply import Reply
-from gateway.model.route import Route
 from gateway.model.value import replace
 from gateway.plan import amendment
 from gateway.plan.settlement import AttemptContext, Terms

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.model.greylisting import Acquaintance
+from gateway.model.history import Acquaintance
 from gateway.model.value import replace
 from gateway.ports import Spool
 from tests.contract.test_spool import DAY, IMPLEMENTATIONS, Bench

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.model.delivery import Act, Claim, Ending, Final, Intake, Settlement
+from gateway.model.delivery import Act, Claim, Ending, Final, Hold, Intake, Quota, Settlement
 from gateway.model.history import History, Sighting
-from gateway.model.holding import Hold, Quota
 from gateway.model.reply import Reply
 from gateway.model.value import replace
 from gateway.ports import HoldFull, Spool

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.model.delivery import Act
-from gateway.model.greylisting import Acquaintance
-from gateway.model.holding import Hold, Quota
+from gateway.model.delivery import Act, Hold, Quota
+from gateway.model.history import Acquaintance
 from gateway.model.message import Evidence, Message
 from gateway.model.value import replace
 from gateway.net.system import SystemClock

@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from gateway.model.amendment import Amendment
-from gateway.model.delivery import Final
+from gateway.model.delivery import Amendment, Final
 from gateway.model.message import Evidence, Message
 from gateway.ports import SpoolDoubtful, SpoolFull
 from gateway.spool.content import ContentFile

@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model.amendment import Change, Pending
-from gateway.model.delivery import Claim, Final, Intake, Outcome, OutcomeKind, Scope
-from gateway.model.route import Route
+from gateway.model.delivery import Change, Claim, Final, Intake, Outcome, OutcomeKind, Pending, Scope
+from gateway.model.message import Route
 from gateway.plan import amendment
 from gateway.plan.settlement import AttemptContext, settle
 from gateway.ports import Spool

@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.authentication import arc, dkim, spf
 from gateway.mail.domain import a_label
-from gateway.model.address import Mailbox, ip_text
+from gateway.model.envelope import Mailbox, ip_text
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.result import DkimResult, SpfIdentity, SpfResult
 from tests.support.judging import judge_zone

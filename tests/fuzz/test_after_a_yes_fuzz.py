@@ -19,9 +19,8 @@ from gateway.admin.queue import QueueDesk
 from gateway.app.runtime_config import route_dsn
 from gateway.config.backends import BackendSettings
 from gateway.config.model import Config
-from gateway.model.address import Mailbox
 from gateway.model.delivery import Intake
-from gateway.model.envelope import Notify, Recipient, Ret
+from gateway.model.envelope import Mailbox, Notify, Recipient, Ret
 from gateway.model.event import Event
 from gateway.model.value import replace
 from gateway.net.smtp_backend import make_smtp_backend

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gateway.mail.authres import compose, own_spans, parse
 from gateway.mail.header import parse_header, unfold
-from gateway.model.address import ip_text
+from gateway.model.envelope import ip_text
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.result import (
     ArcResult,

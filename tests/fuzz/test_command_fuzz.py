@@ -13,9 +13,8 @@ from gateway.mail.path import parse_path
 from gateway.model.envelope import Envelope
 from gateway.model.reply import Reply
 from gateway.service.listener import EXTENSIONS
-from gateway.service.listener.command import is_client_name, read_chunk, read_command
 from gateway.service.listener.inflow import SessionOver
-from gateway.service.listener.parameters import read_recipient, read_sender
+from gateway.service.listener.parameters import is_client_name, read_chunk, read_command, read_recipient, read_sender
 from tests.fuzz.plans import Plan, planned
 
 PIECES = (

@@ -16,7 +16,7 @@ from gateway.diagnosis.bounce.arf import Feedback
 from gateway.diagnosis.bounce.feedback import feedback_json, judge_feedback, render_feedback
 from gateway.diagnosis.headers import find_all, headers_json, read_headers, render_headers
 from gateway.diagnosis.reports.show import read_reports, render_report, report_json
-from gateway.tools.newlines import read_lines
+from gateway.tools.results import read_lines
 from tests.fuzz.mutation import CASES, run
 from tests.support.bounces import SAMPLES
 from tests.support.corpora import corpora, corpus

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.authentication.dmarc_record import list_walk, select_records
+from gateway.authentication.dmarc import list_walk, select_records
 from gateway.mail.domain import a_label
 from gateway.model.result import DmarcPolicy, DmarcVerdict
 from tests.fuzz.mutation import CASES, run

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.mail.framing import DataFraming
-from gateway.mail.octets import LoneDotScanner, OctetScanner
+from gateway.mail.octets import DataFraming, LoneDotScanner, OctetScanner
 from tests.fuzz.plans import Plan, planned
 
 PIECES = (b"\r", b"\n", b".", b"\r\n", b"\r\n.", b"\r\n..", b"\r\n.\r\n", b"\0", b"a", b"\xff", b"text " * 20)

@@ -16,8 +16,7 @@ from gateway.authentication.body import BodyHasher, wanted_digests
 from gateway.config.model import Config
 from gateway.mail.header import parse_header
 from gateway.mail.path import mailbox
-from gateway.model.address import Mailbox, ip_text
-from gateway.model.envelope import Envelope, Recipient
+from gateway.model.envelope import Envelope, Mailbox, Recipient, ip_text
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.message import Evidence
 from gateway.plan.judgement import JudgementContext, judge

@@ -12,7 +12,7 @@ from typing import get_args
 from gateway.mail.header import parse_header
 from gateway.mail.received import count_passes, find_relay, walk
 from gateway.mail.relay_formats import RelayFormat
-from gateway.model.address import ip_text
+from gateway.model.envelope import ip_text
 from tests.fuzz.mutation import CASES, run, values
 
 

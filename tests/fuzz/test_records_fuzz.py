@@ -19,7 +19,7 @@ from gateway.diagnosis.records.dmarc_survey import survey
 from gateway.diagnosis.records.key_lint import report_key
 from gateway.diagnosis.records.spf_report import render_check, render_walk, walk_json
 from gateway.diagnosis.records.spf_walk import MOST_LOOKUPS, walk
-from gateway.model.address import Mailbox, ip_text
+from gateway.model.envelope import Mailbox, ip_text
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.result import SpfIdentity, SpfVerdict
 from gateway.net.zone import Zone, build_zone

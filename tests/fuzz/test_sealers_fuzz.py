@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.authentication.arc import chain_fields
-from gateway.authentication.seal import Sealer, seal
+from gateway.authentication.signing import Sealer, seal
 from gateway.mail.author import find_author
 from gateway.mail.header import parse_header
 from gateway.model.result import ArcResult, ArcVerdict

@@ -9,7 +9,7 @@ from gateway.authentication.dkim import read_identity
 from gateway.authentication.dkimpy import MAX_BITS, MIN_BITS, read_key
 from gateway.authentication.signature import read_signature
 from gateway.mail.header import parse_header, unfold
-from gateway.mail.tags import parse_tags
+from gateway.mail.tokens import parse_tags
 from tests.fuzz.mutation import CASES, run, values
 from tests.support.signing import ed25519_key, key_record, rsa_key
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 
-from gateway.model.address import ip_text
+from gateway.model.envelope import ip_text
 from gateway.model.ingress import ClientSource
 from gateway.model.reply import Reply
 from gateway.ports import Connection
-from gateway.service.listener.xclient import introduce
+from gateway.service.proxy import introduce
 from tests.fuzz.plans import Plan, planned
 
 PEER = Connection("mx", ip_text("127.0.0.1"), ip_text("127.0.0.1"), ClientSource.PEER)

@@ -7,26 +7,27 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from gateway.model.amendment import Amendment, Pending
 from gateway.model.delivery import (
     Act,
+    Amendment,
     Attempt,
     Claim,
     Ending,
     Final,
+    HeldEntry,
+    Hold,
     Intake,
+    Pending,
     QueueEntry,
     Settlement,
     Story,
     Trace,
     Transfer,
 )
-from gateway.model.greylisting import Acquaintance
-from gateway.model.history import History, Sender, Sighting
-from gateway.model.holding import HeldEntry, Hold
+from gateway.model.history import Acquaintance, History, Sender, Sighting
 from gateway.model.message import Content, Message
 from gateway.model.value import replace
-from gateway.plan.repetition import REMEMBERED
+from gateway.plan.intake import REMEMBERED
 from gateway.ports import Clock, ContentAltered, ContentWriter, Damage, HoldFull, Storage
 
 _CHUNK = 1_048_576

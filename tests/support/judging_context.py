@@ -9,9 +9,8 @@ from typing import Any
 
 from gateway.app.runtime_config import make_runtime
 from gateway.config.model import Config
-from gateway.model.address import ip_text
 from gateway.model.delivery import Claim, Outcome, Trace
-from gateway.model.envelope import Envelope, Recipient
+from gateway.model.envelope import Envelope, Recipient, ip_text
 from gateway.model.event import Event
 from gateway.model.ingress import ClientSource
 from gateway.model.reply import Reply

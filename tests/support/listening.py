@@ -10,8 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.model.address import Mailbox
-from gateway.model.envelope import Envelope, Recipient
+from gateway.model.envelope import Envelope, Mailbox, Recipient
 from gateway.model.ingress import Tls
 from gateway.model.reply import Reply
 from gateway.ports import Connection, Conversation

@@ -17,11 +17,10 @@ from cryptography.hazmat.primitives.serialization import (
 
 from gateway.authentication import arc, dkim
 from gateway.authentication.body import BodyHasher, wanted_digests
-from gateway.authentication.composition import DIGEST
-from gateway.authentication.seal import Sealer
+from gateway.authentication.signing import DIGEST, Sealer
 from gateway.mail.header import Field, parse_header, split_message
-from gateway.model.address import ip_text
 from gateway.model.dnsdata import Answer, DnsStatus, Question
+from gateway.model.envelope import ip_text
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.message import Evidence
 from gateway.model.result import (

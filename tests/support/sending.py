@@ -6,10 +6,9 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Collection
 
 from gateway.mail.domain import a_label
-from gateway.model.address import Mailbox
 from gateway.model.delivery import Claim, Transfer
 from gateway.model.dnsdata import Answer, DnsStatus, Question
-from gateway.model.envelope import Body, Recipient
+from gateway.model.envelope import Body, Mailbox, Recipient
 from gateway.model.message import Content, Evidence, Message, Span
 from gateway.model.value import replace
 

@@ -6,13 +6,13 @@ import hashlib
 import itertools
 from pathlib import Path
 
-from gateway.model.address import IPText, Mailbox
 from gateway.model.decision import Action, Decision, RuleHit, Stage
 from gateway.model.delivery import (
     Attempt,
     Claim,
     Ending,
     Final,
+    Hold,
     Intake,
     Outcome,
     OutcomeKind,
@@ -22,9 +22,8 @@ from gateway.model.delivery import (
     Transfer,
 )
 from gateway.model.dnsdata import Answer, DnsStatus, Lookup, Question
-from gateway.model.envelope import Body, Envelope, Notify, Recipient, Ret
+from gateway.model.envelope import Body, Envelope, IPText, Mailbox, Notify, Recipient, Ret
 from gateway.model.history import Sighting
-from gateway.model.holding import Hold
 from gateway.model.ingress import ClientSource, EdgeIngress, Tls
 from gateway.model.message import BodyDigest, Content, Evidence, Message, Span
 from gateway.model.reply import Reply

@@ -14,8 +14,7 @@ from gateway.diagnosis.autopsy.proofs import FailingPart
 from gateway.diagnosis.autopsy.search import SearchStep
 from gateway.diagnosis.autopsy.specimen import Specimen
 from gateway.tools.narrative import clean
-from gateway.tools.newlines import Newlines
-from gateway.tools.text import render_section
+from gateway.tools.results import Newlines, render_section
 
 _MOST_PLACES = 5
 _MOST_LINES = 5

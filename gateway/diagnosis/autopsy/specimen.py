@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from gateway.model.value import Value
-from gateway.tools.newlines import Newlines, read_lines
+from gateway.tools.results import Newlines, read_lines
 
 
 class Specimen(Value):

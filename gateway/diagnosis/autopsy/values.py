@@ -16,8 +16,8 @@ from gateway.diagnosis.autopsy.anatomy import Anatomy
 from gateway.diagnosis.autopsy.edits import Edit
 from gateway.diagnosis.autopsy.fields import value_edit
 from gateway.diagnosis.autopsy.variants import Variant, VariantChoice
-from gateway.mail.dates import DAYS, MONTHS
 from gateway.mail.header import Field
+from gateway.mail.received import DAYS, MONTHS
 
 _ENCODED = re.compile(rb"=\?([A-Za-z0-9_-]{1,40})\?([BbQq])\?([^?\s]{0,2000})\?=")
 _BETWEEN = re.compile(rb"(?<=\?=)[ \t\r\n]+(?==\?)")

@@ -6,7 +6,7 @@ import re
 
 from gateway.diagnosis.mime import MimePart
 from gateway.mail.header import Field, fields, parse_header, split_message, unfold
-from gateway.model.address import IPText, ip_text
+from gateway.model.envelope import IPText, ip_text
 from gateway.model.value import Value, replace
 
 _JMRP = re.compile(r"\bstaff@(?:hotmail|outlook)\.com\b", re.IGNORECASE)

@@ -20,9 +20,7 @@ from gateway.diagnosis.headers.reading import Reading, read_headers
 from gateway.diagnosis.hops import organisation
 from gateway.model.value import asdict
 from gateway.tools.narrative import clean
-from gateway.tools.newlines import Newlines
-from gateway.tools.results import Json, safe_json
-from gateway.tools.text import render_section
+from gateway.tools.results import Json, Newlines, render_section, safe_json
 
 _PASSED = re.compile(
     r"\bdkim=pass\b[^;]*?\bheader\.[di]=@?(?P<dkim>[^\s;]+)|\bspf=pass\b[^;]*?\bsmtp\.mail(?:from)?=(?P<spf>[^\s;]+)",

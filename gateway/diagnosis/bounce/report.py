@@ -16,8 +16,7 @@ from gateway.diagnosis.bounce.bounced import Bounce, Bounced
 from gateway.mail.refusal import Provider, Refusal
 from gateway.mail.refusal.provider import recognise_host
 from gateway.tools.narrative import clean
-from gateway.tools.newlines import Newlines
-from gateway.tools.results import Json, safe_json
+from gateway.tools.results import Json, Newlines, safe_json
 
 _CHECKED = re.compile(
     r"\b(?P<check>SPF|DKIM|DMARC)\b\s*(?:\[[^\]]*\]|[\w.-]+)?\s*(?:with ip(?: address)?: ?\[?[^\]=]*\]?)?\s*=\s*"

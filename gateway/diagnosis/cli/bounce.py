@@ -22,8 +22,7 @@ from gateway.diagnosis.bounce import (
 )
 from gateway.diagnosis.bounce.arf import Feedback
 from gateway.diagnosis.bounce.feedback import feedback_json, judge_feedback, render_feedback
-from gateway.tools.newlines import Newlines, read_lines
-from gateway.tools.results import Json
+from gateway.tools.results import Json, Newlines, read_lines
 
 commands = group("Bounces.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.cli.options import FileArgument, JsonOption, RawOption, group, print_json, print_text, read_file
 from gateway.diagnosis.headers import find_all, headers_json, read_headers, render_headers
-from gateway.tools.newlines import read_lines
+from gateway.tools.results import read_lines
 
 commands = group("One file.")
 

@@ -15,7 +15,7 @@ from gateway.diagnosis.offline import make_asker
 from gateway.diagnosis.records.spf_report import is_sound, render_check, render_walk, walk_json
 from gateway.diagnosis.records.spf_walk import SpfWalk, walk
 from gateway.mail.path import mailbox
-from gateway.model.address import Mailbox, ip_text
+from gateway.model.envelope import Mailbox, ip_text
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.result import SpfIdentity, SpfResult, SpfVerdict
 from gateway.service.authenticator import Authenticator

@@ -13,7 +13,7 @@ from gateway.diagnosis.verdicts import ReceivedSpf, Verdicts, read_received_spf,
 from gateway.mail.author import find_author
 from gateway.mail.domain import a_label
 from gateway.mail.header import Field, fields, parse_header, split_message, unfold
-from gateway.mail.tags import parse_tags
+from gateway.mail.tokens import parse_tags
 from gateway.model.value import Value
 
 _RECIPIENT = re.compile(r"@(?P<domain>[A-Za-z0-9._-]{1,253})")

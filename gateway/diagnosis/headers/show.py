@@ -15,9 +15,7 @@ from gateway.diagnosis.hops import ReceivedHop
 from gateway.diagnosis.verdicts import StatedVerdict
 from gateway.model.value import asdict
 from gateway.tools.narrative import clean
-from gateway.tools.newlines import Newlines
-from gateway.tools.results import Json, safe_json
-from gateway.tools.text import render_section
+from gateway.tools.results import Json, Newlines, render_section, safe_json
 
 _STYLES = {Weight.PROBLEM: "bold red", Weight.NOTE: "", Weight.GOOD: "green"}
 _WORDS = {Weight.PROBLEM: "Problem: ", Weight.NOTE: "", Weight.GOOD: ""}

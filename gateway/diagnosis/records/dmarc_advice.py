@@ -13,8 +13,7 @@ from gateway.diagnosis.records.typography import repair
 from gateway.model.result import DmarcPolicy
 from gateway.model.value import Value
 from gateway.tools.narrative import clean
-from gateway.tools.results import Json, safe_json
-from gateway.tools.text import render_section
+from gateway.tools.results import Json, render_section, safe_json
 
 
 class RecordAdvice(Value):

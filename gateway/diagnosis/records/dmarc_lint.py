@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from gateway.authentication.dmarc_record import select_records
+from gateway.authentication.dmarc import select_records
 from gateway.diagnosis.records import texts
 from gateway.diagnosis.records.typography import find_slips, missing_semicolon, repair_tags
 from gateway.model.value import Value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.authentication import dmarc
-from gateway.authentication.dmarc_record import list_walk, select_records
+from gateway.authentication.dmarc import list_walk, select_records
 from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.diagnosis.records import texts
 from gateway.diagnosis.records.aliases import explain_absence

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from gateway.authentication.dkimpy import Key, read_key
 from gateway.diagnosis.records import texts
 from gateway.diagnosis.records.typography import find_tag_slips, read_text, repair_tags
-from gateway.mail.tags import parse_tags
+from gateway.mail.tokens import parse_tags
 from gateway.model.value import Value
 
 _WELL = 2048

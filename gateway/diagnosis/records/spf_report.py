@@ -11,8 +11,7 @@ from gateway.diagnosis.records import texts
 from gateway.diagnosis.records.spf_walk import MOST_LOOKUPS, MOST_VOID, SpfWalk, WalkFault
 from gateway.model.result import SpfResult, SpfVerdict
 from gateway.tools.narrative import clean
-from gateway.tools.results import Json, safe_json, spf_json
-from gateway.tools.text import render_section
+from gateway.tools.results import Json, render_section, safe_json, spf_json
 
 
 def walk_json(walk: SpfWalk, verdict: SpfResult | None = None) -> dict[str, Json]:

@@ -9,7 +9,7 @@ from gateway.diagnosis.hops import is_internal, organisation
 from gateway.diagnosis.reports import texts
 from gateway.diagnosis.reports.aggregate import AggregateReport, AuthResult, Row
 from gateway.mail.domain import is_subdomain
-from gateway.model.address import IPText, ip_text
+from gateway.model.envelope import IPText, ip_text
 
 _FORWARDED = ("forwarded", "trusted_forwarder", "mailing_list")
 _UNUSABLE = ("permerror", "temperror", "neutral", "policy", "unknown")

@@ -12,7 +12,7 @@ from gateway.diagnosis.reports import texts
 from gateway.diagnosis.reports.aggregate import ReportRefused
 from gateway.diagnosis.reports.encoding import is_report
 from gateway.model.value import Value
-from gateway.tools.newlines import read_lines
+from gateway.tools.results import read_lines
 
 _MOST_FILE = 64_000_000
 _MOST_OCTETS = 64_000_000

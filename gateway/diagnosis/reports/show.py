@@ -13,8 +13,7 @@ from gateway.diagnosis.reports.aggregate import AggregateReport, AuthResult, Rep
 from gateway.diagnosis.reports.files import unpack
 from gateway.model.value import Value, asdict
 from gateway.tools.narrative import clean
-from gateway.tools.results import Json, safe_json
-from gateway.tools.text import show_time
+from gateway.tools.results import Json, safe_json, show_time
 
 _MOST_SHOWN = 200
 """Rows that are shown to people; JSON has all."""

@@ -9,7 +9,6 @@ parts.py   the whole, put together
 
 from __future__ import annotations
 
-from gateway.mail.dsn.parts import compose
-from gateway.mail.dsn.report import DsnAction, Notice, Report
+from gateway.mail.dsn.parts import DsnAction, Notice, Report, compose
 
 __all__ = ["DsnAction", "Notice", "Report", "compose"]

@@ -4,13 +4,128 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Iterable
+from enum import StrEnum
 
-from gateway.mail.dates import format_date
-from gateway.mail.dsn.characters import clean
-from gateway.mail.dsn.report import DsnAction, Report
-from gateway.mail.dsn.status import compose_status
-from gateway.mail.dsn.text import compose_text
-from gateway.model.address import Mailbox
+from gateway.mail.received import format_date
+from gateway.mail.refusal import Blame, Cause, Refusal, classify
+from gateway.model.envelope import Mailbox, Recipient
+from gateway.model.reply import REPLIES, Reply
+from gateway.model.value import Value
+
+
+class DsnAction(StrEnum):
+    """What became of a recipient (RFC 3464 section 2.3.3). A relay never knows that a message was delivered."""
+
+    FAILED = "failed"
+    DELAYED = "delayed"
+    RELAYED = "relayed"
+    """Handed to a server that will say no more, as it does not offer DSN (RFC 3461 section 5.2.2)."""
+
+
+class Notice(Value):
+    """What is said of one recipient."""
+
+    rcpt: Recipient
+    action: DsnAction
+    reply: Reply
+    """The last reply: the backend's, or in our own words when `remote_mta` is empty."""
+    remote_mta: str
+    expired: bool = False
+    """It failed because its time was over (RFC 3463 X.4.7)."""
+    ours: bool = False
+    """The reply blames us, not the sender nor the message."""
+
+    @property
+    def status(self) -> str:
+        """The enhanced code, in the class of what became of the recipient: a 5yz that is tried again is no failure
+        yet."""
+        if self.action is DsnAction.RELAYED:
+            return f"2.{self.reply.detail or '0.0'}"
+        lasting = self.action is DsnAction.FAILED and not self.expired
+        return f"{5 if lasting else 4}.{self.reply.detail or '0.0'}"
+
+
+class Report(Value):
+    """All that one notification says. Times are in epoch seconds."""
+
+    id: str
+    """Id of the notification itself: makes its Message-ID and its boundary."""
+    hostname: str
+    return_path: Mailbox
+    message_id: str
+    """Our id of the message reported on."""
+    envid: str
+    """ENVID as received, xtext included; empty when there was none."""
+    arrived: float
+    composed: float
+    retried_until: float
+    header: bytes
+    """The header block of the message reported on."""
+    notices: tuple[Notice, ...]
+    verdicts: tuple[str, ...] = ()
+    """What was found at our edge, a line for each check; empty when the message came in from within."""
+    content: bytes | None = None
+    """The whole message, where its sender wants it back with a failure (RFC 3461 section 4.3)."""
+
+
+_XTEXT = re.compile(r"\+([0-9A-F]{2})")
+_UTF8_XTEXT = re.compile(r"[\\+=\x00-\x20\x7f-\U0010ffff]")
+
+
+def compose_status(report: Report) -> bytes:
+    """The whole part, header and body."""
+    block = _field("Reporting-MTA", f"dns; {report.hostname}")
+    if report.envid:
+        block += _field("Original-Envelope-Id", _decode_xtext(report.envid))
+    block += _field("Arrival-Date", format_date(report.arrived)) + _field("X-Waypost-Id", report.message_id)
+    blocks = [block, *(_recipient(notice, report) for notice in report.notices)]
+    return b"Content-Type: message/delivery-status\r\n\r\n" + b"\r\n".join(blocks) + b"\r\n"
+
+
+def _recipient(notice: Notice, report: Report) -> bytes:
+    """The fields of one recipient (RFC 3464 section 2.3)."""
+    fields = []
+    if notice.rcpt.orcpt:
+        type, _, address = notice.rcpt.orcpt.partition(";")
+        fields.append(_field("Original-Recipient", f"{type}; {_decode_xtext(address)}"))
+    fields += [
+        _field("Final-Recipient", _typed_address(notice.rcpt.mailbox)),
+        _field("Action", notice.action),
+        _field("Status", "4.4.7" if notice.expired else notice.status),
+    ]
+    # RFC 3464 section 2.3.5 and 2.3.6: only what another server said is its diagnostic.
+    if notice.remote_mta:
+        fields.append(_field("Remote-MTA", f"dns; {notice.remote_mta}"))
+    kind = "smtp" if notice.remote_mta else "x-waypost"
+    fields.append(_field("Diagnostic-Code", *f"{kind}; {shown(notice.reply)}".split("\n")))
+    fields.append(_field("Last-Attempt-Date", format_date(report.composed)))
+    if notice.action is DsnAction.DELAYED:
+        fields.append(_field("Will-Retry-Until", format_date(report.retried_until)))
+    if notice.action is not DsnAction.RELAYED:
+        fields.append(_field("X-Waypost-Cause", classify(notice.reply, notice.remote_mta, backend=notice.ours).cause))
+    return b"".join(fields)
+
+
+def _field(name: str, *lines: str) -> bytes:
+    """One field; each further line is a continuation."""
+    pieces = [piece for line in lines for piece in wrap(clean(line)) if piece.strip()]
+    joined = "\r\n ".join(pieces)
+    return f"{name}: {joined}\r\n".encode("ascii")
+
+
+def _typed_address(mailbox: Mailbox) -> str:
+    text = str(mailbox)
+    if text.isascii():
+        return f"rfc822; {text}"
+    # RFC 6533 section 3: utf-8-addr-xtext, fit for a part in ASCII
+    return "utf-8; " + _UTF8_XTEXT.sub(lambda found: f"\\x{{{ord(found[0]):X}}}", text)
+
+
+def _decode_xtext(text: str) -> str:
+    """RFC 3461 section 4."""
+    return _XTEXT.sub(lambda found: chr(int(found[1], 16)), text)
+
 
 _MOST_HEADER = 65536
 """Octets of the returned header; what is beyond is left out at the end of a line."""
@@ -89,3 +204,136 @@ def _header_part(header: bytes, edge: bytes) -> bytes:
         + encoded
         + b"\r\n"
     )
+
+
+_MOST_NAMED = 100
+"""Recipients that the plain text names; the machine-readable part names all."""
+_INDENT = "    "
+_OPENINGS = (
+    (DsnAction.FAILED, "The message could not be delivered to these recipients. It is not tried again."),
+    (DsnAction.DELAYED, "The message has not been delivered to these recipients yet."),
+    (
+        DsnAction.RELAYED,
+        "The message was handed to the mail server of these recipients. That server reports no further: you will\n"
+        "hear of a failure, but not of the arrival in the mailbox.",
+    ),
+)
+_CHECKS = {Cause.DMARC: "DMARC", Cause.SPF: "SPF", Cause.DKIM: "DKIM", Cause.ARC: "ARC"}
+_NOT_YOURS = "It is nothing that you did: the recipient's organisation has to mend it."
+_BY_ADMIN = (
+    "An administrator of this mail gateway returned the message. The recipient's server did not refuse it. Ask the "
+    "administrator, or tell the recipient in another way."
+)
+_OTHER_WAY = "Send the message again later, or tell the recipient in another way."
+
+
+def compose_text(report: Report) -> bytes:
+    """The whole part, header and body."""
+    blocks = [
+        f"This is the mail gateway {report.hostname}. It reports on a message that you sent, or\n"
+        "that was sent in your name."
+    ]
+    for action, opening in _OPENINGS:
+        notices = [notice for notice in report.notices if notice.action is action]
+        if notices:
+            blocks.append(opening)
+            blocks += [_paragraph(notice, report) for notice in notices[:_MOST_NAMED]]
+            if len(notices) > _MOST_NAMED:
+                blocks.append(f"And {len(notices) - _MOST_NAMED} more recipients: see the attached report.")
+    if any(notice.action is DsnAction.DELAYED for notice in report.notices):
+        blocks.append(
+            f"You need not send it again. Delivery is tried until {format_date(report.retried_until)}.\n"
+            "You will be told if it fails."
+        )
+    if report.verdicts and any(notice.action is not DsnAction.RELAYED for notice in report.notices):
+        found = "\n".join(f"{_INDENT}{verdict}" for verdict in report.verdicts)
+        blocks.append(f"When the message arrived at this gateway, it was found:\n{found}")
+    blocks.append(f"When you ask for help, quote this id: {report.message_id}")
+    lines = (piece for line in "\n\n".join(blocks).split("\n") for piece in cut(clean(line)))
+    body = "".join(f"{line}\r\n" for line in lines).encode("ascii")
+    return b"Content-Type: text/plain; charset=us-ascii\r\n\r\n" + body + b"\r\n"
+
+
+def _paragraph(notice: Notice, report: Report) -> str:
+    lines = [f"<{notice.rcpt.mailbox}>"]
+    if notice.action is DsnAction.RELAYED:
+        return "\n".join((*lines, f"{_INDENT}{notice.remote_mta} took it."))
+    if notice.expired:
+        days = (report.retried_until - report.arrived) / 86400
+        lines.append(f"{_INDENT}It was tried again and again for {days:.3g} days.")
+    refusal = classify(notice.reply, notice.remote_mta, backend=notice.ours)
+    said = [_BY_ADMIN] if _is_by_admin(notice) else _advise(notice, refusal)
+    lines += [f"{_INDENT}{piece}" for sentence in said for piece in wrap(sentence)]
+    lines += [f"{_INDENT}{piece}" for piece in wrap(f"{_who(notice, refusal)}:")]
+    lines += [f"{_INDENT * 2}{line}" for line in shown(notice.reply).split("\n")]
+    return "\n".join(lines)
+
+
+def _is_by_admin(notice: Notice) -> bool:
+    """An administrator of this gateway returned it: the text of the reply is his reason, no server said it."""
+    returned = REPLIES["returned-by-admin"]
+    return not notice.remote_mta and (notice.reply.code, notice.reply.detail) == (returned.code, returned.detail)
+
+
+def _advise(notice: Notice, refusal: Refusal) -> list[str]:
+    """What happened, and what the sender can do. What passes by itself has passed when the message fails. Where this
+    gateway was refused, the sender's administrator is not the one to mend it."""
+    waits = notice.action is DsnAction.DELAYED
+    known = refusal.cause is not Cause.UNKNOWN or not waits
+    said = [refusal.advice.summary if known else "The recipient's server does not take the message for now."]
+    if refusal.cause in _CHECKS:
+        said.insert(0, f"It was refused by a check of {_CHECKS[refusal.cause]}.")
+    ours = refusal.cause.blame is Blame.CLIENT and (notice.ours or not notice.remote_mta)
+    if ours:
+        said.append(_NOT_YOURS)
+    if not waits:
+        said.append(_OTHER_WAY if ours or refusal.cause.blame is Blame.SITE else refusal.advice.sender)
+    if refusal.advice.never and not ours:
+        said.append(refusal.advice.never)
+    return said
+
+
+def _who(notice: Notice, refusal: Refusal) -> str:
+    if not notice.remote_mta:
+        return "The reason"
+    label = refusal.provider.label
+    if refusal.relay is not None:
+        behind = f" of {label}" if label else ""
+        return f"The server {notice.remote_mta} answered, and passes on what a server{behind} behind it had answered"
+    return f"The server {notice.remote_mta}{f' ({label})' if label else ''} answered"
+
+
+_MOST_DIAGNOSTIC = 2000
+"""Characters of a backend's reply that are shown for one recipient."""
+_LINE = 76
+_HARD_LINE = 900
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def clean(text: str) -> str:
+    """Printable ASCII: nothing in a reply or an address can end a line or begin a field."""
+    ascii_text = text.encode("ascii", "backslashreplace").decode("ascii")
+    return ascii_text if ascii_text.isprintable() else _CONTROL.sub("?", ascii_text)
+
+
+def cut(line: str) -> Iterable[str]:
+    """The line in pieces that SMTP can carry."""
+    return (line[at : at + _HARD_LINE] for at in range(0, max(len(line), 1), _HARD_LINE))
+
+
+def wrap(line: str) -> Iterable[str]:
+    """Pieces that fit into a line, cut at spaces where there are any."""
+    while len(line) > _LINE:
+        at = line.rfind(" ", 1, _LINE)
+        if at < 0:
+            at = line.find(" ", _LINE, _HARD_LINE)
+        if at < 0:
+            at = min(len(line), _HARD_LINE)
+        yield line[:at]
+        line = line[at:].lstrip(" ")
+    yield line
+
+
+def shown(reply: Reply) -> str:
+    """A reply as it is quoted, lines separated by LF."""
+    return str(Reply(reply.code, reply.detail, reply.text[:_MOST_DIAGNOSTIC]))

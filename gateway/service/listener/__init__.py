@@ -6,9 +6,8 @@ of size, time, commands, errors and connections. `session` is the one module tha
 the demo; knows the ports, the configuration's limits and `mail`.
 """
 
-from gateway.service.listener.acceptor import bind_socket
 from gateway.service.listener.connection_limits import ConnectionLimits
-from gateway.service.listener.server import SmtpListener, serve
-from gateway.service.listener.settings import EXTENSIONS, ListenerSettings
+from gateway.service.listener.listener_state import EXTENSIONS, ListenerSettings
+from gateway.service.listener.server import SmtpListener, bind_socket, serve
 
 __all__ = ["EXTENSIONS", "ConnectionLimits", "ListenerSettings", "SmtpListener", "bind_socket", "serve"]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 
-from gateway.model.address import IPText, Mailbox, parse_ip
-from gateway.model.envelope import Envelope, Recipient
+from gateway.model.envelope import Envelope, IPText, Mailbox, Recipient, parse_ip
 from gateway.model.ingress import ClientSource, Tls
 from gateway.model.reply import REPLIES, Reply
 from gateway.ports import Connection, Conversation
-from gateway.service.listener import xclient
+from gateway.service import proxy
 from gateway.service.listener.dialogue import Dialogue
 from gateway.service.listener.inflow import Inflow, SessionOver
 from gateway.service.listener.listener_state import ListenerState
@@ -106,8 +105,8 @@ class ClientIdentity:
         """XCLIENT: from now on it is another's connection; or the reply that refuses it."""
         if self._connection is None or not self.may_introduce:
             self._state.journal.note("xclient", self.client or "")
-            return xclient.DENIED
-        introduced = xclient.introduce(self._connection, argument)
+            return proxy.DENIED
+        introduced = proxy.introduce(self._connection, argument)
         if isinstance(introduced, Reply):
             return introduced
         self._connection = introduced

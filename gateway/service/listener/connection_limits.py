@@ -8,10 +8,9 @@ from collections.abc import Callable, Collection
 from ipaddress import IPv4Network, IPv6Network
 
 from gateway.config.edge import Limits
-from gateway.model.address import IPText, network_of, site_of
+from gateway.model.envelope import IPText, network_of, site_of
 from gateway.ports import Tally
-from gateway.service.minute import Minute
-from gateway.service.tally import SharedCounts
+from gateway.service.tally import Minute, SharedCounts
 
 _ALL = "connections"
 _WORKERS = "workers"

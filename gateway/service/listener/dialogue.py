@@ -7,8 +7,7 @@ from enum import Enum, auto
 from functools import partial
 
 from gateway.mail.path import ParsedPath, replace_path
-from gateway.model.address import Mailbox
-from gateway.model.envelope import Envelope, Recipient
+from gateway.model.envelope import Envelope, Mailbox, Recipient
 from gateway.model.ingress import Tls
 from gateway.model.reply import REPLIES, Reply
 from gateway.ports import Conversation

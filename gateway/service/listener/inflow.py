@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from gateway.mail.octets import DataFraming
 from gateway.model.reply import Reply
+from gateway.service.listener.dialogue import Dialogue
 
 _HIGH = 65_536
 """Octets beyond which the transport is held back."""
@@ -200,3 +202,23 @@ class Inflow:
             self._note_held(0)
             if not self._transport.is_closing():
                 self._transport.resume_reading()
+
+
+_CHUNK = 262_144
+
+
+async def read_data(inflow: Inflow, dialogue: Dialogue, due: Callable[[], float]) -> None:
+    """Up to CRLF.CRLF. `due` tells until when the next octets must have come."""
+    framing = DataFraming()
+    while not framing.done:
+        octets = await inflow.read(_CHUNK, due())
+        await dialogue.take(framing.feed(octets))
+    inflow.unread(framing.rest)
+
+
+async def read_chunk_of(size: int, inflow: Inflow, dialogue: Dialogue, due: Callable[[], float]) -> None:
+    """Exactly `size` octets, also when they are not wanted: behind them comes the next command."""
+    while size:
+        octets = await inflow.read(min(size, _CHUNK), due())
+        size -= len(octets)
+        await dialogue.take(octets)

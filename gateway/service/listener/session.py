@@ -9,12 +9,17 @@ from typing import cast
 from aiosmtpd.smtp import SMTP
 
 from gateway.mail.path import parse_path
-from gateway.model.address import ip_text
+from gateway.model.envelope import ip_text
 from gateway.model.ingress import Tls
 from gateway.model.reply import REPLIES, Reply
-from gateway.service.listener import answers
+from gateway.service.listener import parameters
 from gateway.service.listener.arrival import ClientIdentity, HealthCheck, read_tls
-from gateway.service.listener.command import (
+from gateway.service.listener.dialogue import Dialogue
+from gateway.service.listener.inflow import Inflow, SessionOver, read_chunk_of, read_data
+from gateway.service.listener.listener_state import ListenerState
+from gateway.service.listener.login import RESPONSE_OCTETS, Login, name_failure, start_tls
+from gateway.service.listener.outflow import Outflow, ReplyTracker
+from gateway.service.listener.parameters import (
     BEFORE_TLS,
     COMMAND_OCTETS,
     CONSTANT,
@@ -22,16 +27,9 @@ from gateway.service.listener.command import (
     read_chunk,
     read_client_name,
     read_command,
+    read_recipient,
+    read_sender,
 )
-from gateway.service.listener.content import read_chunk_of, read_data
-from gateway.service.listener.dialogue import Dialogue
-from gateway.service.listener.inflow import Inflow, SessionOver
-from gateway.service.listener.listener_state import ListenerState
-from gateway.service.listener.login import RESPONSE_OCTETS, Login
-from gateway.service.listener.outflow import Outflow
-from gateway.service.listener.parameters import read_recipient, read_sender
-from gateway.service.listener.reply_tracker import ReplyTracker
-from gateway.service.listener.upgrade import name_failure, start_tls
 
 
 class SmtpSession(SMTP):
@@ -153,7 +151,7 @@ class SmtpSession(SMTP):
             await self._secure()
         await asyncio.sleep(self._settings.greet_pause)
         if len(self._inflow):
-            raise SessionOver(answers.EARLY, "early-talker")
+            raise SessionOver(parameters.EARLY, "early-talker")
         self._dialogue = await self._identity.meet()
         self._outflow.write(self._greeting())
 
@@ -171,7 +169,7 @@ class SmtpSession(SMTP):
             raise SessionOver(REPLIES["shutting-down"])
         self._commands += 1
         if self._commands > self._settings.limits.commands:
-            raise SessionOver(answers.TOO_MANY_COMMANDS, "too-many-commands")
+            raise SessionOver(parameters.TOO_MANY_COMMANDS, "too-many-commands")
         await self._state.take_turns(self._commands)
         if self._outflow.gone and not self.proven:
             raise SessionOver(None)  # nobody hears what the rest of its commands would be answered
@@ -182,15 +180,15 @@ class SmtpSession(SMTP):
 
     async def _obey(self, line: bytes | None) -> Reply | None:
         if line is None:
-            return answers.TOO_LONG
+            return parameters.TOO_LONG
         command, argument = read_command(line)
         if command in CONSTANT:
             return CONSTANT[command]
         method = self._smtp_methods.get(command)
         if method is None:
-            return answers.UNKNOWN
+            return parameters.UNKNOWN
         if self._settings.require_tls and self._tls is None and command not in BEFORE_TLS:
-            return answers.TLS_FIRST
+            return parameters.TLS_FIRST
         reply: Reply | None = await method(argument)
         return reply
 
@@ -203,13 +201,13 @@ class SmtpSession(SMTP):
 
     async def smtp_MAIL(self, argument: str) -> Reply:
         if not self._greeted:
-            return answers.HELLO_FIRST
+            return parameters.HELLO_FIRST
         if self._login.due:
-            return answers.LOGIN_FIRST  # RFC 6409 section 4.3
+            return parameters.LOGIN_FIRST  # RFC 6409 section 4.3
         devices = self._settings.devices
         path = parse_path(argument, "FROM", devices) or (self._dialogue.force_sender(argument) if devices else None)
         if path is None:
-            return await self._dialogue.refuse_sender(answers.SYNTAX_MAIL)
+            return await self._dialogue.refuse_sender(parameters.SYNTAX_MAIL)
         read = read_sender(path, self._extensions, self._settings.limits.message_size)
         if isinstance(read, Reply):
             return await self._dialogue.refuse_sender(read, path.mailbox)
@@ -218,7 +216,7 @@ class SmtpSession(SMTP):
     async def smtp_RCPT(self, argument: str) -> Reply:
         path = parse_path(argument, "TO", self._settings.devices)
         if path is None:
-            return await self._dialogue.refuse(answers.SYNTAX_RCPT)
+            return await self._dialogue.refuse(parameters.SYNTAX_RCPT)
         recipient = read_recipient(path, self._settings.extensions, self._dialogue.smtputf8)
         if isinstance(recipient, Reply):
             return await self._dialogue.refuse(recipient, path.mailbox)
@@ -226,7 +224,7 @@ class SmtpSession(SMTP):
 
     async def smtp_DATA(self, argument: str) -> Reply:
         if argument:
-            return await self._dialogue.refuse(answers.SYNTAX_DATA)
+            return await self._dialogue.refuse(parameters.SYNTAX_DATA)
         start = await self._dialogue.begin(chunked=False)
         if start.code != 354:
             return start
@@ -238,7 +236,8 @@ class SmtpSession(SMTP):
         if "CHUNKING" not in self._settings.extensions:
             raise SessionOver(NOT_HERE)
         size, last = read_chunk(argument)
-        start = answers.TLS_FIRST if self._settings.require_tls and not self._tls else await self._dialogue.begin(True)
+        secured = self._tls or not self._settings.require_tls
+        start = await self._dialogue.begin(True) if secured else parameters.TLS_FIRST
         await read_chunk_of(size, self._inflow, self._dialogue, self._data_due)
         if start.code != 354:
             return start
@@ -255,12 +254,12 @@ class SmtpSession(SMTP):
         if context is None or "STARTTLS" not in self._settings.extensions:
             return NOT_HERE
         if argument:
-            return answers.SYNTAX_STARTTLS
+            return parameters.SYNTAX_STARTTLS
         if self._secured:
-            return answers.TLS_TWICE
+            return parameters.TLS_TWICE
         if len(self._inflow):  # CVE-2011-0411: plain text read as if it had come under TLS
-            raise SessionOver(answers.INJECTION, "starttls-injection")
-        self._outflow.write(answers.START_TLS)
+            raise SessionOver(parameters.INJECTION, "starttls-injection")
+        self._outflow.write(parameters.START_TLS)
         await self._secure()
         self._dialogue.reset()
         self._greeted = False  # RFC 3207 section 4.2: what was said before TLS counts for nothing
@@ -268,12 +267,12 @@ class SmtpSession(SMTP):
 
     async def smtp_AUTH(self, argument: str) -> Reply:
         if self._login.due and not self._greeted:
-            return answers.HELLO_FIRST
+            return parameters.HELLO_FIRST
         return await self._login.attempt(argument, self._identity.client, self._tls is not None, self._dialogue)
 
     async def smtp_XCLIENT(self, argument: str) -> Reply:
         if not self._dialogue.idle:
-            return answers.IN_MAIL
+            return parameters.IN_MAIL
         refusal = self._identity.introduce(argument)
         if refusal is not None:
             return refusal
@@ -314,7 +313,7 @@ class SmtpSession(SMTP):
     def _hello(self, argument: str, esmtp: bool, text: str) -> Reply:
         name = read_client_name(argument, self._settings.devices, self._identity.client)
         if not name:
-            return answers.SYNTAX_EHLO if esmtp else answers.SYNTAX_HELO
+            return parameters.SYNTAX_EHLO if esmtp else parameters.SYNTAX_HELO
         failure = self._dialogue.hello(name, esmtp, self._identity.tls(self._tls))
         self._greeted = failure is None
         return failure or Reply(250, "", text)
@@ -335,7 +334,7 @@ class SmtpSession(SMTP):
         if reply.permanent:
             self._errors += 1
             if self._errors >= self._settings.limits.errors:
-                raise SessionOver(answers.TOO_MANY_ERRORS, "too-many-errors")
+                raise SessionOver(parameters.TOO_MANY_ERRORS, "too-many-errors")
         await self._outflow.wait_until_read(self._writer.drain, self._settings.limits.command_seconds)
 
     def _leave(self) -> None:

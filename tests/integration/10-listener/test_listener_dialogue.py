@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from gateway.model.address import Mailbox
-from gateway.model.envelope import Body, Notify, Ret
+from gateway.model.envelope import Body, Mailbox, Notify, Ret
 from gateway.model.ingress import ClientSource
 from gateway.model.reply import Reply
 from gateway.service.listener import SmtpListener

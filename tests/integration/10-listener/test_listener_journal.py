@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from gateway.model.address import Mailbox
+from gateway.model.envelope import Mailbox
 from gateway.model.event import Event
 from gateway.model.reply import Reply
-from gateway.service.listener import SmtpListener, journal
+from gateway.service.listener import SmtpListener, listener_state
 from tests.support.listening import Client, RecordedReception, until
 
 Listen = Callable[..., Awaitable[SmtpListener]]
@@ -91,7 +91,7 @@ async def test_outside_a_transaction_nothing_is_traced(listen: Listen) -> None:
 
 
 async def test_an_attack_is_one_event_and_a_count(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "_WINDOW_SECONDS", 0.3)
+    monkeypatch.setattr(listener_state, "_WINDOW_SECONDS", 0.3)
     events: list[Event] = []
     listener = await listen(RecordedReception(), limits={"connections": 1}, emit=events.append)
     one = await Client.connect(listener.address)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gateway.service.listener import SmtpListener
-from gateway.service.listener.upgrade import start_tls
+from gateway.service.listener.login import start_tls
 from tests.support.listening import Client, RecordedReception
 
 Listen = Callable[..., Awaitable[SmtpListener]]

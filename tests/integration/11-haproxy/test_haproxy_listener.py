@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from gateway.model.address import ip_text
+from gateway.model.envelope import ip_text
 from gateway.model.ingress import ClientSource
 from gateway.service.listener import ListenerSettings, SmtpListener, serve
 from tests.support.listening import Client, RecordedReception, until

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from gateway.config.edge import Limits
-from gateway.model.route import Route
+from gateway.model.message import Route
 from gateway.service.inquiry import NoInquiry
 from gateway.service.listener import ListenerSettings, serve
 from tests.support.listening import Client

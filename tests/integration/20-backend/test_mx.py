@@ -8,9 +8,9 @@ from ipaddress import ip_network
 import pytest
 
 from gateway.config.backends import BackendSettings as Settings
-from gateway.model.address import ip_text
 from gateway.model.delivery import Outcome, OutcomeKind, Scope
 from gateway.model.dnsdata import DnsStatus
+from gateway.model.envelope import ip_text
 from gateway.net import mx
 from gateway.net.host_backend import HostBackend
 from gateway.net.mx import Family, Host, HostFinder, NoHost, is_of_this_machine, parse_host

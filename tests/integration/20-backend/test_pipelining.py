@@ -15,8 +15,8 @@ import uvloop
 from gateway.config.backends import BackendSettings as Settings
 from gateway.model.delivery import Outcome, OutcomeKind, Scope
 from gateway.net.host_backend import HostBackend
-from gateway.net.replies import NotSmtp, ReplyStream
 from gateway.net.smtp_backend import make_smtp_backend
+from gateway.net.wire import NotSmtp, ReplyStream
 from gateway.service.tally import SharedCounts
 from tests.support.sending import PREFIX, TEXT, FixedResolver, StillClock, make_claim, reader
 from tests.support.smtp_sink import HANG_UP, SILENCE, Sink

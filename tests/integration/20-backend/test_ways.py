@@ -11,11 +11,11 @@ import pytest
 import trustme
 
 from gateway.config.backends import BackendSettings as Settings
-from gateway.model.address import IPText
 from gateway.model.delivery import Outcome, OutcomeKind, Scope
-from gateway.net.health import Health
+from gateway.model.envelope import IPText
 from gateway.net.host_backend import HostBackend
 from gateway.net.mx import Host
+from gateway.net.pool import Health
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.service.tally import SharedCounts
 from tests.support.sending import PREFIX, TEXT, FixedResolver, StillClock, make_claim, reader

@@ -11,10 +11,9 @@ import pytest
 from gateway.config.backends import BackendSettings as Settings
 from gateway.config.backends import DeliverySettings
 from gateway.config.model import Config, Server
-from gateway.model.address import IPText
 from gateway.model.decision import Action, Decision
 from gateway.model.delivery import Claim, Final, Intake, Outcome, OutcomeKind, Settlement, Story, Trace
-from gateway.model.envelope import Envelope
+from gateway.model.envelope import Envelope, IPText
 from gateway.model.event import Event, Level
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.reply import REPLIES, Reply

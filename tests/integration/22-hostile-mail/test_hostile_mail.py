@@ -19,8 +19,8 @@ import pytest
 
 from gateway.app import make_runtime
 from gateway.mail.path import mailbox
-from gateway.model.address import IPText, Mailbox
 from gateway.model.delivery import Trace
+from gateway.model.envelope import IPText, Mailbox
 from gateway.net.system import SystemClock
 from gateway.service.collector import Collector
 from gateway.service.runtime import RuntimeConfig

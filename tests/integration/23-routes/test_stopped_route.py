@@ -12,9 +12,8 @@ import pytest
 from gateway.config.backends import BackendSettings as Settings
 from gateway.config.backends import DeliverySettings
 from gateway.config.model import Config, Server
-from gateway.model.address import IPText
 from gateway.model.delivery import Final
-from gateway.model.envelope import Envelope, Recipient
+from gateway.model.envelope import Envelope, IPText, Recipient
 from gateway.model.event import Event, Level
 from gateway.model.ingress import ClientSource
 from gateway.model.reply import Reply

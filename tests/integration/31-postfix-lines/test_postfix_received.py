@@ -24,7 +24,7 @@ from gateway.demo.authority import DemoAuthority
 from gateway.mail.header import parse_header, split_message
 from gateway.mail.received import Walked, walk
 from gateway.mail.relay_formats import RelayFormat
-from gateway.model.address import IPText
+from gateway.model.envelope import IPText
 from tests.support.mtas import POSTFIX_MASTER
 
 if shutil.which("postfix") is None or os.geteuid() != 0:

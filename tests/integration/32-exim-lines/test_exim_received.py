@@ -17,7 +17,7 @@ import pytest
 from gateway.mail.header import parse_header
 from gateway.mail.received import Walked, walk
 from gateway.mail.relay_formats import RelayFormat
-from gateway.model.address import IPText
+from gateway.model.envelope import IPText
 from tests.support.mtas import EXIM
 
 USER = "Debian-exim"

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import trustme
 
-from gateway.config.directories import MapUnavailable
-from gateway.config.recipients import LdapMap
+from gateway.config.recipients import LdapMap, MapUnavailable
 from tests.support.slapd import ADMIN, BASE, GROUP, PASSWORD, Slapd
 
 with warnings.catch_warnings():

@@ -128,7 +128,7 @@ def test_until_a_map_was_fetched_nobody_is_refused_for_it(gateway: Gateway, slap
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from gateway.config.map_file import read_map
+from gateway.config.maps import read_map
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

@@ -13,8 +13,8 @@ import pytest
 from gateway.app.reading import read_config
 from gateway.app.runtime_config import make_runtime, make_trial
 from gateway.mail.path import mailbox
-from gateway.model.address import ip_text
 from gateway.model.delivery import Intake, Trace
+from gateway.model.envelope import ip_text
 from gateway.model.value import replace
 from gateway.net.resolver import ZoneResolver
 from gateway.net.system import SystemClock

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.directories import LoginsUnavailable
 from gateway.config.edge import LdapLogin
+from gateway.config.recipients import LoginsUnavailable
 from tests.support.gateway_process import send
 from tests.support.slapd import ADMIN, BASE, PASSWORD, Slapd
 from tests.support.smarthost import Pair

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.authentication.dmarc_record import DmarcRecord, list_walk, select_records
+from gateway.authentication.dmarc import DmarcRecord, list_walk, select_records
 from gateway.model.result import DmarcPolicy, DmarcVerdict
 
 

@@ -7,8 +7,8 @@ from ipaddress import IPv4Network
 import pytest
 
 from gateway.authentication.dnsbl import BlockList, evaluate, find_broken, questions
-from gateway.model.address import ip_text
 from gateway.model.dnsdata import Question
+from gateway.model.envelope import ip_text
 from gateway.model.result import DnsblResult
 from tests.support.judging import judge_zone
 

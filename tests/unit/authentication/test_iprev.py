@@ -6,8 +6,8 @@ import pytest
 
 from gateway.authentication.iprev import evaluate, questions
 from gateway.authentication.lookup import DnsView, NeedAnswers
-from gateway.model.address import ip_text
 from gateway.model.dnsdata import Answer, DnsStatus, Question
+from gateway.model.envelope import ip_text
 from gateway.model.result import IprevResult, IprevVerdict
 from tests.support.judging import judge_zone
 

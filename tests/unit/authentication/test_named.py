@@ -8,8 +8,7 @@ import pytest
 
 from gateway.authentication.lookup import DnsView
 from gateway.authentication.named import NOTHING_ASKED, evaluate
-from gateway.model.address import ip_text
-from gateway.model.envelope import Envelope
+from gateway.model.envelope import Envelope, ip_text
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.result import (
     ArcResult,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.authentication.composition import CannotSign
-from gateway.authentication.seal import Sealer, seal
+from gateway.authentication.signing import CannotSign, Sealer, seal
 from gateway.mail import authres
 from gateway.mail.header import Field, fields, parse_header, unfold
-from gateway.mail.tags import parse_tags
+from gateway.mail.tokens import parse_tags
 from gateway.model.result import ArcVerdict
 from gateway.model.value import replace
 from tests.support.sealing import HOPS, INGRESS, authenticate, pass_on, read, rsa_operation, seal_at, validate

@@ -9,10 +9,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.authentication.body import BodyHasher
-from gateway.authentication.composition import DIGEST, CannotSign
-from gateway.authentication.signing import LIFETIME, SigningKey, choose_names, find_keys, sign
+from gateway.authentication.signing import DIGEST, LIFETIME, CannotSign, SigningKey, choose_names, find_keys, sign
 from gateway.mail.header import parse_header, split_message, unfold
-from gateway.mail.tags import parse_tags
+from gateway.mail.tokens import parse_tags
 from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.message import Evidence, Span
 from gateway.model.result import DkimVerdict

@@ -10,7 +10,7 @@ import pytest
 from gateway.authentication import spf
 from gateway.authentication.lookup import DnsView
 from gateway.mail.domain import a_label
-from gateway.model.address import IPText, Mailbox
+from gateway.model.envelope import IPText, Mailbox
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.result import SpfIdentity, SpfResult, SpfVerdict
 from gateway.net.resolver import ZoneResolver

@@ -8,8 +8,8 @@ import pytest
 
 from gateway.authentication import spf
 from gateway.authentication.lookup import DnsView, Memory, NeedAnswers
-from gateway.model.address import IPText, Mailbox
 from gateway.model.dnsdata import Question
+from gateway.model.envelope import IPText, Mailbox
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.result import SpfIdentity, SpfResult, SpfVerdict
 from gateway.net.resolver import ZoneResolver

@@ -11,8 +11,8 @@ from gateway.config.load import load
 from gateway.config.mistakes import ConfigErrors
 from gateway.config.model import Config
 from gateway.config.policies import fact_settings, load_domain_rules, load_rules
+from gateway.policy.grounds import Source
 from gateway.policy.rules import RuleErrors
-from gateway.policy.sources import Source
 
 BASE = """
 [server]

@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from gateway.config.promotion import NotWritten, name_set
+from gateway.config.policies import NotWritten, name_set
 
 REST = '[server]\nhostname = "mx.x.example" # set = "enforce"\n'
 

@@ -16,7 +16,7 @@ from gateway.config.load import load
 from gateway.config.mistakes import ConfigErrors
 from gateway.config.model import Config
 from gateway.config.policies import fact_settings
-from gateway.net.signer import load_signer
+from gateway.net.system import load_signer
 from tests.support.sealing import pem
 from tests.support.signing import rsa_key
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.listeners import read_users
 from gateway.config.load import load
-from gateway.config.map_file import read_map
+from gateway.config.maps import read_map
 from gateway.config.mistakes import ConfigErrors
 from gateway.config.policies import load_set
 from gateway.config.rule_files import find_sets
 from gateway.config.text_file import MOST_OCTETS, TextUnfit, read_octets, read_text
-from gateway.config.users import read_users
 from gateway.policy.rules import RuleErrors
 
 RULE = '[[rule]]\nid = "r"\nstage = "data"\nwhen = "message.hops > 20"\nthen = "quarantine"\n'

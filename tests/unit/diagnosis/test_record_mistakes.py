@@ -16,7 +16,7 @@ from gateway.diagnosis.records.dmarc_survey import survey
 from gateway.diagnosis.records.spf_report import is_sound, render_check, render_walk, walk_json
 from gateway.diagnosis.records.spf_walk import walk
 from gateway.mail.path import mailbox
-from gateway.model.address import ip_text
+from gateway.model.envelope import ip_text
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.result import SpfIdentity
 from gateway.net.zone import build_zone

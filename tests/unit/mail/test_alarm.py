@@ -6,8 +6,8 @@ import email
 import email.policy
 
 from gateway.mail.alarm import compose, describe
-from gateway.model.address import Mailbox
-from gateway.model.alarm import Alarm
+from gateway.model.envelope import Mailbox
+from gateway.model.event import Alarm
 
 TO = Mailbox("admin", "ops.example", "ops.example")
 ALARM = Alarm(

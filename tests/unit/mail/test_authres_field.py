@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.mail.authres import Property, compose, own_spans, parse
 from gateway.mail.header import parse_header
-from gateway.model.address import IPText
+from gateway.model.envelope import IPText
 from gateway.model.ingress import ClientSource, EdgeIngress, InternalIngress
 from gateway.model.message import Span
 from gateway.model.result import (

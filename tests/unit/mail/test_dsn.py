@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.mail.dsn import DsnAction, Notice, Report, compose
-from gateway.model.address import Mailbox
-from gateway.model.envelope import Recipient
+from gateway.model.envelope import Mailbox, Recipient
 from gateway.model.reply import Reply
 from gateway.model.value import replace
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.mail.folding import fold
+from gateway.mail.tokens import fold
 
 
 def test_groups_start_lines() -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gateway.mail.framing import DataFraming
+from gateway.mail.octets import DataFraming
 from tests.support.corpora import corpus
 
 

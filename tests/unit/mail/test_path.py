@@ -7,7 +7,7 @@ import time
 import pytest
 
 from gateway.mail.path import ParsedPath, mailbox, parse_path, replace_path
-from gateway.model.address import Mailbox
+from gateway.model.envelope import Mailbox
 
 
 def box(local: str, domain: str, ascii_domain: str | None = None) -> Mailbox:

@@ -6,10 +6,8 @@ import re
 
 import pytest
 
-from gateway.mail.dates import format_date
-from gateway.mail.received import compose
-from gateway.model.address import IPText, Mailbox
-from gateway.model.envelope import Envelope, Recipient
+from gateway.mail.received import compose, format_date
+from gateway.model.envelope import Envelope, IPText, Mailbox, Recipient
 from gateway.model.ingress import ClientSource, EdgeIngress, InternalIngress, Tls
 
 AT = 1795295400.9

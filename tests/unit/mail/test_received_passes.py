@@ -6,8 +6,7 @@ import pytest
 
 from gateway.mail.header import parse_header
 from gateway.mail.received import compose, count_passes
-from gateway.model.address import IPText
-from gateway.model.envelope import Envelope
+from gateway.model.envelope import Envelope, IPText
 from gateway.model.ingress import ClientSource, EdgeIngress
 
 US = "mx.gate.example"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.mail.header import parse_header
 from gateway.mail.received import Walked, walk
 from gateway.mail.relay_formats import RelayFormat
-from gateway.model.address import IPText, ip_text
+from gateway.model.envelope import IPText, ip_text
 
 
 @dataclass(frozen=True, slots=True)

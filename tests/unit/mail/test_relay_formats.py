@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.mail.header import parse_header
 from gateway.mail.received import Walked, walk
 from gateway.mail.relay_formats import RelayFormat
-from gateway.model.address import ip_text
+from gateway.model.envelope import ip_text
 
 CLIENT, CLIENT6, FORGED = "203.0.113.7", "2001:db8:7::1", "198.51.100.66"
 PEER, INNER = "192.0.2.10", "192.0.2.20"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.mail.path import mailbox
 from gateway.mail.srs import Returned, Srs
-from gateway.model.address import Mailbox
+from gateway.model.envelope import Mailbox
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gateway.mail.tags import decode_base64, parse_tags
+from gateway.mail.tokens import decode_base64, parse_tags
 
 
 @pytest.mark.parametrize(

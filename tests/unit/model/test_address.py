@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.model.address import Mailbox, ip_text
+from gateway.model.envelope import Mailbox, ip_text
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.directories import MapUnavailable
-from gateway.config.recipients import HttpMap
+from gateway.config.recipients import HttpMap, MapUnavailable
 from gateway.net.http_map import HttpSource
 from tests.support.webserver import RawServer, WebServer
 

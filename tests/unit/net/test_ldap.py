@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from gateway.config.directories import LoginsUnavailable, MapUnavailable
 from gateway.config.edge import LdapLogin
-from gateway.config.recipients import LdapMap
+from gateway.config.recipients import LdapMap, LoginsUnavailable, MapUnavailable
 from tests.support.rogue_directory import (
     BIND_RESPONSE,
     EXTENDED_RESPONSE,

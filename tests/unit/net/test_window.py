@@ -7,8 +7,8 @@ import itertools
 
 import pytest
 
-from gateway.net import window as window_module
-from gateway.net.window import ConcurrencyWindow
+from gateway.net import pool
+from gateway.net.pool import ConcurrencyWindow
 from gateway.service.tally import SharedCounts
 
 
@@ -83,7 +83,7 @@ async def test_who_has_more_than_its_part_gives_way_to_who_has_less() -> None:
 
 async def test_more_workers_than_places(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each gets its turn, and never two at once."""
-    monkeypatch.setattr(window_module, "_PAUSE", 0.001)
+    monkeypatch.setattr(pool, "_PAUSE", 0.001)
     windows = make_windows(1, workers=3)
     busy, most, done = 0, 0, [0, 0, 0]
 
@@ -106,7 +106,7 @@ async def test_more_workers_than_places(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_never_more_than_the_window_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window_module, "_PAUSE", 0.001)
+    monkeypatch.setattr(pool, "_PAUSE", 0.001)
     windows = make_windows(5, workers=3)
     busy, most = 0, 0
 

@@ -7,9 +7,8 @@ from ipaddress import ip_network
 import pytest
 
 from gateway.mail.srs import Srs
-from gateway.model.address import IPText, Mailbox
-from gateway.model.envelope import Envelope, Recipient
-from gateway.model.route import Capabilities
+from gateway.model.envelope import Envelope, IPText, Mailbox, Recipient
+from gateway.model.message import Capabilities
 from gateway.model.value import replace
 from gateway.plan.admission import Asking, refuse_recipient
 from gateway.policy.routing import RoutingTable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.model.reply import Reply
-from gateway.plan.callout import denies_mailbox
+from gateway.service.inquiry import denies_mailbox
 
 
 @pytest.mark.parametrize(

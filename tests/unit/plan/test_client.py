@@ -7,9 +7,8 @@ from ipaddress import IPv4Network
 from gateway.authentication.dnsbl import BlockList
 from gateway.authentication.lookup import DnsView
 from gateway.mail import authres
-from gateway.model.address import Mailbox, ip_text
 from gateway.model.dnsdata import Answer, Question
-from gateway.model.envelope import Envelope, Recipient
+from gateway.model.envelope import Envelope, Mailbox, Recipient, ip_text
 from gateway.model.ingress import ClientSource, EdgeIngress, InternalIngress
 from gateway.model.result import (
     ArcResult,

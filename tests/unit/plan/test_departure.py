@@ -8,16 +8,12 @@ from ipaddress import ip_network
 import pytest
 
 from gateway.authentication.body import BodyHasher
-from gateway.authentication.composition import DIGEST
-from gateway.authentication.signing import SigningKey
+from gateway.authentication.signing import DIGEST, SigningKey
 from gateway.mail.header import parse_header, split_message
-from gateway.model.address import IPText, ip_text
-from gateway.model.departure import Departure
-from gateway.model.envelope import Envelope, Recipient
+from gateway.model.envelope import Envelope, IPText, Recipient, ip_text
 from gateway.model.ingress import InternalIngress, Tls
-from gateway.model.message import Content, Evidence, Message
+from gateway.model.message import Content, Departure, Evidence, Message, Route
 from gateway.model.result import ArcResult, ArcVerdict, Authentication, DkimVerdict
-from gateway.model.route import Route
 from gateway.model.value import replace
 from gateway.plan.departure import Outgoing, Permit, depart, find_permit, refuse_sender
 from gateway.plan.intake import Arrival

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.model.address import ip_text
 from gateway.model.decision import Action
-from gateway.model.envelope import Envelope
-from gateway.model.greylisting import Acquaintance, Greylisting
+from gateway.model.envelope import Envelope, ip_text
+from gateway.model.history import Acquaintance, Greylisting
 from gateway.model.ingress import ClientSource, EdgeIngress, Ingress, InternalIngress
 from gateway.model.result import (
     ArcResult,

@@ -11,9 +11,9 @@ from rich.console import Console, Group
 
 from gateway.app import make_runtime
 from gateway.mail.path import mailbox
-from gateway.model.address import IPText
 from gateway.model.decision import Action
 from gateway.model.delivery import Trace
+from gateway.model.envelope import IPText
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
 from gateway.tools.explain import render_evidence

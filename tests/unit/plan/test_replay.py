@@ -6,10 +6,9 @@ import pytest
 
 from gateway.app.runtime_config import make_runtime
 from gateway.mail.path import mailbox
-from gateway.model.address import IPText, ip_text
 from gateway.model.decision import Action, Decision
 from gateway.model.delivery import Trace
-from gateway.model.envelope import Recipient
+from gateway.model.envelope import IPText, Recipient, ip_text
 from gateway.model.ingress import ClientSource, EdgeIngress, Ingress, InternalIngress
 from gateway.model.reply import Reply
 from gateway.model.result import DmarcPolicy

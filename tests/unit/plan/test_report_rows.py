@@ -9,9 +9,9 @@ import pytest
 
 from gateway.app.runtime_config import make_runtime
 from gateway.mail.path import mailbox
-from gateway.mail.tags import parse_tags
-from gateway.model.address import ip_text
+from gateway.mail.tokens import parse_tags
 from gateway.model.delivery import Trace
+from gateway.model.envelope import ip_text
 from gateway.model.result import DmarcPolicy, DmarcVerdict
 from gateway.model.value import replace
 from gateway.net.resolver import ZoneResolver

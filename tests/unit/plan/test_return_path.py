@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.mail.path import mailbox
-from gateway.model.address import ip_text
-from gateway.model.departure import Departure
-from gateway.model.envelope import Envelope
+from gateway.model.envelope import Envelope, ip_text
 from gateway.model.ingress import InternalIngress
+from gateway.model.message import Departure
 from gateway.model.value import replace
 from gateway.plan.intake import Arrival, _return_path_verified
 from tests.support.authenticated import authenticated

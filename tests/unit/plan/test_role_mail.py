@@ -7,8 +7,7 @@ import pytest
 from gateway.model.delivery import Claim, Final, Outcome, OutcomeKind, Scope
 from gateway.model.event import Level
 from gateway.model.reply import Reply
-from gateway.plan.role_mail import is_judged_spam
-from gateway.plan.settlement import AttemptContext, Terms, settle
+from gateway.plan.settlement import AttemptContext, Terms, is_judged_spam, settle
 from tests.support.sending import NOW, changed, make_claim
 
 TERMS = Terms("gw.example", (60.0,), 432_000.0, 14_400.0)

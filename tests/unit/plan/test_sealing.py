@@ -12,12 +12,11 @@ from rich.console import Console, Group
 from gateway.app import make_runtime
 from gateway.config.model import Config
 from gateway.mail.path import mailbox
-from gateway.model.address import IPText
 from gateway.model.decision import Action
 from gateway.model.delivery import Trace
-from gateway.model.message import BodyDigest, Evidence
+from gateway.model.envelope import IPText
+from gateway.model.message import BodyDigest, Evidence, Route
 from gateway.model.result import ArcResult, ArcVerdict
-from gateway.model.route import Route
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
 from gateway.plan.sealing import find_obstacle, find_sealed

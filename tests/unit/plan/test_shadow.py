@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from gateway.mail.author import find_author
 from gateway.mail.header import parse_header
-from gateway.model.circumstances import Circumstances, Standing
 from gateway.model.decision import Action, Aside, Decision, Stage
 from gateway.model.envelope import Envelope, Recipient
+from gateway.model.history import Circumstances, Standing
 from gateway.model.ingress import EdgeIngress
 from gateway.model.result import (
     ArcResult,
@@ -28,12 +28,12 @@ from gateway.model.result import (
     SpfVerdict,
 )
 from gateway.model.value import replace
-from gateway.plan.announcement import announce
+from gateway.plan.intake import announce
 from gateway.plan.judgement import JudgementContext, ask_early, conclude
 from gateway.policy.evaluate import judge
+from gateway.policy.facts import FACTS, Fact, FactKind
 from gateway.policy.load import load
 from gateway.policy.rules import RuleFailure, RuleSet
-from gateway.policy.vocabulary import FACTS, Fact, FactKind
 from tests.unit.policy.scenes import CLIENT, EDGE, INSIDE, OUR_SETTINGS, UNKNOWN, Scene, mailbox, shipped
 
 SHADOWS = """

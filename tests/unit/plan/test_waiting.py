@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.model.circumstances import Wait
-from gateway.plan.waiting import LONGEST, find_wait_key, is_over, join_wait, remember_wait
+from gateway.model.history import Wait
+from gateway.plan.greylisting import LONGEST, find_wait_key, is_over, join_wait, remember_wait
 
 HOUR = 3600.0
 KEY = find_wait_key("a.example", "192.0.2.0/24")

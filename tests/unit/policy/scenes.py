@@ -6,10 +6,9 @@ from pathlib import Path
 
 from gateway.mail.author import find_author
 from gateway.mail.header import parse_header
-from gateway.model.address import Mailbox, ip_text
-from gateway.model.circumstances import Circumstances, Standing
 from gateway.model.decision import Decision
-from gateway.model.envelope import Envelope, Recipient
+from gateway.model.envelope import Envelope, Mailbox, Recipient, ip_text
+from gateway.model.history import Circumstances, Standing
 from gateway.model.ingress import ClientSource, EdgeIngress, Ingress, InternalIngress
 from gateway.model.result import (
     ArcResult,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.model.circumstances import Standing
 from gateway.model.decision import Action, Override, Stage
+from gateway.model.history import Standing
 from gateway.model.result import (
     ArcResult,
     ArcVerdict,

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from gateway.model.decision import Action, RuleHit, Stage
 from gateway.policy.evaluate import decide, judge
+from gateway.policy.facts import FACTS, Fact, FactKind
 from gateway.policy.load import load
 from gateway.policy.rules import RuleFailure, RuleSet
-from gateway.policy.vocabulary import FACTS, Fact, FactKind
 from tests.unit.policy.scenes import Scene, shipped
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.model.decision import Stage
 from gateway.policy.expression import CannotEvaluate, ExpressionErrors, ExpressionFault, Language
-from gateway.policy.vocabulary import Fact, FactKind
+from gateway.policy.facts import Fact, FactKind
 
 FACTS = (
     Fact("a.flag", FactKind.BOOL, Stage.CONNECT, "", (False, True)),

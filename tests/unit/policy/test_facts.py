@@ -10,8 +10,7 @@ from gateway.model.ingress import Tls
 from gateway.model.result import ArcResult, ArcVerdict, DmarcPolicy, DmarcVerdict, SpfVerdict
 from gateway.model.value import replace
 from gateway.policy.expression import Language
-from gateway.policy.facts import connect_facts, mail_facts, rcpt_facts
-from gateway.policy.vocabulary import FACTS, FactKind, facts_table
+from gateway.policy.facts import FACTS, FactKind, connect_facts, facts_table, mail_facts, rcpt_facts
 from gateway.policy.weighing import FactSettings
 from tests.unit.policy.scenes import CLIENT, EDGE, INSIDE, OUR_SETTINGS, UNKNOWN, Scene, mailbox, signature, spf
 

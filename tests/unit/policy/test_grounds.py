@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.model.circumstances import Standing
+from gateway.model.history import Standing
 from gateway.model.ingress import ClientSource
 from gateway.model.result import DkimVerdict, DmarcPolicy, DmarcVerdict, SpfVerdict
 from gateway.model.value import replace

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy.retry import next_due
+from gateway.policy.flow import next_due
 
 SCHEDULE = (60.0, 300.0, 3600.0)
 DAY = 86400.0

@@ -6,8 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.model.address import IPText
-from gateway.model.envelope import Recipient
+from gateway.model.envelope import IPText, Recipient
 from gateway.policy.routing import RoutingTable
 from tests.unit.policy.scenes import mailbox
 

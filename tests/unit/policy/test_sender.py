@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from gateway.mail.header import parse_header
-from gateway.model.address import IPText
+from gateway.model.envelope import IPText
 from gateway.model.ingress import Tls
 from gateway.model.result import ArcResult, ArcVerdict, Authentication, DkimResult, DkimVerdict
 from gateway.policy.sender import Identity, Senders, Tenant, claims, find_authors, prove_tenant, secret_spans

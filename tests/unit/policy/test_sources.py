@@ -6,8 +6,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.model.address import IPText, ip_text
-from gateway.policy.sources import Source, find_networks, find_source
+from gateway.model.envelope import IPText, ip_text
+from gateway.policy.grounds import Source, find_networks, find_source
 
 CRM = Source("crm", frozenset({"crm.example"}), domains=frozenset({"own.example"}))
 LIST = Source("list", networks=(ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")))

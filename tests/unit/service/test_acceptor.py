@@ -15,8 +15,8 @@ from gateway.app.serving import raise_descriptors
 from gateway.config.edge import Limits
 from gateway.model.event import Event, Level
 from gateway.service.listener import ConnectionLimits, bind_socket
-from gateway.service.listener.acceptor import Acceptor
-from gateway.service.listener.journal import Journal
+from gateway.service.listener.listener_state import Journal
+from gateway.service.listener.server import Acceptor
 from gateway.service.tally import SharedCounts
 
 

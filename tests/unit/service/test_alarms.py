@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from gateway.model.address import Mailbox
-from gateway.model.alarm import Alarm
-from gateway.model.event import Event, Level
-from gateway.net.webhook import Webhook
+from gateway.model.envelope import Mailbox
+from gateway.model.event import Alarm, Event, Level
+from gateway.net.http_map import Webhook
 from gateway.ports import SpoolFull
 from gateway.service.alarms import Alarms, Courier, MailCourier, fan_out
 from gateway.service.tally import SharedCounts

@@ -7,8 +7,7 @@ from gateway.model.event import Event, Level
 from gateway.net.resolver import ZoneResolver
 from gateway.net.system import SystemClock
 from gateway.net.zone import build_zone
-from gateway.service.authenticator import Authenticator
-from gateway.service.blocklists import keep_usable
+from gateway.service.authenticator import Authenticator, keep_usable
 
 ZONE = build_zone(
     {

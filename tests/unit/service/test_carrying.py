@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from gateway.mail.path import mailbox
-from gateway.model.address import ip_text
-from gateway.model.envelope import Envelope, Recipient
+from gateway.model.envelope import Envelope, Recipient, ip_text
 from gateway.model.ingress import ClientSource
+from gateway.model.message import Route
 from gateway.model.reply import Reply
-from gateway.model.route import Route
 from gateway.ports import Connection
 from gateway.service.inquiry import NoInquiry
 from tests.support.receiving import Spool, make_reception

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.config.edge import Limits
-from gateway.model.address import ip_text
+from gateway.model.envelope import ip_text
 from gateway.service.listener import ConnectionLimits
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
-from gateway.model.address import ip_text
+from gateway.model.envelope import ip_text
 from gateway.model.event import Event
 from gateway.service import credentials
 from gateway.service.credentials import Credentials

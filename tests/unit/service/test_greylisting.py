@@ -8,11 +8,10 @@ from ipaddress import IPv4Network
 import pytest
 
 from gateway.mail.path import mailbox
-from gateway.model.address import Mailbox, ip_text
 from gateway.model.decision import Action
 from gateway.model.delivery import Trace
-from gateway.model.envelope import Envelope, Recipient
-from gateway.model.greylisting import Greylisting
+from gateway.model.envelope import Envelope, Mailbox, Recipient, ip_text
+from gateway.model.history import Greylisting
 from gateway.model.ingress import ClientSource
 from gateway.model.reply import Reply
 from gateway.model.value import replace
@@ -20,7 +19,7 @@ from gateway.net.resolver import ZoneResolver
 from gateway.net.system import SystemClock
 from gateway.net.zone import build_zone
 from gateway.plan.greylisting import GreylistTerms
-from gateway.policy.sources import Source
+from gateway.policy.grounds import Source
 from gateway.ports import Connection
 from gateway.service.authenticator import Authenticator
 from gateway.service.reception import MxReception

@@ -8,12 +8,10 @@ from gateway.app.runtime_config import make_runtime
 from gateway.config.model import Config
 from gateway.mail.digest import Digest, compose
 from gateway.mail.header import fields, parse_header
-from gateway.model.address import Mailbox
-from gateway.model.delivery import Final, Intake, Story
-from gateway.model.departure import Departure
-from gateway.model.envelope import Recipient
+from gateway.model.delivery import Final, Hold, Intake, Quota, Story
+from gateway.model.envelope import Mailbox, Recipient
 from gateway.model.event import Event
-from gateway.model.holding import Hold, Quota
+from gateway.model.message import Departure
 from gateway.model.value import replace
 from gateway.policy.routing import RoutingTable
 from gateway.service.held_mail import HeldMail, NotHeld

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from gateway.app import make_runtime
-from gateway.config.directories import MapUnavailable
 from gateway.config.load import load
 from gateway.config.maps import map_files
+from gateway.config.recipients import MapUnavailable
 from gateway.model.event import Event
 from gateway.model.value import replace
 from gateway.policy.routing import RoutingTable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.config.model import Config
 from gateway.mail.header import Field, parse_header
-from gateway.model.address import IPText
+from gateway.model.envelope import IPText
 from gateway.model.ingress import ClientSource, EdgeIngress, Ingress, InternalIngress, Tls
 from gateway.ports import Connection
 from gateway.service.ingress import find_ingress

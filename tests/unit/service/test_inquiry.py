@@ -8,11 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from gateway.config.edge import Limits
-from gateway.model.address import IPText, Mailbox
-from gateway.model.envelope import Recipient
+from gateway.model.envelope import IPText, Mailbox, Recipient
 from gateway.model.event import Event
+from gateway.model.message import Capabilities, Route, Unanswered
 from gateway.model.reply import Reply
-from gateway.model.route import Capabilities, Route, Unanswered
 from gateway.service.inquiry import Budget, Callout
 from gateway.service.tally import SharedCounts
 from tests.support.sending import mailbox

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.model.dnsdata import Answer, DnsStatus, Lookup, Question
 from gateway.model.event import Level
-from gateway.service.outage import Outage
+from gateway.service.authenticator import Outage
 
 HOUR = 3600.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.service.listener.reply_tracker import Line, LineState, ReplyTracker
+from gateway.service.listener.outflow import Line, LineState, ReplyTracker
 
 OPEN, ENDED, CLOSED = LineState.OPEN, LineState.ENDED, LineState.CLOSED
 RESET = ConnectionResetError()
@@ -23,7 +23,7 @@ class Session:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.service.listener.reply_tracker._LOOKS", (0.0, 0.0))
+    monkeypatch.setattr("gateway.service.listener.outflow._LOOKS", (0.0, 0.0))
 
 
 async def test_a_further_command_is_proof() -> None:

@@ -9,9 +9,8 @@ import pytest
 from gateway.config.model import Config
 from gateway.config.policies import fact_settings, load_rules
 from gateway.mail.path import mailbox
-from gateway.model.address import ip_text
 from gateway.model.delivery import Claim, Outcome
-from gateway.model.envelope import Envelope, Recipient
+from gateway.model.envelope import Envelope, Recipient, ip_text
 from gateway.model.event import Event
 from gateway.model.ingress import ClientSource
 from gateway.model.reply import Reply

@@ -12,10 +12,9 @@ import pytest
 
 from gateway.config.outbound import Rates
 from gateway.model.event import Event, Level
+from gateway.service.role import Failures
 from gateway.service.runtime import RuntimeConfig
-from gateway.service.sending import Failures
-from gateway.service.sending_limits import SendingLimits
-from gateway.service.suspension import Suspension, Suspensions
+from gateway.service.sending_limits import SendingLimits, Suspension, Suspensions
 
 RATES = Rates(messages=3, recipients=10, failures=2)
 

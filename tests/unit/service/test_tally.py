@@ -6,12 +6,10 @@ import os
 from ipaddress import ip_network
 
 from gateway.config.edge import Limits
-from gateway.model.address import IPText
-from gateway.service.flow import OctetsInFlight
+from gateway.model.envelope import IPText
 from gateway.service.inquiry import Budget
 from gateway.service.listener import ConnectionLimits
-from gateway.service.minute import Minute
-from gateway.service.tally import SharedCounts
+from gateway.service.tally import Minute, OctetsInFlight, SharedCounts
 
 
 def test_each_worker_sees_the_sum() -> None:

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model.address import IPText, Mailbox
 from gateway.model.delivery import Attempt, Ending, Trace, Transfer
-from gateway.model.envelope import Recipient
+from gateway.model.envelope import IPText, Mailbox, Recipient
 from gateway.model.ingress import InternalIngress
 from gateway.model.message import Evidence, Span
 from gateway.model.value import Value, replace

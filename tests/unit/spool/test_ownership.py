@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.net.system import SystemClock
-from gateway.service.counters import clear_counters
+from gateway.service.observer import clear_counters
 from gateway.spool.backup import back_up_shard
 from gateway.spool.disk import SpoolUnusable
 from gateway.spool.sqlite import SqliteSpool

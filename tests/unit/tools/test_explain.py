@@ -14,7 +14,6 @@ from rich.console import Console
 from gateway.app import make_runtime
 from gateway.authentication.dnsbl import BlockList
 from gateway.mail.path import mailbox
-from gateway.model.address import IPText
 from gateway.model.decision import Action
 from gateway.model.delivery import (
     TRACE_VERSION,
@@ -28,11 +27,10 @@ from gateway.model.delivery import (
     Trace,
     Transfer,
 )
-from gateway.model.departure import Departure
 from gateway.model.dnsdata import Answer, DnsStatus, Lookup
-from gateway.model.envelope import Body, Recipient
+from gateway.model.envelope import Body, IPText, Recipient
 from gateway.model.ingress import ClientSource, EdgeIngress, InternalIngress, Tls
-from gateway.model.message import Span
+from gateway.model.message import Departure, Span
 from gateway.model.reply import Reply
 from gateway.model.value import replace
 from gateway.net.resolver import ZoneResolver

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.tools.newlines import read_lines
+from gateway.tools.results import read_lines
 
 
 @pytest.mark.parametrize(

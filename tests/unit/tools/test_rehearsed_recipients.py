@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway import app
 from gateway.config.model import Config
-from gateway.model.address import IPText
+from gateway.model.envelope import IPText
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
 from gateway.tools.rehearsal import Delivered, Rehearsed, rehearse

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from gateway.config.judging import Policy
 from gateway.model.history import Sender
-from gateway.policy.sources import Source
+from gateway.policy.grounds import Source
 from gateway.tools.senders import explain_origin, find_origins, make_lines, read_domains, render_senders, senders_json
 
 

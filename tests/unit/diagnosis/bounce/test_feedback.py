@@ -8,7 +8,7 @@ from rich.console import Console
 from gateway.diagnosis.bounce.arf import read_feedback
 from gateway.diagnosis.bounce.feedback import feedback_json, judge_feedback, render_feedback
 from gateway.diagnosis.mime import read_mime
-from gateway.tools.newlines import Newlines
+from gateway.tools.results import Newlines
 
 EDGE = (
     "Received: from mail.isp.example (198.51.100.25) by DM6NAM11FT1111.mail.protection.outlook.com (10.13.172.1)"

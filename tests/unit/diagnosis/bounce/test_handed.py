@@ -7,7 +7,7 @@ import pytest
 from gateway.diagnosis.bounce import Bounce, Bounced, decode, read_handed, read_reply
 from gateway.diagnosis.bounce.arf import Feedback
 from gateway.mail.refusal import Cause
-from gateway.tools.newlines import read_lines
+from gateway.tools.results import read_lines
 from tests.support.bounces import GMAIL_DMARC, exim, postfix, report
 from tests.support.outlook import Folder, make_msg
 

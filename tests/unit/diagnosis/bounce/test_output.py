@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from gateway.diagnosis.bounce import Bounce, bounce_json, read_handed, render_bounce
-from gateway.tools.newlines import Newlines
+from gateway.tools.results import Newlines
 from tests.support.bounces import SAMPLES
 
 EXPECTED = """\

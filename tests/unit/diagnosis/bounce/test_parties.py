@@ -7,7 +7,7 @@ from rich.console import Console
 
 from gateway.diagnosis.bounce import Bounce, Bounced, bounce_json, read_handed, read_reply, render_bounce
 from gateway.mail.refusal import Cause, Provider
-from gateway.tools.newlines import Newlines
+from gateway.tools.results import Newlines
 from tests.support.bounces import GMAIL_DMARC, exim, gmail, plain, report
 
 EXO = "AM9PR05MB7777.eurprd05.prod.outlook.com"

@@ -14,7 +14,7 @@ from gateway.diagnosis.headers import (
     summarise,
     texts,
 )
-from gateway.tools.newlines import Newlines
+from gateway.tools.results import Newlines
 from tests.support.sentences import unsaid
 
 FROM = "From: Ann <ann@a.example>\r\nTo: bob@corp.example\r\n"

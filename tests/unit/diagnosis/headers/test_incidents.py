@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from gateway.diagnosis.headers import find_all, headers_json, read_headers, render_headers
-from gateway.tools.newlines import read_lines
+from gateway.tools.results import read_lines
 
 CASES = Path(__file__).parent / "incidents"
 NAMES = sorted(path.stem for path in CASES.glob("*.eml"))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.model.address import IPText, Mailbox
+from gateway.model.envelope import IPText, Mailbox
 from gateway.policy.routing import RoutingTable
 from gateway.service.inquiry import NoInquiry
-from gateway.service.route_state import refuse_by_backend
+from gateway.service.recipients import refuse_by_callout, refuse_stopped_route
 from tests.support.sending import mailbox
 
 TABLE = RoutingTable({"corp.example": "google"}, {})
@@ -33,5 +33,6 @@ class Denying(NoInquiry):
 )
 async def test_who_is_refused(address: str, admitted: bool, callout: bool, refusal: str | None) -> None:
     table = RoutingTable(TABLE.domains, {}, callout=frozenset({"corp.example"} if callout else ()))
-    found = await refuse_by_backend(mailbox(address), CLIENT, table, lambda backend: admitted, Denying())
+    found = refuse_stopped_route(mailbox(address), table, lambda backend: admitted)
+    found = found or await refuse_by_callout(mailbox(address), CLIENT, table, Denying())
     assert (found[0] if found else None) == refusal
