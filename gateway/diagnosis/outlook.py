@@ -2,7 +2,8 @@
 message as MIME has it.
 
 Only what the diagnosis tools read is taken: the header as it was received, the texts, the words of a delivery report,
-and attached messages. Work is bounded by the file's size; whatever is broken is left out, and nothing raises.
+and attached messages. Work is bounded by the file's size, however often its sectors are named; whatever is broken is
+left out, and nothing raises.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from gateway.model.value import Value
 MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _MOST_ENTRIES = 20_000
 _MOST_DEPTH = 4
+_MOST_FOLDERS = 2 * _MOST_DEPTH + 1
+"""Folders in folders: an attached message is two of them, and its recipients are one more."""
 _END = 0xFFFFFFFA
 """Sector numbers from here on mark ends and free sectors."""
 _NOTHING = 0xFFFFFFFF
@@ -25,9 +28,21 @@ _TEXTS = ("1000", "1001")
 """PidTagBody, PidTagReportText."""
 _HTML = "1013"
 _HEADER = "007D"
+_ATTACHED_TYPE = "370E"
+_ATTACHED = "__SUBSTG1.0_37010102"
 _SHORT = (("Subject", "0037"), ("From", "0C1F"), ("From", "0C1A"), ("To", "0E04"))
 _ABOUT_RECIPIENT = (("Final-Recipient: rfc822; ", ("39FE", "3003", "3001")), ("Diagnostic-Code: smtp; ", ("0C1B",)))
 """PidTagSmtpAddress, PidTagEmailAddress, PidTagDisplayName; PidTagSupplementaryInfo: what the server said."""
+_TEXT_NAMES = (
+    *(*_TEXTS, _HTML, _HEADER, _ATTACHED_TYPE),
+    *(name for _, name in _SHORT),
+    *(name for _, names in _ABOUT_RECIPIENT for name in names),
+)
+_READ = frozenset(
+    {f"__SUBSTG1.0_{name}{kind}" for name in _TEXT_NAMES for kind in ("001F", "001E")}
+    | {f"__SUBSTG1.0_{_HTML}0102", _ATTACHED}
+)
+"""The streams that are looked at; all others are not read."""
 
 
 class _Entry(Value):
@@ -73,10 +88,13 @@ class _CompoundFile:
             raise ValueError("the sectors have no size that the format knows")
         self._size = 1 << shift
         self._small = 1 << small_shift
+        # Streams share no sector in a sound file, so all of them together have at most its size. Reading ends there.
+        self._left = len(octets) + self._size
         first, _, self._cutoff, small_fat, _, more, _ = struct.unpack_from("<7I", octets, 48)
         self._first = first
         self._fat = self._read_fat(more)
-        self._small_fat = self._numbers(self._chain(small_fat))
+        most = len(octets) // (self._small * self._size // 4) + 1
+        self._small_fat = self._numbers(self._chain(small_fat, most=most))
         self._small_area = b""
 
     def read(self) -> _Storage:
@@ -88,7 +106,7 @@ class _CompoundFile:
         if root is None:
             raise ValueError("the directory has no root")
         self._small_area = b"".join(map(self._sector, self._chain(root.start)))[: root.size]
-        return self._storage(entries, root, set())
+        return self._storage(entries, root, set(), _MOST_FOLDERS)
 
     def _read_fat(self, more: int) -> list[int]:
         places = [number for number in struct.unpack_from("<109I", self._octets, 76) if number < _END]
@@ -98,7 +116,9 @@ class _CompoundFile:
             numbers = self._numbers([more])
             places += [number for number in numbers[:-1] if number < _END]
             more = numbers[-1]
-        return self._numbers(places)
+        # A sound file names each sector once, and no more than its size asks for.
+        most = 2 * len(self._octets) // (self._size * self._size // 4) + 1
+        return self._numbers(list(dict.fromkeys(places))[:most])
 
     def _numbers(self, sectors: list[int]) -> list[int]:
         data = b"".join(map(self._sector, sectors))
@@ -108,11 +128,11 @@ class _CompoundFile:
         start = (number + 1) * self._size
         return self._octets[start : start + self._size]
 
-    def _chain(self, number: int, fat: list[int] | None = None) -> list[int]:
-        """The sectors of a stream, in order; a circle ends where it closes."""
+    def _chain(self, number: int, fat: list[int] | None = None, most: int = _NOTHING) -> list[int]:
+        """The sectors of a stream, in order, and at most so many; a circle ends where it closes."""
         table = self._fat if fat is None else fat
         found: dict[int, None] = {}
-        while number < len(table) and number not in found:
+        while number < len(table) and number not in found and len(found) < most:
             found[number] = None
             number = table[number]
         return list(found)
@@ -122,7 +142,7 @@ class _CompoundFile:
         text = name[: max(length - 2, 0)].decode("utf-16-le", "replace")
         return _Entry(text, kind, left, right, child, start, size & 0xFFFFFFFF)
 
-    def _storage(self, entries: list[_Entry], folder: _Entry, seen: set[int]) -> _Storage:
+    def _storage(self, entries: list[_Entry], folder: _Entry, seen: set[int], depth: int) -> _Storage:
         streams: dict[str, bytes] = {}
         folders: dict[str, _Storage] = {}
         waiting = [folder.child]
@@ -133,19 +153,22 @@ class _CompoundFile:
             seen.add(number)
             entry = entries[number]
             waiting += [entry.left, entry.right]
-            if entry.kind == _STREAM:
-                streams[entry.name.upper()] = self._stream(entry)
-            elif entry.kind == _STORAGE:
-                folders[entry.name.upper()] = self._storage(entries, entry, seen)
+            name = entry.name.upper()
+            if entry.kind == _STREAM and name in _READ:
+                streams[name] = self._stream(entry)
+            elif entry.kind == _STORAGE and depth > 0:
+                folders[name] = self._storage(entries, entry, seen, depth - 1)
         return _Storage(streams, folders)
 
     def _stream(self, entry: _Entry) -> bytes:
-        if entry.size >= self._cutoff:
-            return b"".join(map(self._sector, self._chain(entry.start)))[: entry.size]
-        pieces = (
-            self._small_area[number * self._small : (number + 1) * self._small]
-            for number in self._chain(entry.start, self._small_fat)
-        )
+        small = entry.size < self._cutoff
+        size = self._small if small else self._size
+        most = min(-(-entry.size // size), self._left // size)
+        wanted = self._chain(entry.start, self._small_fat if small else self._fat, most)
+        self._left -= len(wanted) * size
+        if not small:
+            return b"".join(map(self._sector, wanted))[: entry.size]
+        pieces = (self._small_area[number * self._small : (number + 1) * self._small] for number in wanted)
         return b"".join(pieces)[: entry.size]
 
 
@@ -182,8 +205,8 @@ def _parts(folder: _Storage, depth: int) -> Iterator[bytes]:
         if inner is not None:
             yield b"Content-Type: message/rfc822\r\n\r\n" + _compose(inner, depth - 1)
             continue
-        kind = _text(attached, "370E").strip().lower() or "application/octet-stream"
-        data = attached.streams.get("__SUBSTG1.0_37010102", b"")
+        kind = _text(attached, _ATTACHED_TYPE).strip().lower() or "application/octet-stream"
+        data = attached.streams.get(_ATTACHED, b"")
         if kind.startswith(("message/", "text/")) and data:
             yield b"Content-Type: " + kind.encode("ascii", "replace") + b"\r\n\r\n" + data
 

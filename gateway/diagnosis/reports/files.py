@@ -1,4 +1,7 @@
-"""Files that reports come in: XML, gzip, zip, or a mail with one of them. Bombs are cut off while unpacking."""
+"""Files that reports come in: XML, gzip, zip, or a mail with one of them. Bombs are cut off while unpacking.
+
+One budget holds for a whole file: archives in archives share it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import io
 import struct
 import zipfile
 import zlib
+from dataclasses import dataclass
 
 from gateway.diagnosis.mime import MimePart, read_mime
 from gateway.diagnosis.reports import texts
@@ -16,9 +20,14 @@ from gateway.tools.results import read_lines
 
 _MOST_FILE = 64_000_000
 _MOST_OCTETS = 64_000_000
-"""Of one report, unpacked."""
-_MOST_MEMBERS = 20
+"""Of all that is in one file, unpacked, on every level."""
+_MOST_MEMBERS = 1000
+"""Files in one file, on every level."""
+_MOST_LISTED = 4 * _MOST_MEMBERS
+"""Entries of an archive's directory, with folders and what macOS adds."""
+_MOST_GZIP_MEMBERS = 100
 _MOST_NESTED = 3
+_CHUNK = 65536
 _TYPES = (
     "application/gzip",
     "application/zip",
@@ -28,6 +37,7 @@ _TYPES = (
     "application/xml",
 )
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+_ZIP_LISTED = b"PK\x01\x02"
 
 
 class Unpacked(Value):
@@ -38,49 +48,87 @@ class Unpacked(Value):
     octets: bytes
 
 
-def unpack(octets: bytes, name: str = "", depth: int = 0) -> list[Unpacked]:
+@dataclass(slots=True)
+class _Budget:
+    """What one file may still unpack to."""
+
+    octets: int = _MOST_OCTETS
+    members: int = _MOST_MEMBERS
+    gzip_members: int = _MOST_GZIP_MEMBERS
+
+    def take_octets(self, count: int) -> None:
+        self.octets -= count
+        if self.octets < 0:
+            raise ReportRefused(texts.BOMB.format(most=_MOST_OCTETS // 1_000_000))
+
+    def take_members(self, count: int) -> None:
+        self.members -= count
+        if self.members < 0:
+            raise ReportRefused(texts.MANY_FILES.format(most=_MOST_MEMBERS))
+
+    def take_gzip_member(self) -> None:
+        self.gzip_members -= 1
+        if self.gzip_members < 0:
+            raise ReportRefused(texts.MANY_GZIP.format(most=_MOST_GZIP_MEMBERS))
+
+
+def unpack(octets: bytes) -> list[Unpacked]:
     """The documents in a file. Raises ReportRefused for what cannot be unpacked, or not within bounds."""
     if len(octets) > _MOST_FILE:
         raise ReportRefused(texts.TOO_LARGE.format(octets=len(octets)))
+    return _unpack(octets, "", 0, _Budget())
+
+
+def _unpack(octets: bytes, name: str, depth: int, budget: _Budget) -> list[Unpacked]:
     if depth > _MOST_NESTED:
         raise ReportRefused(texts.NESTED)
     if octets.startswith(_GZIP):
-        return unpack(_gunzip(octets), name, depth + 1)
+        return _unpack(_gunzip(octets, budget), name, depth + 1, budget)
     if octets.startswith(_ZIP):
-        return _unzip(octets, depth)
+        return _unzip(octets, depth, budget)
     if _is_mail(octets):
-        return _open_mail(octets, depth)
+        return _open_mail(octets, depth, budget)
     return [Unpacked(name, octets)]
 
 
-def _gunzip(octets: bytes) -> bytes:
-    """All members one after the other, until the bound; what follows them is not looked at."""
+def _gunzip(octets: bytes, budget: _Budget) -> bytes:
+    """All members one after the other; what follows them is not looked at."""
     found = bytearray()
-    while octets.startswith(_GZIP):
+    at = 0
+    while octets.startswith(_GZIP, at):
+        budget.take_gzip_member()
         member = zlib.decompressobj(wbits=31)
         try:
-            found += member.decompress(octets, _MOST_OCTETS + 1 - len(found))
+            # Pieces keep what a member leaves over small, however long the file is.
+            while not member.eof and at < len(octets):
+                piece = octets[at : at + _CHUNK]
+                unpacked = member.decompress(piece, budget.octets + 1)
+                budget.take_octets(len(unpacked))
+                found += unpacked
+                at += len(piece) - len(member.unused_data) - len(member.unconsumed_tail)
         except zlib.error as error:
             raise ReportRefused(texts.BAD_GZIP.format(error=error)) from None
-        if len(found) > _MOST_OCTETS:
-            raise ReportRefused(texts.BOMB.format(most=_MOST_OCTETS // 1_000_000))
         if not member.eof:
             raise ReportRefused(texts.CUT_GZIP)
-        octets = member.unused_data
     return bytes(found)
 
 
-def _unzip(octets: bytes, depth: int) -> list[Unpacked]:
+def _unzip(octets: bytes, depth: int, budget: _Budget) -> list[Unpacked]:
+    if octets.count(_ZIP_LISTED) > _MOST_LISTED:
+        raise ReportRefused(texts.MANY_FILES.format(most=_MOST_MEMBERS))
     try:
         with zipfile.ZipFile(io.BytesIO(octets)) as archive:
             members = [member for member in archive.infolist() if _is_document(member.filename)]
             if not members:
                 raise ReportRefused(texts.EMPTY_ZIP)
-            if len(members) > _MOST_MEMBERS:
-                raise ReportRefused(texts.MANY_FILES.format(count=len(members)))
+            budget.take_members(len(members))
             if any(member.flag_bits & 1 for member in members):
                 raise ReportRefused(texts.LOCKED_ZIP)
-            return [one for member in members for one in unpack(_extract(archive, member), member.filename, depth + 1)]
+            return [
+                one
+                for member in members
+                for one in _unpack(_extract(archive, member, budget), member.filename, depth + 1, budget)
+            ]
     except ReportRefused:
         raise
     except _BROKEN_ZIP as error:
@@ -100,12 +148,11 @@ def _is_document(name: str) -> bool:
     return not name.endswith("/") and not name.startswith("__MACOSX/") and not last.startswith(("._", ".DS_Store"))
 
 
-def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: _Budget) -> bytes:
     """One member. What the archive says of its size is not believed."""
     with archive.open(member) as stream:
-        octets = stream.read(_MOST_OCTETS + 1)
-    if len(octets) > _MOST_OCTETS:
-        raise ReportRefused(texts.BOMB.format(most=_MOST_OCTETS // 1_000_000))
+        octets = stream.read(budget.octets + 1)
+    budget.take_octets(len(octets))
     return octets
 
 
@@ -117,23 +164,24 @@ def _is_mail(octets: bytes) -> bool:
     return bool(colon) and name.replace(b"-", b"").isalnum() and not octets.startswith((b"{", b"<"))
 
 
-def _open_mail(octets: bytes, depth: int) -> list[Unpacked]:
+def _open_mail(octets: bytes, depth: int, budget: _Budget) -> list[Unpacked]:
     message = read_mime(read_lines(octets, raw=False)[0])
     if message.find("message/feedback-report"):
         raise ReportRefused(texts.ARF)
-    found = [one for part in message.walk() for one in _open_part(part, depth)]
+    found = [one for part in message.walk() for one in _open_part(part, depth, budget)]
     if not found:
         raise ReportRefused(texts.NO_REPORT)
     return found
 
 
-def _open_part(part: MimePart, depth: int) -> list[Unpacked]:
+def _open_part(part: MimePart, depth: int, budget: _Budget) -> list[Unpacked]:
     if part.children or part.type.startswith("multipart/"):
         return []
     octets = part.octets()
     # Reports come under many types, so what they begin with decides.
     if octets.startswith((_GZIP, _ZIP)) or is_report(octets) or part.type in _TYPES:
-        return unpack(octets, part.parameters.get("name", ""), depth + 1)
+        budget.take_members(1)
+        return _unpack(octets, part.parameters.get("name", ""), depth + 1, budget)
     if part.type.startswith("application/tlsrpt"):
         return [Unpacked(part.parameters.get("name", ""), b"{")]
     return []

@@ -23,11 +23,13 @@ _CUT_OFF = tuple(
     expat.errors.codes[text] for text in (expat.errors.XML_ERROR_NO_ELEMENTS, expat.errors.XML_ERROR_UNCLOSED_TOKEN)
 )
 _TOKEN = re.compile(
-    r"<!--.*?-->|<\?.*?\?>|<!\[CDATA\[(?P<raw>.*?)\]\]>"
+    r"(?P<section><!--|<\?|<!\[CDATA\[)"
     r"|<(?P<closes>/?)(?P<name>[A-Za-z_][A-Za-z0-9_.:-]{0,80})(?:\s[^<>]{0,2000})?(?P<empty>/?)>",
-    re.DOTALL,
 )
-"""A `<` that begins none of these is text."""
+"""A `<` that begins none of these is text, and so is the begin of a section that never ends."""
+_SECTION_ENDS = {"<!--": "-->", "<?": "?>", "<![CDATA[": "]]>"}
+_LONG_REFERENCE = re.compile(r"&#(?:[xX][0-9A-Fa-f]{9,}|[0-9]{11,})")
+"""The number of no character: Python refuses to read numbers of thousands of digits."""
 _DOCTYPE = re.compile(r"<!DOCTYPE\b|<!ENTITY\b", re.IGNORECASE)
 
 
@@ -139,20 +141,34 @@ def _parse(reader: _Reader, text: str) -> str:
 
 
 def _read_broken(reader: _Reader, text: str) -> None:
-    """Tags are what looks like one; all else is text."""
+    """Tags are what looks like one; all else is text. Linear time: an end that is missing is looked for once."""
     if _DOCTYPE.search(text):
         reader.refuse_doctype()
-    at = 0
-    for found in _TOKEN.finditer(text):
-        reader.data(unescape(text[at : found.start()]))
-        at = found.end()
-        if found["raw"] is not None:
-            reader.data(found["raw"])
-        elif found["name"] and found["closes"]:
-            reader.close(found["name"])
+    missing: set[str] = set()
+    at = look = 0
+    while reader.found is None and (found := _TOKEN.search(text, look)):
+        look = found.end()
+        end = _SECTION_ENDS.get(found["section"] or "", "")
+        ends_at = text.find(end, look) if end and end not in missing else -1
+        if end and ends_at < 0:
+            missing.add(end)
+            continue
+        reader.data(_unescape(text[at : found.start()]))
+        if found["section"] == "<![CDATA[":
+            reader.data(text[look:ends_at])
         elif found["name"]:
-            reader.start(found["name"])
-            if found["empty"] or found[0].endswith("/>"):
-                reader.end("")
-        if reader.found is not None:
-            return
+            _take_tag(reader, found)
+        at = look = ends_at + len(end) if end else look
+
+
+def _take_tag(reader: _Reader, tag: re.Match[str]) -> None:
+    if tag["closes"]:
+        reader.close(tag["name"])
+        return
+    reader.start(tag["name"])
+    if tag["empty"] or tag[0].endswith("/>"):
+        reader.end("")
+
+
+def _unescape(text: str) -> str:
+    return unescape(_LONG_REFERENCE.sub("\ufffd", text))

@@ -6,6 +6,8 @@ import base64
 import gzip
 import io
 import json
+import time
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -280,6 +282,72 @@ def test_every_sentence_is_said() -> None:
         show(("r.xml", report(*[row()] * 201).replace(b"judge.example</org", b"A & B</org"))),
         show(*((f"{number}", octets) for number, octets in enumerate(REFUSED))),
         show(("two.zip", zipped(a=report(), b=report()))),
+        show(("many.zip", zipped(**{f"{at}": b"" for at in range(1001)})), ("many.gz", gzip.compress(b"") * 101)),
         show(("many.xml", b"<feedback>" + b"<record/>" * 200_001 + b"</feedback>")),
     ]
     assert [name for name in unsaid(texts, *said) if name != "NO_FILES"] == []
+
+
+def packed(**members: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, octets in members.items():
+            archive.writestr(name, octets)
+    return stream.getvalue()
+
+
+def test_archives_in_an_archive_share_one_budget() -> None:
+    """Each inner file is within the bound; all of them together are not."""
+    inner = packed(**{f"{at}.xml": bytes(30_000_000) for at in range(2)})
+    outer = packed(**{f"{at}.zip": inner for at in range(10)})
+    tracemalloc.start()
+    try:
+        refused = read_reports(outer, "file").refused
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [one.reason for one in refused] == [texts.BOMB.format(most=64)]
+    assert peak < 250_000_000
+
+
+def test_archives_in_an_archive_have_a_bounded_number_of_files() -> None:
+    inner = packed(**{f"{at}.xml": b"" for at in range(60)})
+    refused = read_reports(packed(**{f"{at}.zip": inner for at in range(20)}), "file").refused
+    assert [one.reason for one in refused] == [texts.MANY_FILES.format(most=1000)]
+
+
+def test_an_archive_with_a_huge_directory_is_not_listed() -> None:
+    refused = read_reports(packed(**{f"__MACOSX/{at}": b"" for at in range(5000)}), "file").refused
+    assert [one.reason for one in refused] == [texts.MANY_FILES.format(most=1000)]
+
+
+def test_gzip_of_many_members_is_refused() -> None:
+    started = time.process_time()
+    refused = read_reports(gzip.compress(b"") * 500_000, "file").refused
+    assert [one.reason for one in refused] == [texts.MANY_GZIP.format(most=100)]
+    assert time.process_time() - started < 2
+
+
+def test_gzip_of_some_members_is_one_report() -> None:
+    whole = report()
+    assert read(gzip.compress(whole[:300]) + gzip.compress(b"") + gzip.compress(whole[300:])).domain == "shop.example"
+
+
+@pytest.mark.parametrize("begin", ["<!--", "<?", "<![CDATA[", "<!-- <? <![CDATA["])
+def test_sections_that_never_end_are_looked_for_once(begin: str) -> None:
+    flawed = report().replace(b"judge.example</org", b"Judge & Sons</org")
+    octets = f"<a>{begin * (1_000_000 // len(begin))}".encode() + flawed
+    started = time.process_time()
+    found = read_reports(octets, "file")
+    assert time.process_time() - started < 5
+    assert [one.domain for one in found.reports] == ["shop.example"]
+
+
+@pytest.mark.parametrize("section", ["<!-- <org_name> -->", "<?php <org_name> ?>", "<![CDATA[ <org_name> ]]>"])
+def test_sections_of_a_broken_document_hide_tags(section: str) -> None:
+    found = read(report().replace(b"part of", f"& {section}".encode()))
+    assert found.domain == "shop.example"
+
+
+def test_a_reference_of_many_digits_is_no_fault() -> None:
+    assert read(report().replace(b"part of", b"&#" + b"1" * 6000 + b"; & part")).domain == "shop.example"
