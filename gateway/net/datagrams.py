@@ -37,6 +37,10 @@ _TYPES = {"A": _A, "PTR": _PTR, "MX": _MX, "TXT": _TXT, "AAAA": _AAAA}
 _MOST_SECONDS = 86_400
 _MOST_NEGATIVE_SECONDS = 3600
 _MOST_ALIASES = 8
+_MOST_OCTETS = 4096
+"""Of a response that is read here: more than the 1232 that we offer is unusual, and left to dnspython."""
+_MOST_POINTERS = 16
+"""Pointers in one name."""
 _PLAIN_LABEL = re.compile(rb"[A-Za-z0-9_-]{1,63}")
 _SOCKETS = 16
 """Sockets to each server at the most."""
@@ -71,6 +75,8 @@ def is_truncated(response: bytes) -> bool:
 
 def read_plain(response: bytes, question: bytes) -> Plain | None:
     """The answer of a response to this question; None when it is no plain one."""
+    if len(response) > _MOST_OCTETS:
+        return None
     try:
         return _Reader(response, question).read()
     except (_NotPlain, IndexError, struct.error):
@@ -180,12 +186,13 @@ class _Reader:
     def _name(self, at: int) -> tuple[str, int]:
         """A name in lower case without its final dot, and where it ends. Pointers go backwards only."""
         labels: list[bytes] = []
-        after, bound, octets = 0, at, 0
+        after, bound, octets, pointers = 0, at, 0, 0
         while length := self._wire[at]:
             if length >= 192:
                 after = after or at + 2
                 at = (length & 0x3F) << 8 | self._wire[at + 1]
-                if not 12 <= at < bound:
+                pointers += 1
+                if not 12 <= at < bound or pointers > _MOST_POINTERS:
                     raise _NotPlain
                 bound = at
                 continue

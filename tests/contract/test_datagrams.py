@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -117,3 +118,18 @@ async def test_a_port_that_nobody_listens_on_is_an_error_at_once() -> None:
         await client.ask(QUESTION, 2.0)
     client.close()
     await asyncio.sleep(0)
+
+
+def test_a_response_of_pointers_costs_little() -> None:
+    """A chain of pointers that many records lead to: dnspython refuses it too."""
+    chain = b"".join(
+        struct.pack("!H", 0xC000 | (12 if not at else 12 + len(QUESTION) + 12 + 2 * (at - 1))) for at in range(800)
+    )
+    holder = b"\xc0\x0c" + struct.pack("!HHIH", 16, 1, 60, len(chain)) + chain
+    top = 0xC000 | (12 + len(QUESTION) - 4 + 12 + len(chain) - 2)
+    record = struct.pack("!HHHIH", top, 1, 1, 60, 4) + bytes(4)
+    for count in (100, 4000):
+        wire = b"\0\0" + struct.pack("!5H", 0x8180, 1, count + 1, 0, 0) + QUESTION + holder + record * count
+        started = time.process_time()
+        assert read_plain(wire, QUESTION) is None
+        assert time.process_time() - started < 0.05

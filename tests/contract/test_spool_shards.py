@@ -131,7 +131,8 @@ async def test_view_sees_all_shards_also_those_made_later(tmp_path: Path) -> Non
     view = ShardedView(tmp_path)
     spools.append(await ShardedSpool.open(tmp_path, clocks[1], LEASE, 1, 2))
     for worker, (spool, id) in enumerate(zip(spools, ids, strict=True)):
-        await spool.commit(make_intake(id=id, due=START - worker))
+        now = clocks[0].now()
+        await spool.commit(make_intake(id=id, due=now - worker, received=now))
     assert [entry.message_id for entry in await view.queue(9)] == ids[::-1]
     assert [entry.message_id for entry in await view.queue(1)] == ids[1:]
     assert await view.counts() == {"google": 2}

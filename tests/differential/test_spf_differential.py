@@ -3,6 +3,9 @@ reason."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from tests.differential.generated import make_sender_check
@@ -21,6 +24,10 @@ STOCK = {
     "openspf/Selecting records/multispf1": RRSET,
     "openspf/PTR mechanism syntax/ptr-cname-loop": PTR,
 }
+VOID = (
+    "RFC 7208 section 4.6.4: a host of `a` or `mx` that exists and has no address of the client's family is no void "
+    "lookup; stock pyspf and mailauth count it as one, and come to permerror"
+)
 STOCK_PREFIXES = {"mail-auth/basic.yml/Malformed Domains/": NO_NAME}
 
 ERRORS = {
@@ -62,6 +69,28 @@ def ours(cases: list[Case]) -> dict[str, str]:
     return {case["id"]: our_sender_check(case).result.value for case in cases}
 
 
+def fill_families(case: Case) -> Case:
+    """The same case in which every host has addresses of both families; those that are put in match nothing."""
+    unmatched = {"A": ["203.0.113.253"], "AAAA": ["2001:db8:ffff::fd"]}
+    zone = {
+        name: {**unmatched, **{kind: values for kind, values in entry.items() if values}}
+        if isinstance(entry, dict)
+        else entry
+        for name, entry in case["dns"].items()
+    }
+    return {**case, "dns": zone}
+
+
+def drop_voids(
+    cases: list[Case], others: dict[str, tuple[str, str | None]], ask: Callable[[list[Case]], Any]
+) -> dict[str, tuple[str, str | None]]:
+    """The differences without those that void lookups alone explain: they end when the hosts have both families."""
+    filled = [fill_families(case) for case in cases if others.get(case["id"], ("", ""))[1] == "permerror"]
+    answers = ask(filled)
+    alike = {case["id"] for case in filled if answers[case["id"]].get("spf") == our_sender_check(case).result.value}
+    return {id: words for id, words in others.items() if id not in alike}
+
+
 def starts(id: str, prefixes: dict[str, str]) -> bool:
     return any(id.startswith(prefix) for prefix in prefixes)
 
@@ -71,7 +100,10 @@ def test_beside_stock(cases: list[Case], ours: dict[str, str]) -> None:
     assert len(cases) == 203 + 163 + GENERATED
     answers = ask_stock(cases)
     others = {id: (word, answers[id]["spf"]) for id, word in ours.items() if answers[id]["spf"] != word}
-    assert {id: words for id, words in others.items() if id not in STOCK and not starts(id, STOCK_PREFIXES)} == {}
+    named = {id: words for id, words in others.items() if id in STOCK or starts(id, STOCK_PREFIXES)}
+    rest = {id: words for id, words in others.items() if id not in named}
+    assert drop_voids(cases, rest, ask_stock) == {}, VOID
+    assert len(rest) < 0.02 * len(cases)
     assert others.keys() >= STOCK.keys()
 
 
@@ -79,6 +111,6 @@ def test_beside_mailauth(cases: list[Case], ours: dict[str, str]) -> None:
     answers = verify(cases)
     others = {id: (word, answers[id].get("spf")) for id, word in ours.items() if answers[id].get("spf") != word}
     listed = {id for id, (word, _) in others.items() if word in ERRORS or id in PEER or starts(id, PEER_PREFIXES)}
-    assert {id: words for id, words in others.items() if id not in listed} == {}
+    assert drop_voids(cases, {id: words for id, words in others.items() if id not in listed}, verify) == {}, VOID
     assert others.keys() >= PEER.keys()
     assert len(others) < 0.06 * len(cases)

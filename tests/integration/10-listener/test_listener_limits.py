@@ -56,8 +56,8 @@ async def test_the_idlest_makes_room_for_a_newcomer(listen: Listen, monkeypatch:
 async def test_listeners_may_share_their_limits(listen: Listen) -> None:
     census = ConnectionLimits(Limits(connections=1))
     first, second = (
-        await listen(RecordedReception(), census=census),
-        await listen(RecordedReception(), census=census),
+        await listen(RecordedReception(), connections=census),
+        await listen(RecordedReception(), connections=census),
     )
     one = await Client.connect(first.address)
     two = await Client.connect(second.address, greeted=False)

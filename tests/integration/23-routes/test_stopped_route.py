@@ -98,7 +98,9 @@ class House:
             return reply
         assert (await conversation.begin()).code == 354
         await conversation.take(text)
-        return await conversation.finish()
+        reply = await conversation.finish()
+        conversation.answered(True)
+        return reply
 
     def named(self, name: str) -> list[Event]:
         return [event for event in self.events if event.name == name]

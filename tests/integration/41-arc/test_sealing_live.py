@@ -120,6 +120,6 @@ def test_a_trusted_seal_is_believed_and_recorded(gateway: Gateway, sealer: str, 
     told = json.loads(explain(gateway, id, "--json"))
     assert told["decision"]["action"] == action
     chain = f"arc=pass as[1].d={sealer} as[1].s=arc remote-ip[1]=2001:db8::1a"
-    comment = chain if action == "accept" else "dmarc-unproven (earlier-hop, arc)"
+    comment = chain if action == "accept" else "dmarc-unproven (arc)"
     assert told["results"]["dmarc"]["overrides"] == [{"type": "local_policy", "comment": comment}]
     assert told["replayed"] == "same"
