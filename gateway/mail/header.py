@@ -23,6 +23,8 @@ _STRUCTURED = frozenset(
     }
 )
 """Fields with a grammar of their own (RFC 5322 section 3.6, RFC 2045), in which a line is never a sentence."""
+_COPY = re.compile(rb"(?:\A|;)[ \t\r\n]*z[ \t\r\n]*=[^;]*")
+"""The tag of a DKIM signature that copies fields of the header (RFC 6376 section 3.5)."""
 _UNSEEN = re.compile(rb"[^!-~]+")
 """White space, control characters, and octets beyond ASCII, such as a byte order mark or a no-break space."""
 _WORD = re.compile(r"=\?([^?\s]{1,60})\?([BbQq])\?([^?]*)\?=")
@@ -124,14 +126,14 @@ def _find_continued(folded: Sequence[Field], name: str) -> list[Field]:
     """Lines that continue a structured field, and that are a field of that name with an address once the blanks before
     them are gone: where they came first, the next who put a field on top made a continuation of them.
 
-    In free text, such as a Subject, the same words are only words. So they are among the fields that a signature's z=
-    copies.
+    In free text, such as a Subject, the same words are only words. So they are among the fields that the tag z= of a
+    DKIM signature copies.
     """
     line = _line_of(name)
     found = []
     for field in folded:
-        mark = line.search(field.value)
-        if mark and not field.value[: mark.start()].rpartition(b";")[2].lstrip(b" \t\r\n").startswith(b"z"):
+        value = _COPY.sub(b"", field.value) if field.lower == "dkim-signature" else field.value
+        if mark := line.search(value):
             found.append(Field(name, name.lower(), mark[1], field.start, field.end))
     return found
 

@@ -15,7 +15,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import TypeAlias
 
 from gateway.mail.domain import a_label, is_subdomain, organization_of
-from gateway.mail.header import Field, fields, unfold
+from gateway.mail.header import Field, fields, find_fields, unfold
 from gateway.mail.received import is_named
 from gateway.model.decision import Finding
 from gateway.model.envelope import IPText, ip_text, is_special, network_of, parse_ip
@@ -81,7 +81,8 @@ GROUNDS = (OWN_DOMAIN, PROTECTED, DIRECT_SPOOF, STRANGE_SOURCE)
 
 ADDED_FIELD = "added-field"
 
-EVIDENCE = ("author-signature", "list", "earlier-hop", "arc")
+AUTHOR_SIGNATURE = "author-signature"
+EVIDENCE = (AUTHOR_SIGNATURE, "list", "earlier-hop", "arc")
 """Each speaks for an indirect way. None ever accepts by itself."""
 
 _ONCE = (
@@ -141,23 +142,30 @@ def same_organization(signer: str, domain: str, organization: str) -> bool:
 
 def added_fields(header: Sequence[Field], authentication: Authentication) -> tuple[Finding, ...]:
     """Fields that RFC 5322 section 3.6 allows once, and of which one more stands above what every aligned signature
-    covers: anyone can have put it there, and mail programs show it (RFC 6376 section 8.15). None where SPF is aligned
+    covers, as a field or as a line that some software reads as one: anyone can have put it there, and mail programs show
+    it (RFC 6376 section 8.15). None where SPF is aligned
     too, because then the pass does not rest on the signatures."""
     dmarc = authentication.dmarc
     if dmarc.spf_aligned:
         return ()
-    names = [field.lower for field in header]
-    repeated = [name for name in _ONCE if names.count(name) > 1]
-    if not repeated:
-        return ()
     pairs = zip(authentication.dkim, dmarc.dkim_aligned, strict=True)
     covered = [one.signed_fields for one, aligned in pairs if aligned]
-    return tuple(
-        Finding(ADDED_FIELD, name)
-        for name in repeated
-        if all(signed.count(name) < names.count(name) for signed in covered)
-        and any(name in signed for signed in covered)
-    )
+    return tuple(Finding(ADDED_FIELD, name) for name in _find_open(header, covered))
+
+
+def _find_open(header: Sequence[Field], covered: Sequence[Sequence[str]]) -> list[str]:
+    """The names of which some of these signatures cover a field, and none covers all. What is no field, and reads as
+    one of that name to some software, is covered by none."""
+    names = [field.lower for field in header]
+    junk = [field for field in header if not field.lower]
+    found = []
+    for name in _ONCE:
+        count = names.count(name)
+        hidden = bool(junk) and bool(find_fields(junk, name)[1])
+        open_to_all = hidden or (count > 1 and all(signed.count(name) < count for signed in covered))
+        if open_to_all and any(name in signed for signed in covered):
+            found.append(name)
+    return found
 
 
 def indirect_evidence(
@@ -172,7 +180,7 @@ def indirect_evidence(
     the names that our own listed relays write after `by`."""
     arc = authentication.arc
     found = {
-        "author-signature": "" if signature == "none" else f"a signature of the author's organization: {signature}",
+        AUTHOR_SIGNATURE: "" if signature == "none" else f"a signature of the author's organization: {signature}",
         "list": listed,
         "earlier-hop": _earlier_hop(ingress, header, authentication, relays),
         # A chain that does not verify can be written by anyone.

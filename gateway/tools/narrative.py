@@ -5,7 +5,7 @@ In: a `Trace`. Out: sentences, free of control characters. No verdict is made he
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from gateway.mail.printable import clean as clean
 from gateway.model.decision import Action, Decision
@@ -26,7 +26,7 @@ from gateway.model.result import (
     SpfResult,
     SpfVerdict,
 )
-from gateway.policy.grounds import ADDED_FIELD
+from gateway.policy.grounds import ADDED_FIELD, AUTHOR_SIGNATURE, author_signature
 
 _PROOFS = {
     ClientSource.PEER: "the address is that of the TCP connection",
@@ -64,7 +64,7 @@ def narrate(trace: Trace) -> list[str]:
     if trace.authentication is not None:
         told += _tell_results(trace, trace.authentication)
     told += _tell_greylisting(trace)
-    told += _tell_decision(trace.decision)
+    told += _tell_decision(trace.decision, trace.authentication)
     return [clean(sentence) for sentence in told]
 
 
@@ -220,7 +220,7 @@ def _tell_greylisting(trace: Trace) -> Iterator[str]:
     yield f"The greylist knows its sender as `{known.key}`: {since}, {what}."
 
 
-def _tell_decision(decision: Decision) -> Iterator[str]:
+def _tell_decision(decision: Decision, authentication: Authentication | None) -> Iterator[str]:
     sources = {finding.name: finding.source for finding in decision.findings if finding.name != ADDED_FIELD}
     for ground in decision.grounds:
         said = f": {_GROUNDS[ground]}" if ground in _GROUNDS else ""
@@ -229,7 +229,8 @@ def _tell_decision(decision: Decision) -> Iterator[str]:
     left_open = [finding.source for finding in decision.findings if finding.name == ADDED_FIELD]
     if left_open:
         yield f"The signature covers one field of a name, and another stands above it: {', '.join(left_open)}."
-    for evidence, source in sources.items():
+    for evidence in _find_signs(sources, authentication):
+        source = sources[evidence]
         yield f"It may have taken an indirect way: {evidence} ({source})."
     for override in decision.overrides:
         yield f"The published policy was not followed ({override.type}): {override.comment}."
@@ -240,3 +241,15 @@ def _tell_decision(decision: Decision) -> Iterator[str]:
     if decision.would is not None:
         would = decision.would
         yield f'Set "{would.rule_set}" would {_ACTIONS[would.action]}, by rule "{would.rule}".'
+
+
+def _find_signs(evidence: Collection[str], authentication: Authentication | None) -> list[str]:
+    """The evidence that says something of this message's way: none where DMARC passes, and a signature of the author's
+    organization only where it is broken."""
+    if authentication is None:
+        return list(evidence)
+    dmarc = authentication.dmarc
+    if dmarc.result is DmarcVerdict.PASS:
+        return []
+    unbroken = author_signature(dmarc.domain, dmarc.organizational_domain, authentication.dkim) == "pass"
+    return [name for name in evidence if not (unbroken and name == AUTHOR_SIGNATURE)]

@@ -141,7 +141,22 @@ def test_a_line_that_reads_as_from_counts_as_one(line: str) -> None:
     assert alone == Author(1, ("x.example",), "a line that is no From field reads as one")
 
 
-@pytest.mark.parametrize("above", ["Received: from a by b; now", "DKIM-Signature: v=1; b=AA==", "To: c@z.example,"])
+@pytest.mark.parametrize(
+    "above",
+    [
+        "Received: from a by b; now",
+        "DKIM-Signature: v=1; b=AA==",
+        "To: c@z.example,",
+        "To: z;z=1",
+        "Received: from a by b; z=1",
+        "Content-Type: text/plain; z=1",
+        "ARC-Seal: i=1; z=1",
+        "DKIM-Signature: v=1; zz=1",
+        "DKIM-Signature: v=1; z",
+        "DKIM-Signature: v=1; z=1; b=AA==",
+        "DKIM-Signature: v=1; z=\r\n\tFrom:c@z.example; b=AA==",
+    ],
+)
 def test_a_from_below_a_field_that_was_put_on_top_counts(above: str) -> None:
     header = f"{above}\r\n\tFrom : =?utf-8?q?a?=\r\n <a@x.example>\r\nFrom: b@y.example\r\n"
     assert find_author(parse_header(header.encode())).fields == 2

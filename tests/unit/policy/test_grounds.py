@@ -220,6 +220,14 @@ def test_a_field_above_the_signed_one_is_seen(line: str) -> None:
     assert added(line, spf_aligned=True) == [], "SPF vouches for all of it"
 
 
+@pytest.mark.parametrize("line", ["Sub ject: other", "\ufeffSubject: other", "no field\nSub ject: other"])
+def test_a_line_that_some_readers_take_for_the_signed_field_is_an_addition(line: str) -> None:
+    assert added(line) == ["subject"]
+    assert added(line, h="from:subject:subject") == ["subject"], "no signature covers what is not a field"
+    assert added(line, h="from") == [], "it is not signed at all"
+    assert added(line.replace("ject", "jects")) == []
+
+
 def test_fields_that_may_be_many_are_no_addition() -> None:
     assert (
         added("Received: from a by b", "Received: from c by d", "Comments: x", "Comments: y", h="from:received") == []

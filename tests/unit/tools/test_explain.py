@@ -14,7 +14,7 @@ from rich.console import Console
 from gateway.app import make_runtime
 from gateway.authentication.dnsbl import BlockList
 from gateway.mail.path import mailbox
-from gateway.model.decision import Action
+from gateway.model.decision import Action, Finding
 from gateway.model.delivery import (
     TRACE_VERSION,
     Attempt,
@@ -32,6 +32,7 @@ from gateway.model.envelope import Body, IPText, Recipient
 from gateway.model.ingress import ClientSource, EdgeIngress, InternalIngress, Tls
 from gateway.model.message import Departure, Span
 from gateway.model.reply import Reply
+from gateway.model.result import DkimVerdict, DmarcVerdict
 from gateway.model.value import replace
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
@@ -409,6 +410,22 @@ async def test_a_passing_signature_that_is_not_aligned(runtime: RuntimeConfig) -
     message = sign(plain("security@microsoft.com"), "sender.example")
     words = "\n".join(narrate(await judged(runtime, message)))
     assert "pass. It is not aligned with microsoft.com." in words
+
+
+async def test_direct_mail_that_passes_is_not_said_to_have_taken_an_indirect_way(accepted: Trace) -> None:
+    assert accepted.authentication is not None
+    assert accepted.authentication.dmarc.result is DmarcVerdict.PASS
+    assert "indirect way" not in " ".join(narrate(accepted))
+    # A passing signature of the author's is no sign of it, whatever DMARC says.
+    decision = replace(accepted.decision, findings=(Finding("author-signature", "x"), Finding("earlier-hop", "y")))
+    dmarc = replace(accepted.authentication.dmarc, result=DmarcVerdict.FAIL)
+    failed = replace(accepted.authentication, dmarc=dmarc)
+    told = " ".join(narrate(replace(accepted, authentication=failed, decision=decision)))
+    assert "indirect way: author-signature" not in told
+    assert "It may have taken an indirect way: earlier-hop (y)." in told
+    broken = replace(failed, dkim=tuple(replace(one, result=DkimVerdict.FAIL) for one in failed.dkim))
+    told = " ".join(narrate(replace(accepted, authentication=broken, decision=decision)))
+    assert "It may have taken an indirect way: author-signature (x)." in told
 
 
 async def test_dmarc_pass_names_what_it_rests_on(accepted: Trace) -> None:
