@@ -142,9 +142,9 @@ def same_organization(signer: str, domain: str, organization: str) -> bool:
 
 def added_fields(header: Sequence[Field], authentication: Authentication) -> tuple[Finding, ...]:
     """Fields that RFC 5322 section 3.6 allows once, and of which one more stands above what every aligned signature
-    covers, as a field or as a line that some software reads as one: anyone can have put it there, and mail programs show
-    it (RFC 6376 section 8.15). None where SPF is aligned
-    too, because then the pass does not rest on the signatures."""
+    covers, as a field or as a line that some software reads as one: anyone can have put it there, and mail programs
+    show it (RFC 6376 section 8.15). None where SPF is aligned too, because then the pass does not rest on the
+    signatures."""
     dmarc = authentication.dmarc
     if dmarc.spf_aligned:
         return ()

@@ -38,9 +38,9 @@ _MOST_FAILURES_OF_NAME = 50
 """Failures of one name within that time, from wherever, after which it is locked but for networks it is used from."""
 _LOCKED_SECONDS = 900.0
 _MOST_ACCOUNTS = 100_000
-"""Names that are remembered: a directory does not say which of them exist."""
+"""Names that are remembered, those that do not exist among them."""
 _MOST_OF_A_NAME = 255
-"""Characters of a name that a directory is asked about."""
+"""Characters of a name that can exist."""
 
 
 def hash_password(password: str) -> str:
@@ -56,7 +56,7 @@ class _Failures:
 
 @dataclass(slots=True)
 class _Account:
-    """What a name that exists has met lately."""
+    """What a name has met lately, whether it exists or not: its lock must not tell."""
 
     failures: _Failures
     locked_until: float = 0.0
@@ -85,7 +85,8 @@ class Credentials:
     async def check(self, name: str, password: str, client: IPText) -> Reply | None:
         """None when the password is this user's, else what the client is told.
 
-        An unknown name takes as long as a wrong password, and each failure of a network makes its next answer slower.
+        An unknown name takes as long as a wrong password and is locked like one that exists. Each failure of a network
+        makes its next answer slower.
         """
         network = network_of(client)
         failures = self._failures_of(network)
@@ -110,7 +111,7 @@ class Credentials:
             failures.count -= 1
             self._account(name).networks.add(network)
             return None
-        if name.lower() in self._users or (self._directory is not None and len(name) <= _MOST_OF_A_NAME):
+        if len(name) <= _MOST_OF_A_NAME or name.lower() in self._users:
             self._note_failure(name)
         await asyncio.sleep(delay)
         return _INVALID
@@ -157,11 +158,14 @@ class Credentials:
             self._users = {name.lower(): hash for name, hash in users.items()}
 
     def _account(self, name: str) -> _Account:
-        """To a directory upper and lower case are one name. Who fills the memory with names pushes out the oldest."""
+        """To a directory upper and lower case are one name. Whoever fills the memory with names pushes out the oldest
+        of those that have not logged in."""
         account = self._accounts.setdefault(name.lower(), _Account(_Failures(0, self._clock.monotonic())))
         self._accounts.move_to_end(name.lower())
         while len(self._accounts) > _MOST_ACCOUNTS:
-            self._accounts.popitem(last=False)
+            oldest, met = self._accounts.popitem(last=False)
+            if met.networks:
+                self._accounts[oldest] = met
         return account
 
     def _is_locked(self, account: _Account | None, network: str) -> bool:
@@ -180,8 +184,9 @@ class Credentials:
         if failures.count >= _MOST_FAILURES_OF_NAME and now >= account.locked_until:
             account.locked_until = now + _LOCKED_SECONDS
             failures.count = 0
-            fields = (("login", name), ("minutes", int(_LOCKED_SECONDS // 60)))
-            self._emit(Event("login-locked", "", fields, Level.ALARM))
+            if name.lower() in self._users or self._directory is not None:
+                fields = (("login", name), ("minutes", int(_LOCKED_SECONDS // 60)))
+                self._emit(Event("login-locked", "", fields, Level.ALARM))
 
     def _failures_of(self, network: str) -> _Failures:
         """What the client's network has failed at lately. Only so many networks are remembered."""

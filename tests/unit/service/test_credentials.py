@@ -152,11 +152,28 @@ async def test_a_name_that_is_guessed_from_everywhere_is_locked_but_for_its_owne
     assert await door.try_("ann", "right", THERE) == ""
 
 
-async def test_names_that_do_not_exist_are_not_remembered(door: Door) -> None:
+async def test_a_stranger_does_not_learn_which_names_exist(door: Door) -> None:
+    async def ask(name: str, block: int) -> list[str]:
+        return [await door.try_(name, "wrong", f"203.{block}.{number}.1") for number in range(60)]
+
+    existing, missing = await ask("ann", 0), await ask("nobody", 1)
+    assert existing == missing == ["535 5.7.8"] * 50 + ["454 4.7.0"] * 10
+    told = [dict(event.fields)["login"] for event in door.events]
+    assert told == ["ann"], "an alarm about a name that nobody has would be anybody's to raise"
+
+
+async def test_names_that_do_not_exist_push_out_nobody_who_has_logged_in(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "_MOST_ACCOUNTS", 5)
+    assert await door.try_("ann", "right", HERE) == ""
     for number in range(60):
         await door.try_(f"nobody{number}", "x", f"203.0.{number}.1")
-    assert door.credentials._accounts == {}
-    assert door.events == []
+    assert len(door.credentials._accounts) == 5
+    for number in range(50):
+        await door.try_("ann", "wrong", f"203.1.{number}.1")
+    assert await door.try_("ann", "right", THERE) == "454 4.7.0"
+    assert await door.try_("ann", "right", HERE) == ""
 
 
 class Directory:
