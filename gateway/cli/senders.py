@@ -38,7 +38,7 @@ def senders(
             found = await spool.senders(domains, _MOST)
         finally:
             await spool.close()
-        origins = find_origins(found, facts.forwarders if others else facts.senders, not others)
+        origins = find_origins(found, facts)
         if as_json:
             print_json(senders_json(origins))
         else:

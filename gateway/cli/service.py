@@ -48,6 +48,8 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     for name, backend in runtime.config.backend.items():
         if backend.certificate is not None and is_for_servers_alone(backend.certificate):
             say(f"{config}: note: backend.{name}.certificate {SERVERS_ALONE}")
+    if runtime.config.policy.shadow == runtime.config.policy.set:  # as `waypost promote` leaves it
+        say(f"{config}: note: policy.shadow is the set in force, so it tells nothing; name another set, or remove it")
     say(f"{config}: good. {counts}, {len(runtime.config.listener)} listeners, {policy}.")
 
 

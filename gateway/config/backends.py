@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from gateway.config.values import (
     Addresses,
@@ -111,13 +111,27 @@ class BackendSettings(Section):
         return {**PRESETS.get(preset, {}), **data} if isinstance(preset, str) else data
 
 
+def _check_schedule(value: tuple[float, ...]) -> tuple[float, ...]:
+    if not value:
+        raise wrong("is empty", "write at least one number of seconds, or leave it out")
+    return value
+
+
 class DeliverySettings(Section):
     """When and how long delivery is tried."""
 
     in_session: bool = True
     session_budget: Seconds = 20.0
     """Seconds from the final dot within which the backend's own answer is passed to the client."""
-    schedule: tuple[Seconds, ...] = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0)
+    schedule: Annotated[tuple[Seconds, ...], AfterValidator(_check_schedule)] = (
+        60.0,
+        300.0,
+        900.0,
+        1800.0,
+        3600.0,
+        7200.0,
+        14400.0,
+    )
     """Seconds between attempts; the last one repeats."""
     expire: Seconds = 432_000.0
     delay_warning: Seconds = 14_400.0
@@ -126,6 +140,13 @@ class DeliverySettings(Section):
     mx_networks: Networks = ()
     """Networks of special use (private, loopback ...) and addresses of this machine where mail may go although only the
     MX of a recipient's domain leads there. Hosts that a backend lists need no entry."""
+
+    @model_validator(mode="after")
+    def _check_times(self) -> Self:
+        if self.schedule and self.expire <= self.schedule[0]:
+            said = f"expire ({self.expire:g}) is not longer than the first retry ({self.schedule[0]:g})"
+            raise wrong(f"{said}, so nothing would be tried twice", "write a longer expire, or a shorter schedule")
+        return self
 
 
 class RetentionSettings(Section):

@@ -10,10 +10,11 @@ from gateway.config.listeners import check_listeners
 from gateway.config.maps import check_address, check_targets, read_map
 from gateway.config.mistakes import Problem
 from gateway.config.outgoing import check_outgoing
-from gateway.config.providers import find_shared, find_shared_signer
+from gateway.config.providers import find_shared, find_shared_signer, tell_shared
 from gateway.config.rule_files import find_sets
 from gateway.config.valid_sections import ValidSections
 from gateway.config.values import Network
+from gateway.mail.domain import is_subdomain
 from gateway.model.place import KeyPath
 
 
@@ -194,6 +195,9 @@ def _check_policy(sections: ValidSections) -> Iterator[Problem]:
     for path, name in named:
         if name and name not in sets:
             yield Problem(path, f'no rule set named "{name}"', f"there are: {', '.join(sets)}")
+    if policy.listed != "ignore" and not sections.config.dnsbl and sections.is_complete("dnsbl"):
+        said = f"is {policy.listed}, and no block list is asked"
+        yield Problem(("policy", "listed"), said, "add a [[dnsbl]], or remove it")
 
 
 def _check_sources(sections: ValidSections) -> Iterator[Problem]:
@@ -209,19 +213,37 @@ def _check_sources(sections: ValidSections) -> Iterator[Problem]:
             fix = "name it by its DKIM d= instead"
             yield from _check_shared(sections, ("policy", section, number, "networks"), one.networks, fix)
             yield from _check_signers(sections, ("policy", section, number, "dkim"), one.dkim)
+    yield from _check_written_as(sections)
+
+
+def _check_written_as(sections: ValidSections) -> Iterator[Problem]:
+    """Nobody needs our leave to write as a stranger, and such a leave would let forgers of that stranger in."""
+    if not sections.is_complete("domain", "policy"):
+        return
+    known = {*find_domains(sections), *sections.config.policy.protected_domains}
+    for number, one in enumerate(sections.config.policy.sender):
+        for at, domain in enumerate(one.domains):
+            if not any(is_subdomain(domain, zone) for zone in known):
+                said = f"{domain} is not one of your domains, nor protected"
+                fix = "name whoever passes its mail on in a [[policy.forwarder]], or remove it"
+                yield Problem(sections.path("policy", "sender", number, "domains", at), said, fix)
 
 
 def _check_signers(sections: ValidSections, path: KeyPath, domains: Iterable[str]) -> Iterator[Problem]:
     """A d= that a service puts on the mail of all its customers lets every one of them in."""
     for at, domain in enumerate(domains):
         if shared := find_shared_signer(domain):
-            said = f"{domain} signs for all customers of {shared.name}, so each of them could write as you"
-            yield Problem(sections.path(*path, at), said, shared.remedy)
+            said = f"{domain} signs for all customers of {shared.name}, so each of them could"
+            if "forwarder" in path:
+                fix = "name the forwarder by networks that only it sends from, or by a signature of its own"
+                yield Problem(sections.path(*path, at), f"{said} write as anyone", fix)
+            else:
+                yield Problem(sections.path(*path, at), f"{said} write as you", shared.remedy)
 
 
 def _check_shared(sections: ValidSections, path: KeyPath, networks: Iterable[Network], fix: str) -> Iterator[Problem]:
     """A network that a provider shares among its tenants belongs to none of them."""
     for at, network in enumerate(networks):
         if shared := find_shared(network):
-            said = f"{network} reaches into {shared[1]}, which all tenants of {shared[0]} send from"
+            said = f"{network} {tell_shared(network, shared, 'tenants')}"
             yield Problem(sections.path(*path, at), said, fix)

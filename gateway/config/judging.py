@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gateway.config.values import Count, DomainName, DomainNames, File, Networks, Seconds, Section, wrong
+from gateway.config.values import Count, DomainName, DomainNames, File, Networks, Seconds, Section, check_form, wrong
 
 _Hour = Annotated[int, Field(ge=0, le=23)]
 
@@ -25,19 +25,25 @@ class Holding(Section):
     octets: Count = 1_073_741_824
     digest: bool = True
     """Send a daily list of what is held to `digest_to`, when anything is."""
-    digest_to: Annotated[str, Field(pattern=r"^([^@\s]+@[^@\s]+)?$")] = ""
+    digest_to: Annotated[str, check_form(r"([^@\s]+@[^@\s]+)?", 'write one address, as "admin@example.com"')] = ""
     """postmaster of the first domain when empty."""
     digest_hour: _Hour = 6
     """UTC."""
 
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_Name = Annotated[
+    str,
+    check_form(
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+        "write at most 64 letters, digits, dots, - and _, and a letter or a digit first",
+    ),
+]
 
 
 class Forwarder(Section):
     """A service that passes others' mail on to us, so that it fails DMARC here."""
 
-    name: str = Field(pattern=_NAME)
+    name: _Name
     """In traces and reports."""
     dkim: DomainNames = ()
     """d= of the signatures that it puts on. Either proof is enough."""
@@ -73,7 +79,9 @@ class Policy(Section):
     enforce_for: DomainNames = ()
     """Author domains whose DMARC failures are treated as under p=reject, though they publish p=none: those that are
     known to sign all they send, such as mailbox providers."""
-    help: str = Field(default="", pattern=r"^[!-~]{0,120}$")
+    help: Annotated[
+        str, check_form(r"[!-~]{0,120}", "write one address or URL: at most 120 ASCII characters, without spaces")
+    ] = ""
     """Where a refused sender finds a person: an address, better a URL. It stands at the end of each refusal."""
     sender: tuple[NamedSender, ...] = ()
     """Who passes that firewall."""
@@ -98,6 +106,13 @@ class GreylistSettings(Section):
     """For which a first try is remembered."""
     keep: Seconds = 3_024_000.0
     """For which who was let in is remembered, from its last message on: 35 days."""
+
+    @model_validator(mode="after")
+    def _check_times(self) -> Self:
+        if self.retry <= self.delay:
+            said = f"retry ({self.retry:g}) is not longer than delay ({self.delay:g}), so nobody would be let in"
+            raise wrong(said, "write a longer retry, or a shorter delay")
+        return self
 
 
 class SealSettings(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -13,7 +13,17 @@ from gateway.config.edge import Limits, Listener, OwnHop, Submission, TrustedRel
 from gateway.config.judging import Dnsbl, GreylistSettings, Holding, Policy, SealSettings
 from gateway.config.outbound import Outbound, SenderSettings, TenantSettings
 from gateway.config.recipients import Domain, Routing, SenderRewriting
-from gateway.config.values import DomainName, File, ListenAddress, Mailboxes, NameServers, Seconds, Section, WebAddress
+from gateway.config.values import (
+    DomainName,
+    File,
+    ListenAddress,
+    Mailboxes,
+    NameServers,
+    Seconds,
+    Section,
+    WebAddress,
+    check_form,
+)
 
 
 class AlarmSettings(Section):
@@ -35,7 +45,7 @@ class Server(Section):
 
     hostname: DomainName
     """The name in our banner, EHLO and Received: the MX name."""
-    authserv_id: str = Field("", pattern=r"^[A-Za-z0-9._-]*$")
+    authserv_id: Annotated[str, check_form(r"[A-Za-z0-9._-]*", "write letters, digits, dots, - and _ only")] = ""
     """Our name in Authentication-Results (RFC 8601 section 2.5); the hostname when empty."""
     spool: File = DEFAULT_SPOOL
     drain_timeout: Seconds = 60.0

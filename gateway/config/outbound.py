@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
-from gateway.config.values import CertificateNames, Count, DomainNames, File, Networks, Section, wrong
+from gateway.config.values import CertificateNames, Count, DomainNames, File, Networks, Section, check_form, wrong
 from gateway.mail.domain import a_label
 from gateway.mail.path import mailbox
 
@@ -47,7 +47,7 @@ class Rates(Section):
 class SenderSettings(Section):
     """Somebody who may send through us: a person who logs in, or machines by their addresses."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9._@-]{1,64}$")
+    name: Annotated[str, check_form(r"[A-Za-z0-9._@-]{1,64}", "write at most 64 letters, digits, dots, -, _ and @")]
     """In logs, traces and commands."""
     login: str = ""
     """The name of the login, for listeners of role `submission`."""
@@ -69,17 +69,29 @@ class SenderSettings(Section):
 class TenantSettings(Section):
     """Our account at a provider whose machines send for everybody: proven by more than where its mail comes from."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    name: Annotated[str, check_form(r"[A-Za-z0-9._-]{1,64}", "write at most 64 letters, digits, dots, - and _")]
     provider: Literal["microsoft-365", "google-workspace"]
     domains: DomainNames
     """Those of our domains that it writes for: in From, and in MAIL FROM unless that is null."""
     backend: str = ""
     """The backend that is this tenant: its mail is never sent back there."""
-    tenant_id: str = Field("", pattern=r"^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?$")
+    tenant_id: Annotated[
+        str,
+        check_form(
+            r"([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?",
+            'write the directory id, as "01234567-89ab-cdef-0123-456789abcdef"',
+        ),
+    ] = ""
     """Microsoft's directory id of ours, which it stamps as X-MS-Exchange-CrossTenant-Id."""
     dkim: bool = False
     """A passing signature of the From domain, which is ours, proves the tenant."""
-    secret_header: str = Field("", pattern=r"^([A-Za-z][A-Za-z0-9-]{2,60})?$")
+    secret_header: Annotated[
+        str,
+        check_form(
+            r"([A-Za-z][A-Za-z0-9-]{2,60})?",
+            "write the name of a field: 3 to 61 letters, digits and hyphens, and a letter first",
+        ),
+    ] = ""
     """A field that the tenant is set up to add; it is taken out before the message leaves."""
     secret: str = ""
     """Its value, best as `env:NAME` or `file:/path`."""

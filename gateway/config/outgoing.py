@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gateway.config.keyring import KeyringUnusable, KeyState, KeyUnusable, read_key, read_keyring
 from gateway.config.mistakes import Problem
-from gateway.config.providers import find_shared, find_strangers
+from gateway.config.providers import find_shared, find_strangers, tell_shared
 from gateway.config.valid_sections import ValidSections
 from gateway.mail.domain import a_label
 from gateway.model.place import KeyPath
@@ -48,10 +48,7 @@ def _check_networks(sections: ValidSections) -> Iterator[Problem]:
     for number, sender in enumerate(sections.config.sender):
         for at, network in enumerate(sender.networks):
             if shared := find_shared(network):
-                said = (
-                    f"{network} reaches into {shared[1]}, which all customers of {shared[0]} send from: we would relay "
-                    "for every one of them"
-                )
+                said = f"{network} {tell_shared(network, shared, 'customers')}: we would relay for every one of them"
                 path = sections.path("sender", number, "networks", at)
                 yield Problem(path, said, "write a [[tenant]] with a proof instead")
     for number, tenant in enumerate(sections.config.tenant):

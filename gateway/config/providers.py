@@ -106,3 +106,11 @@ def find_shared(network: IPv4Network | IPv6Network) -> tuple[str, IPv4Network | 
         if network.version == shared.version and network.overlaps(shared):
             return provider, shared
     return None
+
+
+def tell_shared(network: IPv4Network | IPv6Network, shared: tuple[str, IPv4Network | IPv6Network], who: str) -> str:
+    """The words for what `find_shared` found: to whom the network belongs besides its sender."""
+    provider, wide = shared
+    if network == wide:
+        return f"is a network that all {who} of {provider} send from"
+    return f"reaches into {wide}, which all {who} of {provider} send from"

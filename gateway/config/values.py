@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +28,22 @@ DIRECTORY = "directory"
 def wrong(problem: str, fix: str) -> PydanticCustomError:
     """A bad value: what is wrong with it, and what to write instead."""
     return PydanticCustomError("value", "{problem}", {"problem": problem, "fix": fix})
+
+
+def check_form(pattern: str, fix: str) -> AfterValidator:
+    """A string of this form; `fix` says in words what the form is."""
+    form = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not form.fullmatch(value):
+            shown = value if len(value) <= _MOST_SHOWN else f"{value[:_MOST_SHOWN]}..."
+            raise wrong(f'"{shown}" does not fit here' if value else "is empty", fix)
+        return value
+
+    return AfterValidator(check)
+
+
+_MOST_SHOWN = 60
 
 
 def split_host_port(text: str) -> tuple[str, int | None]:
@@ -122,8 +139,8 @@ def _check_certificate_name(value: str) -> str:
 
 def _check_web_address(value: str) -> str:
     parts = urlsplit(value)
-    if value and not (parts.scheme in ("http", "https") and parts.hostname):
-        raise wrong(f'"{value}" is no web address', 'write "https://host/path"')
+    if value and not (parts.scheme == "https" and parts.hostname):
+        raise wrong(f'"{value}" is not an https address', 'write "https://host/path"')
     return value
 
 

@@ -13,12 +13,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gateway.config.providers import find_shared, find_shared_signer
-from gateway.mail.domain import a_label
+from gateway.config.providers import SharedSigner, find_shared, find_shared_signer
+from gateway.mail.domain import a_label, is_subdomain
 from gateway.model.envelope import ip_text
 from gateway.model.history import Sender
 from gateway.model.value import Value, replace
 from gateway.policy.grounds import Source, contains
+from gateway.policy.weighing import FactSettings
 from gateway.tools.narrative import clean
 from gateway.tools.results import Json, safe_json, show_time
 
@@ -47,9 +48,8 @@ class Origin(Value):
     """It writes as a domain of ours, or a protected one; otherwise it can at most be let in as a forwarder."""
 
 
-def find_origins(senders: Iterable[Sender], named: Sequence[Source], ours: bool = True) -> list[Origin]:
-    """The sources, each once whatever networks it uses; those that fail most on top. `ours`: all of these write as
-    domains of ours."""
+def find_origins(senders: Iterable[Sender], facts: FactSettings) -> list[Origin]:
+    """The sources, each once whatever networks it uses; those that fail most on top."""
     found: dict[tuple[str, str, str], Origin] = {}
     for one in senders:
         key = (one.domain, one.signer, "" if one.signer else one.source)
@@ -58,8 +58,14 @@ def find_origins(senders: Iterable[Sender], named: Sequence[Source], ours: bool 
             one.domain, one.signer, networks, one.name, one.passed, one.failed, one.first, one.last, one.last_id
         )
         found[key] = _join(found[key], origin) if key in found else origin
-    origins = (replace(origin, named=_find_name(origin, named), ours=ours) for origin in found.values())
+    origins = (_place(origin, facts) for origin in found.values())
     return sorted(origins, key=lambda one: (-one.failed, -one.passed, one.domain))
+
+
+def _place(origin: Origin, facts: FactSettings) -> Origin:
+    """Whether it writes as a domain of ours or a protected one, and the configuration's name for it."""
+    ours = any(is_subdomain(origin.domain, zone) for zone in facts.own | facts.protected)
+    return replace(origin, named=_find_name(origin, facts.senders if ours else facts.forwarders), ours=ours)
 
 
 def _join(one: Origin, other: Origin) -> Origin:
@@ -83,8 +89,8 @@ def _find_name(origin: Origin, named: Sequence[Source]) -> str:
 
 
 def make_lines(origin: Origin) -> str:
-    """What to paste into the configuration, so that the source may write as the domain; empty when it needs no leave or
-    cannot be told from others."""
+    """What to paste into the configuration: the source may write as a domain of ours, or pass on mail of others. Empty
+    when it needs no leave or cannot be told from others."""
     if not origin.failed or origin.named:
         return ""
     if origin.signer and find_shared_signer(origin.signer):
@@ -94,13 +100,18 @@ def make_lines(origin: Origin) -> str:
         name, proof = origin.signer, f'dkim = ["{origin.signer}"]'
     elif shared is not None or not origin.networks:
         return ""
+    elif not origin.ours and not origin.passed:
+        return ""  # nothing tells a forwarder from a forger
     else:
         name = _UNFIT.sub("-", origin.name).strip("-.") or _UNFIT.sub("-", origin.networks[0])
         proof = f"networks = [{', '.join(_quote(network) for network in origin.networks)}]"
     head = f'name = "{name[:64]}"\n{proof}\n'
-    return (
-        f'[[policy.sender]]\n{head}domains = ["{origin.domain}"]\n' if origin.ours else f"[[policy.forwarder]]\n{head}"
-    )
+    if not origin.signer and any(ip_network(text).num_addresses > 1 for text in origin.networks):
+        head = f"# Lets in every machine of these networks. Write the one address that you know instead.\n{head}"
+    if origin.ours:
+        return f'[[policy.sender]]\n{head}domains = ["{origin.domain}"]\n'
+    warning = "# It is believed whatever author it names: paste this for a forwarder that you know.\n"
+    return f"[[policy.forwarder]]\n{warning}{head}"
 
 
 def explain_origin(origin: Origin) -> str:
@@ -111,6 +122,8 @@ def explain_origin(origin: Origin) -> str:
         return f'is let in as "{origin.named}"'
     service = find_shared_signer(origin.signer) if origin.signer else None
     cloud = next((found for text in origin.networks if (found := find_shared(ip_network(text)))), None)
+    if not origin.ours:
+        return _explain_stranger(origin, service)
     if service and service.kind == "mailboxes":
         return f"a mailbox at {service.name}, as anyone may have: {service.remedy}"
     if service:
@@ -126,6 +139,19 @@ def explain_origin(origin: Origin) -> str:
     if origin.passed:
         return "a machine that passes at times: what it sends unsigned, or what is forwarded"
     return "a device, a program, a forwarder, or a forger: name it only if the machine is yours"
+
+
+def _explain_stranger(origin: Origin, service: SharedSigner | None) -> str:
+    """The same of a source that writes as a domain of others."""
+    if service:
+        return f"a customer of {service.name}, whose signature all have: it proves no forwarder"
+    if origin.signer:
+        return f"a list, a forwarder or a forger that signs as {origin.signer}: name it only if you know it"
+    if not origin.networks:
+        return "many sources together"
+    if origin.passed:
+        return "a machine that passes at times: what it sends unsigned, or what it forwards"
+    return "a forwarder or a forger: name it as a [[policy.forwarder]] only if you know the machine"
 
 
 def _quote(text: str) -> str:
@@ -182,8 +208,7 @@ def render_senders(origins: Sequence[Origin]) -> Group:
     parts += [Text(clean(f"{one.domain}, {_tell_source(one)}: {explain_origin(one)}")) for one in failing[:_MOST_TOLD]]
     pastes = [(one, lines) for one in origins if (lines := make_lines(one))]
     if pastes:
-        what = "write as you" if all(one.ours for one in origins) else "pass others' mail on to you"
-        parts += [Text(), Text(f"To let one of those that fail {what}, paste its lines:", "bold")]
+        parts += [Text(), Text("Lines for the configuration. Paste those of a source that you know:", "bold")]
         for one, lines in pastes:
             parts += [Text(), Text(f"# {clean(_tell_source(one))}: failed {one.failed}, passed {one.passed}")]
             parts.append(Text(lines.rstrip()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import ssl
 from collections.abc import Mapping
 from ipaddress import ip_network
@@ -11,9 +13,12 @@ import pytest
 import trustme
 from pydantic import ValidationError
 
+from gateway.config.first import write_first
 from gateway.config.load import load
 from gateway.config.mistakes import ConfigErrors
 from gateway.config.model import Config
+from gateway.config.policies import load_set
+from gateway.model.decision import Action
 
 GOOD = """\
 [server]
@@ -156,6 +161,14 @@ MISTAKES = {
     "a map that is not there": ('[routing]\nmaps = ["a.csv"]', "21: routing.maps[0]: no file a.csv"),
     "DSNs through no backend": ('[delivery]\ndsn_backend = "x"',
                                 '21: delivery.dsn_backend: no backend named "x"; there are: google, microsoft'),
+    "no attempts": ("[delivery]\nschedule = []", "21: delivery.schedule: is empty; write at least one number"),
+    "given up before the first retry": ("[delivery]\nexpire = 30", "20: delivery: expire (30) is not longer than the "),
+    "a first try forgotten before its delay": ("[greylisting]\nretry = 60",
+                                               "20: greylisting: retry (60) is not longer than delay (300)"),
+    "an open webhook": ('[alarm]\nwebhook = "http://a.example/"',
+                        '21: alarm.webhook: "http://a.example/" is not an https address; write "https://host/path"'),
+    "help of two words": ('[policy]\nhelp = "call us"', '21: policy.help: "call us" does not fit here; write one '
+                          "address or URL: at most 120 ASCII characters, without spaces"),
     "no hosts": ("[backend.x]\nhosts = []", '21: backend.x.hosts: names no host; write at least one host, or "mx"'),
     "mx and hosts": ('[backend.x]\nhosts = ["mx", "a.example"]', '21: backend.x.hosts: "mx" stands beside other hosts'),
     "no host": ('[backend.x]\nhosts = ["a.example:25", "a b"]', '21: backend.x.hosts[1]: "a b" is no host'),
@@ -202,7 +215,7 @@ def test_what_a_providers_tenants_share_is_no_trusted_hop(
         place = f"waypost.toml:20: {section}[0].addresses[1]"
     lines = complaints(tmp_path, text)
     assert len(lines) == 1
-    assert lines[0].startswith(f"{place}: {ip_network(network)} reaches into ")
+    assert lines[0].startswith(f"{place}: {ip_network(network)} ")
     assert f"all tenants of {owner} send from" in lines[0]
 
 
@@ -371,3 +384,15 @@ def test_a_broken_domain_makes_no_address_a_strangers(tmp_path: Path) -> None:
     lines = complaints(tmp_path, text)
     assert len(lines) == 1, lines
     assert "domain[1].backend: is not set" in lines[0]
+
+
+def test_no_setting_shows_a_regular_expression() -> None:
+    """A pattern of pydantic's would be printed as it is; `check_form` says in words what may be written."""
+    assert "pattern" not in re.findall(r'"(\w+)":', json.dumps(Config.model_json_schema()))
+
+
+def test_the_first_file_says_what_the_rules_do() -> None:
+    text = " ".join(write_first().replace("\n#", "").split())
+    assert '"learn" for the first days: no rule refuses anything' in text
+    assert not any(rule.action is Action.REJECT for stage in load_set("learn", None).rules.values() for rule in stage)
+    assert '"published" rejects it where the policy of your DMARC record is reject, and marks it otherwise' in text

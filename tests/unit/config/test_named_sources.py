@@ -53,7 +53,8 @@ def test_what_the_facts_get(tmp_path: Path) -> None:
             tmp_path,
             'listed = "reject"\n[policy.networks]\npartners = ["192.0.2.0/24", "2001:db8::/32"]\n'
             '[[policy.sender]]\nname = "crm"\ndkim = ["CRM.example"]\ndomains = "own.example"\n'
-            '[[policy.forwarder]]\nname = "alumni"\nnetworks = "198.51.100.7"\n',
+            '[[policy.forwarder]]\nname = "alumni"\nnetworks = "198.51.100.7"\n'
+            '[[dnsbl]]\nzone = "list.example"\n',
         )
     )
     assert settings.senders == (Source("crm", frozenset({"crm.example"}), (), frozenset({"own.example"})),)
@@ -73,13 +74,30 @@ def test_what_the_facts_get(tmp_path: Path) -> None:
         ),
         (
             '[[policy.forwarder]]\nname = "g"\nnetworks = "209.85.128.0/17"\n',
-            "which all tenants of Google send from; name it by its DKIM d= instead",
+            "that all tenants of Google send from; name it by its DKIM d= instead",
         ),
         (
             '[[policy.sender]]\nname = "crm"\ndkim = "a.example"\n' * 2,
             "policy.sender[1].name: crm is already sender[0]; write both in one",
         ),
         ('listed = "drop"\n', "policy.listed"),
+        ('listed = "reject"\n', "policy.listed: is reject, and no block list is asked; add a [[dnsbl]], or remove it"),
+        (
+            '[[policy.sender]]\nname = "x"\ndkim = "a.example"\ndomains = ["own.example", "other.example"]\n',
+            "policy.sender[0].domains[1]: other.example is not one of your domains, nor protected; name whoever",
+        ),
+        (
+            '[[policy.forwarder]]\nname = "x"\ndkim = "gmail.com"\n',
+            "gmail.com signs for all customers of Gmail, so each of them could write as anyone; name the forwarder by",
+        ),
+        (
+            '[[policy.sender]]\nname = "x"\ndkim = "sendgrid.net"\n',
+            "could write as you; in SendGrid, open Sender Authentication and choose Authenticate Your Domain",
+        ),
+        (
+            '[[policy.sender]]\nname = "crm"\nnetworks = "40.107.0.0/16"\n',
+            "40.107.0.0/16 is a network that all tenants of Microsoft 365 send from; name it by its DKIM d= instead",
+        ),
         (
             '[[policy.forwarder]]\nname = "f"\ndkim = "a.example"\ndomains = "own.example"\n',
             "policy.forwarder[0].domains",
@@ -88,6 +106,12 @@ def test_what_the_facts_get(tmp_path: Path) -> None:
 )
 def test_what_is_refused(tmp_path: Path, more: str, expected: str) -> None:
     assert expected in complaints(tmp_path, more)
+
+
+def test_a_sender_may_write_below_our_domains_and_as_a_protected_one(tmp_path: Path) -> None:
+    more = 'protected_domains = "bank.example"\n[[policy.sender]]\nname = "x"\ndkim = "a.example"\n'
+    config = read(tmp_path, f'{more}domains = ["news.own.example", "bank.example"]\n')
+    assert config.policy.sender[0].domains == ("news.own.example", "bank.example")
 
 
 def test_a_set_that_is_not_there_is_named_with_its_line(tmp_path: Path) -> None:
