@@ -42,6 +42,7 @@ class Cause(StrEnum):
     NO_DMARC_RECORD = "no-dmarc-record", Blame.AUTHENTICATION
     BULK_SENDER = "bulk-sender", Blame.AUTHENTICATION
     ARC = "arc", Blame.AUTHENTICATION
+    SENDS_NO_MAIL = "sends-no-mail", Blame.AUTHENTICATION
     ANTI_SPOOFING = "anti-spoofing", Blame.AUTHENTICATION
     # the client
     REVERSE_DNS = "reverse-dns", Blame.CLIENT
@@ -64,6 +65,7 @@ class Cause(StrEnum):
     SENDER_DENIED = "sender-denied", Blame.SENDER
     SENDER_BLOCKED = "sender-blocked", Blame.SENDER
     SENDER_UNKNOWN = "sender-unknown", Blame.SENDER
+    SENDER_DNS = "sender-dns", Blame.SENDER
     SENDER_REFUSED = "sender-refused", Blame.SENDER
     SENDING_LIMIT = "sending-limit", Blame.SENDER
     AUTO_FORWARDING = "auto-forwarding", Blame.SENDER
@@ -74,6 +76,9 @@ class Cause(StrEnum):
     BLOCKED_CONTENT = "blocked-content", Blame.MESSAGE
     RULE = "rule", Blame.MESSAGE
     POLICY = "policy", Blame.MESSAGE
+    ADMINISTRATOR = "administrator", Blame.MESSAGE
+    NO_FROM = "no-from", Blame.MESSAGE
+    SEVERAL_FROM = "several-from", Blame.MESSAGE
     MALFORMED = "malformed", Blame.MESSAGE
     BARE_NEWLINE = "bare-newline", Blame.MESSAGE
     TOO_BIG = "too-big", Blame.MESSAGE
@@ -89,6 +94,7 @@ class Cause(StrEnum):
     MAILBOX_FULL = "mailbox-full", Blame.RECIPIENT
     MAILBOX_DISABLED = "mailbox-disabled", Blame.RECIPIENT
     RECIPIENT_RESTRICTED = "recipient-restricted", Blame.RECIPIENT
+    BOUNCES_ONLY = "bounces-only", Blame.RECIPIENT
     RECIPIENT_RATE = "recipient-rate", Blame.RECIPIENT
     MOVED = "moved", Blame.RECIPIENT
     # the site
@@ -97,6 +103,7 @@ class Cause(StrEnum):
     TOO_MANY_CONNECTIONS = "too-many-connections", Blame.SITE
     TOO_MANY_RECIPIENTS = "too-many-recipients", Blame.SITE
     GREYLISTED = "greylisted", Blame.SITE
+    HOLD_FULL = "hold-full", Blame.SITE
     SERVER_TROUBLE = "server-trouble", Blame.SITE
     DNS_TROUBLE = "dns-trouble", Blame.SITE
     UNREACHABLE = "unreachable", Blame.SITE

@@ -1,8 +1,8 @@
 """The table of signs: provider, status and text of one reply -> its cause.
 
-The rows are data: `codes/` has a file for each big provider, one for filters and one for all servers, each table with
-its source and date. The first row that fits counts, so what a provider means stands
-above what all servers mean, words above numbers. No row may trust a number alone across providers: 5.7.27 is SPF at
+The rows are data: `codes/` has a file for Waypost's own replies, one for each big provider, one for filters and one for
+all servers, each table with its source and date. The first row that fits counts, so what a provider means stands above
+what all servers mean, words above numbers. No row may trust a number alone across providers: 5.7.27 is SPF at
 Google and a null MX in the registry, 5.7.30 DKIM there, a refused login at Microsoft and REQUIRETLS here.
 """
 
@@ -21,7 +21,7 @@ from gateway.model.reply import Reply
 from gateway.model.value import Value
 
 _CODES = Path(__file__).with_name("codes")
-_FILES = ("google", "microsoft", "yahoo", "apple", "filters", "any")
+_FILES = ("waypost", "google", "microsoft", "yahoo", "apple", "filters", "any")
 _CAUSES = {cause.value: cause for cause in Cause}
 _MOST_TEXT = 2000
 """Characters of a reply that are searched."""

@@ -10,7 +10,7 @@ from gateway.mail.refusal import Blame, Cause, Provider, classify
 from gateway.mail.refusal.nesting import find_status
 from gateway.mail.refusal.signs import RefusalSign, find_cause, read_tables
 from gateway.model.delivery import Scope
-from gateway.model.reply import Reply
+from gateway.model.reply import REPLIES, Reply
 
 GSMTP = "d9443c01a7336-22eb - gsmtp"
 EOP = "[AM0PR05MB4321.eurprd05.prod.outlook.com 2026-11-21T10:00:00.000Z 08DE2]"
@@ -236,7 +236,7 @@ OTHERS = (
         Provider.OTHER,
         Cause.GREYLISTED,
     ),
-    (550, "5.7.23 SPF: a.example sends no mail", Provider.OTHER, Cause.SPF),
+    (550, "5.7.23 SPF: a.example sends no mail", Provider.OTHER, Cause.SENDS_NO_MAIL),
     (550, "5.7.27 the domain takes no mail", Provider.OTHER, Cause.SENDER_UNKNOWN),
     (550, "5.7.30 REQUIRETLS is not offered", Provider.OTHER, Cause.TLS),
     (550, "5.7.25 no name", Provider.OTHER, Cause.REVERSE_DNS),
@@ -371,3 +371,69 @@ def test_scopes_that_are_not_ours(code: int, text: str, scope: Scope) -> None:
 )
 def test_a_domain_in_the_text_is_not_the_writer(text: str, host: str, provider: Provider) -> None:
     assert classify(Reply.received(550, text), host).provider is provider
+
+
+OURS = {
+    "dmarc-policy": Cause.DMARC,
+    "own-domain": Cause.UNAUTHENTICATED,
+    "spf-fail": Cause.SENDS_NO_MAIL,
+    "no-author": Cause.NO_FROM,
+    "several-authors": Cause.SEVERAL_FROM,
+    "dns-wait": Cause.SENDER_DNS,
+    "hold-full": Cause.HOLD_FULL,
+    "listed": Cause.ADDRESS_LISTED,
+    "greylisted": Cause.GREYLISTED,
+    "unacceptable": Cause.POLICY,
+    "not-now": Cause.POLICY,
+    "relay-denied": Cause.RELAY_DENIED,
+    "unknown-mailbox": Cause.UNKNOWN_RECIPIENT,
+    "directory-stale": Cause.SERVER_TROUBLE,
+    "too-big-for-route": Cause.TOO_BIG,
+    "no-utf8-on-route": Cause.UTF8,
+    "loop-to-origin": Cause.UNKNOWN_RECIPIENT,
+    "no-bounce": Cause.BOUNCES_ONLY,
+    "mixed-recipients": Cause.TOO_MANY_RECIPIENTS,
+    "too-many-recipients": Cause.TOO_MANY_RECIPIENTS,
+    "route-stopped": Cause.SERVER_TROUBLE,
+    "returned-by-admin": Cause.ADMINISTRATOR,
+    "deleted-by-admin": Cause.ADMINISTRATOR,
+    "not-a-sender": Cause.RELAY_DENIED,
+    "login-owns-nothing": Cause.SENDER_DENIED,
+    "sender-not-owned": Cause.SENDER_DENIED,
+    "author-not-owned": Cause.SENDER_DENIED,
+    "tenant-not-proven": Cause.RELAY_DENIED,
+    "suspended": Cause.SENDER_BLOCKED,
+    "bare-newline": Cause.BARE_NEWLINE,
+    "chunking-unknown": Cause.SERVER_TROUBLE,
+    "malformed-header": Cause.MALFORMED,
+    "too-big": Cause.TOO_BIG,
+    "header-too-big": Cause.HEADER_TOO_BIG,
+    "mail-loop": Cause.LOOP,
+    "internal": Cause.SERVER_TROUBLE,
+    "under-way": Cause.SERVER_TROUBLE,
+    "no-storage": Cause.SERVER_TROUBLE,
+    "shutting-down": Cause.SERVER_TROUBLE,
+    "too-fast": Cause.RATE,
+    "too-many-a-minute": Cause.TOO_MANY_CONNECTIONS,
+    "too-busy": Cause.TOO_MANY_CONNECTIONS,
+}
+"""What each of our own refusals means to the one who is refused."""
+FILLED = {
+    "domain": "author.example",
+    "advice": "See the DMARC page of the policy, https://help.example/spf.",
+    "spf_domain": "author.example",
+    "client": "192.0.2.1",
+    "lists": "zone.list.example",
+    "limit": "1000000",
+    "host": "mx.corp.example",
+    "address": "ann@author.example",
+    "name": "ann@author.example",
+}
+
+
+@pytest.mark.parametrize("name", [name for name, reply in REPLIES.items() if not reply.positive])
+def test_our_own_refusals_are_read(name: str) -> None:
+    reply = REPLIES[name].filled(**FILLED).with_id("01ABC")
+    for host in ("mx.corp.example", "mx.google.com", "corp-example.mail.protection.outlook.com"):
+        assert classify(reply, host).cause is OURS[name]
+    assert classify(Reply.received(reply.code, str(reply).partition(" ")[2])).cause is OURS[name]
