@@ -25,7 +25,7 @@ run: $(VENV)/run.stamp
 	@exec $(BIN)/waypost demo
 
 test: $(VENV)/dev.stamp lint peers
-	$(BIN)/pytest
+	$(BIN)/pytest --durations=25
 
 check: $(VENV)/dev.stamp lint
 	$(BIN)/pytest -q -m "not slow" $(FAST)
