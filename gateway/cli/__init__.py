@@ -38,7 +38,7 @@ MODULES = (
         _RUN,
         {
             "init": "Write a first configuration file with comments.",
-            "check": "Check configuration and rules; every mistake is shown with its place.",
+            "check": "Check configuration and rules; each mistake is shown with its place.",
             "serve": "Run the gateway until SIGTERM.",
             "reload": "Have the running gateway read configuration, rules and maps again, and say what came of it.",
             "demo": "Run the demo: the gateway, two stand-in backends, a test CA and DNS, all below var/demo.",

@@ -40,7 +40,7 @@ def reload(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
 
 @commands.command()
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Check configuration and rules; every mistake is shown with its place."""
+    """Check configuration and rules; each mistake is shown with its place."""
     runtime = app.make_runtime(app.read_config(config))
     rules = sum(len(stage) for stage in runtime.context.rules.rules.values())
     counts = f"{len(runtime.config.domain)} domains, {len(runtime.config.backend)} backends"

@@ -1,4 +1,4 @@
-"""The configuration: one TOML file, read once, frozen, every mistake reported at once with its place.
+"""The configuration: one TOML file, read once, frozen, its mistakes reported together, each with its place.
 
 In: a path and the environment. Out: `Config`, or `ConfigErrors` with file, line, setting, problem and fix of each
 mistake; the routing table and the rule files that it names. `app`, `cli` and `tools` load it; services read it.

@@ -90,8 +90,9 @@ _MOST_TOLD = 200
 
 
 def load(path: Path, environ: Mapping[str, str], check_maps: bool = True) -> Config:
-    """Read the configuration. Raises ConfigErrors, which holds every mistake of the file, of the references in it and,
-    if asked for, of the address maps that it names. Relative paths start from the file's directory."""
+    """Read the configuration. Raises ConfigErrors, which holds the mistakes of the file, of the references in it and,
+    if asked for, of the address maps that it names. A check across settings sees only those that are valid. Relative
+    paths start from the file's directory."""
     text = _read(path)
     tree = _parse(path, text)
     places = locate(text)
@@ -132,11 +133,16 @@ def _find_file(path: Path, environ: Mapping[str, str], section: str, setting: st
     return directory / value if isinstance(value, str) else None
 
 
+_MISSING = (
+    "name it with --config or WAYPOST_CONFIG (the demo's is var/demo/gateway.toml), or create it with `waypost init`"
+)
+
+
 def _read(path: Path) -> str:
     try:
         return read_text(path, toml=True)
     except TextUnfit as error:
-        fix = error.fix if path.exists() else "create it with `waypost init`"
+        fix = error.fix if path.exists() else _MISSING
         raise ConfigErrors((Mistake(path, error.line, 0, "", error.problem, fix),)) from None
 
 
@@ -172,11 +178,26 @@ def _explain(detail: ErrorDetails, places: dict[KeyPath, Place]) -> Problem:
     if kind == "literal_error":
         words = str(context["expected"]).replace("'", '"')
         return Problem(path, f"{_show(value)} is not known", f"write {words}")
+    table = _name_table(path, kind, value)
+    if table:
+        return Problem(path, "is written as another kind of table", f"write {table}")
     wanted = _WANTED.get(kind.removesuffix("_type").removesuffix("_parsing"))
     if wanted:
         return Problem(path, f"{_show(value)} is the wrong type", f"write {wanted}")
     said = detail["msg"].removeprefix("Input ")
     return Problem(path, f"{_show(value)}: {said}" if not isinstance(value, dict) else said)
+
+
+def _name_table(path: KeyPath, kind: str, value: object) -> str:
+    """How the head of the table at `path` should read, where single and double brackets are mixed up; else empty."""
+    name = ".".join(str(key) for key in path)
+    if kind == "tuple_type" and isinstance(value, dict) and _settings((*path, 0)):
+        return f"[[{name}]]"
+    if kind == "model_type" and isinstance(value, list) and not isinstance(path[-1], int):
+        return f"[{name}]"
+    if kind == "dict_type" and isinstance(value, list):
+        return f"[{name}.NAME]" if _settings((*path, "NAME")) else f"[{name}]"
+    return ""
 
 
 _WANTED = {

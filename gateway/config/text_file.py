@@ -38,6 +38,8 @@ def read_octets(path: Path, most: int = MOST_OCTETS) -> bytes:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise TextUnfit(path, "is not a regular file", "name a file, not a pipe, a device or a directory")
             octets = stream.read(most + 1)
+    except IsADirectoryError:
+        raise TextUnfit(path, "is a directory", "name a file in it") from None
     except OSError as error:
         raise TextUnfit(path, f"cannot read it: {error.strerror}", "create it or fix its path") from None
     except TextUnfit:

@@ -80,11 +80,12 @@ def build_rule(draft: Draft, language: Language) -> Rule | None:
     action = _choose_action(draft, stage)
     reply = _find_reply(draft, action) if action else None
     override = _choose(draft, "override", OverrideType) or OverrideType.LOCAL_POLICY
-    condition = _compile(draft, language, stage) if stage else None
+    # Whatever the stage was to be, the last one knows every fact, and mistakes of other kinds are found.
+    condition = _compile(draft, language, stage or Stage.DATA)
     seal = draft.table.get("seal", True)
     if not seal and action and not action.keeps:
         draft.complain("seal", f"{action} passes nothing on that could be sealed")
-    examples = tuple(_read_examples(draft, stage)) if stage else ()
+    examples = tuple(_read_examples(draft, stage or Stage.DATA))
     if len(draft.mistakes) > before or not (stage and action and reply and condition):
         return None
     shadow, line = draft.table.get("shadow", False), draft.place().line
@@ -142,9 +143,10 @@ def _find_reply(draft: Draft, action: Action) -> Reply | None:
         return None
     reply = REPLIES.get(name)
     if reply is None:
-        draft.complain("reply", f'no reply "{name}"{suggest(name, REPLIES)}')
+        there = ", ".join(name_replies(action))
+        draft.complain("reply", f'no reply "{name}"{suggest(name, REPLIES)}; for {action} there are: {there}')
         return None
-    if reply.permanent != (action is Action.REJECT) or reply.positive:
+    if not _fits(reply, action):
         wanted = "5yz" if action is Action.REJECT else "4yz"
         draft.complain("reply", f'"{name}" is a {reply.code}, and {action} needs a {wanted}')
     if isinstance(text, str):
@@ -153,6 +155,19 @@ def _find_reply(draft: Draft, action: Action) -> Reply | None:
     if unknown:
         draft.complain("reply", f'"{name}" needs {", ".join(sorted(unknown))}, which no rule has')
     return reply
+
+
+def _fits(reply: Reply, action: Action) -> bool:
+    return reply.permanent if action is Action.REJECT else reply.transient
+
+
+def name_replies(action: Action) -> list[str]:
+    """The replies that a rule with this action may name, and need not write a text for."""
+    return [
+        name
+        for name, reply in REPLIES.items()
+        if _fits(reply, action) and _find_placeholders(reply.text).issubset(_PLACEHOLDERS)
+    ]
 
 
 def _put_text(draft: Draft, reply: Reply, text: str) -> Reply | None:

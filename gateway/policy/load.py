@@ -18,6 +18,7 @@ from gateway.policy.rules import Rule, RuleErrors, RuleMistake, RuleSet
 from gateway.policy.soundness import find_failure
 
 _AT = re.compile(r" \(at line (\d+), column \d+\)$")
+_SET = re.compile(r"^set\s*=", re.MULTILINE)
 _HEAD = ("set", "include", "beside", "texts", "rule")
 
 
@@ -71,8 +72,9 @@ class _Loader:
         return found
 
     def _complain_of_text(self, file: str, id: str, problem: str) -> None:
-        place = nearest(locate(self._files[file]), ("texts", id) if id else ("texts",))
-        self._mistakes.append(RuleMistake(file, place.line, id, f"texts: {problem}"))
+        path = ("texts", id) if id else ("texts",)
+        place = nearest(locate(self._files[file]), path)
+        self._mistakes.append(RuleMistake(file, place.line, "", f"{'.'.join(path)}: {problem}"))
 
     def _can_be_asked(self, draft: Draft, rule: Rule) -> bool:
         examples = [example.facts for example in rule.examples]
@@ -93,9 +95,8 @@ class _Loader:
     def _read(self, file: str, name: str, including: tuple[str, ...], leading: tuple[str, ...] = ()) -> Iterator[Draft]:
         """The rules of a file and of those it includes. `name` is what its `set` must say; empty for any."""
         text = self._files.get(file)
-        if text is None:
-            there = ", ".join(sorted(self._files)) or "none"
-            self._mistakes.append(RuleMistake(file, 1, "", f"there is no such rule file; there are: {there}"))
+        if text is None:  # of a file that is included, whoever includes it has complained
+            self._mistakes.append(RuleMistake("", 0, "", self._deny_set(name)))
             return
         try:
             tree = tomllib.loads(text)
@@ -115,6 +116,10 @@ class _Loader:
             if other in (*including, file):
                 line = nearest(places, ("include",)).line
                 self._mistakes.append(RuleMistake(file, line, "", f"{other} includes itself"))
+            elif isinstance(other, str) and other not in self._files:
+                line = nearest(places, ("include", included.index(other))).line
+                said = f'include: no rule file "{other}"{suggest(other, self._files)}'
+                self._mistakes.append(RuleMistake(file, line, "", said))
             elif isinstance(other, str):
                 yield from self._read(other, "", (*including, file))
         yield from (draft for draft in drafts if draft.table.get("first") is not True)
@@ -133,10 +138,18 @@ class _Loader:
             line = nearest(places, ("beside",)).line
             self._mistakes.append(RuleMistake(file, line, "", f"beside: {name} stands beside itself"))
             return
+        if f"{name}.toml" not in self._files:
+            line = nearest(places, ("beside",)).line
+            self._mistakes.append(RuleMistake(file, line, "", f"beside: {self._deny_set(name)}"))
+            return
         try:
             self._beside = _Loader(self._files).load(name, leading)
         except RuleErrors as error:
             self._mistakes += error.mistakes
+
+    def _deny_set(self, name: str) -> str:
+        there = sorted(file.removesuffix(".toml") for file, text in self._files.items() if _SET.search(text))
+        return f'no rule set named "{name}"; there are: {", ".join(there) or "none"}'
 
     def _check_head(self, file: str, tree: dict[str, Any], places: dict[KeyPath, Place], name: str) -> None:
         problems = [(key, f"{key}: no such setting{suggest(key, _HEAD)}") for key in tree if key not in _HEAD]

@@ -96,6 +96,7 @@ class RuleMistake(Value):
     """Something wrong in a rule file, and its place."""
 
     file: str
+    """Empty where what is wrong stands in no file."""
     line: int
     rule: str
     """The rule's id; empty for trouble with the file itself."""
@@ -107,7 +108,8 @@ class RuleMistake(Value):
 
     def format(self) -> str:
         """`file:line: rule: problem`, and below it the expression with a caret."""
-        said = f"{self.file}:{self.line}: " + (f"rule {self.rule}: " if self.rule else "") + self.problem
+        place = f"{self.file}:{self.line}: " if self.file else ""
+        said = place + (f"rule {self.rule}: " if self.rule else "") + self.problem
         return f"{said}\n    {self.excerpt}\n    {' ' * (self.column - 1)}^" if self.excerpt else said
 
 

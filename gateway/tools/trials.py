@@ -144,10 +144,16 @@ class _Reader:
     def _read_case(self, number: int, table: dict[str, Any]) -> Case | None:
         options = {**self._defaults, **{key: table[key] for key in _OF_A_FILE if key in table}}
         try:
-            return read_case(options, self._file.parent)
-        except (CaseError, OSError) as error:
+            case = read_case(options, self._file.parent)
+        except OSError as error:
+            self._complain(number, ("dns",), f"dns: cannot read {error.filename}: {error.strerror}")
+            return None
+        except CaseError as error:
             self._complain(number, (), str(error))
             return None
+        if not case.file.is_file():
+            self._complain(number, ("file",), f"file: no message {case.file}; create it or fix its path")
+        return case
 
     def _choose(self, number: int, table: dict[str, Any], key: str, words: Sequence[str]) -> str:
         value = table.get(key, "")

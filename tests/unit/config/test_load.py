@@ -1,4 +1,4 @@
-"""The configuration file: every mistake at once, each with its place."""
+"""The configuration file: its mistakes together, each with its place."""
 
 from __future__ import annotations
 
@@ -161,6 +161,12 @@ MISTAKES = {
     "a map that is not there": ('[routing]\nmaps = ["a.csv"]', "21: routing.maps[0]: no file a.csv"),
     "DSNs through no backend": ('[delivery]\ndsn_backend = "x"',
                                 '21: delivery.dsn_backend: no backend named "x"; there are: google, microsoft'),
+    "one hop as a single table": ('[own_hop]\nname = "x"', "20: own_hop: is written as another kind of table; write "
+                                  "[[own_hop]]"),
+    "one sender as a single table": ('[policy.sender]\nname = "x"', "20: policy.sender: is written as another kind of "
+                                     "table; write [[policy.sender]]"),
+    "a section as a list": ("[[limits]]\nrecipients = 5", "20: limits: is written as another kind of table; write "
+                            "[limits]"),
     "no attempts": ("[delivery]\nschedule = []", "21: delivery.schedule: is empty; write at least one number"),
     "given up before the first retry": ("[delivery]\nexpire = 30", "20: delivery: expire (30) is not longer than the "),
     "a first try forgotten before its delay": ("[greylisting]\nretry = 60",
@@ -224,13 +230,20 @@ def test_trusted_hops_of_ones_own_are_fine(tmp_path: Path) -> None:
     assert config.own_hop[0].addresses == tuple(map(ip_network, ("10.0.0.0/8", "fd00::/8", "40.90.1.2")))
 
 
+def test_a_file_that_cannot_be_the_configuration(tmp_path: Path) -> None:
+    with pytest.raises(ConfigErrors, match="is a directory; name a file in it"):
+        load(tmp_path, {})
+    with pytest.raises(ConfigErrors, match=r"name it with --config or WAYPOST_CONFIG \(the demo's is var/demo/gat"):
+        load(tmp_path / "none.toml", {})
+
+
 def test_a_syntax_error_has_line_and_column(tmp_path: Path) -> None:
     assert complaints(tmp_path, "[server]\nhostname = = 1\n") == ["waypost.toml:2:12: no TOML: Invalid value"]
     assert complaints(tmp_path, '[server]\nhostname = "x') == ["waypost.toml:2:14: no TOML: Unterminated string"]
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ConfigErrors, match=r"nothing\.toml:1: cannot read it: No such file or directory; create it"):
+    with pytest.raises(ConfigErrors, match=r"nothing\.toml:1: cannot read it: No such file or directory; name it with"):
         load(tmp_path / "nothing.toml", {})
     (tmp_path / "latin.toml").write_bytes(b"a = 1\nb = '\xff'\n")
     with pytest.raises(ConfigErrors, match=r"latin\.toml:2: is not UTF-8 text"):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from gateway.model.decision import Action, Stage
+from gateway.model.reply import REPLIES
+from gateway.policy.draft import name_replies
 from gateway.policy.load import load
 from gateway.policy.rules import RuleErrors, RuleSet
 from tests.unit.policy.scenes import shipped
@@ -57,7 +62,11 @@ def test_a_rule_as_it_stands_in_force() -> None:
         ("rules = 1\n", "mine.toml:2: rules: no such setting; did you mean rule?"),
         ("[rule]\nid = 1\n", "mine.toml:2: rule: write each rule as [[rule]]"),
         ("x = \n", "mine.toml:2: no TOML: Invalid value"),
-        ('include = ["other.toml"]\n', "other.toml:1: there is no such rule file; there are: mine.toml"),
+        ('include = ["other.toml"]\n', 'mine.toml:2: include: no rule file "other.toml"'),
+        ('include = ["mien.toml"]\n', 'mine.toml:2: include: no rule file "mien.toml"; did you mean mine.toml?'),
+        ('beside = "nosuch"\n', 'mine.toml:2: beside: no rule set named "nosuch"; there are: mine'),
+        (rule(then="defer", more='reply = "zzz"'), 'reply: no reply "zzz"; for defer there are: dns-wait, hold-full, '),
+        (rule(when="dmarc.reslt ==").replace("data", "dta"), "mine.toml:5: rule one: when: "),
         ('include = "other.toml"\n', "mine.toml:2: include: write a list of files"),
     ],
 )
@@ -68,6 +77,22 @@ def test_refusals(text: str, expected: str) -> None:
 def test_the_file_must_call_itself_by_its_name() -> None:
     with pytest.raises(RuleErrors, match=r'mine\.toml:1: set: write set = "mine"'):
         load("mine", {"mine.toml": 'set = "other"'})
+
+
+def test_a_set_that_is_not_there_is_told_with_those_that_are() -> None:
+    with pytest.raises(RuleErrors) as caught:
+        load("nosuch", {"mine.toml": 'set = "mine"', "part.toml": rule()})
+    assert caught.value.format() == 'no rule set named "nosuch"; there are: mine'
+
+
+@pytest.mark.parametrize("action", [Action.REJECT, Action.DEFER])
+def test_the_page_lists_the_replies_that_a_rule_can_name(action: Action) -> None:
+    page = Path("docs/policy.md").read_text("utf-8")
+    listed = re.findall(rf"^\| `([a-z0-9-]+)` \| {action} \| (\d+) (\S+) \| (.*) \|$", page, re.MULTILINE)
+    replies = [(name, REPLIES[name]) for name in name_replies(action)]
+    assert listed == [(name, str(reply.code), reply.enhanced, reply.text) for name, reply in replies]
+    for name, _ in replies:
+        assert read(rule(then=str(action), more=f'reply = "{name}"')).rules[Stage.DATA]
 
 
 def test_an_expression_is_shown_with_a_caret() -> None:
@@ -160,7 +185,7 @@ def test_only_a_text_can_be_changed() -> None:
     (one,) = read(head, base=base).rules[Stage.DATA]
     assert (one.reply.code, one.reply.text) == (550, "Ask {domain} for help")
     wrong = complaints('include = ["base.toml"]\n[texts]\nbsae = "x"\n', base=base)
-    assert wrong[0].startswith("mine.toml:4: rule bsae: texts: there is no rule of this id; did you mean base?")
+    assert wrong[0].startswith("mine.toml:4: texts.bsae: there is no rule of this id; did you mean base?")
     assert "texts: write rule ids and texts" in complaints("[texts]\nbase = 1\n")[0]
     assert "no {nobody} here" in complaints('include = ["base.toml"]\n[texts]\nbase = "{nobody}"\n', base=base)[0]
 

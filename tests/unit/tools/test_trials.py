@@ -148,6 +148,22 @@ def test_a_file_with_mistakes_is_refused(tmp_path: Path, text: str, expected: st
     assert expected in caught.value.format()
 
 
+def test_a_message_that_is_not_there_is_told_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "examples.toml"
+    file.write_text(EXAMPLES)
+    with pytest.raises(RuleErrors) as caught:
+        read_wanted(file, {})
+    assert (
+        caught.value.format()
+        == f"{file}:14: example 2: dns: cannot read {tmp_path}/zone.json: No such file or directory"
+    )
+    (tmp_path / "zone.json").write_text("{}")
+    with pytest.raises(RuleErrors) as caught:
+        read_wanted(file, {})
+    said = f"example 2: file: no message {tmp_path}/message.eml; create it or fix its path"
+    assert caught.value.format() == f"{file}:10: {said}"
+
+
 def test_show_tells_rules_places_and_settings(config: Path) -> None:
     said = run("show", "--config", str(config))
     assert "Set enforce" in said
