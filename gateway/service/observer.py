@@ -7,6 +7,9 @@ import os
 import queue
 import sys
 import threading
+import time
+from collections import Counter as Numbers
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import TextIO
@@ -16,6 +19,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway.mail.printable import clean, clean_json
+from gateway.model.decision import Action
+from gateway.model.envelope import IPText, network_of
 from gateway.model.event import Event, Level
 
 DIRECTORY = "metrics"
@@ -90,6 +95,68 @@ _LABELS = {
 """Which fields of an event become labels: only those with few values, never anything a client chooses."""
 
 
+_PACED = ("refused", "deferred-client", "shadow", "smtp")
+"""Events that a client can cause as often as it likes without bringing mail that is taken. All others have bounds of
+their own, or are told however many they are."""
+_TAKEN = tuple(action for action in Action if action.keeps)
+"""What the live rules did with a message that is ours now: all that is told of it is written."""
+_MOST_NAMED = 1000
+"""Networks whose dropped lines are counted each for itself."""
+_MOST_OF_A_NETWORK = 300
+"""Lines of such events in a minute that are written of one /24 or /64."""
+_MOST_IN_ALL = 3000
+"""The same of all networks together, in one worker."""
+_SECONDS = 60.0
+_LOOK_SECONDS = 5.0
+"""How often an idle log is asked whether lines were dropped."""
+
+
+class LinePace:
+    """Which lines of refused clients are written. What is not is counted, and told in one event for each minute."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._began = now()
+        self._written: Numbers[str] = Numbers()
+        self._written_in_all = 0
+        self._dropped: Numbers[str] = Numbers()
+        self._told: list[Event] = []
+
+    def admits(self, event: Event, client: str) -> bool:
+        """Whether the line of a paced event is written. `client` is empty where the event names none."""
+        network = network_of(IPText(client)) if client and client != "unknown" else ""
+        with self._lock:
+            self._turn()
+            few = not network or self._written[network] < _MOST_OF_A_NETWORK
+            if few and self._written_in_all < _MOST_IN_ALL:
+                self._written[network] += 1
+                self._written_in_all += 1
+                return True
+            named = network in self._dropped or len(self._dropped) < _MOST_NAMED
+            self._dropped[network if named else ""] += 1
+            return False
+
+    def take_told(self, last: bool = False) -> list[Event]:
+        """An event for each minute that is over and in which lines were dropped; `last`: for this minute too."""
+        with self._lock:
+            self._turn(last)
+            told, self._told = self._told, []
+        return told
+
+    def _turn(self, last: bool = False) -> None:
+        now = self._now()
+        if now - self._began < _SECONDS and not last:
+            return
+        if self._dropped:
+            [(network, number)] = self._dropped.most_common(1)
+            fields = (("count", self._dropped.total()), ("most_from", network), ("from_there", number))
+            self._told.append(Event("log-lines-dropped", "", fields, Level.WARNING))
+        self._began, self._written_in_all = now, 0
+        self._written.clear()
+        self._dropped.clear()
+
+
 class Lines:
     """Makes the log line of an event."""
 
@@ -103,6 +170,10 @@ class Lines:
         self._stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
         self._worker = {} if worker is None else {"worker": worker}
 
+    def shows(self, event: Event) -> bool:
+        """The event is not below the level that is shown."""
+        return _RANKS[event.level] >= self._least
+
     def line(self, event: Event) -> str | None:
         """None for an event below the level that is shown."""
         if _RANKS[event.level] < self._least:
@@ -115,11 +186,12 @@ class Lines:
 
 
 class Observer:
-    """Takes every event; a slow log reader never delays mail."""
+    """Takes every event; a slow log reader never delays mail, and refused clients do not fill the log."""
 
-    def __init__(self, lines: Lines, stream: TextIO = sys.stdout) -> None:
+    def __init__(self, lines: Lines, stream: TextIO = sys.stdout, pace: LinePace | None = None) -> None:
         self.registry = CollectorRegistry()
         self._lines = lines
+        self._pace = pace or LinePace()
         self._events = Counter("waypost_events", "What happened, by name", ["name", "detail"], registry=self.registry)
         self._lost = Counter("waypost_log_lines_lost", "Log lines dropped: reader too slow", registry=self.registry)
         self._size = Histogram(
@@ -140,12 +212,19 @@ class Observer:
         self._events.labels(event.name, detail).inc(float(fields.get("count", 1)))
         if event.name in ("accepted", "held", "refused") and "size" in fields:
             self._size.observe(float(fields["size"]))
+        if event.name in _PACED and self._is_dropped(event, fields):
+            return
         line = self._lines.line(event)
         if line is not None:
             try:
                 self._waiting.put_nowait(line)
             except queue.Full:
                 self._lost.inc()
+
+    def _is_dropped(self, event: Event, fields: dict[str, str | int | float | bool]) -> bool:
+        if not self._lines.shows(event) or fields.get("live") in _TAKEN:
+            return False
+        return not self._pace.admits(event, str(fields.get("client", "")))
 
     def close(self) -> None:
         """Write what waits, then stop."""
@@ -156,18 +235,28 @@ class Observer:
         last = False
         while not last:
             text, last = self._take()
+            text += "".join(self._tell_dropped(last))
             try:
-                self._stream.write(text)
-                self._stream.flush()
+                if text:
+                    self._stream.write(text)
+                    self._stream.flush()
             except (OSError, ValueError):
                 self._lost.inc()
+
+    def _tell_dropped(self, last: bool) -> Iterator[str]:
+        for event in self._pace.take_told(last):
+            self._events.labels(event.name, "").inc(float(dict(event.fields)["count"]))
+            yield self._lines.line(event) or ""
 
     def _take(self) -> tuple[str, bool]:
         """Whole lines, as many as a pipe takes in one piece, for others may write to it too; True after the last."""
         lines: list[str] = []
         octets = 0
         while octets < _PIECE and (not lines or not self._waiting.empty()):
-            line = self._waiting.get()
+            try:
+                line = self._waiting.get(timeout=_LOOK_SECONDS)
+            except queue.Empty:
+                break
             if line is None:
                 return "".join(lines), True
             lines.append(line)
