@@ -38,7 +38,8 @@ class Limits(Section):
     """How long a client may be silent inside DATA."""
     bytes_in_flight: Count = 536_870_912
     bytes_in_flight_per_client: Count = 134_217_728
-    """Of one IPv4 address, or one /64; one message of `message_size` may always come."""
+    """Of one IPv4 address, or one /64; one message of `message_size` may always come while half of `bytes_in_flight` is
+    free."""
 
 
 class Certificate(Section):

@@ -77,12 +77,17 @@ class WorkerTally:
         return tuple(row * _PLACES + word % _PLACES for row, word in enumerate(words))
 
 
+IN_FLIGHT = "megabytes in flight"
+"""The key of what all clients together have on its way in."""
+
+
 class OctetsInFlight:
-    """Counts octets: in all, and of each client."""
+    """Counts octets: in all, and of each client. When more than half of what may be on its way in is, a client may have
+    as much as is still free and no more: the next one always finds room, however many the others are."""
 
     def __init__(self, tally: Tally | None = None) -> None:
         self._tally = tally or SharedCounts().tally()
-        self._all = _Octets(self._tally, "megabytes in flight")
+        self._all = _Octets(self._tally, IN_FLIGHT)
         self._clients: dict[str, _Octets] = {}
         """Of those that have any."""
 
@@ -100,7 +105,10 @@ class OctetsInFlight:
         site = site_of(client)
         count = self._clients.get(site) or _Octets(self._tally, f"megabytes in flight of {site}")
         theirs = max(limits.bytes_in_flight_per_client, limits.message_size)
-        return min(limits.bytes_in_flight - self._all.total(), theirs - count.total())
+        free = limits.bytes_in_flight - self._all.total()
+        if free * 2 < limits.bytes_in_flight:
+            theirs = min(theirs, free)
+        return min(free, theirs - count.total())
 
 
 class _Octets:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 from gateway.config.edge import Limits
 from gateway.model.envelope import IPText, network_of, site_of
 from gateway.ports import Tally
-from gateway.service.tally import Minute, SharedCounts
+from gateway.service.tally import IN_FLIGHT, Minute, SharedCounts
 
 _ALL = "connections"
 _WORKERS = "workers"
@@ -31,6 +31,7 @@ class ConnectionLimits:
         self._ours = ours
         self._now = now
         self._most = limits.connections
+        self._most_octets = limits.bytes_in_flight
         self._most_per_minute = limits.connections_per_minute
         self._most_per_address = limits.connections_per_address
         self._most_per_network = limits.connections_per_network
@@ -42,6 +43,11 @@ class ConnectionLimits:
     def is_fair(self) -> bool:
         """This worker has no more connections than the average one: the next is its to take."""
         return self._open * self._tally.total(_WORKERS) <= self._tally.total(_ALL)
+
+    def pressure(self) -> float:
+        """How much is used up, 1 being all of it: of the connections, or of the octets that may be on their way in."""
+        octets = self._tally.total(IN_FLIGHT) << 20
+        return max(self._tally.total(_ALL) / self._most, octets / self._most_octets)
 
     def arrive(self) -> bool:
         """A connection was opened; False when there are too many. `depart` must follow in either case."""

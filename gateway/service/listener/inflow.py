@@ -205,20 +205,63 @@ class Inflow:
 
 
 _CHUNK = 262_144
+_HALF = 0.5
+_NEARLY = 0.875
+_SHORT_SECONDS = 30.0
+"""How long a client may be silent when nearly all is used up."""
+_WINDOW_SECONDS = 30.0
+_RATE = 1024
+"""Octets in a second, on the average of a window, that content must bring when half of all is used up."""
+_RATE_NEARLY = 16_384
+"""The same when nearly all is."""
 
 
-async def read_data(inflow: Inflow, dialogue: Dialogue, due: Callable[[], float]) -> None:
-    """Up to CRLF.CRLF. `due` tells until when the next octets must have come."""
+class ClientPatience:
+    """How long the client of a session is waited for. While less than half of what clients may use up is used, as long
+    as the settings say; beyond, content needs a least rate, and in the end silence may be short only."""
+
+    def __init__(self, now: Callable[[], float], end_at: float, pressure: Callable[[], float]) -> None:
+        """`pressure` tells how much is used up, 1 being all."""
+        self._now = now
+        self._end_at = end_at
+        self._pressure = pressure
+        self._began = now()
+        self._octets = 0
+
+    def due(self, seconds: float) -> float:
+        """Until when a client that may be silent for `seconds` must have spoken."""
+        if seconds > _SHORT_SECONDS and self._pressure() >= _NEARLY:
+            seconds = _SHORT_SECONDS
+        return min(self._now() + seconds, self._end_at)
+
+    def restart(self) -> None:
+        """Content may come from now on."""
+        self._began, self._octets = self._now(), 0
+
+    def content_due(self, seconds: float, octets: int) -> float:
+        """The same inside content, of which so many octets have come since it was asked last."""
+        self._octets += octets
+        pressure = self._pressure()
+        rate = _RATE_NEARLY if pressure >= _NEARLY else _RATE
+        if pressure < _HALF or self._octets >= rate * _WINDOW_SECONDS:
+            self.restart()
+        return min(self.due(seconds), self._began + _WINDOW_SECONDS) if pressure >= _HALF else self.due(seconds)
+
+
+async def read_data(inflow: Inflow, dialogue: Dialogue, due: Callable[[int], float]) -> None:
+    """Up to CRLF.CRLF. `due` is told how many octets came, and tells until when the next ones must have come."""
     framing = DataFraming()
+    octets = b""
     while not framing.done:
-        octets = await inflow.read(_CHUNK, due())
+        octets = await inflow.read(_CHUNK, due(len(octets)))
         await dialogue.take(framing.feed(octets))
     inflow.unread(framing.rest)
 
 
-async def read_chunk_of(size: int, inflow: Inflow, dialogue: Dialogue, due: Callable[[], float]) -> None:
+async def read_chunk_of(size: int, inflow: Inflow, dialogue: Dialogue, due: Callable[[int], float]) -> None:
     """Exactly `size` octets, also when they are not wanted: behind them comes the next command."""
+    octets = b""
     while size:
-        octets = await inflow.read(min(size, _CHUNK), due())
+        octets = await inflow.read(min(size, _CHUNK), due(len(octets)))
         size -= len(octets)
         await dialogue.take(octets)

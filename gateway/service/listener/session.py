@@ -15,7 +15,7 @@ from gateway.model.reply import REPLIES, Reply
 from gateway.service.listener import parameters
 from gateway.service.listener.arrival import ClientIdentity, HealthCheck, read_tls
 from gateway.service.listener.dialogue import Dialogue
-from gateway.service.listener.inflow import Inflow, SessionOver, read_chunk_of, read_data
+from gateway.service.listener.inflow import ClientPatience, Inflow, SessionOver, read_chunk_of, read_data
 from gateway.service.listener.listener_state import ListenerState
 from gateway.service.listener.login import RESPONSE_OCTETS, Login, name_failure, start_tls
 from gateway.service.listener.outflow import Outflow, ReplyTracker
@@ -48,7 +48,8 @@ class SmtpSession(SMTP):
         self._state = state
         self._settings = state.settings
         self._inflow = Inflow(loop, partial(state.note_held, self))
-        self._end_at = loop.time() + state.settings.limits.session_seconds
+        end_at = loop.time() + state.settings.limits.session_seconds
+        self._patience = ClientPatience(loop.time, end_at, state.connections.pressure)
         self._loop = loop
         self._outflow = Outflow(silent=state.settings.implicit_tls)
         self._identity = ClientIdentity(state)
@@ -162,7 +163,7 @@ class SmtpSession(SMTP):
         if self._state.draining and self._dialogue.idle:
             raise SessionOver(REPLIES["shutting-down"])
         self._resting, self._rests_since = self._dialogue.idle, self._loop.time()
-        line = await self._inflow.read_line(COMMAND_OCTETS, self._due(self._settings.limits.command_seconds))
+        line = await self._inflow.read_line(COMMAND_OCTETS, self._patience.due(self._settings.limits.command_seconds))
         self._resting = False
         self._receipt.spoke()
         if self._state.draining and self._dialogue.idle:
@@ -217,6 +218,7 @@ class SmtpSession(SMTP):
         path = parse_path(argument, "TO", self._settings.devices)
         if path is None:
             return await self._dialogue.refuse(parameters.SYNTAX_RCPT)
+        self._patience.restart()
         recipient = read_recipient(path, self._settings.extensions, self._dialogue.smtputf8)
         if isinstance(recipient, Reply):
             return await self._dialogue.refuse(recipient, path.mailbox)
@@ -297,18 +299,15 @@ class SmtpSession(SMTP):
 
     async def _challenge(self, text: str) -> bytes | None:
         self._outflow.write(Reply(334, "", text))
-        return await self._inflow.read_line(RESPONSE_OCTETS, self._due(self._settings.limits.command_seconds))
+        return await self._inflow.read_line(RESPONSE_OCTETS, self._patience.due(self._settings.limits.command_seconds))
 
-    def _data_due(self) -> float:
-        return self._due(self._settings.limits.data_seconds)
+    def _data_due(self, octets: int) -> float:
+        return self._patience.content_due(self._settings.limits.data_seconds, octets)
 
     def _attach(self, transport: asyncio.BaseTransport) -> None:
         pipe = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
         self._outflow.attach(pipe)
         self._inflow.attach(pipe)
-
-    def _due(self, seconds: float) -> float:
-        return min(self._loop.time() + seconds, self._end_at)
 
     def _hello(self, argument: str, esmtp: bool, text: str) -> Reply:
         name = read_client_name(argument, self._settings.devices, self._identity.client)

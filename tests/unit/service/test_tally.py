@@ -113,6 +113,24 @@ def test_octets_in_flight_are_those_of_all_workers() -> None:
     assert one._clients == {}
 
 
+def test_a_newcomer_finds_room_however_many_fill_it() -> None:
+    flow, limits = OctetsInFlight(), Limits()
+    for last in range(1, 9):
+        client = IPText(f"192.0.2.{last}")
+        while flow.room(client, limits) > 0:
+            flow.add(min(1_048_576, flow.room(client, limits)), client)
+    newcomer = IPText("198.51.100.1")
+    assert flow.room(newcomer, limits) >= 1_048_576
+    assert flow.room(IPText("192.0.2.1"), limits) < 0, "whoever holds more than is free gets no more"
+
+
+def test_on_a_quiet_machine_a_client_has_its_whole_share() -> None:
+    flow, limits = OctetsInFlight(), Limits()
+    client = IPText("192.0.2.1")
+    flow.add(limits.bytes_in_flight_per_client - 5, client)
+    assert flow.room(client, limits) == 5
+
+
 def test_one_message_may_always_come() -> None:
     limits = Limits(bytes_in_flight_per_client=10, message_size=1_000_000)
     assert OctetsInFlight().room(IPText("192.0.2.1"), limits) == 1_000_000
