@@ -6,6 +6,7 @@ import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -16,6 +17,7 @@ from typer.core import TyperGroup as Group
 from typer.main import get_command
 
 from gateway.cli import MODULES, CommandModule, load_commands, main
+from gateway.config.first import write_first
 
 
 @pytest.mark.parametrize("row", MODULES, ids=lambda row: row.module)
@@ -82,3 +84,17 @@ def test_one_command_loads_its_module_alone() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "gateway.cli.policy" in found
     assert "gateway.cli.messages" not in found
+
+
+@pytest.mark.parametrize(("policy", "noted"), [("strict", True), ("enforce", False)])
+def test_check_notes_a_shadow_that_is_in_force(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], policy: str, noted: bool
+) -> None:
+    """No mistake: `waypost promote` leaves the file so."""
+    file = tmp_path / "gateway.toml"
+    text = write_first("mx.own.example", "own.example")
+    file.write_text(text.replace('set = "enforce"', f'set = "{policy}"\nshadow = "strict"'))
+    with patch("sys.argv", ["waypost", "check", "--config", str(file)]), pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().out
+    assert (ended.value.code, "policy.shadow is the set in force" in said, ": good." in said) == (0, noted, True)
