@@ -23,6 +23,8 @@ DomainArgument = Annotated[str, typer.Argument(help="The domain, in its own lett
 DnsOption = Annotated[
     Path | None, typer.Option("--dns", help="Answer DNS from this zone file; no network is used.", metavar="ZONE")
 ]
+_WIDEST = 100_000
+"""Columns that no table needs."""
 
 
 def group(help: str) -> typer.Typer:
@@ -46,8 +48,9 @@ def say(text: str, error: bool = False) -> None:
 
 
 def print_text(text: RenderableType) -> None:
-    """For people: lines are not broken, so that an address or an id can be copied."""
-    Console(highlight=False, soft_wrap=True).print(text)
+    """For people: no line is broken and no cell of a table is cut, however narrow the terminal is, so that an address
+    or an id can be copied."""
+    Console(highlight=False, soft_wrap=True, width=_WIDEST).print(text)
 
 
 def read_domain(text: str) -> str:

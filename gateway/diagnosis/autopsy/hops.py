@@ -41,6 +41,8 @@ class Culprit(Value):
 
     name: str
     grounds: tuple[str, ...]
+    afterwards: bool = False
+    """It is the last hop and found the message intact, so the change came after all hops."""
 
 
 class _Sighting(Value):
@@ -67,7 +69,11 @@ def find_culprit(anatomy: Anatomy, signature: Signature, body: bool, who: Sequen
     if told is not None:
         return told
     way = read_hops(anatomy)
-    suspects, grounds = _narrow(way, [*_opinions(anatomy, signature, way), *_seals(anatomy, signature, body)])
+    sightings = [*_opinions(anatomy, signature, way), *_seals(anatomy, signature, body)]
+    last = _last_witness(way, sightings)
+    if last is not None:
+        return last
+    suspects, grounds = _narrow(way, sightings)
     for hop in suspects:
         known = [key for key in who if key in hop.programs]
         if known and hop.by:
@@ -80,6 +86,14 @@ def find_culprit(anatomy: Anatomy, signature: Signature, body: bool, who: Sequen
     if len(suspects) == 1 and suspects[0].by and grounds:
         return Culprit(suspects[0].by, (*grounds, texts.CLAIMS["left"]))
     return None
+
+
+def _last_witness(way: Sequence[SuspectHop], sightings: Sequence[_Sighting]) -> Culprit | None:
+    """The last hop, where it found the message intact and nobody found it broken."""
+    if not way or not way[-1].by or not all(seen.intact for seen in sightings):
+        return None
+    grounds = tuple(dict.fromkeys(seen.ground for seen in sightings if seen.start < way[-1].start))
+    return Culprit(way[-1].by, grounds, True) if grounds else None
 
 
 def _narrow(way: Sequence[SuspectHop], sightings: Iterable[_Sighting]) -> tuple[list[SuspectHop], tuple[str, ...]]:

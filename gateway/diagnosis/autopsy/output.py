@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from gateway.diagnosis.autopsy.differences import Difference
 from gateway.diagnosis.autopsy.examination import Autopsy
+from gateway.diagnosis.autopsy.hops import Culprit
 from gateway.diagnosis.autopsy.specimen import Specimen
 from gateway.tools.results import Json, safe_json
 
@@ -22,7 +23,7 @@ def autopsy_json(found: Autopsy, specimen: Specimen, differences: Sequence[Diffe
         "part": found.part.value if found.part else None,
         "original_sha256": specimen.sha256,
         "repaired_sha256": None if repaired is None else hashlib.sha256(repaired).hexdigest(),
-        "hop": {"name": found.culprit.name, "grounds": list(found.culprit.grounds)} if found.culprit else None,
+        "hop": _hop(found.culprit) if found.culprit else None,
         "grounds": [suspicion.ground for suspicion in found.suspicions],
         "still_failing": found.left.value if found.left else None,
         "trials": found.trials,
@@ -32,6 +33,10 @@ def autopsy_json(found: Autopsy, specimen: Specimen, differences: Sequence[Diffe
     if differences is not None:
         tree["differences"] = [_difference(one) for one in differences]
     return safe_json(tree)
+
+
+def _hop(culprit: Culprit) -> dict[str, Json]:
+    return {"name": culprit.name, "grounds": list(culprit.grounds), "afterwards": culprit.afterwards}
 
 
 def _signatures(found: Autopsy) -> list[Json]:

@@ -51,7 +51,8 @@ def _blocks(found: Autopsy, specimen: Specimen) -> Iterator[list[str]]:
     ]
     yield ["Finding:", *_findings(found, specimen)]
     if found.culprit is not None:
-        yield [f"Most likely by: {found.culprit.name}", *(f"  - {mask_text(one)}" for one in found.culprit.grounds)]
+        lead = "Somewhere after" if found.culprit.afterwards else "Most likely by"
+        yield [f"{lead}: {found.culprit.name}", *(f"  - {mask_text(one)}" for one in found.culprit.grounds)]
     yield ["Hashes:", *_hashes(found, specimen)]
     yield ["Header fields, top to bottom (others are left out):", *_header(anatomy)]
     for step in found.steps:

@@ -130,7 +130,8 @@ def _tell_proof(found: Autopsy) -> Iterator[str]:
 
 def _tell_culprit(found: Autopsy) -> Iterator[str]:
     if found.culprit is not None:
-        yield texts.CULPRIT.format(name=found.culprit.name)
+        said = texts.AFTERWARDS if found.culprit.afterwards else texts.CULPRIT
+        yield said.format(name=found.culprit.name)
         yield from (f"- {ground}" for ground in found.culprit.grounds)
         yield texts.HEARSAY
 
@@ -139,7 +140,10 @@ def _advise(found: Autopsy) -> Iterator[str]:
     if found.bodiless:
         return
     yield from _blame_form(found)
-    if found.status in (AutopsyStatus.FOUND, AutopsyStatus.SUSPECTED):
+    if found.culprit is not None and found.culprit.afterwards:
+        yield texts.ADVICE["leave"]
+        yield texts.ADVICE["afterwards"]
+    elif found.status in (AutopsyStatus.FOUND, AutopsyStatus.SUSPECTED):
         where = found.culprit.name if found.culprit else texts.WHERE
         yield texts.ADVICE["leave"]
         yield texts.ADVICE["stop"].format(where=where)

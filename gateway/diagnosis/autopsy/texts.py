@@ -21,7 +21,7 @@ PARTS = {
         "A signature holds a fingerprint of the body. This body has another one, so receivers must take the message "
         "for altered."
     ),
-    "header": "The body is what was signed. Of the header fields that are signed too, one is not.",
+    "header": "The body is as it was signed; a signed header field was changed.",
     "key": (
         "The body is what was signed. Whether the header is can only be told with the signer's key, and that could not "
         "be had or used."
@@ -45,6 +45,10 @@ HEADER_INTACT = "The header is intact: the signature then verifies with the sign
 TRIED = "{trials} ways to undo something were tried, none gives what was signed{bound}."
 MORE_PAIRS = "; there are more pairs than are tried"
 CULPRIT = "Most likely {name}:"
+AFTERWARDS = (
+    "Somewhere after {name}, which found it intact: what stores the mailbox, a program on it, or the export of the "
+    "file."
+)
 HEARSAY = "These are claims of the header, not proofs."
 GROUNDS = {
     # what makes a change likely that cannot be undone
@@ -78,6 +82,10 @@ CLAIMS = {
 ADVICE = {
     "leave": "Leave the sender's SPF, DKIM key and DMARC record alone: they are not the cause.",
     "stop": "Have {where} stop changing mail, or lead mail past it.",
+    "afterwards": (
+        "Save the message again from the mailbox, with its source (.eml), and run the command again. If that file is "
+        "broken too, look for the change in the mailbox's storage and in the programs that work on it."
+    ),
     "split": "If the domain is split between two providers, its MX has to hand each half its mail unaltered.",
     "until": (
         "Until then everyone behind that server sees a broken signature, and where the author's domain publishes "
@@ -107,4 +115,5 @@ MORE_DIFFERENCES = "And {count} more."
 NOT_REPAIRED = "{file} was not written: there is nothing proven to undo."
 REPAIRED = "{file}: the message as it was before the change."
 REPORTED = "{file}: written without addresses, subject and text. Read it before you send it."
+EMPTY_FILE = "{file} holds no message: it is empty."
 SAME_FILE = "{file} is the message itself, which is never changed. Name another file."

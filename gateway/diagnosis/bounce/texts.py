@@ -47,6 +47,7 @@ NEITHER = "{file} is neither a bounce nor a feedback report. For its header: way
 NO_FILES = "{folder} holds no files"
 NOT_READ = "cannot be read: {reason}"
 IS_NEITHER = "neither a bounce nor a feedback report"
+EMPTY_REPLY = "The reply is empty: give its text behind --reply"
 ONE_OF_TWO = "Give a FILE, or --reply with the text of a reply: one of the two"
 
 # feedback reports

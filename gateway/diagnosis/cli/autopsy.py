@@ -54,9 +54,9 @@ def autopsy(
     """Find out why a message's DKIM signature fails: what was changed, where, and by which hop.
 
     Needs no configuration, and for changes to the body no network either. Exit status 0 whatever is found; 2 when a
-    file cannot be read or written.
+    file cannot be read or written, or holds no message.
     """
-    specimen = read_specimen(str(file), read_file(file), raw)
+    specimen = _read(file, raw)
     for out in (repair, report):
         if out is not None and out.exists() and file.exists() and out.samefile(file):
             fail(texts.SAME_FILE.format(file=out))
@@ -65,12 +65,19 @@ def autopsy(
         found = examine(specimen.message, answers, time.time() if now is None else now, progress)
     differences = None
     if original is not None:
-        differences = find_differences(read_specimen(str(original), read_file(original), raw).message, specimen.message)
+        differences = find_differences(_read(original, raw).message, specimen.message)
     _write(found, specimen, repair, report)
     if as_json:
         print_json(autopsy_json(found, specimen, differences))
     else:
         print_text(render_autopsy(found, specimen, differences))
+
+
+def _read(file: Path, raw: bool) -> Specimen:
+    octets = read_file(file)
+    if not octets.strip():
+        fail(texts.EMPTY_FILE.format(file=file))
+    return read_specimen(str(file), octets, raw)
 
 
 def _fetch_keys(message: bytes, dns: Path | None) -> dict[Question, Answer]:

@@ -46,6 +46,8 @@ def bounce(file: _File = None, reply: _Reply = None, raw: RawOption = False, as_
     if (file is None) == (reply is None):
         fail(texts.ONE_OF_TWO)
     if file is None:
+        if not (reply or "").strip():
+            fail(texts.EMPTY_REPLY)
         _show(read_reply(reply or ""), Newlines.CRLF, as_json)
     elif file.is_dir():
         _read_folder(file, as_json, raw)

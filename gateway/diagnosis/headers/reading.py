@@ -14,7 +14,7 @@ from gateway.mail.author import find_author
 from gateway.mail.domain import a_label
 from gateway.mail.header import Field, fields, parse_header, split_message, unfold
 from gateway.mail.tokens import parse_tags
-from gateway.model.value import Value
+from gateway.model.value import Value, replace
 
 _RECIPIENT = re.compile(r"@(?P<domain>[A-Za-z0-9._-]{1,253})")
 _MOST_RECIPIENTS = 20
@@ -76,6 +76,8 @@ def read_headers(octets: bytes) -> Reading:
     pasted = read_paste(octets)
     block, _ = split_message(pasted.octets.lstrip(b"\r\n"))
     header = parse_header(block)
+    if not pasted.problem and not any(field.name for field in header):
+        pasted = replace(pasted, problem="empty")
     hops = read_hops(header)
     verdicts = list(read_verdicts(header))
     authors = find_author(header).domains

@@ -175,6 +175,7 @@ KEY_SIZE = " of {bits} bits"
 KEY_USABLE = "a key that receivers can use"
 KEY_USELESS = "receivers cannot use this key"
 KEY_STRICT = "t=s: only addresses of the domain itself, none of its subdomains"
+SWAPPED = "The selector comes before the domain. Did you mean: waypost dkim check {selector} {domain}?"
 KEY_FAULTS = {
     "answer": "DNS gave no answer ({status}): receivers try again later",
     "name": "there is no such name: no signature with this selector verifies",

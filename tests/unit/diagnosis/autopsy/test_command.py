@@ -104,3 +104,27 @@ def test_the_original_shows_what_differs(case: Path) -> None:
 
 def test_a_file_that_is_not_there(case: Path) -> None:
     assert isinstance(run(case, file="none.eml").exception, OSError), "main() makes it a message and exit status 2"
+
+
+def test_a_change_after_the_last_witness(case: Path) -> None:
+    """The last hop found the message intact, so what came after it is told of, and the hop is not accused."""
+    top = (
+        b"Authentication-Results: mx.corp.example; dkim=pass header.d=sender.example\r\n"
+        b"Received: from a by mx.corp.example (Postfix) with ESMTP id 1; Mon, 2 Nov 2026 10:00:01 +0000\r\n"
+    )
+    (case / "kept.eml").write_bytes(top + break_at(signed_message(), (0, 2))[0])
+    said = " ".join(run(case, file="kept.eml").stdout.split())
+    assert "Somewhere after mx.corp.example, which found it intact: what stores the mailbox, a program on it" in said
+    assert "Save the message again from the mailbox" in said
+    assert "stop changing mail" not in said
+    hop = json.loads(run(case, "--json", file="kept.eml").stdout)["hop"]
+    assert (hop["name"], hop["afterwards"]) == ("mx.corp.example", True)
+    report = case / "report.txt"
+    run(case, "--report", str(report), file="kept.eml")
+    assert "Somewhere after: mx.corp.example" in report.read_text("utf-8")
+
+
+def test_a_header_field_that_was_changed(case: Path) -> None:
+    (case / "subject.eml").write_bytes((case / "whole.eml").read_bytes().replace(b"Subject: ", b"Subject: [list] x "))
+    said = run(case, file="subject.eml").stdout
+    assert "The body is as it was signed; a signed header field was changed." in said

@@ -87,3 +87,16 @@ def test_marks_without_a_hop_name_the_program() -> None:
 def test_nothing_raises() -> None:
     odd = b"Received:\r\nReceived: by\r\nAuthentication-Results:\r\nAuthentication-Results: ;dkim=\r\n"
     assert culprit(odd + sign(MESSAGE), ("exchange",)) is None
+
+
+def test_a_change_after_the_last_witness_is_not_the_last_hops() -> None:
+    message = GOOD % b"second.example" + SECOND + FIRST + SIGNED
+    found = culprit(message, ("exchange",))
+    assert found is not None
+    assert (found.name, found.afterwards) == ("second.example", True)
+    for later in (THIRD + message, BAD % b"third.example" + THIRD + message, BAD % b"second.example" + message):
+        other = culprit(later)
+        assert other is None or not other.afterwards
+    sealed = culprit(seal(SECOND + FIRST + SIGNED, 1))
+    assert sealed is not None
+    assert sealed.afterwards
