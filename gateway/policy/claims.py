@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 
 from gateway.mail.author import Author
 from gateway.mail.domain import is_subdomain, organization_of
-from gateway.mail.header import Field, fields, unfold
+from gateway.mail.header import Field, fields, find_fields, unfold
 from gateway.model.envelope import Envelope
 from gateway.model.result import Authentication, DkimVerdict, SpfVerdict
 
@@ -27,6 +27,7 @@ _LIST_FIELDS = frozenset(
 _MOST_OCTETS = 2000
 _MOST_NAMES = 16
 _DOMAIN = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})+")
+_LIST_ID = re.compile(rf"<({_DOMAIN.pattern})>$")
 _REPORT_TYPE = re.compile(r';\s*report-type\s*=\s*"?([a-z-]+)', re.IGNORECASE)
 _PERSONAL = frozenset({"disposition-notification"})
 """Reports that a person's mail program writes in that person's name (RFC 8098)."""
@@ -68,6 +69,16 @@ def find_list(header: Sequence[Field], results: Authentication, signature: str, 
         if known or any(organization_of(name.lower()) in houses for name in names):
             return f"field {field.lower}"
     return ""
+
+
+def is_signed_list(header: Sequence[Field], results: Authentication) -> bool:
+    """The one List-Id (RFC 2919) names a list in a domain whose signature passes."""
+    named, hidden = find_fields(header, "list-id")
+    found = _LIST_ID.search(unfold(named[0].value[-_MOST_OCTETS:])) if len(named) == 1 and not hidden else None
+    if found is None:
+        return False
+    house = organization_of(found[1].lower())
+    return any(one.result is DkimVerdict.PASS and organization_of(one.domain) == house for one in results.dkim)
 
 
 def find_notification(envelope: Envelope, header: Sequence[Field], author: Author) -> str:

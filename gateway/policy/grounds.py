@@ -89,6 +89,8 @@ _ONCE = (
     *("subject", "date", "to", "cc", "bcc", "sender", "reply-to", "message-id", "in-reply-to", "references"),
     *("mime-version", "content-type", "content-transfer-encoding", "content-disposition", "content-id"),
 )
+_SHOWN = frozenset({"subject", "date", "to", "cc"})
+"""Those that every mail program shows beside From, and that no list adds."""
 _MOST_RECEIVED = 60
 _MOST_OCTETS = 2000
 _MOST_SAID = 300
@@ -119,10 +121,14 @@ def author_signature(domain: str, organization: str, results: Sequence[DkimResul
     return "broken" if any(map(_has_key, theirs)) else "none"
 
 
-def signed_header(domain: str, organization: str, results: Sequence[DkimResult]) -> bool:
-    """The author's organization did sign this header: only the body was changed since."""
+def signed_header(header: Sequence[Field], domain: str, organization: str, results: Sequence[DkimResult]) -> bool:
+    """The author's organization did sign this header, with all of it that a reader sees: only the body was changed
+    since."""
+    present = {field.lower for field in header}
     return any(
-        one.header_holds and same_organization(one.domain, domain, organization) for one in results if one.domain
+        present.intersection(_SHOWN) <= set(one.signed_fields) and not _find_open(header, [one.signed_fields])
+        for one in results
+        if one.header_holds and one.domain and same_organization(one.domain, domain, organization)
     )
 
 

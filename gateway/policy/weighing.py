@@ -17,7 +17,7 @@ from gateway.model.history import Circumstances, Standing
 from gateway.model.ingress import EdgeIngress, Ingress
 from gateway.model.result import Authentication, DkimVerdict, DmarcVerdict, SpfVerdict
 from gateway.model.value import Value, field
-from gateway.policy.claims import find_list, find_notification, find_own_half
+from gateway.policy.claims import find_list, find_notification, find_own_half, is_signed_list
 from gateway.policy.grounds import (
     DIRECT_SPOOF,
     OWN_DOMAIN,
@@ -79,11 +79,13 @@ class Weighed(Value):
     signature: str
     """`none`, `pass` or `broken`: the signatures of the author's organization."""
     signed_header: bool
-    """The author's organization signed this header: only the body was changed."""
+    """The author's organization signed this header and nothing was added to it: only the body was changed."""
     chain: str
     """The ARC chain of a trusted sealer; empty without one."""
     listed: str
     """The field of a plausible mailing list; empty without one."""
+    signed_list: bool
+    """The list that List-Id names signs."""
     notification: str
     """What makes it a report or an automatic answer; empty when it is none."""
     own_half: str
@@ -137,9 +139,10 @@ def weigh(
         forwarder=forwarder,
         signature=signature,
         signed_header=signature == "broken"
-        and signed_header(dmarc.domain, dmarc.organizational_domain, authentication.dkim),
+        and signed_header(header, dmarc.domain, dmarc.organizational_domain, authentication.dkim),
         chain=find_trusted(header, authentication.arc, author, settings.trusted_sealers),
         listed=listed,
+        signed_list=bool(listed) and is_signed_list(header, authentication),
         notification=notification,
         own_half=own_half,
         evidence=evidence,

@@ -419,13 +419,19 @@ def test_a_private_mailbox_at_our_provider_is_not_our_half() -> None:
         assert replace(private, header=f"From: carl@own.example{sender}").judged(ENFORCE).action is Action.REJECT
 
 
+HELD = replace(
+    signature("own.example", DkimVerdict.FAIL),
+    header_holds=True,
+    signed_fields=("from", "subject", "to", "date", "message-id"),
+)
 POST = replace(
     CEO,
-    header="From: carl@own.example\nList-Id: <members.lists.club.example>",
+    header="From: carl@own.example\nSubject: hello\nList-Id: <members.lists.club.example>",
     mail_from="members-bounces@lists.club.example",
     spf=spf(SpfVerdict.PASS, "lists.club.example"),
     dmarc=FAIL,
-    dkim=(replace(signature("own.example", DkimVerdict.FAIL), header_holds=True),),
+    dkim=(HELD, signature("club.example")),
+    client_known=("network",),
 )
 
 
@@ -440,16 +446,50 @@ POST = replace(
     ],
 )
 def test_posts_of_our_own_people_to_lists(policy: DmarcPolicy, held: bool, action: Action, rule: str) -> None:
-    dkim = (replace(POST.dkim[0], header_holds=held),)
+    dkim = (replace(HELD, header_holds=held), signature("club.example"))
     decision = replace(POST, policy=policy, dkim=dkim).judged(ENFORCE)
     assert (decision.action, decision.rule) == (action, rule)
     assert "own-domain" in decision.grounds
     # A list that does not prove its name, and one without a signature of ours, is no list.
-    unproven = replace(POST, policy=REJECT, spf=spf(SpfVerdict.PASS, "evil.example"), client_known=("network",))
+    unproven = replace(POST, policy=REJECT, dkim=(HELD,), spf=spf(SpfVerdict.PASS, "evil.example"))
     assert unproven.judged(ENFORCE).action is Action.REJECT
     assert replace(POST, policy=REJECT, dkim=()).judged(ENFORCE).action is Action.REJECT
     strict = replace(POST, policy=policy, settings=replace(OUR_SETTINGS, firewall="reject"))
     assert strict.judged(ENFORCE).action is Action.REJECT
+
+
+REPLAYED = {
+    "a client that nothing is known of": {"client_known": ()},
+    "a list that does not sign": {"dkim": (HELD,)},
+    "a list that others sign for": {"dkim": (HELD, signature("evil.example"))},
+    "a list named in a phrase": {
+        "header": POST.header.replace("<members.lists.club.example>", '"members.lists.club.example" <x.evil.example>')
+    },
+    "a second List-Id": {"header": f"{POST.header}\nList-Id: <x.evil.example>"},
+    "no List-Id": {"header": POST.header.replace("List-Id", "List-Post")},
+    "a second Subject": {"header": f"Subject: pay here\n{POST.header}"},
+    "a line that reads as Subject": {"header": f"Sub ject: pay here\n{POST.header}"},
+    "a Subject that is not signed": {"dkim": (replace(HELD, signed_fields=("from", "to")), signature("club.example"))},
+    "a Cc that is not signed": {"header": f"Cc: all@own.example\n{POST.header}"},
+    "nothing that could be added": {},
+}
+
+
+@pytest.mark.parametrize("trick", REPLAYED)
+def test_a_signed_mail_of_ours_with_another_body_is_marked(trick: str) -> None:
+    decision = replace(POST, policy=NONE, **REPLAYED[trick]).judged(ENFORCE)
+    honest = trick == "nothing that could be added"
+    assert decision.action is (Action.ACCEPT if honest else Action.QUARANTINE)
+    assert decision.rule == "own-post" or not honest
+
+
+def test_what_a_list_adds_by_itself_leaves_our_signed_header_whole() -> None:
+    footed = f"Reply-To: members@club.example\nSender: members-bounces@club.example\n{POST.header}"
+    assert replace(POST, policy=NONE, header=footed).judged(ENFORCE).rule == "own-post"
+    # One signature of ours that covers all of it is enough.
+    narrow = replace(HELD, signed_fields=("from",))
+    both = replace(POST, policy=NONE, dkim=(narrow, HELD, signature("club.example")))
+    assert both.judged(ENFORCE).rule == "own-post"
 
 
 NOTIFIES = {
