@@ -121,14 +121,14 @@ def author_signature(domain: str, organization: str, results: Sequence[DkimResul
     return "broken" if any(map(_has_key, theirs)) else "none"
 
 
-def signed_header(header: Sequence[Field], domain: str, organization: str, results: Sequence[DkimResult]) -> bool:
+def signed_header(header: Sequence[Field], authentication: Authentication) -> bool:
     """The author's organization did sign this header, with all of it that a reader sees: only the body was changed
     since."""
-    present = {field.lower for field in header}
+    dmarc, present = authentication.dmarc, {field.lower for field in header}
     return any(
         present.intersection(_SHOWN) <= set(one.signed_fields) and not _find_open(header, [one.signed_fields])
-        for one in results
-        if one.header_holds and one.domain and same_organization(one.domain, domain, organization)
+        for one in authentication.dkim
+        if one.header_holds and one.domain and same_organization(one.domain, dmarc.domain, dmarc.organizational_domain)
     )
 
 

@@ -138,8 +138,7 @@ def weigh(
         sender=sender,
         forwarder=forwarder,
         signature=signature,
-        signed_header=signature == "broken"
-        and signed_header(header, dmarc.domain, dmarc.organizational_domain, authentication.dkim),
+        signed_header=signature == "broken" and signed_header(header, authentication),
         chain=find_trusted(header, authentication.arc, author, settings.trusted_sealers),
         listed=listed,
         signed_list=bool(listed) and is_signed_list(header, authentication),
