@@ -167,7 +167,9 @@ def _find_open(header: Sequence[Field], covered: Sequence[Sequence[str]]) -> lis
     found = []
     for name in _ONCE:
         count = names.count(name)
-        hidden = bool(junk) and bool(find_fields(junk, name)[1])
+        if count < 2 and not junk:
+            continue
+        hidden = find_fields(junk, name)[1]
         open_to_all = hidden or (count > 1 and all(signed.count(name) < count for signed in covered))
         if open_to_all and any(name in signed for signed in covered):
             found.append(name)
