@@ -28,7 +28,7 @@ _HOMES = {
     "make_trial": "runtime_config",
     "open_reader": "reading",
     "order": "control",
-    "promote": "promotion",
+    "promote": "reload",
     "read_config": "reading",
     "serve": "serving",
 }

@@ -16,6 +16,7 @@ from rich.text import Text
 from typer.core import TyperGroup as Group
 from typer.main import get_command
 
+from gateway import app
 from gateway.cli import MODULES, CommandModule, load_commands, main
 from gateway.config.first import write_first
 
@@ -98,3 +99,9 @@ def test_check_notes_a_shadow_that_is_in_force(
         main()
     said = capsys.readouterr().out
     assert (ended.value.code, "policy.shadow is the set in force" in said, ": good." in said) == (0, noted, True)
+
+
+@pytest.mark.parametrize("name", app.__all__)
+def test_every_name_of_app_is_where_it_says(name: str) -> None:
+    """Each is imported when it is first used, so nothing else finds one whose module has moved."""
+    assert callable(getattr(app, name))
