@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -60,15 +62,80 @@ class _Account:
 
     failures: _Failures
     locked_until: float = 0.0
-    networks: set[str] = field(default_factory=set)
-    """Where it has logged in from since the gateway started."""
+    networks: dict[str, None] = field(default_factory=dict)
+    """Where it has logged in from, the latest last."""
+
+
+_MOST_NETWORKS_OF_NAME = 64
+_MOST_OCTETS = 2_097_152
+"""Of the file of successes; beyond, the older half is forgotten."""
+
+
+class Successes:
+    """Which name has logged in from which network, kept in a file: lines that all workers add to. An owner is known
+    where he has been also after a restart."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> list[tuple[str, str]]:
+        """Names and networks, the oldest first; a line that cannot be read is left out. Raises OSError."""
+        try:
+            with os.fdopen(os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+                lines = file.read(2 * _MOST_OCTETS).splitlines()
+        except FileNotFoundError:
+            return []
+        return [pair for line in lines if (pair := _read_pair(line)) is not None]
+
+    def add(self, name: str, network: str) -> None:
+        """Raises OSError."""
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        try:
+            os.write(descriptor, _write_pair(name, network))
+            size = os.fstat(descriptor).st_size
+        finally:
+            os.close(descriptor)
+        if size > _MOST_OCTETS:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        """What another worker adds at this moment may be lost: then a network is a stranger's once more."""
+        pairs = list(dict.fromkeys(reversed(self.read())))[::-1]
+        kept = b"".join(_write_pair(*pair) for pair in pairs)[-_MOST_OCTETS // 2 :].partition(b"\n")[2]
+        beside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        try:
+            os.write(descriptor, kept)
+        finally:
+            os.close(descriptor)
+        beside.replace(self._path)
+
+
+def _write_pair(name: str, network: str) -> bytes:
+    return json.dumps([name, network]).encode() + b"\n"
+
+
+def _read_pair(line: bytes) -> tuple[str, str] | None:
+    try:
+        name, network = json.loads(line)
+    except (ValueError, TypeError):
+        return None
+    return (name, network) if isinstance(name, str) and isinstance(network, str) else None
 
 
 class Credentials:
     """Checks logins. The user file is read again when it has changed; one that is broken leaves the last good one."""
 
-    def __init__(self, path: Path | None, clock: Clock, emit: EventSink, directory: LoginSource | None = None) -> None:
-        """`path`: the users' file; `directory` is asked about names that are not in it."""
+    def __init__(
+        self,
+        path: Path | None,
+        clock: Clock,
+        emit: EventSink,
+        directory: LoginSource | None = None,
+        successes: Path | None = None,
+    ) -> None:
+        """`path`: the users' file; `directory` is asked about names that are not in it; `successes` is the file that
+        remembers who has logged in from where."""
         self._path = path
         self._directory = directory
         self._clock = clock
@@ -81,6 +148,8 @@ class Credentials:
         """Hashes by name in lower case: people write their name as the keyboard of the day has it."""
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
+        self._successes = None if successes is None else Successes(successes)
+        self._remember()
 
     async def check(self, name: str, password: str, client: IPText) -> Reply | None:
         """None when the password is this user's, else what the client is told.
@@ -109,7 +178,7 @@ class Credentials:
             self._waiting -= 1
         if good:
             failures.count -= 1
-            self._account(name).networks.add(network)
+            await self._note_success(name, network)
             return None
         if len(name) <= _MOST_OF_A_NAME or name.lower() in self._users:
             self._note_failure(name)
@@ -168,6 +237,27 @@ class Credentials:
                 self._accounts[oldest] = met
         return account
 
+    def _remember(self) -> None:
+        try:
+            known = [] if self._successes is None else self._successes.read()
+        except OSError as error:
+            self._say_forgotten(error)
+            return
+        for name, network in known:
+            _add_network(self._account(name), network)
+
+    async def _note_success(self, name: str, network: str) -> None:
+        if not _add_network(self._account(name), network) or self._successes is None:
+            return
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self._successes.add, name.lower(), network)
+        except OSError as error:
+            self._say_forgotten(error)
+
+    def _say_forgotten(self, error: OSError) -> None:
+        fields = (("error", str(error)), ("fix", "see to the file: without it a restart forgets where people log in"))
+        self._emit(Event("logins-not-remembered", "", fields, Level.WARNING))
+
     def _is_locked(self, account: _Account | None, network: str) -> bool:
         """The owner goes on from where he has been: a guesser elsewhere must not lock him out."""
         if account is None or self._clock.monotonic() >= account.locked_until:
@@ -198,3 +288,13 @@ class Credentials:
         while len(self._failures) > _MOST_NETWORKS:
             self._failures.popitem(last=False)
         return failures
+
+
+def _add_network(account: _Account, network: str) -> bool:
+    """Whether it is a new one."""
+    new = network not in account.networks
+    account.networks.pop(network, None)
+    account.networks[network] = None
+    while len(account.networks) > _MOST_NETWORKS_OF_NAME:
+        del account.networks[next(iter(account.networks))]
+    return new

@@ -75,8 +75,9 @@ class FrontEnd:
         self._certificates: list[tuple[str, Certificates]] = []
         self._watch: asyncio.Task[None] | None = None
         users = config.submission.users
+        successes = config.server.spool / "logins"
         known = users is not None or directory is not None
-        self._credentials = Credentials(users, clock, emit, directory) if known else None
+        self._credentials = Credentials(users, clock, emit, directory, successes) if known else None
 
     async def open(self) -> None:
         """Listen everywhere. Raises OSError for an address that cannot be had or a file that cannot be read,

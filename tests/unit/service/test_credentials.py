@@ -214,3 +214,37 @@ async def test_guesses_from_everywhere_leave_room_for_owners_at_known_places(
     assert await door.try_("ann", "right", HERE) == ""
     said = await asyncio.gather(*guesses)
     assert said.count("454 4.7.0") == 40 - 20, "strangers wait for each other"
+
+
+async def test_an_owner_is_known_where_he_has_been_also_after_a_restart(door: Door, tmp_path: Path) -> None:
+    file = tmp_path / "logins"
+    for _ in range(2):
+        door.credentials = Credentials(door.file, door.clock, door.events.append, None, file)
+        assert await door.try_("Ann", "right") == ""
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert len(file.read_text().splitlines()) == 1, "a known network is not written again"
+    with file.open("a") as more:
+        more.write("torn [\n[1, 2]\n")
+    door.credentials = Credentials(door.file, door.clock, door.events.append, None, file)
+    for number in range(60):
+        await door.try_("ann", "wrong", f"10.0.{number}.1")
+    assert await door.try_("ann", "right", THERE) == "454 4.7.0"
+    assert await door.try_("ann", "right", HERE) == ""
+
+
+def test_the_file_of_successes_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "_MOST_OCTETS", 2000)
+    successes = credentials.Successes(tmp_path / "logins")
+    for number in range(500):
+        successes.add("ann", f"10.{number >> 8}.{number & 255}.0/24")
+        assert (tmp_path / "logins").stat().st_size <= 2100
+    assert successes.read()[-1] == ("ann", "10.1.243.0/24")
+    assert [path.name for path in tmp_path.iterdir()] == ["logins"]
+
+
+async def test_a_file_of_successes_that_cannot_be_used_stops_no_login(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "logins").symlink_to(tmp_path / "elsewhere")
+    door.credentials = Credentials(door.file, door.clock, door.events.append, None, tmp_path / "logins")
+    assert await door.try_("ann", "right") == ""
+    assert {event.name for event in door.events} == {"logins-not-remembered"}
+    assert not (tmp_path / "elsewhere").exists()
