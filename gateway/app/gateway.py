@@ -191,7 +191,7 @@ class Gateway:
         self._emit(event)
 
     def _reroute(self, routing: RoutingTable) -> None:
-        """New addresses, under the same law. Open transactions keep those they began under."""
+        """New addresses, under the same runtime configuration. Open transactions keep those they began under."""
         self._runtime = replace(self._runtime, routing=routing)
 
     def _wake(self) -> None:
@@ -217,7 +217,7 @@ class Gateway:
         return id
 
     def reload(self, path: Path) -> asyncio.Task[Reloaded]:
-        """Begin to read configuration and rules again: all or nothing. Open transactions keep the law they began under.
+        """Begin to read configuration and rules again: all or nothing. Open transactions keep what they began under.
         Certificates are looked at in any case."""
         if self._front is not None:
             self._looking = asyncio.create_task(self._front.refresh())

@@ -104,7 +104,7 @@ class Reloaded(Value):
 
 
 class Reloader:
-    """Replaces the law by what the files say now."""
+    """Replaces the runtime configuration by what the files say now."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""From a configuration to the law: all that can be replaced while the gateway runs."""
+"""From a configuration to the runtime configuration: all that can be replaced while the gateway runs."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def make_runtime(config: Config, copies: bool = False) -> RuntimeConfig:
 
 
 def make_trial(config: Config, policy: str) -> RuntimeConfig:
-    """The law with another rule set, given by name or file, in place of the configured one; the law as it is without
-    any. Raises RuleErrors, ConfigErrors."""
+    """The runtime configuration with another rule set, given by name or file, in place of the configured one.
+    Without a name it is unchanged. Raises RuleErrors, ConfigErrors."""
     runtime = make_runtime(config)
     if not policy:
         return runtime
@@ -70,7 +70,7 @@ def route_dsn(runtime: RuntimeConfig, return_path: Mailbox) -> str:
 
 
 def with_lists(runtime: RuntimeConfig, lists: tuple[BlockList, ...]) -> RuntimeConfig:
-    """The law with these block lists in place of the configured ones."""
+    """The runtime configuration with these block lists in place of the configured ones."""
     return replace(runtime, context=replace(runtime.context, client=replace(runtime.context.client, lists=lists)))
 
 

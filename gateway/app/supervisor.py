@@ -42,7 +42,7 @@ class WorkerContext(Value):
     lifeline: int | None = None
     """A pipe that ends when the supervisor does."""
     late: bool = False
-    """It takes a dead worker's place: the law may have been replaced since the start."""
+    """It takes a dead worker's place: the runtime configuration may have been replaced since the start."""
 
     def report_ready(self) -> None:
         """Tell the supervisor that mail is taken."""

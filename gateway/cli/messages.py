@@ -64,11 +64,17 @@ def simulate(
     policy: Annotated[str | None, typer.Option(help="The rule set to judge by.")] = None,
     standing: Annotated[
         str | None,
-        typer.Option(help="Take mail of the author's domain to have passed here before: familiar, stranger."),
+        typer.Option(
+            help="familiar: mail of the author's domain has passed here from this network. stranger: it has, but never "
+            "from there. unknown (default): it never has."
+        ),
     ] = None,
     client: Annotated[
         str | None,
-        typer.Option(help="Whether others' mail has passed from this client: known (a stranger's), unknown."),
+        typer.Option(
+            help="known: others' mail has passed from this client (default with --standing familiar or stranger). "
+            "unknown: nothing has (default otherwise)."
+        ),
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Never convert line ends.")] = False,
     batch: Annotated[Path | None, typer.Option(help="Judge many: one JSON object a line.")] = None,

@@ -16,6 +16,7 @@ from rich.progress import track
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text
 from gateway.model.delivery import Failure, Final, QueueEntry
+from gateway.tools.explain import tell_gone
 from gateway.tools.queue import (
     Filter,
     failures_json,
@@ -84,7 +85,7 @@ def queue_show(
                 return
             chunks = await spool.content(id)
             if chunks is None:
-                fail(f"The content of {id} is not kept any more.", 1)
+                fail(f"The content of {id} was {tell_gone(story)}.", 1)
             async for chunk in chunks:
                 sys.stdout.buffer.write(chunk)
         finally:

@@ -1,4 +1,4 @@
-"""From the configuration to the law: where rule files are, and what the facts need to know of us."""
+"""From the configuration to the runtime configuration: where rule files are, and what the facts need to know of us."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@ Whoever rents a mailbox there has them too, so they prove nothing about the send
 
 The signing domains are in `signers.toml`. The networks are taken from the SPF records of the providers:
 `spf.protection.outlook.com` and `_netblocks.google.com` with its siblings. The list is short on purpose: it stops the
-common mistake, it is no census.
+common mistake, it is not a complete list.
 """
 
 from __future__ import annotations

@@ -99,9 +99,11 @@ REPLIES: dict[str, Reply] = {
     "accepted": Reply(250, "0.0", "Queued"),
     "dmarc-policy": Reply(550, "7.1", "Email rejected per DMARC policy for {domain}. {advice}"),
     "own-domain": Reply(550, "7.1", "This is not from {domain}: neither its SPF nor its DKIM says so. {advice}"),
-    "spf-fail": Reply(550, "7.23", "SPF: {spf_domain} sends no mail"),
-    "no-author": Reply(550, "7.1", "Message has no valid From field"),
-    "several-authors": Reply(550, "7.1", "Message has more than one From field"),
+    "spf-fail": Reply(
+        550, "7.23", "SPF: {spf_domain} sends no mail. Send from a domain whose SPF record lists your server"
+    ),
+    "no-author": Reply(550, "7.1", "Message has no valid From field. Write one From field with your own address"),
+    "several-authors": Reply(550, "7.1", "Message has more than one From field. Write only one"),
     "dns-wait": Reply(451, "7.0", "DNS gave no answer that this decision needs, try again later"),
     # 4.7.28, mail flood: whoever sends in earnest comes again when the admin has decided on what is held.
     "hold-full": Reply(452, "7.28", "Too much mail from {domain} waits for a decision already, try again later"),

@@ -20,7 +20,7 @@ from gateway.policy.sender import Identity, Senders, Tenant, find_authors, find_
 
 
 class Outgoing(Value):
-    """What mail that leaves needs of the law."""
+    """What mail that leaves needs of the runtime configuration."""
 
     senders: Senders
     keys: tuple[SigningKey, ...]

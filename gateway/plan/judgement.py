@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class JudgementContext(Value):
-    """What a judgement needs besides the message: who we are, and the law."""
+    """What a judgement needs besides the message: who we are, and the rules."""
 
     hostname: str
     authserv_id: str

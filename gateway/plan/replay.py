@@ -1,4 +1,4 @@
-"""A stored decision taken again under another law: the results of the checks stand, only the rules are asked anew."""
+"""A stored decision taken again under other rules: the results of the checks stand, only the rules are asked anew."""
 
 from __future__ import annotations
 

@@ -21,7 +21,9 @@ class Kind(StrEnum):
     NOTIFICATION = "notification"
     OWN_HALF = "own half"
     SERVICE = "service"
-    """Somebody with a domain of its own that it proves, who writes as another one."""
+    """Somebody whose own domain signs the message, who writes as another one."""
+    OTHER_DOMAIN = "another domain (a service or a forger)"
+    """SPF passes for a domain of its own, and nothing is signed: anyone can have that."""
     DEVICE = "device"
     """It writes as us and proves nothing: a scanner, a web server, a cron daemon, or a forger."""
     STRANGER = "stranger"
@@ -33,6 +35,7 @@ _ADVICE = {
     Kind.NOTIFICATION: "Sign notifications with DKIM as {domain}",
     Kind.OWN_HALF: "Switch on DKIM for {domain} at the provider that sent this",
     Kind.SERVICE: "Services: sign with DKIM as {domain}, or write as a domain of your own",
+    Kind.OTHER_DOMAIN: "Services: sign with DKIM as {domain}, or write as a domain of your own",
     Kind.DEVICE: "Devices and programs: send through the mail server of {domain} with a login",
     Kind.STRANGER: "Send through the mail servers of {domain}, or sign with DKIM as {domain}",
 }
@@ -49,9 +52,10 @@ def find_kind(facts: Mapping[str, object]) -> Kind:
         return Kind.LIST
     if evidence:
         return Kind.FORWARDER
-    proven = facts.get("dkim.pass_domains") or (facts.get("spf.result") == "pass" and not facts.get("spf.aligned"))
-    if proven:
+    if facts.get("dkim.pass_domains"):
         return Kind.SERVICE
+    if facts.get("spf.result") == "pass" and not facts.get("spf.aligned"):
+        return Kind.OTHER_DOMAIN
     return Kind.DEVICE if facts.get("author.ours") else Kind.STRANGER
 
 

@@ -56,7 +56,7 @@ class Directory:
         emit: EventSink,
         running: Collection[str],
     ) -> None:
-        """`adopt` puts a routing table in the place of the law's; `running` names the backends that mail can go to."""
+        """`adopt` replaces the routing table in force; `running` names the backends that mail can go to."""
         self._runtime = runtime
         self._adopt = adopt
         self._clock = clock
@@ -184,7 +184,7 @@ class Directory:
 
 
 def keep_maps(runtime: RuntimeConfig, before: RuntimeConfig) -> RoutingTable:
-    """The new law's routing with the last good copies of the maps that both laws have: what is in those files now is
+    """The new routing, with the last good copies of the maps that both configurations have: what the files say now is
     for the directory to judge, which tells a map that is being written, or has lost everything, from one that is good.
     """
     routing = runtime.routing

@@ -1,4 +1,4 @@
-"""What a conversation works with: the law, and the services behind it."""
+"""What a conversation works with: the runtime configuration, and the services behind it."""
 
 from __future__ import annotations
 

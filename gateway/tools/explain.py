@@ -313,6 +313,11 @@ def _tell_content(story: Story, content: ContentState) -> str:
         return "identical to what was received"
     if content is ContentState.ALTERED:
         return "ALTERED: it does not hash to what was received"
+    return tell_gone(story)
+
+
+def tell_gone(story: Story) -> str:
+    """Why the content is not here."""
     if any(ending.state is Final.DELIVERED for ending in story.endings):
         return "deleted after delivery; the evidence is kept"
     if story.endings or story.acts or story.trace.decision.action.keeps:

@@ -15,6 +15,7 @@ from gateway.mail.refusal import classify
 from gateway.model.delivery import Failure, Final, HeldEntry, QueueEntry, Story
 from gateway.model.envelope import Recipient
 from gateway.model.value import Value, asdict
+from gateway.tools.explain import tell_gone
 from gateway.tools.narrative import clean, narrate
 from gateway.tools.results import Json, render_section, safe_json, show_time
 
@@ -132,7 +133,7 @@ def render_states(story: Story) -> Group:
         lines.append(f"    {one['rcpt']}  ({one['backend']})  {one['state']}{due}{reply}")
     lines += [f"    {one}" for one in story.damaged]
     if not story.content_kept:
-        lines.append("    The content is not kept any more.")
+        lines.append(f"    The content was {tell_gone(story)}.")
     return Group(*(Text(clean(line)) for line in lines))
 
 

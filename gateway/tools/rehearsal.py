@@ -1,7 +1,7 @@
 """A mail transaction with nobody behind it: the very code that serves port 25, a spool that keeps nothing, no
 delivery. So what `simulate` says is what would happen.
 
-In: envelope, octets, law and a resolver. Out: the trace that the live path would have stored.
+In: envelope, octets, runtime configuration and a resolver. Out: the trace that the live path would have stored.
 """
 
 from __future__ import annotations

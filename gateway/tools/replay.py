@@ -1,6 +1,6 @@
 """`waypost replay`: which past messages would be decided otherwise by these rules.
 
-In: traces in the order of their reception, and a law. Out: the changes, as text or JSON.
+In: traces in the order of their reception, and a runtime configuration. Out: the changes, as text or JSON.
 """
 
 from __future__ import annotations

@@ -25,6 +25,10 @@ from gateway.tools.results import Json, safe_json, show_time
 
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 _MOST_TOLD = 50
+_NOTHING = (
+    "Nothing is remembered of these domains. Only mail from outside counts, from a client whose address is known, once "
+    "DMARC could be evaluated. Of domains that are not yours only those count that publish a DMARC policy."
+)
 _MOST_NETWORKS = 8
 """Networks of one source that are shown."""
 
@@ -138,7 +142,7 @@ def explain_origin(origin: Origin) -> str:
         return "many sources together"
     if origin.passed:
         return "a machine that passes at times: what it sends unsigned, or what is forwarded"
-    return "a device, a program, a forwarder, or a forger: name it only if the machine is yours"
+    return "a device, a program, another domain (a service or a forger), or a forwarder: name it only if it is yours"
 
 
 def _explain_stranger(origin: Origin, service: SharedSigner | None) -> str:
@@ -184,7 +188,7 @@ def senders_json(origins: Sequence[Origin]) -> list[Json]:
 def render_senders(origins: Sequence[Origin]) -> Group:
     """A table, and below it the lines to paste for who fails."""
     if not origins:
-        return Group(Text("No mail of these domains has come from outside yet."))
+        return Group(Text(_NOTHING))
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("domain", no_wrap=True)
     table.add_column("source")

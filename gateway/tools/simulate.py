@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
@@ -40,6 +41,11 @@ _HOSTNAME = "waypost.invalid"
 """Our name where no configuration gives one (RFC 6761 section 6.4)."""
 
 
+_KEYS = (
+    "file", "ip", "helo", "mail_from", "rcpt", "dns", "now", "config", "policy", "standing", "client", "raw",
+)  # fmt: skip
+_ALIKE = 0.81
+"""How like an option a key must be to count as misspelt: `client_ip` is a key of the case's own."""
 _MOST_REMEMBERED = 64
 _MANY = 100
 """Messages that passed, where something is taken to be known."""
@@ -87,13 +93,19 @@ class Simulation(Value):
 
     rehearsed: Rehearsed
     newlines: Newlines
+    assumed: History = History()
 
 
 def read_case(options: Mapping[str, object], directory: Path) -> Case:
     """A case from options by name, as on the command line with `_` for `-`; relative paths start from `directory`.
 
-    Raises CaseError; OSError when the zone cannot be read. Unknown keys are the case's own.
+    Raises CaseError; OSError when the zone cannot be read. A key that looks like a misspelt option is an
+    error; other unknown keys are the case's own.
     """
+    for key in options:
+        close = [] if key in _KEYS else get_close_matches(key.lower().replace("-", "_"), _KEYS, 1, _ALIKE)
+        if close:
+            raise CaseError(f"{key} is not an option; did you mean {close[0]}?")
     for name in ("file", "ip", "mail_from", "rcpt"):
         if options.get(name) is None:
             raise CaseError(f"{name} is missing")
@@ -124,8 +136,8 @@ def read_case(options: Mapping[str, object], directory: Path) -> Case:
 
 
 def _history(standing: str, client: str) -> History:
-    """What the gateway would remember. A stranger's client is one that others' mail passes from, unless it is said to
-    be unknown: what a forwarder is, and what a forger is not."""
+    """What the gateway would remember. Where mail of the author's domain is said to have passed, mail of others has
+    passed from this client too, unless it is said to be unknown."""
     if standing not in ("", *Standing) or client not in ("", "known", "unknown"):
         name, value = ("standing", standing) if standing not in ("", *Standing) else ("client", client)
         words = " or ".join(Standing) if name == "standing" else "known or unknown"
@@ -205,7 +217,7 @@ async def simulate(case: Case, simulation_context: SimulationContext) -> Simulat
     rehearsed = await rehearse(
         delivered, simulation_context.make_runtime(config), simulation_context.make_resolver(config, case.zone)
     )
-    return Simulation(rehearsed, newlines)
+    return Simulation(rehearsed, newlines, case.history)
 
 
 def make_config(rcpts: Iterable[Mailbox]) -> Config:
@@ -244,6 +256,7 @@ def render_simulation(simulation: Simulation) -> Group:
     title = f"{trace.decision.action.value}: {trace.decision.reply}"
     parts = [Text(clean(title), "bold"), Text()]
     parts += [Text(sentence) for sentence in narrate(trace)]
+    parts += [Text(_tell_assumed(simulation.assumed))]
     if simulation.newlines is not Newlines.CRLF:
         parts += [Text(f"Line ends of the file: {simulation.newlines}.")]
     refused = (f"{rcpt}: {reply}" for rcpt, reply in simulation.rehearsed.refused)
@@ -251,6 +264,20 @@ def render_simulation(simulation: Simulation) -> Group:
     parts += render_section("Routes", (f"{rcpt} -> {backend}" for rcpt, backend in trace.routes))
     parts += render_evidence(trace)
     return Group(*parts)
+
+
+def _tell_assumed(history: History) -> str:
+    """The memory that the case was judged with, which may be no more than the default."""
+    author = {
+        Standing.FAMILIAR: "mail of the author's domain has passed here from this network (familiar)",
+        Standing.STRANGER: "mail of the author's domain has passed here, but never from this network (stranger)",
+        Standing.UNKNOWN: "no mail of the author's domain has passed here (unknown)",
+    }[history.standing]
+    client = (
+        "others' mail has passed from this client" if history.know_client(0) else "no others' mail has passed from it"
+    )
+    word = "known" if history.know_client(0) else "unknown"
+    return f"Assumed: {author}; {client} ({word})."
 
 
 async def run_batch(

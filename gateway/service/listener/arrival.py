@@ -63,7 +63,7 @@ class HealthCheck:
 
 
 class ClientIdentity:
-    """Whose connection it is, as far as it is proven, and its place in the house."""
+    """Whose connection it is, as far as it is proven, and whether it is counted."""
 
     def __init__(self, state: ListenerState) -> None:
         self._state = state

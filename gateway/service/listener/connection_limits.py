@@ -17,7 +17,7 @@ _WORKERS = "workers"
 
 
 class ConnectionLimits:
-    """Counts open connections, those of all workers. One census may serve several listeners, then its limits hold over
+    """Counts open connections, those of all workers. One object may serve several listeners, then its limits hold over
     all of them."""
 
     def __init__(

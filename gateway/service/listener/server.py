@@ -208,8 +208,8 @@ async def serve(
     """Listen. `report` takes an exception of ours and returns the id that the client is told; `emit` takes what the
     listener refuses by itself.
 
-    Listeners that are given the same census share its limits. Raises OSError when the address cannot be had, ValueError
-    when the settings contradict themselves.
+    Listeners that are given the same connection limits share them. Raises OSError when the address cannot be had,
+    ValueError when the settings contradict themselves.
     """
     if settings.tls is not None and settings.tls.minimum_version is ssl.TLSVersion.MINIMUM_SUPPORTED:
         # Some builds of Python, Debian's among them, set no minimum of their own.

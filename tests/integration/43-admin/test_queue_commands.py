@@ -159,6 +159,6 @@ def test_retention_is_as_configured(gateway: Gateway) -> None:
     gateway.terminate()
     gateway.start_gateway()  # what is over goes at the start, and every minute
     end = time.monotonic() + 15
-    while "not kept any more" not in admin.text("show", id):
+    while "The content was deleted" not in admin.text("show", id):
         assert time.monotonic() < end
         time.sleep(0.2)

@@ -243,11 +243,23 @@ def test_what_only_looks_like_a_notification_is_none() -> None:
 @pytest.mark.parametrize(
     ("header", "rule", "reply"),
     [
-        ("Subject: x", "no-author", "550 5.7.1 Message has no valid From field"),
-        ("From: undisclosed:;", "no-author", "550 5.7.1 Message has no valid From field"),
+        (
+            "Subject: x",
+            "no-author",
+            "550 5.7.1 Message has no valid From field. Write one From field with your own address",
+        ),
+        (
+            "From: undisclosed:;",
+            "no-author",
+            "550 5.7.1 Message has no valid From field. Write one From field with your own address",
+        ),
         ("From: " + ", ".join(f"a@d{n}.example" for n in range(6)), "no-author", ""),
         ("From: a@x.example," + " " * 20000 + "ceo@own.example", "no-author", ""),
-        ("From: a@x.example\nFrom: a@x.example", "several-authors", "550 5.7.1 Message has more than one From field"),
+        (
+            "From: a@x.example\nFrom: a@x.example",
+            "several-authors",
+            "550 5.7.1 Message has more than one From field. Write only one",
+        ),
     ],
 )
 def test_one_author_is_demanded(header: str, rule: str, reply: str) -> None:
@@ -272,7 +284,9 @@ def test_spf_alone_refuses_only_for_a_domain_that_sends_no_mail() -> None:
     assert failing.judged(ENFORCE).action is Action.ACCEPT
     parked = replace(failing, spf=spf(SpfVerdict.FAIL, "parked.example", sends_no_mail=True))
     decision = parked.judged(ENFORCE)
-    assert str(decision.reply) == "550 5.7.23 SPF: parked.example sends no mail"
+    assert str(decision.reply) == (
+        "550 5.7.23 SPF: parked.example sends no mail. Send from a domain whose SPF record lists your server"
+    )
     assert decision.rule == "spf-sends-no-mail"
     assert replace(parked, dmarc=PASS, policy=NONE).judged(ENFORCE).action is Action.ACCEPT
 

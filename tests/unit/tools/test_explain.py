@@ -42,6 +42,7 @@ from gateway.service.runtime import RuntimeConfig
 from gateway.spool.codec import TRACE
 from gateway.tools.explain import Checked, ContentState, Replayed, check_content, render_story, replay, story_json
 from gateway.tools.narrative import narrate
+from gateway.tools.queue import render_states
 from gateway.tools.rehearsal import Delivered, rehearse
 from gateway.tools.simulate import make_config
 from tests.support.samples import nested_multipart, plain, sign, signing_key
@@ -124,6 +125,12 @@ async def test_incident_3_in_plain_words(spoof: Trace) -> None:
         "replayed: same",
     ):
         assert words in text, f"{words} is missing in\n{text}"
+
+
+async def test_queue_show_says_the_same_of_the_content_as_explain(spoof: Trace) -> None:
+    page = io.StringIO()
+    Console(width=400, file=page).print(render_states(told(spoof)))
+    assert "The content was never kept, because the message was refused; the evidence is kept." in page.getvalue()
 
 
 async def test_the_story_as_json(accepted: Trace) -> None:

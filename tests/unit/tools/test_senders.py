@@ -92,7 +92,7 @@ def test_domains() -> None:
         (sender("192.0.2.0/24", 0, 3, "sendgrid.net"), "a customer of SendGrid", ""),
         (sender("192.0.2.0/24", 0, 3, "saas.example"), "let it sign as own.example, or name it", "dkim ="),
         (sender("40.92.0.0/24", 0, 3), "a tenant of Microsoft 365: switch on DKIM", ""),
-        (sender("192.0.2.0/24", 0, 3), "a device, a program, a forwarder, or a forger", "networks ="),
+        (sender("192.0.2.0/24", 0, 3), "another domain (a service or a forger)", "networks ="),
         (sender("192.0.2.0/24", 2, 3), "passes at times", "networks ="),
         (sender("192.0.2.0/24", 2, 0), "passes", ""),
     ],
@@ -128,3 +128,9 @@ def test_a_line_for_a_whole_network_says_so() -> None:
     network, machine = find_origins([sender("192.0.2.0/24", 0, 9), sender("192.0.2.7/32", 0, 3)], OURS)
     assert "Lets in every machine of these networks" in make_lines(network)
     assert "#" not in make_lines(machine)
+
+
+def test_an_empty_list_says_what_counts() -> None:
+    output = io.StringIO()
+    Console(file=output, width=200).print(render_senders([]))
+    assert "publish a DMARC policy" in " ".join(output.getvalue().split())

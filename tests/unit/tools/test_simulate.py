@@ -352,10 +352,12 @@ async def test_a_batch_goes_on_after_a_bad_case(bench: Bench) -> None:
         {**good, "dns": {"sender.example": {"TXT": "TIMEOUT"}}, "id": None},
         {**good, "policy": "nonsense"},
         {**good, "rcpt": "x@elsewhere.example", "config": "gateway.toml"},
+        {**good, "standng": "familiar"},
+        {**good, "mail-from": "author@sender.example"},
         dns=str(bench.directory / "zone.json"),
         now=NOW,
     )
-    assert [result["index"] for result in results] == [0, 1, 2, 3, 4, 5, 6]
+    assert [result["index"] for result in results] == [0, 1, 2, 3, 4, 5, 6, 7, 8]
     assert list(results[0])[:4] == ["index", "file", "id", "spf"]
     assert results[0]["id"] == "first"
     assert results[0]["dmarc"]["result"] == "pass"
@@ -368,6 +370,27 @@ async def test_a_batch_goes_on_after_a_bad_case(bench: Bench) -> None:
     assert results[4]["id"] is None
     assert "error" in results[5]
     assert results[6]["decision"]["rule"] == "relay-denied"
+    assert results[7]["error"] == "standng is not an option; did you mean standing?"
+    assert results[8]["error"] == "mail-from is not an option; did you mean mail_from?"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, ("(unknown);", "(unknown).")),
+        ({"client": "known"}, ("(unknown);", "(known).")),
+        ({"standing": "familiar"}, ("(familiar);", "(known).")),
+        ({"standing": "stranger"}, ("(stranger);", "(known).")),
+        ({"standing": "stranger", "client": "unknown"}, ("(stranger);", "(unknown).")),
+    ],
+)
+async def test_the_text_says_what_was_assumed(bench: Bench, options: dict[str, str], words: tuple[str, ...]) -> None:
+    (bench.directory / "signed.eml").write_bytes(SIGNED)
+    good = {"file": "signed.eml", "ip": CLIENT, "mail_from": "author@sender.example", "rcpt": "a@corp.example"}
+    case = read_case({**good, "dns": "zone.json", **options}, bench.directory)
+    printed = [str(part) for part in render_simulation(await simulate(case, make_simulation_context())).renderables]
+    (assumed,) = (line for line in printed if line.startswith("Assumed: "))
+    assert all(word in assumed for word in words)
 
 
 async def test_odd_octets_end_no_batch(bench: Bench) -> None:
