@@ -20,6 +20,16 @@ from gateway.tools.simulate import simulate as simulate_case
 commands = group("One message.")
 
 
+_STANDING = (
+    "familiar: mail of the author's domain has passed here from this network. stranger: it has, but never "
+    "from there. unknown (default): it never has."
+)
+_CLIENT = (
+    "known: others' mail has passed from this client (default with --standing familiar or stranger). "
+    "unknown: nothing has (default otherwise)."
+)
+
+
 @commands.command()
 def explain(
     id: Annotated[str, typer.Argument(help="The id in parentheses at the end of a reply.")],
@@ -62,20 +72,8 @@ def simulate(
     now: Annotated[float | None, typer.Option(help="The time to judge at, epoch seconds.")] = None,
     config: Annotated[Path | None, typer.Option(help="Judge as this configuration would.")] = None,
     policy: Annotated[str | None, typer.Option(help="The rule set to judge by.")] = None,
-    standing: Annotated[
-        str | None,
-        typer.Option(
-            help="familiar: mail of the author's domain has passed here from this network. stranger: it has, but never "
-            "from there. unknown (default): it never has."
-        ),
-    ] = None,
-    client: Annotated[
-        str | None,
-        typer.Option(
-            help="known: others' mail has passed from this client (default with --standing familiar or stranger). "
-            "unknown: nothing has (default otherwise)."
-        ),
-    ] = None,
+    standing: Annotated[str | None, typer.Option(help=_STANDING)] = None,
+    client: Annotated[str | None, typer.Option(help=_CLIENT)] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Never convert line ends.")] = False,
     batch: Annotated[Path | None, typer.Option(help="Judge many: one JSON object a line.")] = None,
     as_json: JsonOption = False,
