@@ -143,8 +143,8 @@ class DeliverySettings(Section):
 
     @model_validator(mode="after")
     def _check_times(self) -> Self:
-        if self.schedule and self.expire <= self.schedule[0]:
-            said = f"expire ({self.expire:g}) is not longer than the first retry ({self.schedule[0]:g})"
+        if self.schedule and self.expire < self.schedule[0]:
+            said = f"expire ({self.expire:g}) is shorter than the first retry ({self.schedule[0]:g})"
             raise wrong(f"{said}, so nothing would be tried twice", "write a longer expire, or a shorter schedule")
         return self
 

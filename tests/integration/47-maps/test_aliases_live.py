@@ -97,4 +97,7 @@ def test_the_secret_must_be_long(gateway: Gateway, tmp_path: Path) -> None:
     gateway.write_config()
     said = gateway.run("check", "--config", str(gateway.config_path)).stderr
     assert "srs.secret: is short enough to be guessed" in said
-    assert "srs.domain: other.example is no domain of ours" in said
+    gateway.settings = '[srs]\ndomain = "other.example"\nsecret = "long enough not to be guessed"\n'
+    gateway.write_config()
+    said = gateway.run("check", "--config", str(gateway.config_path)).stderr
+    assert "srs.domain: other.example is not one of our domains" in said

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from gateway.spool.queries import migrate
 from tests.fixtures.spools.make_spool import HERE, Backend, Scene
 from tests.support.commands import type_command
 from tests.support.gateway_process import ROOT
@@ -41,6 +42,9 @@ class Damaged:
         self.backends = (north, south)
         self.scene = Scene(ROOT, directory, north.port, south.port, north.port)
         self.scene.write_config()
+        for path in sorted(self.scene.spool.glob("*/spool.db")):
+            with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+                migrate(connection, str(path))
         self._before: dict[str, tuple[Path, str, list[Any]]] = {}
 
     def spoil(self, name: str) -> None:

@@ -168,7 +168,7 @@ MISTAKES = {
     "a section as a list": ("[[limits]]\nrecipients = 5", "20: limits: is written as another kind of table; write "
                             "[limits]"),
     "no attempts": ("[delivery]\nschedule = []", "21: delivery.schedule: is empty; write at least one number"),
-    "given up before the first retry": ("[delivery]\nexpire = 30", "20: delivery: expire (30) is not longer than the "),
+    "given up before the first retry": ("[delivery]\nexpire = 30", "20: delivery: expire (30) is shorter than the "),
     "a first try forgotten before its delay": ("[greylisting]\nretry = 60",
                                                "20: greylisting: retry (60) is not longer than delay (300)"),
     "an open webhook": ('[alarm]\nwebhook = "http://a.example/"',

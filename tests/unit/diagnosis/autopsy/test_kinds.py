@@ -202,10 +202,10 @@ def test_results_of_a_server_that_no_hop_names_prove_nothing() -> None:
 
 
 ELSEWHERE = {
-    *("NOT_REPAIRED", "REPAIRED", "REPORTED", "SAME_FILE"),
+    *("NOT_REPAIRED", "REPAIRED", "REPORTED", "SAME_FILE", "EMPTY_FILE"),
     *("CLAIMS[sealed]", "CLAIMS[sealed broken]", "CLAIMS[converter]"),
 }
-"""Said in `test_command` and `test_hops`."""
+"""Said in `test_command`, `test_hops` and the tests of poor input."""
 
 
 def test_every_sentence_of_the_text_is_said() -> None:
