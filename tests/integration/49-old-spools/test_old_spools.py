@@ -87,12 +87,17 @@ def states(tree: Any) -> dict[str, str]:
     return {one["rcpt"]: one["state"] for one in tree["recipients"]}
 
 
+JUDGED_OTHERWISE = {"refused"}
+"""Today's rules ask for other grounds than those of that day, so judging again does not give the same decision."""
+
+
 def test_it_says_and_does_what_it_would_have_done(old: OldSpool) -> None:
     with old.scene.serving():
         for name, before in old.told["told"].items():
             now = old.explain(name)
             assert {key: now[key] for key in TOLD} == {key: before[key] for key in TOLD}, name
-            assert (now["content"], now["replayed"]) == (before["content"], before["replayed"]), name
+            replayed = "different" if name in JUDGED_OTHERWISE else before["replayed"]
+            assert (now["content"], now["replayed"]) == (before["content"], replayed), name
             assert states(now) == states(before), name
         assert {one["transfer"] for one in old.ask("queue", "list")} == {one["transfer"] for one in old.told["queue"]}
         replayed = old.ask("replay", "--since", "36500d")
