@@ -88,7 +88,6 @@ async def test_no_mail_before_login(listen: Listen, submission: dict[str, object
     assert await client.ask(f"AUTH PLAIN {GOOD}") == "503 5.5.1 You are authenticated already"
     assert await client.say(MAIL + " AUTH=ann+40corp.example") == 250
     assert await client.say("RSET") == 250
-    assert await client.ask(MAIL + " AUTH=+4x") == "530 5.7.0 Authentication required"
     assert reception.only.hooks == {}
     assert reception.only.count("login") == 1
     await client.close()

@@ -14,7 +14,7 @@ set = "mine"
 [[rule]]
 id = "indirect"
 stage = "data"
-when = 'dmarc.result == "fail" && size(indirect.evidence) > 0'
+when = 'dmarc.result == "fail"'
 then = "hold"
 
 [[rule]]
