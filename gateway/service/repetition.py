@@ -149,6 +149,10 @@ class Repetitions:
                 raise UnderWay
             await asyncio.sleep(_LOOK_EVERY)
 
+    def note_repeat(self, fingerprint: bytes) -> int | None:
+        """A repetition is being answered: its slot, so that an attempt that is read late is not taken for a new one."""
+        return self._arrivals.enter(fingerprint)
+
     def conclude(self, slot: int, heard: bool) -> None:
         """The client of the message in this slot was told that it is stored, or it was not told."""
         if heard:
