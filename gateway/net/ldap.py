@@ -162,7 +162,9 @@ def _connect(settings: LdapMap | LdapLogin, dn: str, password: str, most_octets:
     except MapUnavailable:
         raise
     except Exception as error:  # also what the library's decoder raises for octets that are not LDAP
-        raise _explain(error, settings.timeout if watch.late else 0.0, meter) from None
+        # The library's own time-out of a single wait can be the first to notice.
+        late = watch.late or "timed out" in str(error)
+        raise _explain(error, settings.timeout if late else 0.0, meter) from None
     finally:
         watch.stop()
         with suppress(Exception):
