@@ -286,7 +286,7 @@ class MxConversation:
             # Its client was not told that it is stored, and sends it again: it is delivered once.
             self._services.emit(Event("repeated", known, (("client", self._client.connection.client),)))
             # Once this reply is heard the message counts as told: the next one of the same octets is a new message.
-            self._stored, self._slot = known, self._repetitions.note_repeat(mark)
+            self._stored, self._slot = known, self._repetitions.note_repeat(mark, known)
             return REPLIES["accepted"].with_id(known)
         self._slot = known
         try:

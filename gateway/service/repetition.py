@@ -9,6 +9,7 @@ left stays until its successor has read its shard.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import mmap
 from collections.abc import Callable
 from time import monotonic
@@ -21,6 +22,9 @@ it."""
 _WIDTH = 8
 """Octets of a fingerprint that are compared: the first ones while it is taken, the next ones when it was."""
 _EMPTY = bytes(_WIDTH)
+_TOLD = 1024
+"""Ids that a worker remembers of messages whose client it told at a repetition: the row of another worker's shard still
+says that nobody was told."""
 _LOOK_EVERY = 0.05
 """Seconds between looks at a first attempt."""
 _STAYS = 3.0
@@ -37,12 +41,13 @@ class Arrivals:
 
     def __init__(self, workers: int = 1) -> None:
         self._table = mmap.mmap(-1, workers * _SLOTS * _WIDTH)
+        self._told = mmap.mmap(-1, workers * _TOLD * _WIDTH)
         self._open = mmap.mmap(-1, workers)
         self._workers = workers
 
     def of_worker(self, number: int = 0) -> WorkerArrivals:
         """The table that this worker writes."""
-        return WorkerArrivals(self._table, self._open, number, self._workers)
+        return WorkerArrivals(self._table, self._told, self._open, number, self._workers)
 
     def bury(self, number: int) -> None:
         """The worker is dead: nobody knows yet which of its clients were told."""
@@ -52,8 +57,10 @@ class Arrivals:
 class WorkerArrivals:
     """One worker's table, and those of the others to look at."""
 
-    def __init__(self, table: mmap.mmap, open: mmap.mmap, number: int, workers: int) -> None:
+    def __init__(self, table: mmap.mmap, told: mmap.mmap, open: mmap.mmap, number: int, workers: int) -> None:
         self._table = table
+        self._told = told
+        self._next_told = 0
         self._open = open
         self._number = number
         self._all_open = b"\1" * workers
@@ -82,6 +89,16 @@ class WorkerArrivals:
         """Its client was told that it is stored."""
         self._put(slot, self._taken[slot])
 
+    def note_told(self, id: str) -> None:
+        """The client of this stored message was told at a repetition of it."""
+        at = (self._number * _TOLD + self._next_told) * _WIDTH
+        self._told[at : at + _WIDTH] = _shorten(id)
+        self._next_told = (self._next_told + 1) % _TOLD
+
+    def was_told(self, id: str) -> bool:
+        """Some worker told its client at a repetition."""
+        return _find(self._told, _shorten(id))
+
     def leave(self, slot: int) -> None:
         """Nothing is to be known of it any more."""
         self._taken.pop(slot, None)
@@ -94,18 +111,11 @@ class WorkerArrivals:
 
     def has(self, fingerprint: bytes) -> bool:
         """Some worker is taking it."""
-        return self._finds(fingerprint[:_WIDTH])
+        return _find(self._table, fingerprint[:_WIDTH])
 
     def has_taken(self, fingerprint: bytes) -> bool:
         """Some worker has just taken it, and told its client."""
-        return self._finds(fingerprint[_WIDTH : 2 * _WIDTH])
-
-    def _finds(self, mark: bytes) -> bool:
-        octets = self._table[:]
-        at = octets.find(mark)
-        while at >= 0 and at % _WIDTH:
-            at = octets.find(mark, at + 1)
-        return at >= 0
+        return _find(self._table, fingerprint[_WIDTH : 2 * _WIDTH])
 
     @property
     def complete(self) -> bool:
@@ -116,6 +126,18 @@ class WorkerArrivals:
         return now - self._incomplete > _STAYS
 
 
+def _find(table: mmap.mmap, mark: bytes) -> bool:
+    octets = table[:]
+    at = octets.find(mark)
+    while at >= 0 and at % _WIDTH:
+        at = octets.find(mark, at + 1)
+    return at >= 0
+
+
+def _shorten(id: str) -> bytes:
+    return hashlib.sha256(id.encode("utf-8", "surrogateescape")).digest()[:_WIDTH]
+
+
 class Repetitions:
     """Asked about each message before it is judged."""
 
@@ -123,6 +145,8 @@ class Repetitions:
         self._spool = spool
         self._arrivals = arrivals
         self._clock = clock
+        self._repeats: dict[int, str] = {}
+        """Slot -> id of the stored message that is being answered again."""
 
     async def find(
         self, fingerprint: bytes, deadline: float, gone: Callable[[], bool] = lambda: False
@@ -140,7 +164,7 @@ class Repetitions:
             pending = missing and await self._spool.is_unanswered(fingerprint)
             sure = missing or self._arrivals.has(fingerprint)
             known = await self._spool.find_unheard(fingerprint, self._clock.now(), sure=sure)
-            if known is not None:
+            if known is not None and not self._arrivals.was_told(known):
                 return known
             # Nothing is awaited between the last look at the table and the entry in it.
             if not pending and not self._arrivals.has(fingerprint):
@@ -149,14 +173,21 @@ class Repetitions:
                 raise UnderWay
             await asyncio.sleep(_LOOK_EVERY)
 
-    def note_repeat(self, fingerprint: bytes) -> int | None:
-        """A repetition is being answered: its slot, so that an attempt that is read late is not taken for a new one."""
-        return self._arrivals.enter(fingerprint)
+    def note_repeat(self, fingerprint: bytes, id: str) -> int | None:
+        """A repetition of the stored message `id` is being answered: its slot, so that an attempt that is read late is
+        not taken for a new one."""
+        slot = self._arrivals.enter(fingerprint)
+        if slot is not None:
+            self._repeats[slot] = id
+        return slot
 
     def conclude(self, slot: int, heard: bool) -> None:
         """The client of the message in this slot was told that it is stored, or it was not told."""
+        repeated = self._repeats.pop(slot, None)
         if heard:
             self._arrivals.note_taken(slot)
+            if repeated is not None:
+                self._arrivals.note_told(repeated)
         asyncio.get_running_loop().call_later(_STAYS, self._arrivals.leave, slot)
 
     def forget(self, slot: int) -> None:

@@ -61,6 +61,29 @@ async def test_the_retry_of_who_was_not_told_gets_the_first_ones_id(other: int) 
     assert await retry == id
 
 
+@pytest.mark.parametrize("worker", [0, 1])
+@pytest.mark.parametrize("heard", [True, False])
+async def test_a_repetition_that_is_heard_ends_what_it_repeats(worker: int, heard: bool) -> None:
+    """In whichever worker it is: the row that says that nobody was told stands in the first one's shard."""
+    workers = Workers().begin()
+    slot = await workers.find(0)
+    assert isinstance(slot, int)
+    id = await workers.store()
+    workers.spool.note_answer(id, heard=False)
+    workers.both[0].conclude(slot, heard=False)
+    assert await workers.find(worker) == id
+    again = workers.both[worker].note_repeat(MARK, id)
+    assert again is not None
+    workers.both[worker].conclude(again, heard=heard)
+    workers.tables[0].leave(slot)
+    workers.tables[worker].leave(again)
+    for other in workers.both:
+        found = await other.find(MARK, 0.0)
+        assert (found == id) is not heard
+        if isinstance(found, int):
+            other.forget(found)
+
+
 @pytest.mark.parametrize("stored", [True, False])
 async def test_who_was_told_sends_a_new_message(stored: bool) -> None:
     workers = Workers().begin()
