@@ -118,5 +118,4 @@ class DnsView:
     @property
     def used(self) -> tuple[Lookup, ...]:
         """Every answer the judgement rests on, in order of name."""
-        used = sorted(self._used.items(), key=lambda item: item[0])
-        return tuple(Lookup(question, answer) for question, answer in used)
+        return tuple([Lookup(question, self._used[question]) for question in sorted(self._used)])

@@ -49,5 +49,5 @@ def would_break(name: str, results: Iterable[DkimResult], header: Sequence[Field
     the next one added takes its place (RFC 6376 section 5.4.2).
     """
     lower = name.lower()
-    present = sum(field.lower == lower for field in header)
+    present = [field.lower for field in header].count(lower)
     return any(one.signed_fields.count(lower) > present for one in results if one.result is DkimVerdict.PASS)

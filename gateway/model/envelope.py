@@ -36,14 +36,19 @@ def site_of(client: IPText) -> str:
     return str(ipaddress.ip_network(f"{client}/64", strict=False)) if ":" in client else client
 
 
-_SPECIAL = tuple(
+_SPECIAL_IPV4 = tuple(
     map(
-        ipaddress.ip_network,
+        ipaddress.IPv4Network,
         (
             *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
             *("192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4"),
-            *("::/96", "64:ff9b:1::/48", "100::/64", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"),
         ),
+    )
+)
+_SPECIAL_IPV6 = tuple(
+    map(
+        ipaddress.IPv6Network,
+        ("::/96", "64:ff9b:1::/48", "100::/64", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"),
     )
 )
 """Networks of special use (RFC 6890) in which a machine of ours may be reached: this host, private, shared, link-local,
@@ -61,7 +66,8 @@ def is_special(address: IPText) -> bool:
             carried = IPv4Address(int(found) & 0xFFFFFFFF)
         if carried is not None:
             found = carried
-    return any(found in network for network in _SPECIAL if network.version == found.version)
+    networks = _SPECIAL_IPV4 if isinstance(found, IPv4Address) else _SPECIAL_IPV6
+    return any(found in network for network in networks)
 
 
 @lru_cache(maxsize=4096)

@@ -13,7 +13,7 @@ from gateway.mail.verdict import describe_verdicts
 from gateway.model.decision import Action, Decision, RuleHit, Stage
 from gateway.model.delivery import TRACE_VERSION, Intake, Trace, Transfer
 from gateway.model.dnsdata import Lookup
-from gateway.model.envelope import Envelope, IPText, Mailbox
+from gateway.model.envelope import Envelope, IPText, Mailbox, network_of
 from gateway.model.event import Event
 from gateway.model.history import NOTHING_REMEMBERED, Circumstances
 from gateway.model.ingress import EdgeIngress, Ingress, InternalIngress
@@ -52,6 +52,18 @@ def fingerprint(envelope: Envelope, content: Content) -> bytes:
     for rcpt in sorted(rcpt.mailbox.key for rcpt in envelope.rcpts):
         digest.update(b"\0" + rcpt.encode("utf-8", "surrogateescape"))
     return digest.digest()
+
+
+def narrow(fingerprint: bytes, ingress: Ingress) -> bytes:
+    """The same for one client network. A message that was marked or held is repeated from its own network only:
+    otherwise whoever sends a copy first, without authentication, would have the author's own copy swallowed."""
+    network = network_of(ingress.client) if ingress.client is not None else ""
+    return hashlib.sha256(fingerprint + network.encode("ascii")).digest()
+
+
+def _mark(arrival: Arrival, message: Message, action: Action) -> bytes:
+    found = fingerprint(arrival.envelope, message.content)
+    return found if action is Action.ACCEPT else narrow(found, arrival.ingress)
 
 
 _NAMES = {
@@ -246,7 +258,7 @@ def take_in(
         # Mail that waits for DNS is not greylisted as well.
         acquaintance=remember_wait(circumstances.dns_wait, arrival.received)
         or remember(circumstances.greylisting, decision.action, arrival.received, context.greylist),
-        fingerprint=fingerprint(arrival.envelope, message.content) if message is not None else b"",
+        fingerprint=_mark(arrival, message, decision.action) if message is not None else b"",
         durable=message is not None,
         events=_announce(arrival, results, decision),
     )

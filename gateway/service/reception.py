@@ -18,7 +18,7 @@ from gateway.model.reply import REPLIES, Reply
 from gateway.model.value import replace
 from gateway.plan import client
 from gateway.plan.admission import Asking
-from gateway.plan.intake import Arrival, fingerprint, refuse, take_in, turn_away
+from gateway.plan.intake import Arrival, fingerprint, narrow, refuse, take_in, turn_away
 from gateway.policy.rules import RuleFailure
 from gateway.ports import Connection, Conversation, HoldFull, SpoolFull, emit_all
 from gateway.service.collector import Collector, find_fault, find_obstacle
@@ -279,7 +279,7 @@ class MxConversation:
             return await self._store_refusal(arrival, fault, REPLIES[fault], Stage.DATA)
         try:
             mark = fingerprint(arrival.envelope, message.content)
-            known = await self._repetitions.find(mark, deadline, lambda: self._gone)
+            known = await self._repetitions.find(mark, narrow(mark, ingress), deadline, lambda: self._gone)
         except UnderWay:
             return await self._store_refusal(arrival, "under-way", REPLIES["under-way"], Stage.DATA)
         if isinstance(known, str):

@@ -149,9 +149,10 @@ class Repetitions:
         """Slot -> id of the stored message that is being answered again."""
 
     async def find(
-        self, fingerprint: bytes, deadline: float, gone: Callable[[], bool] = lambda: False
+        self, fingerprint: bytes, narrowed: bytes, deadline: float, gone: Callable[[], bool] = lambda: False
     ) -> str | int | None:
         """The id of a stored message whose client was not told, or the slot of one that is taken for the first time.
+        `narrowed` is the fingerprint for the client's network (`plan.intake.narrow`).
 
         Waits until `deadline` (monotonic) for what becomes of a first attempt. Raises UnderWay, also when the client
         of this attempt is `gone` and a later attempt has been answered meanwhile.
@@ -161,11 +162,12 @@ class Repetitions:
                 raise UnderWay
             missing = not self._arrivals.complete
             # In this order: what is pending becomes unheard, never the other way round.
-            pending = missing and await self._spool.is_unanswered(fingerprint)
+            pending = missing and any([await self._spool.is_unanswered(one) for one in (fingerprint, narrowed)])
             sure = missing or self._arrivals.has(fingerprint)
-            known = await self._spool.find_unheard(fingerprint, self._clock.now(), sure=sure)
-            if known is not None and not self._arrivals.was_told(known):
-                return known
+            for one in (fingerprint, narrowed):
+                known = await self._spool.find_unheard(one, self._clock.now(), sure=sure)
+                if known is not None and not self._arrivals.was_told(known):
+                    return known
             # Nothing is awaited between the last look at the table and the entry in it.
             if not pending and not self._arrivals.has(fingerprint):
                 return self._arrivals.enter(fingerprint)

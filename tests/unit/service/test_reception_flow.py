@@ -69,7 +69,11 @@ LIMITS = {"bytes_in_flight": LIMIT, "message_size": LIMIT}
 
 
 def make_reception(
-    spool: FakeSpool, events: list[Event], limits: Mapping[str, int] = LIMITS, deliverer: Deliverer | None = None
+    spool: FakeSpool,
+    events: list[Event],
+    limits: Mapping[str, int] = LIMITS,
+    deliverer: Deliverer | None = None,
+    zone: Mapping[str, object] | None = None,
 ) -> MxReception:
     config = Config.model_validate(
         {
@@ -83,7 +87,7 @@ def make_reception(
     clock = SystemClock()
     bench = JudgementContext("mx.gw.example", "mx.gw.example", load_rules(config), fact_settings(config))
     law = RuntimeConfig(config, bench, RoutingTable({"corp.example": "one"}, {}))
-    authenticator = Authenticator(ZoneResolver(build_zone({})), clock, 5.0)
+    authenticator = Authenticator(ZoneResolver(build_zone(zone or {})), clock, 5.0)
     return MxReception(Services(clock, spool, authenticator, deliverer or Closed(), events.append), lambda: law)
 
 
@@ -183,3 +187,31 @@ async def test_one_client_takes_only_its_share() -> None:
     assert str(await late.begin()).startswith("452 4.3.1 ")
     greedy.abandon()
     assert (await (await begin(reception)).begin()).code == 354
+
+
+async def hand_in(reception: MxReception, address: str, heard: bool) -> str:
+    """The id in the reply to the same message from this address."""
+    conversation = await begin(reception, address)
+    assert (await conversation.begin()).code == 354
+    await conversation.take(plain("a@plain.example"))
+    reply = await conversation.finish()
+    assert reply.code == 250
+    conversation.answered(heard)
+    return str(reply).rpartition("(")[2].removesuffix(")")
+
+
+@pytest.mark.parametrize(
+    ("first", "swallows"), [("203.0.113.9", False), ("192.0.2.1", True)], ids=["marked", "accepted"]
+)
+async def test_a_marked_copy_swallows_none_from_elsewhere(first: str, swallows: bool) -> None:
+    """A stranger who holds the octets of a message sends them first and hears no reply: his copy is marked, and the
+    author's own is judged by itself. A retry from another machine of an accepted sender's pool is the same message."""
+    spool = FakeSpool(SystemClock())
+    zone = {
+        "plain.example": {"TXT": ["v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/24 -all"], "MX": ["10 mx.plain.example"]},
+        "_dmarc.plain.example": {"TXT": ["v=DMARC1; p=quarantine"]},
+    }
+    reception = make_reception(spool, [], zone=zone)
+    id = await hand_in(reception, first, heard=False)
+    assert await hand_in(reception, first, heard=False) == id, "the same client network tries again"
+    assert (await hand_in(reception, "198.51.100.7", heard=False) == id) is swallows
