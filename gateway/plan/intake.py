@@ -44,26 +44,22 @@ REMEMBERED = 86_400.0
 """Seconds for which a message is known whose client was not told that it is stored."""
 
 
-def fingerprint(envelope: Envelope, content: Content) -> bytes:
-    """Alike for the same octets, sender and recipients, in whatever order these come and from whatever address: the
-    pool of a big provider tries again from elsewhere."""
+def make_marks(envelope: Envelope, content: Content, ingress: Ingress) -> tuple[bytes, bytes]:
+    """Fingerprints by which a repetition is known: alike for the same octets, sender and recipients, in whatever order
+    these come. The first one holds from whatever address, as the pool of a big provider tries again from elsewhere. The
+    second one holds for one client network: it is stored for a message that is marked or held. Otherwise a stranger who
+    sends a copy first, without authentication, would have the author's own copy swallowed."""
     digest = hashlib.sha256(content.sha256)
     digest.update(str(envelope.mail_from or "").encode("utf-8", "surrogateescape"))
     for rcpt in sorted(rcpt.mailbox.key for rcpt in envelope.rcpts):
         digest.update(b"\0" + rcpt.encode("utf-8", "surrogateescape"))
-    return digest.digest()
+    anywhere = digest.digest()
+    digest.update(b"\0" + (network_of(ingress.client) if ingress.client is not None else "").encode("ascii"))
+    return anywhere, digest.digest()
 
 
-def narrow(fingerprint: bytes, ingress: Ingress) -> bytes:
-    """The same for one client network. A message that was marked or held is repeated from its own network only:
-    otherwise whoever sends a copy first, without authentication, would have the author's own copy swallowed."""
-    network = network_of(ingress.client) if ingress.client is not None else ""
-    return hashlib.sha256(fingerprint + network.encode("ascii")).digest()
-
-
-def _mark(arrival: Arrival, message: Message, action: Action) -> bytes:
-    found = fingerprint(arrival.envelope, message.content)
-    return found if action is Action.ACCEPT else narrow(found, arrival.ingress)
+def _choose_mark(arrival: Arrival, message: Message, action: Action) -> bytes:
+    return make_marks(arrival.envelope, message.content, arrival.ingress)[action is not Action.ACCEPT]
 
 
 _NAMES = {
@@ -258,7 +254,7 @@ def take_in(
         # Mail that waits for DNS is not greylisted as well.
         acquaintance=remember_wait(circumstances.dns_wait, arrival.received)
         or remember(circumstances.greylisting, decision.action, arrival.received, context.greylist),
-        fingerprint=_mark(arrival, message, decision.action) if message is not None else b"",
+        fingerprint=b"" if message is None else _choose_mark(arrival, message, decision.action),
         durable=message is not None,
         events=_announce(arrival, results, decision),
     )

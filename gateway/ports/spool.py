@@ -85,12 +85,12 @@ class IntakeStore(Protocol):
     def note_answer(self, id: str, heard: bool) -> None:
         """Whether the client of a stored message was told that it is; written soon."""
 
-    async def find_unheard(self, fingerprint: bytes, now: float, sure: bool = False) -> str | None:
-        """The id of a stored message with this fingerprint whose client was not told, as far as that is remembered.
+    async def find_unheard(self, marks: tuple[bytes, bytes], now: float, sure: bool = False) -> str | None:
+        """The id of a stored message with one of these fingerprints whose client was not told, as far as is remembered.
         What became known within the last second may be missed, unless the answer has to be `sure`."""
 
-    async def is_unanswered(self, fingerprint: bytes) -> bool:
-        """A message with this fingerprint is stored of which nothing says yet whether its client was told."""
+    async def is_unanswered(self, marks: tuple[bytes, bytes]) -> bool:
+        """A message with one of these fingerprints is stored of which nothing says yet whether its client was told."""
 
     def open_content(self) -> ContentWriter:
         """A place for content above the in-memory limit."""

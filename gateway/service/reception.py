@@ -18,7 +18,7 @@ from gateway.model.reply import REPLIES, Reply
 from gateway.model.value import replace
 from gateway.plan import client
 from gateway.plan.admission import Asking
-from gateway.plan.intake import Arrival, fingerprint, narrow, refuse, take_in, turn_away
+from gateway.plan.intake import Arrival, make_marks, refuse, take_in, turn_away
 from gateway.policy.rules import RuleFailure
 from gateway.ports import Connection, Conversation, HoldFull, SpoolFull, emit_all
 from gateway.service.collector import Collector, find_fault, find_obstacle
@@ -278,15 +278,15 @@ class MxConversation:
         if fault is not None:
             return await self._store_refusal(arrival, fault, REPLIES[fault], Stage.DATA)
         try:
-            mark = fingerprint(arrival.envelope, message.content)
-            known = await self._repetitions.find(mark, narrow(mark, ingress), deadline, lambda: self._gone)
+            marks = make_marks(arrival.envelope, message.content, ingress)
+            known = await self._repetitions.find(marks, deadline, lambda: self._gone)
         except UnderWay:
             return await self._store_refusal(arrival, "under-way", REPLIES["under-way"], Stage.DATA)
         if isinstance(known, str):
             # Its client was not told that it is stored, and sends it again: it is delivered once.
             self._services.emit(Event("repeated", known, (("client", self._client.connection.client),)))
             # Once this reply is heard the message counts as told: the next one of the same octets is a new message.
-            self._stored, self._slot = known, self._repetitions.note_repeat(mark, known)
+            self._stored, self._slot = known, self._repetitions.note_repeat(marks, known)
             return REPLIES["accepted"].with_id(known)
         self._slot = known
         try:

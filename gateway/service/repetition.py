@@ -149,25 +149,25 @@ class Repetitions:
         """Slot -> id of the stored message that is being answered again."""
 
     async def find(
-        self, fingerprint: bytes, narrowed: bytes, deadline: float, gone: Callable[[], bool] = lambda: False
+        self, marks: tuple[bytes, bytes], deadline: float, gone: Callable[[], bool] = lambda: False
     ) -> str | int | None:
         """The id of a stored message whose client was not told, or the slot of one that is taken for the first time.
-        `narrowed` is the fingerprint for the client's network (`plan.intake.narrow`).
+        `marks` are its fingerprints (`plan.intake.make_marks`).
 
         Waits until `deadline` (monotonic) for what becomes of a first attempt. Raises UnderWay, also when the client
         of this attempt is `gone` and a later attempt has been answered meanwhile.
         """
+        fingerprint, _ = marks
         while True:
             if gone() and self._arrivals.has_taken(fingerprint):
                 raise UnderWay
             missing = not self._arrivals.complete
             # In this order: what is pending becomes unheard, never the other way round.
-            pending = missing and any([await self._spool.is_unanswered(one) for one in (fingerprint, narrowed)])
+            pending = missing and await self._spool.is_unanswered(marks)
             sure = missing or self._arrivals.has(fingerprint)
-            for one in (fingerprint, narrowed):
-                known = await self._spool.find_unheard(one, self._clock.now(), sure=sure)
-                if known is not None and not self._arrivals.was_told(known):
-                    return known
+            known = await self._spool.find_unheard(marks, self._clock.now(), sure=sure)
+            if known is not None and not self._arrivals.was_told(known):
+                return known
             # Nothing is awaited between the last look at the table and the entry in it.
             if not pending and not self._arrivals.has(fingerprint):
                 return self._arrivals.enter(fingerprint)
@@ -175,10 +175,10 @@ class Repetitions:
                 raise UnderWay
             await asyncio.sleep(_LOOK_EVERY)
 
-    def note_repeat(self, fingerprint: bytes, id: str) -> int | None:
+    def note_repeat(self, marks: tuple[bytes, bytes], id: str) -> int | None:
         """A repetition of the stored message `id` is being answered: its slot, so that an attempt that is read late is
         not taken for a new one."""
-        slot = self._arrivals.enter(fingerprint)
+        slot = self._arrivals.enter(marks[0])
         if slot is not None:
             self._repeats[slot] = id
         return slot

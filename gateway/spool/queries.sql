@@ -350,11 +350,11 @@ DELETE FROM unanswered WHERE message = ?;
 
 -- name: find_unheard
 SELECT trace.id FROM unanswered JOIN trace ON trace.n = unanswered.message
-WHERE unanswered.unheard AND unanswered.fingerprint = ? AND unanswered.received > ?;
+WHERE unanswered.unheard AND unanswered.fingerprint IN (?, ?) AND unanswered.received > ?;
 
 -- name: is_unanswered
 SELECT 1 FROM (SELECT fingerprint, unheard FROM unanswered ORDER BY message DESC LIMIT 4096)
-WHERE NOT unheard AND fingerprint = ?;
+WHERE NOT unheard AND fingerprint IN (?, ?);
 
 -- name: any_unheard
 SELECT EXISTS (SELECT 1 FROM unanswered WHERE unheard);

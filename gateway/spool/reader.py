@@ -110,13 +110,13 @@ class ReadOnlySpool:
         )
         return None if found is None else _give_out(self._content, *found)
 
-    async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
-        """The stored message of this fingerprint whose client was not told."""
-        return await self._read(lambda connection: unanswered.find(connection, fingerprint, now))
+    async def find_unheard(self, marks: tuple[bytes, bytes], now: float) -> str | None:
+        """The stored message with one of these marks whose client was not told."""
+        return await self._read(lambda connection: unanswered.find(connection, marks, now))
 
-    async def is_unanswered(self, fingerprint: bytes) -> bool:
-        """Nothing says yet whether the client of a message of this fingerprint was told."""
-        return await self._read(lambda connection: unanswered.is_pending(connection, fingerprint))
+    async def is_unanswered(self, marks: tuple[bytes, bytes]) -> bool:
+        """Nothing says yet whether the client of a message with one of these marks was told."""
+        return await self._read(lambda connection: unanswered.is_pending(connection, marks))
 
     async def has_unheard(self) -> bool:
         """Some client was not told."""

@@ -88,17 +88,17 @@ class ShardedSpool:
     def note_answer(self, id: str, heard: bool) -> None:
         self._own.note_answer(id, heard)
 
-    async def find_unheard(self, fingerprint: bytes, now: float, sure: bool = False) -> str | None:
+    async def find_unheard(self, marks: tuple[bytes, bytes], now: float, sure: bool = False) -> str | None:
         """Almost always there is none to be found: what other workers have is looked at once a second, unless the
         answer has to be `sure`."""
         if now - self._looked >= _LOOK_EVERY or now < self._looked:
             # Only now: who asks meanwhile must not go by what was known before.
             self._foreign, self._looked = await self._all.has_unheard(), now
-        found = await self._own.find_unheard(fingerprint, now) if self._own.has_unheard else None
-        return found or (await self._all.find_unheard(fingerprint, now) if self._foreign or sure else None)
+        found = await self._own.find_unheard(marks, now) if self._own.has_unheard else None
+        return found or (await self._all.find_unheard(marks, now) if self._foreign or sure else None)
 
-    async def is_unanswered(self, fingerprint: bytes) -> bool:
-        return await self._all.is_unanswered(fingerprint)
+    async def is_unanswered(self, marks: tuple[bytes, bytes]) -> bool:
+        return await self._all.is_unanswered(marks)
 
     async def acquaintance(self, key: str) -> Acquaintance | None:
         return await self._all.acquaintance(key)

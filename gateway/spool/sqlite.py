@@ -148,17 +148,17 @@ class SqliteSpool:
         self._answers.note(id, heard)
         self.has_unheard = self.has_unheard or not heard
 
-    async def find_unheard(self, fingerprint: bytes, now: float, sure: bool = True) -> str | None:
-        """The stored message of this fingerprint whose client was not told."""
-        return await self._writer.run(partial(self._find_unheard, fingerprint, now), durable=False)
+    async def find_unheard(self, marks: tuple[bytes, bytes], now: float, sure: bool = True) -> str | None:
+        """The stored message with one of these marks whose client was not told."""
+        return await self._writer.run(partial(self._find_unheard, marks, now), durable=False)
 
-    async def is_unanswered(self, fingerprint: bytes) -> bool:
-        """Nothing says yet whether the client of a message of this fingerprint was told."""
-        return await self._reader.is_unanswered(fingerprint)
+    async def is_unanswered(self, marks: tuple[bytes, bytes]) -> bool:
+        """Nothing says yet whether the client of a message with one of these marks was told."""
+        return await self._reader.is_unanswered(marks)
 
-    def _find_unheard(self, fingerprint: bytes, now: float, connection: sqlite3.Connection) -> str | None:
+    def _find_unheard(self, marks: tuple[bytes, bytes], now: float, connection: sqlite3.Connection) -> str | None:
         self._answers.write_unheard(connection)
-        return unanswered.find(connection, fingerprint, now)
+        return unanswered.find(connection, marks, now)
 
     @property
     def unwritten(self) -> int:

@@ -77,15 +77,15 @@ def note(connection: sqlite3.Connection, answers: Collection[tuple[str, bool]]) 
             connection.execute(QUERIES[query], (json.dumps(ids),))
 
 
-def find(connection: sqlite3.Connection, fingerprint: bytes, now: float) -> str | None:
-    """The message of this fingerprint whose client was not told."""
-    row = connection.execute(QUERIES["find_unheard"], (fingerprint, now - REMEMBERED)).fetchone()
+def find(connection: sqlite3.Connection, marks: tuple[bytes, bytes], now: float) -> str | None:
+    """The message with one of these marks whose client was not told."""
+    row = connection.execute(QUERIES["find_unheard"], (*marks, now - REMEMBERED)).fetchone()
     return row[0] if row else None
 
 
-def is_pending(connection: sqlite3.Connection, fingerprint: bytes) -> bool:
-    """A message of this fingerprint has no answer yet."""
-    return connection.execute(QUERIES["is_unanswered"], (fingerprint,)).fetchone() is not None
+def is_pending(connection: sqlite3.Connection, marks: tuple[bytes, bytes]) -> bool:
+    """A message with one of these marks has no answer yet."""
+    return connection.execute(QUERIES["is_unanswered"], marks).fetchone() is not None
 
 
 def are_there_any(connection: sqlite3.Connection) -> bool:

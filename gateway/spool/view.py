@@ -195,17 +195,17 @@ class ShardedView:
         """What is known of an Author Domain, a client's network, and whoever signs for it."""
         return History.join([await view.recall(domain, source, names) for view in self._look()])
 
-    async def find_unheard(self, fingerprint: bytes, now: float) -> str | None:
-        """The stored message of this fingerprint whose client was not told."""
+    async def find_unheard(self, marks: tuple[bytes, bytes], now: float) -> str | None:
+        """The stored message with one of these marks whose client was not told."""
         for view in self._look():
-            found = await view.find_unheard(fingerprint, now)
+            found = await view.find_unheard(marks, now)
             if found is not None:
                 return found
         return None
 
-    async def is_unanswered(self, fingerprint: bytes) -> bool:
-        """Nothing says yet whether the client of a message of this fingerprint was told."""
-        return any([await view.is_unanswered(fingerprint) for view in self._look()])
+    async def is_unanswered(self, marks: tuple[bytes, bytes]) -> bool:
+        """Nothing says yet whether the client of a message with one of these marks was told."""
+        return any([await view.is_unanswered(marks) for view in self._look()])
 
     async def has_unheard(self) -> bool:
         """Some client was not told."""

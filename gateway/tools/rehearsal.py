@@ -179,10 +179,10 @@ class _Forgetful:
     def note_answer(self, id: str, heard: bool) -> None:
         pass
 
-    async def find_unheard(self, fingerprint: bytes, now: float, sure: bool = False) -> str | None:
+    async def find_unheard(self, marks: tuple[bytes, bytes], now: float, sure: bool = False) -> str | None:
         return None
 
-    async def is_unanswered(self, fingerprint: bytes) -> bool:
+    async def is_unanswered(self, marks: tuple[bytes, bytes]) -> bool:
         return False
 
     def open_content(self) -> ContentWriter:

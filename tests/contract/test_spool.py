@@ -620,11 +620,14 @@ def marked(mark: bytes = b"f") -> Intake:
 async def test_a_message_whose_client_was_not_told_is_known(spool: Spool) -> None:
     intake = marked()
     await spool.commit(intake)
-    assert await spool.find_unheard(b"f", START) is None, "its client still waits"
+    assert await spool.find_unheard((b"f", b"narrow"), START) is None, "its client still waits"
     await answered(spool, intake.trace.id, heard=False)
-    assert await spool.find_unheard(b"f", START + 1) == intake.trace.id
-    assert await spool.find_unheard(b"g", START + 1) is None
-    assert await spool.find_unheard(b"f", intake.trace.received + 86_401) is None, "its retry would have come"
+    assert await spool.find_unheard((b"f", b"narrow"), START + 1) == intake.trace.id
+    assert await spool.find_unheard((b"wide", b"f"), START + 1) == intake.trace.id, "either mark is enough"
+    assert await spool.find_unheard((b"g", b"h"), START + 1) is None
+    assert await spool.find_unheard((b"f", b"narrow"), intake.trace.received + 86_401) is None, (
+        "its retry would have come"
+    )
 
 
 async def test_a_message_whose_client_was_told_is_not(spool: Spool) -> None:
@@ -632,7 +635,7 @@ async def test_a_message_whose_client_was_told_is_not(spool: Spool) -> None:
     await spool.commit(intake)
     await answered(spool, intake.trace.id, heard=True)
     await answered(spool, intake.trace.id, heard=False)
-    assert await spool.find_unheard(b"f", START + 1) is None
+    assert await spool.find_unheard((b"f", b"narrow"), START + 1) is None
 
 
 async def test_one_that_was_delivered_is_still_known(spool: Spool) -> None:
@@ -642,7 +645,7 @@ async def test_one_that_was_delivered_is_still_known(spool: Spool) -> None:
     claims = await spool.claim((), 10, START, LEASE)
     for claim in claims:
         await spool.settle(make_settlement(claim))
-    assert await spool.find_unheard(b"f", START + 1) == intake.trace.id
+    assert await spool.find_unheard((b"f", b"narrow"), START + 1) == intake.trace.id
 
 
 async def test_a_refusal_that_nobody_heard_is_forgotten(spool: Spool) -> None:
@@ -652,7 +655,7 @@ async def test_a_refusal_that_nobody_heard_is_forgotten(spool: Spool) -> None:
     (claim,) = await spool.claim((), 10, START, LEASE)
     await spool.settle(replace(make_settlement(claim), told=True))
     await answered(spool, intake.trace.id, heard=False)
-    assert await spool.find_unheard(b"f", START + 1) is None
+    assert await spool.find_unheard((b"f", b"narrow"), START + 1) is None
 
 
 async def test_who_was_told_nothing_before_a_crash_never_will_be(bench: Bench) -> None:
@@ -664,5 +667,5 @@ async def test_who_was_told_nothing_before_a_crash_never_will_be(bench: Bench) -
     spool.note_answer(heard.trace.id, heard=True)
     await bench.close()
     spool = await bench.open()
-    assert await spool.find_unheard(b"waiting", START + 1) == waiting.trace.id
-    assert await spool.find_unheard(b"told", START + 1) is None
+    assert await spool.find_unheard((b"waiting", b"narrow"), START + 1) == waiting.trace.id
+    assert await spool.find_unheard((b"told", b"narrow"), START + 1) is None

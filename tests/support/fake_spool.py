@@ -274,12 +274,14 @@ class FakeSpool:
                 if heard:
                     del self._unanswered[key]
 
-    async def is_unanswered(self, fingerprint: bytes) -> bool:
-        return fingerprint in self._unanswered and not self._unanswered[fingerprint][2]
+    async def is_unanswered(self, marks: tuple[bytes, bytes]) -> bool:
+        return any(mark in self._unanswered and not self._unanswered[mark][2] for mark in marks)
 
-    async def find_unheard(self, fingerprint: bytes, now: float, sure: bool = False) -> str | None:
-        id, received, unheard = self._unanswered.get(fingerprint, ("", 0.0, False))
-        return id if unheard and received > now - REMEMBERED else None
+    async def find_unheard(self, marks: tuple[bytes, bytes], now: float, sure: bool = False) -> str | None:
+        for id, received, unheard in (self._unanswered[mark] for mark in marks if mark in self._unanswered):
+            if unheard and received > now - REMEMBERED:
+                return id
+        return None
 
     def open_content(self) -> ContentWriter:
         return _Writer(self)

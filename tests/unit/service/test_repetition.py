@@ -13,6 +13,7 @@ from tests.support.fake_spool import FakeSpool
 from tests.support.spooling import make_intake
 
 MARK, OTHER = b"f" * 32, b"g" * 32
+NARROW = b"n" * 32
 
 
 class Workers:
@@ -31,7 +32,7 @@ class Workers:
         return self
 
     async def find(self, worker: int, mark: bytes = MARK, patience: float = 5.0) -> str | int | None:
-        return await self.both[worker].find(mark, b"n" + mark, self.clock.monotonic() + patience)
+        return await self.both[worker].find((mark, NARROW), self.clock.monotonic() + patience)
 
     async def store(self) -> str:
         intake = replace(make_intake(), fingerprint=MARK)
@@ -72,13 +73,13 @@ async def test_a_repetition_that_is_heard_ends_what_it_repeats(worker: int, hear
     workers.spool.note_answer(id, heard=False)
     workers.both[0].conclude(slot, heard=False)
     assert await workers.find(worker) == id
-    again = workers.both[worker].note_repeat(MARK, id)
+    again = workers.both[worker].note_repeat((MARK, NARROW), id)
     assert again is not None
     workers.both[worker].conclude(again, heard=heard)
     workers.tables[0].leave(slot)
     workers.tables[worker].leave(again)
     for other in workers.both:
-        found = await other.find(MARK, b"n" + MARK, 0.0)
+        found = await other.find((MARK, NARROW), 0.0)
         assert (found == id) is not heard
         if isinstance(found, int):
             other.forget(found)
@@ -103,7 +104,7 @@ async def test_an_attempt_read_late_whose_retry_was_answered_is_not_taken_too(ea
     workers = Workers().begin()
     slot = await workers.find(1)
     assert isinstance(slot, int)
-    late = asyncio.create_task(workers.both[0].find(MARK, b"n" + MARK, workers.clock.monotonic() + 5.0, lambda: True))
+    late = asyncio.create_task(workers.both[0].find((MARK, NARROW), workers.clock.monotonic() + 5.0, lambda: True))
     await asyncio.sleep(0.05 if early else 0)
     workers.spool.note_answer(await workers.store(), heard=True)
     workers.both[1].conclude(slot, heard=True)
