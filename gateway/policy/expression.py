@@ -105,9 +105,9 @@ class Language:
         self._facts = {fact.name: fact for fact in facts}
         self._env = _declare(facts)
         self._known = {
-            stage: tuple((fact.name, PYTHON_TYPES[fact.kind]) for fact in facts if fact.known_at(stage))
-            for stage in Stage
+            stage: {fact.name: PYTHON_TYPES[fact.kind] for fact in facts if fact.known_at(stage)} for stage in Stage
         }
+        self._types = {stage: list(known.values()) for stage, known in self._known.items()}
         self._envs = {stage: _declare([fact for fact in facts if fact.known_at(stage)]) for stage in Stage}
 
     def compile(self, text: str, stage: Stage) -> Condition:
@@ -155,10 +155,14 @@ class Language:
     def bind(self, facts: Mapping[str, object], stage: Stage) -> Activation:
         """The facts of one message. Raises CannotEvaluate unless every fact of the stage is there, well typed: the
         library would pass over a missing one where another operand decides."""
-        for name, wanted in self._known[stage]:
-            value = facts.get(name)
-            if type(value) is not wanted:
-                raise CannotEvaluate(f"fact {name} is {'missing' if value is None else type(value).__name__}")
+        known = self._known[stage]
+        try:
+            types = [*map(type, map(facts.__getitem__, known))]
+        except KeyError as error:
+            raise CannotEvaluate(f"fact {error.args[0]} is missing") from None
+        if types != self._types[stage]:
+            wrong = next(name for name, wanted in known.items() if type(facts[name]) is not wanted)
+            raise CannotEvaluate(f"fact {wrong} is {type(facts[wrong]).__name__}")
         return self._env.Activation(facts)
 
     def bind_some(self, facts: Mapping[str, object]) -> Activation:
