@@ -78,6 +78,13 @@ def find_author(header: Sequence[Field]) -> Author:
     return Author(len(found) + len(hidden), tuple(domains)[:_MOST_DOMAINS], reason, doubtful)
 
 
+def find_domains(header: Sequence[Field], name: str) -> tuple[str, ...]:
+    """Every domain that a reader could see in the fields of that name, of as much of them as is read."""
+    found, hidden = find_fields(header, name, within=True)
+    names, other, _ = _collect((*found, *hidden))
+    return tuple(dict.fromkeys((*filter(None, names.values()), *other)))
+
+
 def read_mailboxes(value: bytes) -> tuple[Mailbox, ...] | None:
     """The addresses of one From or Sender field where it has one reading: None where a reader could see any other
     (RFC 5322 section 3.4 without its groups and obsolete forms), and when there is none."""

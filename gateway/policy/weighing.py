@@ -8,7 +8,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal, TypeAlias
 
-from gateway.mail.author import Author
+from gateway.mail.author import Author, find_domains
 from gateway.mail.domain import is_subdomain, parent
 from gateway.mail.header import Field
 from gateway.model.decision import Finding
@@ -73,6 +73,8 @@ class Weighed(Value):
     protected: frozenset[str]
     vouched: bool
     """The owner of each of these stands behind the message."""
+    sender_unproven: bool
+    """Sender names a domain of ours or a protected one, and nothing passes for it."""
     sender: str
     """The named sender that may write as them; empty when there is none."""
     forwarder: str
@@ -109,8 +111,7 @@ def weigh(
 ) -> Weighed:
     """Weigh one message."""
     dmarc = authentication.dmarc
-    own = find_zones(author.domains, settings.own)
-    protected = find_zones(author.domains, settings.protected)
+    own, protected = find_zones(author.domains, settings.own), find_zones(author.domains, settings.protected)
     vouched = is_vouched(own | protected, author.domains, authentication)
     signature = author_signature(dmarc.domain, dmarc.organizational_domain, authentication.dkim)
     passing = [one.domain for one in authentication.dkim if one.result is DkimVerdict.PASS]
@@ -135,6 +136,7 @@ def weigh(
         own=own,
         protected=protected,
         vouched=vouched,
+        sender_unproven=_is_sender_unproven(ingress, header, authentication, settings),
         sender=sender,
         forwarder=forwarder,
         signature=signature,
@@ -148,6 +150,19 @@ def weigh(
         added=added_fields(header, authentication) if any(dmarc.dkim_aligned) else (),
         grounds=grounds,
     )
+
+
+def _is_sender_unproven(
+    ingress: Ingress, header: Sequence[Field], authentication: Authentication, settings: FactSettings
+) -> bool:
+    """Sender, which mail programs show beside From (RFC 5322 section 3.6.2), names a domain of ours or a protected one,
+    and nothing stands for it."""
+    senders = find_domains(header, "sender") if isinstance(ingress, EdgeIngress) else ()
+    claimed = find_zones(senders, settings.own | settings.protected) if senders else ()
+    if not claimed or _passes_for(claimed, authentication):
+        return False
+    passing = [one.domain for one in authentication.dkim if one.result is DkimVerdict.PASS]
+    return not find_source(settings.senders, ingress.client, passing, claimed)
 
 
 def _claimed(own: Collection[str], protected: Collection[str]) -> list[Finding]:
@@ -212,6 +227,11 @@ def is_vouched(zones: Collection[str], authors: Collection[str], authentication:
         return dmarc.authenticated
     if dmarc.result is DmarcVerdict.TEMPERROR and not dmarc.authenticated:
         return False
+    return _passes_for(zones, authentication)
+
+
+def _passes_for(zones: Collection[str], authentication: Authentication) -> bool:
+    """SPF or a signature passes for each of the zones."""
     passing = [one.domain for one in authentication.dkim if one.result is DkimVerdict.PASS]
     if authentication.spf.result is SpfVerdict.PASS:
         passing.append(authentication.spf.domain)

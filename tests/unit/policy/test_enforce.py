@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from gateway.model.result import (
 )
 from gateway.model.value import replace
 from gateway.policy.evaluate import decide
+from gateway.policy.grounds import Source
 from gateway.policy.rules import RuleSet
 from tests.unit.policy.scenes import EDGE, INSIDE, OUR_SETTINGS, UNKNOWN, Scene, shipped, signature, spf
 
@@ -581,3 +583,54 @@ def test_a_second_subject_above_the_signed_one_is_marked_and_no_pass_in_strict(p
     assert scene.judged(ENFORCE).action is Action.QUARANTINE
     assert scene.judged(STRICT).action is (Action.REJECT if policy is REJECT else Action.QUARANTINE)
     assert replace(scene, header=header.partition("\n")[2]).judged(STRICT).action is Action.ACCEPT
+
+
+FOREIGN = Scene("From: x@stranger.example\nSender: ceo@own.example", spf=spf(SpfVerdict.PASS))
+SENDERS = {
+    "an address": "Sender: ceo@own.example",
+    "below ours": "Sender: ceo@deep.own.example",
+    "a protected domain": "Sender: Bank <x@bank.example>",
+    "a second field": "Sender: x@stranger.example\nSender: ceo@own.example",
+    "a line that reads as one": "Sen der: ceo@own.example",
+    "a continuation": "To: a@x.example;\n Sender: ceo@own.example",
+    "hidden behind many": "Sender: " + ", ".join(f"a@n{number}.example" for number in range(40)) + ", ceo@own.example",
+}
+
+
+@pytest.mark.parametrize("field", SENDERS)
+@pytest.mark.parametrize("dmarc", [DmarcVerdict.NONE, FAIL, PASS])
+def test_our_name_in_sender_is_marked_where_nothing_proves_it(field: str, dmarc: DmarcVerdict) -> None:
+    header = f"From: x@stranger.example\n{SENDERS[field]}"
+    theirs = signature("stranger.example")
+    scene = replace(FOREIGN, header=header, dmarc=dmarc, dkim=(theirs,), dkim_aligned=(dmarc is PASS,))
+    for rules in (ENFORCE, STRICT):
+        assert (scene.judged(rules).action, scene.judged(rules).rule) == (Action.QUARANTINE, "sender-field")
+    learnt = scene.judged(shipped("learn"))
+    assert learnt.action is Action.ACCEPT
+    assert learnt.would is not None
+    assert learnt.would.rule == "sender-field"
+
+
+WEB = Source("web", networks=(IPv4Network("203.0.113.7/32"),))
+MEMBER = "From: x@stranger.example\nSender: ann@own.example\nList-Id: <a.club.example>"
+PROVEN = {
+    "our signature, put on by a service": replace(FOREIGN, dkim=(signature("own.example"),)),
+    "beside the service's own": replace(
+        FOREIGN, dmarc=PASS, dkim=(signature("stranger.example"), signature("own.example")), dkim_aligned=(True, False)
+    ),
+    "through a list": replace(FOREIGN, header=MEMBER, dkim=(signature("own.example"), signature("club.example"))),
+    "a signature below ours": replace(FOREIGN, dkim=(signature("mail.own.example"),)),
+    "our SPF record": replace(FOREIGN, spf=spf(SpfVerdict.PASS, "own.example")),
+    "from inside": replace(FOREIGN, ingress=INSIDE),
+    "a named sender": replace(FOREIGN, settings=replace(OUR_SETTINGS, senders=(WEB,))),
+    "a list's own name": replace(FOREIGN, header="From: x@stranger.example\nSender: list@lists.example"),
+    "a name that ends like ours": replace(FOREIGN, header="From: x@stranger.example\nSender: x@notown.example"),
+    "our name in the phrase alone": replace(
+        FOREIGN, header='From: x@s.example\nSender: "ceo@own.example" <x@s.example>'
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROVEN)
+def test_honest_mail_with_our_name_in_sender_passes(name: str) -> None:
+    assert PROVEN[name].judged(ENFORCE).action is Action.ACCEPT
