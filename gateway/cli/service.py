@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,10 +16,28 @@ from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, say
 from gateway.config.first import write_first
 from gateway.config.keyring import SERVERS_ALONE, is_for_servers_alone
+from gateway.config.model import Config
+from gateway.config.providers import find_provider
 from gateway.demo.run import run_demo
 from gateway.demo.sample import send_samples
+from gateway.diagnosis.records.own_domains import (
+    OK,
+    DomainFinding,
+    domains_json,
+    examine_domain,
+    examine_signer,
+    find_worst,
+    render_domains,
+)
+from gateway.model.decision import Stage
+from gateway.net.system import SystemClock
+from gateway.service.authenticator import Authenticator
+from gateway.service.runtime import RuntimeConfig
 
 commands = group("Running the gateway.")
+
+_DNS_BUDGET = 60.0
+"""Seconds for the lookups about one domain: a person waits for it."""
 
 
 @commands.command()
@@ -39,18 +59,38 @@ def reload(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
 
 
 @commands.command()
-def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Check configuration and rules; each mistake is shown with its place."""
+def check(
+    config: ConfigOption = DEFAULT_CONFIG,
+    dns: Annotated[
+        bool,
+        typer.Option(
+            "--dns",
+            help="Ask DNS about the domains, too: whether each half signs as them, and whom their SPF records let pass "
+            "besides. By [dns] nameservers, or from [dns] zone.",
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check configuration and rules; each mistake is shown with its place.
+
+    Exit status 0 when all is well; 1 when --dns found something to do, or had no answer; 2 for a mistake.
+    """
     runtime = app.make_runtime(app.read_config(config))
     rules = sum(len(stage) for stage in runtime.context.rules.rules.values())
-    counts = f"{len(runtime.config.domain)} domains, {len(runtime.config.backend)} backends"
-    policy = f"policy {runtime.context.rules.name} ({rules} rules)"
-    for name, backend in runtime.config.backend.items():
-        if backend.certificate is not None and is_for_servers_alone(backend.certificate):
-            say(f"{config}: note: backend.{name}.certificate {SERVERS_ALONE}")
-    if runtime.config.policy.shadow == runtime.config.policy.set:  # as `waypost promote` leaves it
-        say(f"{config}: note: policy.shadow is the set in force, so it tells nothing; name another set, or remove it")
-    say(f"{config}: good. {counts}, {len(runtime.config.listener)} listeners, {policy}.")
+    notes = list(_find_notes(runtime.config))
+    found = asyncio.run(_ask_dns(runtime)) if dns else ()
+    state = find_worst(found)
+    if as_json:
+        counts = {name: len(getattr(runtime.config, name)) for name in ("domain", "backend", "listener")}
+        policy = {"set": runtime.context.rules.name, "rules": rules}
+        print_json({"state": state, **counts, "policy": policy, "notes": notes, "dns": domains_json(found)})
+    else:
+        counts_said = f"{len(runtime.config.domain)} domains, {len(runtime.config.backend)} backends"
+        policy_said = f"policy {runtime.context.rules.name} ({rules} rules)"
+        for text in (*(f"{config}: note: {note}" for note in notes), *render_domains(found)):
+            say(text)
+        say(f"{config}: good. {counts_said}, {len(runtime.config.listener)} listeners, {policy_said}.")
+    sys.exit(int(state != OK))
 
 
 @commands.command()
@@ -68,7 +108,8 @@ def init(
     except FileExistsError:
         fail(f"{file} exists; it is left as it is. Name another file.")
     say(f"{file} written. Fill in what is empty, then: waypost check --config {file}")
-    say("Before the MX records move, switch on DKIM for the domain at every provider that sends as it.")
+    say("Before the MX records move, switch on DKIM for the domain at every provider that sends as it;")
+    say(f"whether DNS has the keys: waypost check --dns --config {file}")
 
 
 @commands.command()
@@ -92,3 +133,31 @@ def _show_reload(problem: str, changed: list[str], after_restart: list[str]) -> 
     said = [f"changed: {', '.join(now)}"] if now else []
     said += [f"after a restart: {', '.join(after_restart)}"] if after_restart else []
     return f"Reloaded; {'; '.join(said) or 'nothing has changed'}."
+
+
+def _find_notes(config: Config) -> Iterator[str]:
+    """What is no mistake, and worth knowing."""
+    for name, backend in config.backend.items():
+        if backend.certificate is not None and is_for_servers_alone(backend.certificate):
+            yield f"backend.{name}.certificate {SERVERS_ALONE}"
+    if config.policy.shadow == config.policy.set:  # as `waypost promote` leaves it
+        yield "policy.shadow is the set in force, so it tells nothing; name another set, or remove it"
+
+
+async def _ask_dns(runtime: RuntimeConfig) -> tuple[DomainFinding, ...]:
+    """What DNS says of every domain of ours, and of every `dkim` that the configuration names."""
+    config = runtime.config
+    asker = Authenticator(app.make_resolver(config), SystemClock(), _DNS_BUDGET)
+    guarded = any("spf.only" in rule.condition.text for rule in runtime.context.rules.rules[Stage.DATA])
+    found: list[DomainFinding] = []
+    # Maps that were never fetched tell nothing yet: then every backend that a directory names may have mailboxes.
+    directories = config.routing.ldap if runtime.routing.stale else ()
+    fetched = frozenset(name for one in directories for name in (one.backend, *one.backends.values()))
+    for domain in dict.fromkeys(one.name for one in config.domain):
+        backends = runtime.routing.backends_of(domain) | fetched
+        providers = {find_provider(config.backend[name].preset) for name in backends} - {""}
+        found += (await asker.run(partial(examine_domain, domain, providers, guarded)))[0]
+    named = (signer for one in (*config.policy.sender, *config.policy.forwarder) for signer in one.dkim)
+    for signer in dict.fromkeys(named):
+        found.append((await asker.run(partial(examine_signer, signer)))[0])
+    return tuple(found)

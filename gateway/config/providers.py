@@ -15,8 +15,9 @@ from pathlib import Path
 
 from gateway.model.value import Value
 
+MICROSOFT, GOOGLE = "Microsoft 365", "Google"
 _TENANTS_SHARE = {
-    "Microsoft 365": (
+    MICROSOFT: (
         "40.92.0.0/15",
         "40.107.0.0/16",
         "52.100.0.0/14",
@@ -24,7 +25,7 @@ _TENANTS_SHARE = {
         "2a01:111:f400::/48",
         "2a01:111:f403::/48",
     ),
-    "Google": (
+    GOOGLE: (
         "35.190.247.0/24",
         "64.233.160.0/19",
         "66.102.0.0/20",
@@ -50,7 +51,7 @@ _NETWORKS = tuple(
 )
 
 
-_BY_PRESET = {"microsoft-365": "Microsoft 365", "google-workspace": "Google"}
+_BY_PRESET = {"microsoft-365": MICROSOFT, "google-workspace": GOOGLE}
 
 
 class SharedSigner(Value):
@@ -76,6 +77,11 @@ def read_signers() -> tuple[SharedSigner, ...]:
 def find_shared_signer(domain: str) -> SharedSigner | None:
     """The service that signs with this d= for all of its customers; None for a d= that is somebody's own."""
     return next((one for one in read_signers() if domain in one.domains), None)
+
+
+def find_provider(preset: str) -> str:
+    """The provider that a backend's preset is for; empty for a mail server of somebody's own."""
+    return _BY_PRESET.get(preset, "")
 
 
 def provider_networks(preset: str) -> tuple[IPv4Network | IPv6Network, ...]:

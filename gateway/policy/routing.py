@@ -116,6 +116,12 @@ class RoutingTable(Value):
         outside = {self.outside} if any("@" in value for value in values) else set()
         return frozenset(self.domains.values()) | name_backends(values) | outside
 
+    def backends_of(self, domain: str) -> frozenset[str]:
+        """The backends where mailboxes of one of our domains live, as far as the maps tell."""
+        end, default = f"@{domain}", "" if domain in self.listed else self.domains.get(domain, "")
+        tables = (self.addresses, *self.maps)
+        return name_backends((default, *(value for one in tables for key, value in one.items() if key.endswith(end))))
+
     def _home(self, mailbox: Mailbox) -> str:
         """The domain; the first of ours for the bare `<postmaster>`."""
         bare = not mailbox.domain and mailbox.key == "postmaster@"

@@ -1,4 +1,5 @@
-"""Every sentence that `waypost dmarc check|advise`, `spf` and `dkim` print, so that they can be read together."""
+"""Every sentence that `waypost dmarc check|advise`, `spf`, `dkim` and `check --dns` print, so that they can be read
+together."""
 
 from __future__ import annotations
 
@@ -200,3 +201,40 @@ KEY_NO_VERSION = "the record has no v=DKIM1: allowed, but some receivers want it
 KEY_TESTING = "t=y says that signing is still being tested: remove it when it is not"
 KEY_GRANULARITY = "g= is from an older standard and ignored"
 KEY_SHA1 = "h= allows sha1, which no signature may use any more (RFC 8301 section 3.1)"
+
+# check --dns
+HALF_SIGNS = "{provider} can sign as {domain}: a key is at {name}"
+HALF_UNSIGNED = (
+    "{provider} does not sign as {domain} ({wrong}): bounces and invitations from there carry no proof that they are "
+    "yours, and are marked"
+)
+GOOGLE_FIX = (
+    "before the MX records move: in the Admin console, open Apps, Google Workspace, Gmail, Authenticate email, publish "
+    "the record for {domain} and start authentication. If another prefix than google was chosen there: waypost dkim "
+    "check PREFIX {domain}"
+)
+MICROSOFT_ALIAS_FIX = (
+    "before the MX records move: in the Defender portal, open Email authentication settings, DKIM, {domain}, publish "
+    "the two CNAME records that it shows, then switch signing on there"
+)
+MICROSOFT_SWITCH_FIX = (
+    "before the MX records move: the CNAME is published, so switch on signing for {domain} in the Defender portal "
+    "(Email authentication settings, DKIM). Until then Microsoft signs as {tenant} alone"
+)
+MICROSOFT_FOREIGN_FIX = (
+    "the CNAME leads to {target}, which is not Microsoft's: publish the one that the Defender portal shows (Email "
+    "authentication settings, DKIM)"
+)
+SPF_ABSENT = "there is no SPF record: mail that is not signed proves nothing"
+SPF_ABSENT_FIX = 'publish one that names every host that sends as you; for a domain that sends no mail: "v=spf1 -all"'
+SPF_FIX = "receivers cannot use this record; all of it: waypost spf check {domain}"
+SPF_OWN = "the SPF record lists no network that a service shares among its customers"
+SPF_SHARED = "the SPF record lists networks of {services}: every customer there can pass as {domain} by SPF."
+SPF_GUARDED = "A rule in force asks about mail that only SPF speaks for."
+SPF_SIGN_FIRST = "Have every service that sends as you sign with DKIM first."
+SPF_SHARED_FIX = 'Once all your mail is signed, put the rule "shared-spf" in force (docs/policy.md, Recipes)'
+SIGNER = "the named signer {domain} exists in DNS"
+NO_SIGNER = "the signer {domain} does not exist in DNS, so nothing signs as it"
+NO_SIGNER_FIX = "look at d= of a passing signature of that sender; `waypost senders` shows it"
+UNANSWERED = "DNS gave no answer for {name}"
+UNANSWERED_FIX = "ask again; if it lasts, see whether the resolvers of [dns] nameservers, or /etc/resolv.conf, answer"
