@@ -41,6 +41,7 @@ from gateway.service.inquiry import Callout
 from gateway.service.listener import bind_socket
 from gateway.service.observer import Observer
 from gateway.service.reception import MxReception
+from gateway.service.repetition import pass_on
 from gateway.service.role import Failures, SendingRole
 from gateway.service.runtime import RuntimeConfig, Services
 from gateway.service.sending_limits import SendingLimits, Suspensions
@@ -128,6 +129,8 @@ class Gateway:
         self._delivery.start()
         housekeeping = asyncio.create_task(Housekeeper(self._spool, self._clock, self._emit).run())
         stack.callback(housekeeping.cancel)
+        passing = asyncio.create_task(pass_on(self._spool, services.arrivals.repeats))
+        stack.callback(passing.cancel)
         storing = asyncio.create_task(self._storage.run())
         stack.callback(storing.cancel)
         if isinstance(self._clock, SystemClock):

@@ -9,11 +9,12 @@ left stays until its successor has read its shard.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import mmap
+import struct
 from collections.abc import Callable
 from time import monotonic
 
+from gateway.model.value import Value
 from gateway.ports import Clock, IntakeStore
 
 _SLOTS = 4096
@@ -22,18 +23,135 @@ it."""
 _WIDTH = 8
 """Octets of a fingerprint that are compared: the first ones while it is taken, the next ones when it was."""
 _EMPTY = bytes(_WIDTH)
-_TOLD = 1024
-"""Ids that a worker remembers of messages whose client it told at a repetition: the row of another worker's shard still
-says that nobody was told."""
+_REPEATS = 1024
+"""Answers to repetitions that a worker remembers."""
 _LOOK_EVERY = 0.05
 """Seconds between looks at a first attempt."""
 _STAYS = 3.0
 """Seconds for which a message stays in the table. One whose client was not told: longer than the spool needs to show
 it. One whose client was told: longer than an attempt that it had given up before is read late."""
+_PASS_ON_EVERY = 1.0
+"""Seconds after which the shard's owner writes down what was told at a repetition."""
 
 
 class UnderWay(Exception):
     """What becomes of the first attempt is not known yet."""
+
+
+class Repeat(Value):
+    """A repetition of a stored message that was answered."""
+
+    id: str
+    """Of the stored message."""
+    mark: bytes
+    """The first octets of the fingerprint by which it was found."""
+    at: float
+    """When it was answered: monotonic, which is the same in all workers."""
+    heard: bool
+    """Its client was told. Else that is not known yet."""
+
+
+_ENTRY = struct.Struct(f"={_WIDTH}sd31sB")
+"""Mark, time, id and state of a repeat. The state is the last octet, and written last: nobody reads half an entry."""
+_NOTHING, _OPEN, _HEARD = range(3)
+_NEWS = struct.Struct("=dQ")
+"""When a worker answered its last repeat, and how many of all were heard."""
+
+
+class RepeatTable:
+    """The repeats that all workers have answered. Each worker writes a ring of its own."""
+
+    def __init__(self, workers: int) -> None:
+        self._octets = mmap.mmap(-1, workers * _REPEATS * _ENTRY.size)
+        self._news = mmap.mmap(-1, workers * _NEWS.size)
+        self._workers = workers
+        self._next = 0
+
+    def note(self, worker: int, id: str, mark: bytes, at: float) -> int:
+        """A repeat is being answered; its place."""
+        place = (worker * _REPEATS + self._next) * _ENTRY.size
+        self._next = (self._next + 1) % _REPEATS
+        self._set_state(place, _NOTHING)
+        entry = _ENTRY.pack(mark, at, id.encode("utf-8", "surrogateescape"), _NOTHING)
+        self._octets[place : place + _ENTRY.size] = entry
+        self._set_state(place, _OPEN)
+        _, heard = self._read_news(worker)
+        self._write_news(worker, at, heard)
+        return place
+
+    def conclude(self, worker: int, place: int, id: str, heard: bool) -> None:
+        """Its client was told, or was not. Nothing is done when a newer one has taken its place."""
+        found = self._read(place)
+        if found is None or found.id != id or found.heard:
+            return
+        self._set_state(place, _HEARD if heard else _NOTHING)
+        if heard:
+            at, count = self._read_news(worker)
+            self._write_news(worker, at, count + 1)
+
+    def bury(self, worker: int) -> None:
+        """The worker is dead: whether its open ones were heard will never be known."""
+        for number in range(worker * _REPEATS, (worker + 1) * _REPEATS):
+            if self._octets[(number + 1) * _ENTRY.size - 1] == _OPEN:
+                self._set_state(number * _ENTRY.size, _NOTHING)
+
+    def judge(
+        self, marks: tuple[bytes, bytes], stored: tuple[str, bytes] | None, began: float
+    ) -> tuple[tuple[str, bytes] | None, bool]:
+        """The message that an attempt repeats which `began` then, if there is one, and whether that is open still.
+
+        A message is an id and the fingerprint that it was found by. `stored` is what the spool says: one whose client
+        was not told. An attempt that had begun before the first repeat that was heard is a repetition too. One that
+        began later is a new message.
+        """
+        if stored is None and all(self._read_news(worker)[0] < began for worker in range(self._workers)):
+            return None, False
+        repeats = [repeat for mark in marks for repeat in self._find(mark[:_WIDTH])]
+        found = {repeat.id: repeat.mark for repeat in repeats if repeat.at >= began}
+        if stored is not None:
+            found[stored[0]] = stored[1]
+        for id, mark in found.items():
+            heard = min((repeat.at for repeat in repeats if repeat.id == id and repeat.heard), default=None)
+            if any(repeat.id == id and not repeat.heard and repeat.at < began for repeat in repeats):
+                return None, True
+            if (stored is not None and id == stored[0]) if heard is None else (heard >= began):
+                return (id, mark), False
+        return None, False
+
+    def count_heard(self) -> int:
+        """How many repeats were heard."""
+        return sum(self._read_news(worker)[1] for worker in range(self._workers))
+
+    def list_heard(self) -> set[str]:
+        """Ids of the messages whose client was told at a repetition."""
+        places = range(0, len(self._octets), _ENTRY.size)
+        return {repeat.id for repeat in map(self._read, places) if repeat is not None and repeat.heard}
+
+    def _find(self, mark: bytes) -> list[Repeat]:
+        octets = self._octets[:]
+        repeats = []
+        place = octets.find(mark)
+        while place >= 0:
+            if place % _ENTRY.size == 0:
+                repeats.append(self._read(place))
+            place = octets.find(mark, place + 1)
+        return [repeat for repeat in repeats if repeat is not None]
+
+    def _read(self, place: int) -> Repeat | None:
+        mark, at, id, state = _ENTRY.unpack_from(self._octets, place)
+        if state == _NOTHING:
+            return None
+        return Repeat(id.rstrip(b"\0").decode("utf-8", "surrogateescape"), mark, at, state == _HEARD)
+
+    def _set_state(self, place: int, state: int) -> None:
+        self._octets[place + _ENTRY.size - 1] = state
+
+    def _read_news(self, worker: int) -> tuple[float, int]:
+        at, heard = _NEWS.unpack_from(self._news, worker * _NEWS.size)
+        return at, heard
+
+    def _write_news(self, worker: int, at: float, heard: int) -> None:
+        _NEWS.pack_into(self._news, worker * _NEWS.size, at, heard)
 
 
 class Arrivals:
@@ -41,26 +159,27 @@ class Arrivals:
 
     def __init__(self, workers: int = 1) -> None:
         self._table = mmap.mmap(-1, workers * _SLOTS * _WIDTH)
-        self._told = mmap.mmap(-1, workers * _TOLD * _WIDTH)
+        self._repeats = RepeatTable(workers)
         self._open = mmap.mmap(-1, workers)
         self._workers = workers
 
     def of_worker(self, number: int = 0) -> WorkerArrivals:
         """The table that this worker writes."""
-        return WorkerArrivals(self._table, self._told, self._open, number, self._workers)
+        return WorkerArrivals(self._table, self._repeats, self._open, number, self._workers)
 
     def bury(self, number: int) -> None:
         """The worker is dead: nobody knows yet which of its clients were told."""
         self._open[number] = 0
+        self._repeats.bury(number)
 
 
 class WorkerArrivals:
     """One worker's table, and those of the others to look at."""
 
-    def __init__(self, table: mmap.mmap, told: mmap.mmap, open: mmap.mmap, number: int, workers: int) -> None:
+    def __init__(self, table: mmap.mmap, repeats: RepeatTable, open: mmap.mmap, number: int, workers: int) -> None:
         self._table = table
-        self._told = told
-        self._next_told = 0
+        self.repeats = repeats
+        """Of all workers."""
         self._open = open
         self._number = number
         self._all_open = b"\1" * workers
@@ -70,6 +189,8 @@ class WorkerArrivals:
         """When some worker was last seen to be missing."""
         self._taken: dict[int, bytes] = {}
         """What is written into a slot when its message was taken."""
+        self._answered: dict[int, tuple[int, str]] = {}
+        """Of a slot in which a repeat is being answered: the repeat's place in the table, and the stored message."""
 
     def begin(self) -> None:
         """The worker's shards are open: the spool tells of every message of the dead."""
@@ -85,19 +206,20 @@ class WorkerArrivals:
         self._put(slot, fingerprint[:_WIDTH])
         return slot
 
-    def note_taken(self, slot: int) -> None:
-        """Its client was told that it is stored."""
-        self._put(slot, self._taken[slot])
+    def answer(self, fingerprint: bytes, found_by: bytes, id: str, now: float) -> int | None:
+        """A repetition of the stored message `id` is being answered: as `enter`. It was found by a fingerprint."""
+        slot = self.enter(fingerprint)
+        if slot is not None:
+            self._answered[slot] = self.repeats.note(self._number, id, found_by[:_WIDTH], now), id
+        return slot
 
-    def note_told(self, id: str) -> None:
-        """The client of this stored message was told at a repetition of it."""
-        at = (self._number * _TOLD + self._next_told) * _WIDTH
-        self._told[at : at + _WIDTH] = _shorten(id)
-        self._next_told = (self._next_told + 1) % _TOLD
-
-    def was_told(self, id: str) -> bool:
-        """Some worker told its client at a repetition."""
-        return _find(self._told, _shorten(id))
+    def conclude(self, slot: int, heard: bool) -> None:
+        """Its client was told that it is stored, or it was not told."""
+        if heard:
+            self._put(slot, self._taken[slot])
+        answered = self._answered.pop(slot, None)
+        if answered is not None:
+            self.repeats.conclude(self._number, *answered, heard)
 
     def leave(self, slot: int) -> None:
         """Nothing is to be known of it any more."""
@@ -134,10 +256,6 @@ def _find(table: mmap.mmap, mark: bytes) -> bool:
     return at >= 0
 
 
-def _shorten(id: str) -> bytes:
-    return hashlib.sha256(id.encode("utf-8", "surrogateescape")).digest()[:_WIDTH]
-
-
 class Repetitions:
     """Asked about each message before it is judged."""
 
@@ -145,8 +263,8 @@ class Repetitions:
         self._spool = spool
         self._arrivals = arrivals
         self._clock = clock
-        self._repeats: dict[int, str] = {}
-        """Slot -> id of the stored message that is being answered again."""
+        self._found_by: dict[str, bytes] = {}
+        """Id of a stored message that is about to be answered again -> the fingerprint that it was found by."""
 
     async def find(
         self, marks: tuple[bytes, bytes], deadline: float, gone: Callable[[], bool] = lambda: False
@@ -158,40 +276,59 @@ class Repetitions:
         of this attempt is `gone` and a later attempt has been answered meanwhile.
         """
         fingerprint, _ = marks
+        began = self._clock.monotonic()
         while True:
             if gone() and self._arrivals.has_taken(fingerprint):
                 raise UnderWay
             missing = not self._arrivals.complete
             # In this order: what is pending becomes unheard, never the other way round.
             pending = missing and await self._spool.is_unanswered(marks)
-            sure = missing or self._arrivals.has(fingerprint)
-            known = await self._spool.find_unheard(marks, self._clock.now(), sure=sure)
-            if known is not None and not self._arrivals.was_told(known):
-                return known
+            stored = await self._look_up(marks, sure=missing or self._arrivals.has(fingerprint))
+            known, open = self._arrivals.repeats.judge(marks, stored, began)
+            if known is not None:
+                id, self._found_by[id] = known
+                return id
             # Nothing is awaited between the last look at the table and the entry in it.
-            if not pending and not self._arrivals.has(fingerprint):
+            if not (pending or open or self._arrivals.has(fingerprint)):
                 return self._arrivals.enter(fingerprint)
             if self._clock.monotonic() >= deadline:
                 raise UnderWay
             await asyncio.sleep(_LOOK_EVERY)
 
+    async def _look_up(self, marks: tuple[bytes, bytes], sure: bool) -> tuple[str, bytes] | None:
+        """The stored message whose client was not told, and the mark that it is stored under."""
+        anywhere, network = marks
+        id = await self._spool.find_unheard(marks, self._clock.now(), sure=sure)
+        if id is None:
+            return None
+        wide = await self._spool.find_unheard((anywhere, anywhere), self._clock.now(), sure=True)
+        return id, anywhere if wide == id else network
+
     def note_repeat(self, marks: tuple[bytes, bytes], id: str) -> int | None:
         """A repetition of the stored message `id` is being answered: its slot, so that an attempt that is read late is
         not taken for a new one."""
-        slot = self._arrivals.enter(marks[0])
-        if slot is not None:
-            self._repeats[slot] = id
-        return slot
+        found_by = self._found_by.pop(id, marks[0])
+        return self._arrivals.answer(marks[0], found_by, id, self._clock.monotonic())
 
     def conclude(self, slot: int, heard: bool) -> None:
         """The client of the message in this slot was told that it is stored, or it was not told."""
-        repeated = self._repeats.pop(slot, None)
-        if heard:
-            self._arrivals.note_taken(slot)
-            if repeated is not None:
-                self._arrivals.note_told(repeated)
+        self._arrivals.conclude(slot, heard)
         asyncio.get_running_loop().call_later(_STAYS, self._arrivals.leave, slot)
 
     def forget(self, slot: int) -> None:
         """The message in this slot was not taken."""
         self._arrivals.leave(slot)
+
+
+async def pass_on(spool: IntakeStore, repeats: RepeatTable) -> None:
+    """Have the spool write down whose client was told at a repetition in another worker: the row stands in a shard
+    that only its owner writes. Runs until cancelled."""
+    passed: set[str] = set()
+    count = 0
+    while True:
+        if repeats.count_heard() != count:
+            count, heard = repeats.count_heard(), repeats.list_heard()
+            for id in heard - passed:
+                spool.note_answer(id, True)
+            passed = heard
+        await asyncio.sleep(_PASS_ON_EVERY)

@@ -86,7 +86,9 @@ class ShardedSpool:
         return await self._all.recall(domain, source, names)
 
     def note_answer(self, id: str, heard: bool) -> None:
-        self._own.note_answer(id, heard)
+        # What is repeated may stand in an adopted shard: the id names it.
+        home = next((shard for shard in self.shards if shard.path.name == id[9:10]), self._own)
+        home.note_answer(id, heard)
 
     async def find_unheard(self, marks: tuple[bytes, bytes], now: float, sure: bool = False) -> str | None:
         """Almost always there is none to be found: what other workers have is looked at once a second, unless the

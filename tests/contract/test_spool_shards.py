@@ -236,3 +236,18 @@ async def test_the_greylist_of_one_worker_is_known_to_all(tmp_path: Path) -> Non
     assert await workers[0].acquaintance("domain other.example") is None
     for worker in workers:
         await worker.close()
+
+
+async def test_whose_client_was_told_at_a_repetition_is_written_in_an_adopted_shard(tmp_path: Path) -> None:
+    before = await open_worker(tmp_path, 1, 2)
+    id, mark = SystemClock(1).new_id(), b"f" * 32
+    await before.commit(replace(make_intake(id=id), fingerprint=mark))
+    before.note_answer(id, heard=False)
+    await before.close()
+    spool = await open_worker(tmp_path)
+    assert await spool.find_unheard((mark, mark), START, sure=True) == id
+    spool.note_answer(id, heard=True)
+    await spool.close()
+    again = await open_worker(tmp_path)
+    assert await again.find_unheard((mark, mark), START, sure=True) is None
+    await again.close()

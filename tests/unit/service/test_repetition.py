@@ -8,7 +8,7 @@ import pytest
 
 from gateway.model.value import replace
 from gateway.net.system import SystemClock
-from gateway.service.repetition import Arrivals, Repetitions, UnderWay
+from gateway.service.repetition import Arrivals, RepeatTable, Repetitions, UnderWay, pass_on
 from tests.support.fake_spool import FakeSpool
 from tests.support.spooling import make_intake
 
@@ -43,6 +43,7 @@ class Workers:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.service.repetition._LOOK_EVERY", 0.01)
+    monkeypatch.setattr("gateway.service.repetition._PASS_ON_EVERY", 0.01)
 
 
 @pytest.mark.parametrize("other", [0, 1])
@@ -83,6 +84,113 @@ async def test_a_repetition_that_is_heard_ends_what_it_repeats(worker: int, hear
         assert (found == id) is not heard
         if isinstance(found, int):
             other.forget(found)
+
+
+@pytest.mark.parametrize("worker", [0, 1])
+@pytest.mark.parametrize("row", [True, False], ids=["row still there", "row gone"])
+async def test_who_came_before_a_repetition_was_answered_is_one_too(worker: int, row: bool) -> None:
+    """Several attempts wait for the first one, whose client was not told: each is given its id. One that begins after
+    the answer to the first of them is a new message, once that answer is known to be heard."""
+    workers = Workers().begin()
+    slot = await workers.find(0)
+    assert isinstance(slot, int)
+    first, waiting = [asyncio.create_task(workers.find(number)) for number in (worker, 1)]
+    await asyncio.sleep(0.05)
+    id = await workers.store()
+    workers.spool.note_answer(id, heard=False)
+    workers.both[0].conclude(slot, heard=False)
+    again = workers.both[worker].note_repeat((MARK, NARROW), await first)
+    assert again is not None
+    later = asyncio.create_task(workers.find(0))
+    if not row:
+        workers.spool.note_answer(id, heard=True)
+    assert await waiting == id
+    also = workers.both[1].note_repeat((MARK, NARROW), id)
+    assert also is not None
+    await asyncio.sleep(0.05)
+    assert not later.done(), "whether the first repetition was heard is open"
+    workers.both[1].conclude(also, heard=True)
+    workers.both[worker].conclude(again, heard=True)
+    for number, done in ((0, slot), (worker, again), (1, also)):
+        workers.tables[number].leave(done)
+    assert isinstance(await later, int)
+
+
+async def test_an_attempt_after_a_repetition_that_was_not_heard_is_one_too() -> None:
+    workers = Workers().begin()
+    id = await workers.store()
+    workers.spool.note_answer(id, heard=False)
+    assert await workers.find(0) == id
+    again = workers.both[0].note_repeat((MARK, NARROW), id)
+    assert again is not None
+    later = asyncio.create_task(workers.find(1))
+    await asyncio.sleep(0.05)
+    assert not later.done()
+    workers.both[0].conclude(again, heard=False)
+    assert await later == id
+
+
+async def test_who_waits_in_another_network_is_no_repetition_of_a_marked_copy() -> None:
+    """A stranger's copy that came first, and his retry of it, must not swallow the author's own."""
+    workers = Workers().begin()
+    stranger, author = (MARK, NARROW), (MARK, b"a" * 32)
+    clock, (one, other) = workers.clock, workers.both
+    slot = await one.find(stranger, clock.monotonic() + 5.0)
+    assert isinstance(slot, int)
+    own = asyncio.create_task(other.find(author, clock.monotonic() + 5.0))
+    await asyncio.sleep(0.05)
+    intake = replace(make_intake(), fingerprint=NARROW)
+    await workers.spool.commit(intake)
+    workers.spool.note_answer(intake.trace.id, heard=False)
+    one.conclude(slot, heard=False)
+    assert await one.find(stranger, clock.monotonic() + 5.0) == intake.trace.id
+    again = one.note_repeat(stranger, intake.trace.id)
+    assert again is not None
+    one.conclude(again, heard=True)
+    workers.tables[0].leave(slot)
+    workers.tables[0].leave(again)
+    assert isinstance(await own, int)
+
+
+async def test_of_what_a_dead_worker_answered_nobody_knows_that_it_was_heard() -> None:
+    workers = Workers().begin()
+    id = await workers.store()
+    workers.spool.note_answer(id, heard=False)
+    assert await workers.find(0) == id
+    assert workers.both[0].note_repeat((MARK, NARROW), id) is not None
+    workers.arrivals.bury(0)
+    workers.tables[0].begin()
+    assert await workers.find(1) == id
+
+
+async def test_the_shards_owner_writes_down_what_was_told_elsewhere() -> None:
+    workers = Workers().begin()
+    id = await workers.store()
+    workers.spool.note_answer(id, heard=False)
+    passing = asyncio.create_task(pass_on(workers.spool, workers.tables[0].repeats))
+    await asyncio.sleep(0.01)
+    assert await workers.find(1) == id
+    again = workers.both[1].note_repeat((MARK, NARROW), id)
+    assert again is not None
+    workers.both[1].conclude(again, heard=True)
+    await asyncio.sleep(0.05)
+    passing.cancel()
+    assert await workers.spool.find_unheard((MARK, NARROW), workers.clock.now()) is None
+
+
+async def test_a_ring_that_is_full_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.service.repetition._REPEATS", 4)
+    table = RepeatTable(2)
+    places = [table.note(1, f"m{number}", b"%08d" % number, float(number)) for number in range(6)]
+    for number, place in enumerate(places):
+        table.conclude(1, place, f"m{number}", heard=True)
+    assert table.list_heard() == {"m2", "m3", "m4", "m5"}
+    assert table.count_heard() == 4
+    mark = b"%08d" % 5
+    assert table.judge((mark, NARROW), None, 4.5) == (("m5", mark), False)
+    assert table.judge((NARROW, mark), None, 4.5) == (("m5", mark), False)
+    assert table.judge((NARROW, NARROW), None, 4.5) == (None, False)
+    assert table.judge((mark, NARROW), ("m5", mark), 5.5) == (None, False)
 
 
 @pytest.mark.parametrize("stored", [True, False])
