@@ -127,12 +127,9 @@ class Gateway:
         stack.callback(telling.cancel)
         stack.push_async_callback(self._alarms.close)
         self._delivery.start()
-        housekeeping = asyncio.create_task(Housekeeper(self._spool, self._clock, self._emit).run())
-        stack.callback(housekeeping.cancel)
-        passing = asyncio.create_task(pass_on(self._spool, services.arrivals.repeats))
-        stack.callback(passing.cancel)
-        storing = asyncio.create_task(self._storage.run())
-        stack.callback(storing.cancel)
+        housekeeping = Housekeeper(self._spool, self._clock, self._emit).run()
+        for work in (housekeeping, pass_on(self._spool, services.arrivals.repeats), self._storage.run()):
+            stack.callback(asyncio.create_task(work).cancel)
         if isinstance(self._clock, SystemClock):
             clock = ClockWatch(self._clock, self._delivery.move_times, self._emit)
             looking = asyncio.create_task(clock.run())
