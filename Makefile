@@ -17,6 +17,7 @@ help:
 	@echo "make check        the fast part of it, in half a minute"
 	@echo "make soak         fuzz and chaos with full counts; writes docs/soak.md"
 	@echo "make chaos        kill -9 under load with failing disks, flaky backends and a jumping clock; KILLS=50"
+	@echo "make coverage     how much of gateway/ unit and integration tests reach; TESTS=\"tests/unit\" for a part"
 	@echo "make bench        side by side with Postfix, rspamd and Haraka, 20 minutes (root; 'make bench-setup' installs those)"
 	@echo "make lock         resolve the dependencies again and write the locks"
 	@echo "make clean        remove what the above made"
@@ -46,6 +47,14 @@ peers:
 $(PEERS): tests/peers/package.json tests/peers/package-lock.json
 	npm ci --prefix tests/peers --ignore-scripts --no-fund --no-audit --loglevel=error
 	@touch $@
+
+# How much of gateway/ the unit and integration tests reach, also in the processes that they start.
+.PHONY: coverage
+coverage: $(VENV)/dev.stamp
+	rm -f .coverage .coverage.*
+	-$(BIN)/coverage run -m pytest -q -p no:cacheprovider $(or $(TESTS),$(FAST) tests/integration)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --sort=cover --skip-covered
 
 soak: $(VENV)/dev.stamp
 	WAYPOST_SOAK=1 WAYPOST_SOAK_REPORT=docs/soak.md $(BIN)/pytest tests/fuzz tests/chaos tests/integration/13-attacks
@@ -96,4 +105,4 @@ lock: $(VENV)/dev.stamp
 		--output-file requirements-dev.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) var bench/build tests/peers/node_modules dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) var bench/build tests/peers/node_modules dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
