@@ -22,6 +22,7 @@ from dkim.canonicalization import CanonicalizationPolicy, InvalidCanonicalizatio
 
 from gateway.mail.header import Field
 from gateway.mail.tokens import decode_base64, parse_tags
+from gateway.model.result import REVOKED
 from gateway.model.value import Value
 
 MIN_BITS, MAX_BITS = 1024, 8192
@@ -169,7 +170,7 @@ def _read_key(record: str) -> Key:
     if "p" not in tags:
         return Key(type, problem="key record has no p= tag")
     if not tags["p"]:
-        return Key(type, problem="key is revoked")
+        return Key(type, problem=REVOKED)
     if "h" in tags and "sha256" not in _items(tags["h"]):
         return Key(type, problem="key does not allow sha256")
     if not {"*", "email"} & set(_items(tags.get("s", "*"))):

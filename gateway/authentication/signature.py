@@ -16,7 +16,7 @@ from gateway.mail.header import Field, unfold
 from gateway.mail.tokens import decode_base64, parse_tags
 from gateway.model.dnsdata import Answer, Question
 from gateway.model.message import BodyDigest
-from gateway.model.result import DkimVerdict
+from gateway.model.result import NO_KEY, DkimVerdict
 from gateway.model.value import Value
 
 MAX_FIELD = 65_536
@@ -212,7 +212,7 @@ def _explain(keys: list[Key], type: str) -> SignatureFinding:
     """Why no key is usable: the one of the right type speaks first."""
     ordered = sorted(keys, key=lambda key: key.type != type)
     if not ordered:
-        return SignatureFinding(DkimVerdict.PERMERROR, "no key for signature")
+        return SignatureFinding(DkimVerdict.PERMERROR, NO_KEY)
     first = ordered[0]
     verdict = DkimVerdict.POLICY if first.weak else DkimVerdict.PERMERROR
     return SignatureFinding(verdict, first.problem or "key is of another type than a=")

@@ -45,6 +45,9 @@ class Circumstances(Value):
     client_known: tuple[str, ...] = ()
     """By what the client is known here for mail that passed, of whatever domain: `network`, `signer`, `sealer`. Nothing
     in a trace from before this was asked, which was judged as if there were nothing."""
+    selectors_seen: tuple[str, ...] = ()
+    """Names of keys that DNS does not have (any more), of signatures in this message: mail of the Author Domain has
+    passed here with them."""
     greylisting: Greylisting | None = None
     """None where the greylist has nothing to say: it is off, or the message comes from inside, or is refused anyhow."""
 
@@ -90,6 +93,8 @@ class History(Value):
     """Messages of any domain that came from there."""
     name_passes: tuple[int, ...] = ()
     """For each domain that signs for the client: messages of its own, or with its signature."""
+    selectors: frozenset[str] = frozenset()
+    """Names of the keys with which mail of the Author Domain has passed lately."""
 
     @classmethod
     def join(cls, found: Sequence[History]) -> History:
@@ -100,6 +105,7 @@ class History(Value):
             sum(one.source_passes for one in found),
             sum(one.network_passes for one in found),
             tuple(sum(passes) for passes in names),
+            frozenset().union(*(one.selectors for one in found)),
         )
 
     def know_client(self, signers: int) -> tuple[str, ...]:
@@ -133,6 +139,8 @@ class Sighting(Value):
     """DMARC passed, or for a domain of ours its owner vouches."""
     ours: bool
     """A domain of ours or protected: never forgotten."""
+    selector: str = ""
+    """The name of the key with which the author's organization signed it; empty without a passing signature."""
 
 
 class Sender(Value):

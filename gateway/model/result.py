@@ -51,6 +51,10 @@ class DkimVerdict(StrEnum):
     PERMERROR = "permerror"
 
 
+NO_KEY, REVOKED = "no key for signature", "key is revoked"
+"""Reasons of a signature whose key DNS does not have, or has no more."""
+
+
 class DkimResult(Value):
     """One DKIM-Signature field, judged."""
 
@@ -70,6 +74,11 @@ class DkimResult(Value):
     header_holds: bool = False
     """It fails by the body alone: the signer did sign this header. An older trace does not say it, which is why this is
     no part of what makes two results alike."""
+
+    @property
+    def key_name(self) -> str:
+        """Where its key stands in DNS (RFC 6376 section 3.6.2.1)."""
+        return f"{self.selector}._domainkey.{self.domain}".lower()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DkimResult) and self._compared() == other._compared()

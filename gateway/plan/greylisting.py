@@ -50,11 +50,9 @@ def sight(ingress: Ingress, results: Authentication, settings: FactSettings) -> 
         return None
     passed = is_vouched(zones, (dmarc.domain,), results) if zones else dmarc.result is DmarcVerdict.PASS
     organization = dmarc.organizational_domain or dmarc.domain
-    others = (
-        one.domain
-        for one in results.dkim
-        if one.result is DkimVerdict.PASS and not is_subdomain(one.domain, organization)
-    )
+    passing = [one for one in results.dkim if one.result is DkimVerdict.PASS]
+    others = (one.domain for one in passing if not is_subdomain(one.domain, organization))
+    theirs = (one.key_name for one in passing if is_subdomain(one.domain, organization))
     name = ingress.rdns or ingress.helo
     return Sighting(
         zone=min(zones, key=len) if zones else organization,
@@ -64,6 +62,7 @@ def sight(ingress: Ingress, results: Authentication, settings: FactSettings) -> 
         name=name[:255],
         passed=passed,
         ours=bool(zones),
+        selector=next(theirs, ""),
     )
 
 

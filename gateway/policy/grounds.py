@@ -20,7 +20,7 @@ from gateway.mail.received import is_named
 from gateway.model.decision import Finding
 from gateway.model.envelope import IPText, ip_text, is_special, network_of, parse_ip
 from gateway.model.ingress import ClientSource, EdgeIngress
-from gateway.model.result import ArcVerdict, Authentication, DkimResult, DkimVerdict, SpfVerdict
+from gateway.model.result import NO_KEY, REVOKED, ArcVerdict, Authentication, DkimResult, DkimVerdict, SpfVerdict
 from gateway.model.value import Value
 
 Networks: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
@@ -109,16 +109,18 @@ _KEYLESS = ("signature field is longer", "too many signatures")
 """How the reasons begin of signatures that were never held against a key."""
 
 
-def author_signature(domain: str, organization: str, results: Sequence[DkimResult]) -> str:
+def author_signature(domain: str, organization: str, results: Sequence[DkimResult], seen: Collection[str] = ()) -> str:
     """`pass`, `broken` or `none`: what became of the signatures of the author's organizational domain.
 
     A broken one is what a changed message looks like, so it speaks for an indirect way (incident 1b). One whose key
-    does not exist, or that nobody could have made, is only a header field: it counts as none.
+    does not exist, or that nobody could have made, is only a header field: it counts as none, unless mail of the author
+    has passed here with that key before (`seen`): its owner took it out of DNS while the message was on its way.
     """
     theirs = [one for one in results if one.domain and same_organization(one.domain, domain, organization)]
     if any(one.result is DkimVerdict.PASS for one in theirs):
         return "pass"
-    return "broken" if any(map(_has_key, theirs)) else "none"
+    had_key = any(_has_key(one) or (seen and _lacks_key(one) and one.key_name in seen) for one in theirs)
+    return "broken" if had_key else "none"
 
 
 def signed_header(header: Sequence[Field], authentication: Authentication) -> bool:
@@ -137,6 +139,16 @@ def _has_key(result: DkimResult) -> bool:
     return result.result is DkimVerdict.FAIL or (
         result.result is DkimVerdict.POLICY and not result.reason.startswith(_KEYLESS)
     )
+
+
+def _lacks_key(result: DkimResult) -> bool:
+    """DNS has no key for it, or one that was withdrawn."""
+    return result.result is DkimVerdict.PERMERROR and result.reason in (NO_KEY, REVOKED)
+
+
+def find_seen(results: Sequence[DkimResult], selectors: Collection[str]) -> tuple[str, ...]:
+    """Of the keys that signatures lack, those that are among `selectors`."""
+    return tuple(dict.fromkeys(one.key_name for one in results if _lacks_key(one) and one.key_name in selectors))
 
 
 def same_organization(signer: str, domain: str, organization: str) -> bool:

@@ -18,6 +18,7 @@ from gateway.model.value import Value, replace
 from gateway.plan.greylisting import find_key, find_signers, find_wait_key, greylist, is_over, join_wait
 from gateway.plan.intake import Arrival
 from gateway.plan.judgement import Judgement, JudgementContext, ask_early, judge
+from gateway.policy.grounds import find_seen
 from gateway.policy.rules import RuleFailure
 from gateway.ports import EventSink, IntakeStore, emit_all
 from gateway.service.authenticator import Authenticator, Outage
@@ -119,7 +120,8 @@ class Judge(Value):
         signers, sealers = find_signers(judged.judgement.authentication)
         history = await self.memory.recall(dmarc.domain, network, (*signers, *sealers))
         known = history.know_client(len(signers))
-        remembered = replace(judged.circumstances, standing=history.standing, client_known=known)
+        seen = find_seen(judged.judgement.authentication.dkim, history.selectors)
+        remembered = replace(judged.circumstances, standing=history.standing, client_known=known, selectors_seen=seen)
         judged = again(judged, arrival, message, context, remembered)
         if not judged.judgement.decision.awaits_dns:
             return judged

@@ -246,15 +246,17 @@ SELECT trace.id FROM hold JOIN trace ON trace.n = hold.message WHERE hold.expire
 
 -- name: count_sender
 UPDATE sender SET name = :name, ours = :ours, passed = passed + :passed, failed = failed + :failed, last = :last,
-                  last_id = :last_id
+                  last_id = :last_id,
+                  selectors = CASE WHEN instr(' ' || selectors || ' ', ' ' || :selector || ' ') > 0 THEN selectors
+                                   ELSE trim(substr(:selector || ' ' || selectors, 1, 400)) END
 WHERE domain = :domain AND source = :source AND signer = :signer;
 
 -- name: count_sources
 SELECT count(*) FROM sender WHERE zone = ?;
 
 -- name: insert_sender
-INSERT INTO sender (zone, domain, source, signer, name, ours, passed, failed, first, last, last_id)
-VALUES (:zone, :domain, :source, :signer, :name, :ours, :passed, :failed, :last, :last, :last_id);
+INSERT INTO sender (zone, domain, source, signer, name, ours, passed, failed, first, last, last_id, selectors)
+VALUES (:zone, :domain, :source, :signer, :name, :ours, :passed, :failed, :last, :last, :last_id, :selector);
 
 -- name: find_failing
 SELECT domain, source, signer, failed FROM sender WHERE zone = ? AND passed = 0 AND source <> '' ORDER BY last LIMIT 1;
@@ -263,7 +265,9 @@ SELECT domain, source, signer, failed FROM sender WHERE zone = ? AND passed = 0 
 DELETE FROM sender WHERE domain = ? AND source = ? AND signer = ?;
 
 -- name: recall_sender
-SELECT coalesce(sum(passed), 0), coalesce(sum(passed) FILTER (WHERE source IN (?, '')), 0) FROM sender WHERE domain = ?;
+SELECT coalesce(sum(passed), 0), coalesce(sum(passed) FILTER (WHERE source IN (?, '')), 0),
+       coalesce(group_concat(selectors, ' '), '')
+FROM sender WHERE domain = ?;
 
 -- name: recall_network
 SELECT coalesce(sum(passed), 0) FROM sender WHERE source = ?;

@@ -149,3 +149,8 @@ CREATE INDEX unanswered_unheard ON unanswered (fingerprint) WHERE unheard;
 -- By what a client is known that writes as a domain which never came from it: its network, and who signs for it.
 CREATE INDEX sender_source ON sender (source);
 CREATE INDEX sender_signer ON sender (signer) WHERE signer <> '';
+
+-- version: 8
+
+-- The names of the keys with which the author's organization signed what passed, the latest first, with a space between.
+ALTER TABLE sender ADD COLUMN selectors TEXT NOT NULL DEFAULT '';

@@ -29,6 +29,7 @@ def count(connection: sqlite3.Connection, sighting: Sighting, now: float, id: st
         "failed": int(not sighting.passed),
         "last": now,
         "last_id": id,
+        "selector": sighting.selector,
     }
     if connection.execute(QUERIES["count_sender"], values).rowcount:
         return
@@ -59,10 +60,10 @@ def _count_together(connection: sqlite3.Connection, values: dict[str, object]) -
 
 def recall(connection: sqlite3.Connection, domain: str, source: str, names: Sequence[str]) -> History:
     """What is known of an Author Domain, a source, and whoever signs for it."""
-    author, theirs = connection.execute(QUERIES["recall_sender"], (source, domain)).fetchone()
+    author, theirs, selectors = connection.execute(QUERIES["recall_sender"], (source, domain)).fetchone()
     network = connection.execute(QUERIES["recall_network"], (source,)).fetchone()[0]
     passes = (connection.execute(QUERIES["recall_name"], {"name": name}).fetchone()[0] for name in names)
-    return History(author, theirs, network, tuple(passes))
+    return History(author, theirs, network, tuple(passes), frozenset(selectors.split()))
 
 
 def list_senders(connection: sqlite3.Connection, domains: Collection[str], limit: int) -> list[Sender]:

@@ -42,9 +42,16 @@ def deleted(intake: Intake) -> Act:
     return Act(START + 5, "deleted", "root", tuple(endings))
 
 
-def seen(domain: str, source: str = NETWORK, passed: bool = True, signer: str = "", ours: bool = False) -> Sighting:
+def seen(
+    domain: str,
+    source: str = NETWORK,
+    passed: bool = True,
+    signer: str = "",
+    ours: bool = False,
+    selector: str = "",
+) -> Sighting:
     zone = ".".join(domain.split(".")[-2:])
-    return Sighting(zone, domain, source, signer, "mail.sender.example", passed, ours)
+    return Sighting(zone, domain, source, signer, "mail.sender.example", passed, ours, selector)
 
 
 async def test_a_message_held_at_reception_waits_for_nobody(house: Bench) -> None:
@@ -217,6 +224,24 @@ async def test_receptions_teach_who_passes(house: Bench) -> None:
     await spool.commit(make_intake(sighting=seen("fourth.example", signer="signer.example")))
     found = await spool.recall("third.example", "198.51.100.0/24", names)
     assert found == History(0, 0, 1, (3, 1, 0))
+
+
+async def test_the_keys_that_mail_passed_with_are_remembered(house: Bench) -> None:
+    """Over a restart, from every source, and whatever came without a signature since."""
+    spool = await house.open()
+    old, new = (f"{name}._domainkey.sender.example" for name in ("s1", "s2"))
+    for sighting in (
+        seen("sender.example", selector=old),
+        seen("sender.example", selector=old),
+        seen("sender.example"),
+        seen("sender.example", "198.51.100.0/24", selector=new),
+        seen("other.example", selector="s1._domainkey.other.example"),
+    ):
+        await spool.commit(make_intake(sighting=sighting))
+    await house.close()
+    spool = await house.open()
+    assert (await spool.recall("sender.example", NETWORK)).selectors == {old, new}
+    assert (await spool.recall("nobody.example", NETWORK)).selectors == frozenset()
 
 
 async def test_senders_of_a_domain_and_those_below_it(spool: Spool) -> None:

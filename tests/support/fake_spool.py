@@ -108,6 +108,7 @@ class FakeSpool:
         self._senders: dict[tuple[str, str, str], Sender] = {}
         self._acquaintances: dict[str, Acquaintance] = {}
         self._own: set[str] = set()
+        self._selectors: dict[str, list[str]] = {}
 
     def _called(self, name: str) -> None:
         self.calls[name] += 1
@@ -158,6 +159,8 @@ class FakeSpool:
         at, id = trace.received, trace.id
         if seen.ours:
             self._own.add(seen.domain)
+        if seen.selector:
+            self._selectors.setdefault(seen.domain, []).append(seen.selector)
         key = (seen.domain, seen.source, seen.signer)
         theirs = sum(domain == seen.zone or domain.endswith(f".{seen.zone}") for domain, _, _ in self._senders)
         if key not in self._senders and theirs >= 300:
@@ -198,6 +201,7 @@ class FakeSpool:
                 sum(one.passed for one in everyone if one.signer == name or f".{one.domain}".endswith(f".{name}"))
                 for name in names
             ),
+            frozenset(self._selectors.get(domain, ())),
         )
 
     async def senders(self, domains: Collection[str], limit: int) -> Sequence[Sender]:

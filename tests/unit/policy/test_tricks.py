@@ -106,8 +106,8 @@ PRICED = {
 }
 
 
-async def judge(trick: Trick) -> Action:
-    house = House(zone=ZONE, client=FORGER)
+async def judge(trick: Trick, house: House | None = None) -> Action:
+    house = house or House(zone=ZONE, client=FORGER)
     octets = trick.change(FORGED)
     octets = (trick.header + "\r\n" if trick.header else "").encode() + octets
     return (await house.send(octets, trick.sender)).decision.action
@@ -122,6 +122,28 @@ async def test_a_cheap_trick_earns_nothing(name: str) -> None:
 async def test_what_has_a_price_is_marked_and_told(name: str) -> None:
     assert await judge(PRICED[name]) is Action.QUARANTINE
     assert f"| {name} |" in (Path(__file__).parents[3] / "docs/policy.md").read_text("utf-8")
+
+
+LATE = {
+    "its key is gone": {name: data for name, data in ZONE.items() if name != "sel1._domainkey.victim.example"},
+    "its key is withdrawn": {**ZONE, "sel1._domainkey.victim.example": {"TXT": ["v=DKIM1; p="]}},
+}
+
+
+@pytest.mark.parametrize("zone", LATE)
+async def test_a_selector_that_passed_here_speaks_for_an_indirect_way_once_its_key_is_gone(zone: str) -> None:
+    """A key may be taken out of DNS while a list, or a queue, still has mail that it signed."""
+    late = Trick(change=lambda octets: sign(octets, "victim.example") + b"A footer.\r\n")
+    never = House(zone=LATE[zone], client=FORGER)
+    assert await judge(late, never) is Action.REJECT
+    before = House(zone=ZONE, client="192.0.2.10")
+    assert await judge(Trick(change=lambda octets: sign(octets, "victim.example")), before) is Action.ACCEPT
+    house = House(zone=LATE[zone], client=FORGER, spool=before.spool)
+    trace = await house.send(late.change(FORGED), "x@evil.example")
+    assert trace.decision.action is Action.QUARANTINE
+    assert trace.circumstances.selectors_seen == ("sel1._domainkey.victim.example",)
+    # Another selector of that domain was never seen here.
+    assert await judge(CHEAP["a signature whose key does not exist"], house) is Action.REJECT
 
 
 def test_the_table_is_as_long_as_it_should_be() -> None:
