@@ -129,10 +129,8 @@ def weigh(
         forwarder = find_source(settings.forwarders, ingress.client, passing, author.domains)
         evidence = indirect_evidence(ingress, header, authentication, signature, listed, settings.relays)
         if ingress.client is not None:
-            grounds = (
-                *(() if vouched or sender else _claimed(own, protected)),
-                *_suspected(authentication, signature, evidence, circumstances),
-            )
+            claimed = () if vouched or sender else _claimed(own, protected)
+            grounds = (*claimed, *_suspected(authentication, signature, evidence, circumstances))
     return Weighed(
         own=own,
         protected=protected,
