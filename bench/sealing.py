@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,13 @@ from gateway.authentication.signing import DIGEST
 from gateway.config.model import Config
 from gateway.mail.path import mailbox
 from gateway.model.envelope import Envelope, Recipient, ip_text
-from gateway.model.history import Acquaintance, History
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.net.resolver import ZoneResolver
 from gateway.net.system import load_signer
 from gateway.net.zone import build_zone
 from gateway.plan.intake import Arrival, take_in
 from gateway.plan.judgement import judge
-from gateway.ports import ContentWriter, IntakeStore
+from gateway.ports import ContentWriter, IntakeReader, IntakeStore
 from gateway.service.collector import Collector
 from gateway.service.runtime import RuntimeConfig
 
@@ -52,16 +51,11 @@ class _NoSpool:
     async def find_unheard(self, marks: tuple[bytes, bytes], now: float, sure: bool = False) -> str | None:
         return None
 
-    async def is_unanswered(self, marks: tuple[bytes, bytes]) -> bool:
-        return False
-
     def open_content(self) -> ContentWriter:
         raise AssertionError("10 kB go to no file")
 
-    async def recall(self, domain: str, source: str, names: Sequence[str] = ()) -> History:
-        raise AssertionError("a collector recalls nothing")
-
-    async def acquaintance(self, key: str) -> Acquaintance | None:
+    @property
+    def reader(self) -> IntakeReader:
         raise AssertionError("a collector recalls nothing")
 
 

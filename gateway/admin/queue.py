@@ -13,7 +13,7 @@ from typing import Protocol
 from gateway.admin.control import Arguments, CommandRefused, Commands
 from gateway.config.model import Config
 from gateway.config.policies import retry_terms
-from gateway.model.delivery import Act, Amendment, Change, Pending, Settlement, Story
+from gateway.model.delivery import Act, Amendment, Change, Pending, Settlement
 from gateway.model.envelope import Mailbox
 from gateway.model.event import Event
 from gateway.model.reply import REPLIES, Reply
@@ -21,7 +21,7 @@ from gateway.model.value import Value, replace
 from gateway.plan import amendment
 from gateway.plan.settlement import AttemptContext
 from gateway.policy.routing import RoutingTable
-from gateway.ports import Clock, EventSink, emit_all
+from gateway.ports import Clock, EventSink, SpoolReader, emit_all
 from gateway.service.held_mail import HeldMail, NotHeld
 from gateway.service.runtime import RuntimeConfig
 from gateway.tools.results import Json
@@ -65,8 +65,8 @@ _DONE = {
 class QueueStore(Protocol):
     """What an admin's commands on the queue need of a shard."""
 
-    async def story(self, id: str) -> Story | None:
-        """All that is stored of one message; None when nothing is."""
+    @property
+    def reader(self) -> SpoolReader: ...
 
     async def amend(self, message_id: str, plan: Callable[[tuple[Pending, ...]], Amendment]) -> Amendment:
         """Read a message's transfers, have `plan`, which is pure, say what becomes of them, and write that: one
@@ -149,7 +149,7 @@ class QueueDesk(Value):
         """Which messages came from that backend, so that they would go round for ever."""
         loops = {}
         for id in _ids(arguments):
-            story = await self.spool.story(_message_id(id))
+            story = await self.spool.reader.story(_message_id(id))
             ingress = (story.trace.edge or story.trace.internal) if story else None
             if ingress is not None and ingress.client and routing.came_from(backend, ingress.client):
                 loops[id] = f"it came from {backend}, where it would go round for ever"
@@ -189,7 +189,7 @@ class QueueDesk(Value):
                 emit_all(self.emit, change.events)
         refused: list[Json] = list(made.refusals)
         if not made.changes and not refused:
-            story = await self.spool.story(_message_id(id))
+            story = await self.spool.reader.story(_message_id(id))
             refused += ["a rule holds it: `waypost hold` decides about it"] if story and story.held else []
         return {"id": id, "done": [change.transfer_id for change in made.changes], "refused": refused}
 

@@ -188,8 +188,8 @@ class Delivery:
         # Said before anything is awaited: all jobs may end together meanwhile, and then none is left to wake us.
         self._backlog = bool(closed)
         full = not all(backend.room() for backend in self._backends.values())
-        due = await self._spool.next_due(closed)
-        waiting = await self._spool.next_due() if closed else None
+        due = await self._spool.reader.next_due(closed)
+        waiting = await self._spool.reader.next_due() if closed else None
         self._backlog = waiting is not None
         return find_sleep(now, due, waiting, self._traffic.next_opening(), full)
 

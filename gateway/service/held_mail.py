@@ -186,7 +186,7 @@ class HeldMail:
 
     async def release(self, id: str, by: str) -> None:
         """Deliver a held message by the routes of now. Raises NotHeld."""
-        story = await self._spool.story(id)
+        story = await self._spool.reader.story(id)
         if story is None or not story.held:
             raise NotHeld(f"{id} is not held")
         now = self._clock.now()
@@ -224,7 +224,7 @@ class HeldMail:
 
     async def expire(self) -> None:
         """Give up what nobody has decided on in time."""
-        for id in await self._spool.overdue(self._clock.now(), _AT_ONCE):
+        for id in await self._spool.reader.overdue(self._clock.now(), _AT_ONCE):
             try:
                 await self._end(id, "", "expired", Final.EXPIRED, _EXPIRED)
             except NotHeld:
@@ -237,10 +237,10 @@ class HeldMail:
         settings, now = self._runtime().config.hold, self._clock.now()
         today = datetime.fromtimestamp(now, UTC)
         id = f"held-{today:%Y%m%d}"
-        if not settings.digest or today.hour < settings.digest_hour or await self._spool.story(id) is not None:
+        if not settings.digest or today.hour < settings.digest_hour or await self._spool.reader.story(id) is not None:
             return
-        held = await self._spool.held(_MOST_LISTED)
-        given_up = await self._spool.given_up(now - _DAY, _MOST_LISTED)
+        held = await self._spool.reader.held(_MOST_LISTED)
+        given_up = await self._spool.reader.given_up(now - _DAY, _MOST_LISTED)
         if not (held or given_up):
             return
         to = self._find_reader()
@@ -251,7 +251,7 @@ class HeldMail:
         self._wake()
 
     async def _end(self, id: str, by: str, what: str, state: Final, reply: Reply) -> None:
-        story = await self._spool.story(id)
+        story = await self._spool.reader.story(id)
         if story is None or not story.held:
             raise NotHeld(f"{id} is not held")
         act = Act(self._clock.now(), what, by, end_all(story, state, reply))

@@ -20,7 +20,7 @@ from gateway.plan.intake import Arrival
 from gateway.plan.judgement import Judgement, JudgementContext, ask_early, judge
 from gateway.policy.grounds import find_seen
 from gateway.policy.rules import RuleFailure
-from gateway.ports import EventSink, IntakeStore, emit_all
+from gateway.ports import EventSink, IntakeReader, emit_all
 from gateway.service.authenticator import Authenticator, Outage
 
 
@@ -93,7 +93,7 @@ class Judge(Value):
     """Drives `plan.judgement.judge`."""
 
     authenticator: Authenticator
-    memory: IntakeStore
+    memory: IntakeReader
     outage: Outage
     emit: EventSink
 

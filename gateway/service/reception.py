@@ -306,7 +306,7 @@ class MxConversation:
     async def _take_in(self, arrival: Arrival, message: Message, routes: Sequence[Route]) -> Intake:
         """Judge and store. What should be held and finds no room is turned back instead."""
         services, context = self._services, self._runtime.context
-        judge = Judge(services.authenticator, services.spool, services.outage, services.emit)
+        judge = Judge(services.authenticator, services.spool.reader, services.outage, services.emit)
         judged = await judge.judge(arrival, message, context)
         results = judged.judgement.authentication
         departing = self._role.depart(arrival, message, results, self._client, self._runtime, routes)

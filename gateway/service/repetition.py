@@ -282,7 +282,7 @@ class Repetitions:
                 raise UnderWay
             missing = not self._arrivals.complete
             # In this order: what is pending becomes unheard, never the other way round.
-            pending = missing and await self._spool.is_unanswered(marks)
+            pending = missing and await self._spool.reader.is_unanswered(marks)
             stored = await self._look_up(marks, sure=missing or self._arrivals.has(fingerprint))
             known, open = self._arrivals.repeats.judge(marks, stored, began)
             if known is not None:

@@ -64,7 +64,7 @@ def find_shards(directory: Path) -> tuple[Path, ...]:
 
 
 class ReadOnlySpool:
-    """A view of one shard that needs no lock: for command-line tools while the gateway runs, or while it is down.
+    """`ports.SpoolReader` for one shard. It needs no lock: it works while the gateway runs, or while it is down.
 
     Each method sees one consistent state. Opening raises SpoolUnusable when there is no spool or when another version
     wrote it.
@@ -86,25 +86,20 @@ class ReadOnlySpool:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool-reader")
 
     async def story(self, id: str) -> Story | None:
-        """All that is stored of one message; None when nothing is. Raises StoryUnreadable."""
         return await self._read(lambda connection: _read_story(connection, id))
 
     async def count_traces(self, since: float) -> int:
-        """How many messages were received since then."""
         return await self._read(
             lambda connection: int(connection.execute(QUERIES["count_traces"], (since,)).fetchone()[0])
         )
 
     async def traces(self, since: float) -> AsyncIterator[Sequence[Trace]]:
-        """The traces of messages received since then, in that order, some at a time. One that cannot be read is left
-        out."""
         after: tuple[float, int] = (since, -1)
         while rows := await self._read(partial(_read_traces, after=after)):
             after = rows[-1][:2]
             yield [trace for _, _, trace in rows if trace is not None]
 
     async def content(self, id: str) -> AsyncIterator[bytes] | None:
-        """The octets kept of a message, in chunks; None when none are."""
         found = await self._read(
             lambda connection: connection.execute(QUERIES["read_content"], (codec.as_text(id),)).fetchone()
         )
@@ -115,7 +110,6 @@ class ReadOnlySpool:
         return await self._read(lambda connection: unanswered.find(connection, marks, now))
 
     async def is_unanswered(self, marks: tuple[bytes, bytes]) -> bool:
-        """Nothing says yet whether the client of a message with one of these marks was told."""
         return await self._read(lambda connection: unanswered.is_pending(connection, marks))
 
     async def has_unheard(self) -> bool:
@@ -123,15 +117,12 @@ class ReadOnlySpool:
         return await self._read(unanswered.are_there_any)
 
     async def failed(self, limit: int) -> Sequence[Failure]:
-        """Recipients who did not get their message, in up to `limit` attempts."""
         return await self._read(lambda connection: list_failed(connection, limit))
 
     async def held(self, limit: int) -> Sequence[HeldEntry]:
-        """Up to `limit` held messages, the oldest first."""
         return await self._read(lambda connection: holding.list_held(connection, limit))
 
     async def given_up(self, since: float, limit: int) -> Sequence[HeldEntry]:
-        """Up to `limit` messages whose time to be held has ended since then."""
         return await self._read(lambda connection: holding.list_given_up(connection, since, limit))
 
     async def measure_held(self, domain: str) -> Quota:
@@ -139,31 +130,24 @@ class ReadOnlySpool:
         return await self._read(lambda connection: holding.measure(connection, domain))
 
     async def overdue(self, now: float, limit: int) -> Sequence[str]:
-        """Ids of messages whose time to be held is over."""
         return await self._read(lambda connection: holding.list_overdue(connection, now, limit))
 
     async def recall(self, domain: str, source: str, names: Sequence[str] = ()) -> History:
-        """What is known of an Author Domain, a client's network, and whoever signs for it."""
         return await self._read(lambda connection: senders.recall(connection, domain, source, names))
 
     async def acquaintance(self, key: str) -> Acquaintance | None:
-        """What receptions have taught the greylist of somebody."""
         return await self._read(lambda connection: greylist.recall(connection, key))
 
     async def senders(self, domains: Collection[str], limit: int) -> Sequence[Sender]:
-        """Sources of mail of these domains and of those below them, the last seen first."""
         return await self._read(lambda connection: senders.list_senders(connection, domains, limit))
 
     async def queue(self, limit: int) -> Sequence[QueueEntry]:
-        """Up to `limit` transfers, held ones too, in order of when they are due."""
         return await self._read(lambda connection: _list_queue(connection, limit))
 
     async def counts(self) -> dict[str, int]:
-        """How many transfers wait or are being sent, by backend; held ones are not counted."""
         return await self._read(lambda connection: dict(connection.execute(QUERIES["count_backends"])))
 
     async def next_due(self, skip: Collection[str] = ()) -> float | None:
-        """When the earliest transfer to a backend not in `skip` is due or its lease ends; None when none waits."""
         return await self._read(lambda connection: _find_next(connection, skip))
 
     async def close(self) -> None:

@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.model.delivery import Act, Claim, HeldEntry, Hold, Intake, QueueEntry, Settlement, Story, Transfer
-from gateway.model.history import Acquaintance, History, Sender
+from gateway.model.delivery import Act, Claim, Hold, Intake, Settlement, Transfer
 from gateway.model.message import Content
 from gateway.model.value import replace
 from gateway.ports import Clock, ContentWriter, Damage, Storage
@@ -19,7 +18,7 @@ from gateway.spool.disk import SpoolUnusable
 from gateway.spool.reader import find_shards
 from gateway.spool.rows import RetentionPeriods
 from gateway.spool.sqlite import SqliteSpool
-from gateway.spool.view import DIGITS, ShardedView, add_up, merge
+from gateway.spool.view import DIGITS, ShardedView
 
 _LOOK_EVERY = 1.0
 
@@ -44,7 +43,7 @@ class ShardedSpool:
         """The first one takes new mail. `directory` is the whole spool's."""
         self.shards = tuple(shards)
         self._own = shards[0]
-        self._all = ShardedView(directory)
+        self.reader = ShardedView(directory, {shard.path.name: shard.reader for shard in shards})
         self._looked = float("-inf")
         self._foreign = False
         """Some shard has a message whose client was not told."""
@@ -80,10 +79,7 @@ class ShardedSpool:
     async def _leave_room(self, hold: Hold, shard: SqliteSpool) -> Hold:
         """What is held in other shards counts too. Two workers that ask at the same moment may both get the last room:
         beyond the quota goes one message of each worker at most."""
-        return replace(hold, quota=hold.quota.less(await self._all.measure_held(hold.domain, shard.path.name)))
-
-    async def recall(self, domain: str, source: str, names: Sequence[str] = ()) -> History:
-        return await self._all.recall(domain, source, names)
+        return replace(hold, quota=hold.quota.less(await self.reader.measure_held(hold.domain, shard.path.name)))
 
     def note_answer(self, id: str, heard: bool) -> None:
         # What is repeated may stand in an adopted shard: the id names it.
@@ -95,15 +91,9 @@ class ShardedSpool:
         answer has to be `sure`."""
         if now - self._looked >= _LOOK_EVERY or now < self._looked:
             # Only now: who asks meanwhile must not go by what was known before.
-            self._foreign, self._looked = await self._all.has_unheard(), now
+            self._foreign, self._looked = await self.reader.has_unheard(), now
         found = await self._own.find_unheard(marks, now) if self._own.has_unheard else None
-        return found or (await self._all.find_unheard(marks, now) if self._foreign or sure else None)
-
-    async def is_unanswered(self, marks: tuple[bytes, bytes]) -> bool:
-        return await self._all.is_unanswered(marks)
-
-    async def acquaintance(self, key: str) -> Acquaintance | None:
-        return await self._all.acquaintance(key)
+        return found or (await self.reader.find_unheard(marks, now) if self._foreign or sure else None)
 
     def open_content(self) -> ContentWriter:
         return self._own.open_content()
@@ -145,35 +135,6 @@ class ShardedSpool:
     async def discard(self, id: str, act: Act) -> bool:
         return any([await shard.discard(id, act) for shard in self.shards])
 
-    async def held(self, limit: int) -> Sequence[HeldEntry]:
-        return await self._all.held(limit)
-
-    async def given_up(self, since: float, limit: int) -> Sequence[HeldEntry]:
-        return await self._all.given_up(since, limit)
-
-    async def overdue(self, now: float, limit: int) -> Sequence[str]:
-        return [id for shard in self.shards for id in await shard.overdue(now, limit)][:limit]
-
-    async def senders(self, domains: Collection[str], limit: int) -> Sequence[Sender]:
-        return await self._all.senders(domains, limit)
-
-    async def next_due(self, skip: Collection[str] = ()) -> float | None:
-        found = [await shard.next_due(skip) for shard in self.shards]
-        return min((due for due in found if due is not None), default=None)
-
-    async def story(self, id: str) -> Story | None:
-        for shard in self.shards:
-            story = await shard.story(id)
-            if story is not None:
-                return story
-        return None
-
-    async def queue(self, limit: int) -> Sequence[QueueEntry]:
-        return merge([await shard.queue(limit) for shard in self.shards], limit)
-
-    async def counts(self) -> dict[str, int]:
-        return add_up([await shard.counts() for shard in self.shards])
-
     def take_damage(self) -> Sequence[Damage]:
         return [one for shard in self.shards for one in shard.take_damage()]
 
@@ -193,7 +154,7 @@ class ShardedSpool:
         return sum([await shard.purge(now) for shard in self.shards])
 
     async def close(self) -> None:
-        await self._all.close()
+        await self.reader.close()
         await asyncio.gather(*(shard.close() for shard in self.shards))
 
     def _home(self, transfer_id: str) -> SqliteSpool:

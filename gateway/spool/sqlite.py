@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
-from gateway.model.delivery import Act, Amendment, Claim, HeldEntry, Intake, QueueEntry, Settlement, Story, Transfer
-from gateway.model.history import Acquaintance, History, Sender
+from gateway.model.delivery import Act, Amendment, Claim, Intake, Settlement, Transfer
 from gateway.model.message import Content
 from gateway.ports import Clock, ContentWriter, Damage, HoldFull, SpoolDoubtful, SpoolFull, Storage
 from gateway.spool import holding, unanswered
@@ -45,7 +44,7 @@ _BALLAST = 8
 
 
 class SqliteSpool:
-    """`ports.Spool` on SQLite. Made by `open`."""
+    """`ports.Spool` on SQLite; its reader sees this shard alone. Made by `open`."""
 
     def __init__(self, clock: Clock, lock: int, store: ContentStore, rows: Rows, writer: Writer, reader: ReadOnlySpool):
         self._clock = clock
@@ -53,7 +52,7 @@ class SqliteSpool:
         self._store = store
         self._rows = rows
         self._writer = writer
-        self._reader = reader
+        self.reader = reader
         self._closed = False
         self._answers = unanswered.Answers(writer)
         self._has_ballast = False
@@ -152,10 +151,6 @@ class SqliteSpool:
         """The stored message with one of these marks whose client was not told."""
         return await self._writer.run(partial(self._find_unheard, marks, now), durable=False)
 
-    async def is_unanswered(self, marks: tuple[bytes, bytes]) -> bool:
-        """Nothing says yet whether the client of a message with one of these marks was told."""
-        return await self._reader.is_unanswered(marks)
-
     def _find_unheard(self, marks: tuple[bytes, bytes], now: float, connection: sqlite3.Connection) -> str | None:
         self._answers.write_unheard(connection)
         return unanswered.find(connection, marks, now)
@@ -241,30 +236,6 @@ class SqliteSpool:
         )
         return done
 
-    async def held(self, limit: int) -> Sequence[HeldEntry]:
-        """Up to `limit` held messages, the oldest first."""
-        return await self._reader.held(limit)
-
-    async def given_up(self, since: float, limit: int) -> Sequence[HeldEntry]:
-        """Up to `limit` messages whose time to be held has ended since then."""
-        return await self._reader.given_up(since, limit)
-
-    async def overdue(self, now: float, limit: int) -> Sequence[str]:
-        """Ids of messages whose time to be held is over."""
-        return await self._reader.overdue(now, limit)
-
-    async def recall(self, domain: str, source: str, names: Sequence[str] = ()) -> History:
-        """What is known of an Author Domain, a client's network, and whoever signs for it."""
-        return await self._reader.recall(domain, source, names)
-
-    async def acquaintance(self, key: str) -> Acquaintance | None:
-        """What receptions have taught the greylist of somebody."""
-        return await self._reader.acquaintance(key)
-
-    async def senders(self, domains: Collection[str], limit: int) -> Sequence[Sender]:
-        """Sources of mail of these domains and of those below them, the last seen first."""
-        return await self._reader.senders(domains, limit)
-
     async def amend(self, message_id: str, plan: Plan) -> Amendment:
         """Do what `plan` makes of a message's transfers. It is called in the writer's thread, perhaps twice."""
         now = self._clock.now()
@@ -273,22 +244,6 @@ class SqliteSpool:
             settled=lambda result: self._store.remove(result[1]),
         )
         return amendment
-
-    async def next_due(self, skip: Collection[str] = ()) -> float | None:
-        """When the earliest transfer is due or a lease ends, but for backends in `skip`; None when none waits."""
-        return await self._reader.next_due(skip)
-
-    async def story(self, id: str) -> Story | None:
-        """All that is stored of one message."""
-        return await self._reader.story(id)
-
-    async def queue(self, limit: int) -> Sequence[QueueEntry]:
-        """Up to `limit` transfers in order of when they are due."""
-        return await self._reader.queue(limit)
-
-    async def counts(self) -> dict[str, int]:
-        """How many transfers wait, by backend."""
-        return await self._reader.counts()
 
     async def move_times(self, seconds: float) -> None:
         """The wall clock has jumped by so much: so do all times that are stored."""
@@ -312,7 +267,7 @@ class SqliteSpool:
             return
         self._closed = True
         await self._answers.close()
-        await self._reader.close()
+        await self.reader.close()
         await self._writer.close()
         await self._store.close()
         note_look(self.path / LOCK, self._clock.now())

@@ -9,10 +9,11 @@ import os
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from gateway.model.delivery import Failure, HeldEntry, QueueEntry, Quota, Story, Trace
@@ -150,15 +151,17 @@ _ID = re.compile(rf"[{DIGITS}]{{9}}([{DIGITS}])[{DIGITS}]{{5}}")
 
 
 class ShardedView:
-    """All shards of a spool to look at, whoever owns them. Raises SpoolUnusable when there is nothing to look at."""
+    """`ports.SpoolReader` over all shards, whoever owns them; `owned` are those of this process, already open. Raises
+    SpoolUnusable when there is nothing to look at."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, owned: Mapping[str, ReadOnlySpool] = MappingProxyType({})) -> None:
         self._directory = directory
+        self._owned = owned
         self._views: dict[str, ReadOnlySpool] = {}
         unmade = None
         for path in find_shards(directory):
             try:
-                self._views[path.name] = ReadOnlySpool(directory, shard=path.name)
+                self._views[path.name] = owned.get(path.name) or ReadOnlySpool(directory, shard=path.name)
             except SpoolUnmade as error:
                 # Another worker may be at it just now, as at the first start of a new version.
                 unmade = error
@@ -166,7 +169,6 @@ class ShardedView:
             raise unmade
 
     async def story(self, id: str) -> Story | None:
-        """All that is stored of one message; None when nothing is."""
         for view in self._begin_with(id):
             story = await view.story(id)
             if story is not None:
@@ -174,7 +176,6 @@ class ShardedView:
         return None
 
     async def content(self, id: str) -> AsyncIterator[bytes] | None:
-        """The octets kept of a message, in chunks; None when none are."""
         for view in self._begin_with(id):
             content = await view.content(id)
             if content is not None:
@@ -182,17 +183,14 @@ class ShardedView:
         return None
 
     async def count_traces(self, since: float) -> int:
-        """How many messages were received since then."""
         return sum([await view.count_traces(since) for view in self._look()])
 
     async def traces(self, since: float) -> AsyncIterator[Sequence[Trace]]:
-        """The traces of messages received since then, shard by shard, some at a time."""
         for view in self._look():
             async for traces in view.traces(since):
                 yield traces
 
     async def recall(self, domain: str, source: str, names: Sequence[str] = ()) -> History:
-        """What is known of an Author Domain, a client's network, and whoever signs for it."""
         return History.join([await view.recall(domain, source, names) for view in self._look()])
 
     async def find_unheard(self, marks: tuple[bytes, bytes], now: float) -> str | None:
@@ -204,7 +202,6 @@ class ShardedView:
         return None
 
     async def is_unanswered(self, marks: tuple[bytes, bytes]) -> bool:
-        """Nothing says yet whether the client of a message with one of these marks was told."""
         return any([await view.is_unanswered(marks) for view in self._look()])
 
     async def has_unheard(self) -> bool:
@@ -212,13 +209,12 @@ class ShardedView:
         return any([await view.has_unheard() for view in self._look()])
 
     async def acquaintance(self, key: str) -> Acquaintance | None:
-        """What receptions of any shard have taught the greylist of somebody: a retry comes to any worker."""
+        # A retry comes to any worker.
         found = [await view.acquaintance(key) for view in self._look()]
         # Who was let in is remembered longest.
         return max((one for one in found if one), key=lambda one: one.expires, default=None)
 
     async def senders(self, domains: Collection[str], limit: int) -> Sequence[Sender]:
-        """Sources of mail of these domains and of those below them, the last seen first."""
         found: dict[tuple[str, str, str], Sender] = {}
         for view in self._look():
             for one in await view.senders(domains, limit):
@@ -227,16 +223,14 @@ class ShardedView:
         return heapq.nsmallest(limit, found.values(), key=lambda one: -one.last)
 
     async def queue(self, limit: int) -> Sequence[QueueEntry]:
-        """Up to `limit` transfers, held ones too, in order of when they are due."""
-        return merge([await view.queue(limit) for view in self._look()], limit)
+        found = [entry for view in self._look() for entry in await view.queue(limit)]
+        return heapq.nsmallest(limit, found, key=lambda entry: entry.due)
 
     async def held(self, limit: int) -> Sequence[HeldEntry]:
-        """Up to `limit` held messages, the oldest first."""
-        return merge_held([await view.held(limit) for view in self._look()], limit)
+        return _merge_held([await view.held(limit) for view in self._look()], limit)
 
     async def given_up(self, since: float, limit: int) -> Sequence[HeldEntry]:
-        """Up to `limit` messages whose time to be held has ended since then."""
-        return merge_held([await view.given_up(since, limit) for view in self._look()], limit)
+        return _merge_held([await view.given_up(since, limit) for view in self._look()], limit)
 
     async def measure_held(self, domain: str, but: str) -> Quota:
         """How much is held in all shards but this one, of a domain and in all."""
@@ -250,13 +244,21 @@ class ShardedView:
         )
 
     async def failed(self, limit: int) -> Sequence[Failure]:
-        """Recipients who did not get their message, the last ones first."""
         found = [one for view in self._look() for one in await view.failed(limit)]
         return sorted(found, key=lambda one: -one.at)[:limit]
 
     async def counts(self) -> dict[str, int]:
-        """How many transfers wait or are being sent, by backend; held ones are not counted."""
-        return add_up([await view.counts() for view in self._look()])
+        total: Counter[str] = Counter()
+        for view in self._look():
+            total.update(await view.counts())
+        return dict(total)
+
+    async def overdue(self, now: float, limit: int) -> Sequence[str]:
+        return [id for view in self._look_at_owned() for id in await view.overdue(now, limit)][:limit]
+
+    async def next_due(self, skip: Collection[str] = ()) -> float | None:
+        found = [await view.next_due(skip) for view in self._look_at_owned()]
+        return min((due for due in found if due is not None), default=None)
 
     async def close(self) -> None:
         await asyncio.gather(*(view.close() for view in self._views.values()))
@@ -268,6 +270,10 @@ class ShardedView:
                 with suppress(SpoolUnusable):
                     self._views[name] = ReadOnlySpool(self._directory, shard=name)
         return list(self._views.values())
+
+    def _look_at_owned(self) -> Sequence[ReadOnlySpool]:
+        """The shards in which this process works; all, when it works in none."""
+        return tuple(self._owned.values()) or self._look()
 
     def _begin_with(self, id: str) -> list[ReadOnlySpool]:
         """The shard that the id names first. A DSN that was made in an adopted shard is named after another."""
@@ -283,16 +289,5 @@ def _join(one: Sender, other: Sender) -> Sender:
     return replace(later, passed=passed, failed=failed, first=min(one.first, other.first))
 
 
-def merge_held(entries: Sequence[Sequence[HeldEntry]], limit: int) -> list[HeldEntry]:
+def _merge_held(entries: Sequence[Sequence[HeldEntry]], limit: int) -> list[HeldEntry]:
     return heapq.nsmallest(limit, (entry for part in entries for entry in part), key=lambda entry: entry.received)
-
-
-def merge(entries: Sequence[Sequence[QueueEntry]], limit: int) -> list[QueueEntry]:
-    return heapq.nsmallest(limit, (entry for part in entries for entry in part), key=lambda entry: entry.due)
-
-
-def add_up(counts: Sequence[dict[str, int]]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for part in counts:
-        total.update(part)
-    return dict(total)

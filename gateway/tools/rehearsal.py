@@ -167,6 +167,10 @@ class _Forgetful:
         self._history = history
         self.traces: list[Trace] = []
 
+    @property
+    def reader(self) -> _Forgetful:
+        return self
+
     async def commit(self, intake: Intake) -> None:
         self.traces.append(intake.trace)
 

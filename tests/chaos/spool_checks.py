@@ -63,7 +63,7 @@ async def check(directory: Path, log: Log) -> None:
     """Everything that must hold after a crash."""
     spool = await SqliteSpool.open(directory, SystemClock(), reserve=0)
     try:
-        stories = {id: await spool.story(id) for id in log.begun}
+        stories = {id: await spool.reader.story(id) for id in log.begun}
         for id, story in stories.items():
             assert story is not None or id not in log.acknowledged, f"{id} was acknowledged and is gone"
             if story is not None:
@@ -73,7 +73,7 @@ async def check(directory: Path, log: Log) -> None:
             done = told is not None and token in {attempt.started for attempt in told.attempts}
             assert done or token not in log.settled, f"a settled outcome of {message} is gone"
             if dsn != "-":
-                assert (await spool.story(dsn) is not None) == done, f"DSN of {message} without its settlement"
+                assert (await spool.reader.story(dsn) is not None) == done, f"DSN of {message} without its settlement"
         await check_claims(spool, {id: story for id, story in stories.items() if story}, log, directory)
     finally:
         await spool.close()

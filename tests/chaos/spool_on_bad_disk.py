@@ -30,7 +30,7 @@ async def main() -> None:
     for intake in before:
         await tell(spool.commit(intake))
     await spool.commit(make_refusal(durable=False, id="lazy"))
-    await spool.story("lazy")
+    await spool.reader.story("lazy")
 
     flag = f"{directory}.{failure}"
     os.close(os.open(flag, os.O_CREAT))

@@ -59,12 +59,12 @@ async def commit_until_full(
 
 async def expect(spool: SqliteSpool, stored: list[Intake], refused: list[Intake]) -> None:
     for intake in stored:
-        story = await spool.story(intake.trace.id)
+        story = await spool.reader.story(intake.trace.id)
         assert story is not None
         assert story.waiting == intake.transfers
     for intake in refused:
-        assert await spool.story(intake.trace.id) is None
-    assert sum((await spool.counts()).values()) == len(stored)
+        assert await spool.reader.story(intake.trace.id) is None
+    assert sum((await spool.reader.counts()).values()) == len(stored)
 
 
 # a full disk
@@ -141,7 +141,7 @@ async def test_reserve_refuses_mail_but_takes_outcomes(tmp_path: Path) -> None:
     assert results[1] is True
     await spool.commit(make_refusal(durable=False))  # what is turned away is written down in half of the reserve
     await spool.purge(0)  # writes are in order
-    assert await spool.story(refused.trace.id) is None
+    assert await spool.reader.story(refused.trace.id) is None
     free[0] = 2_499_999
     await spool.commit(make_refusal(durable=False))
     writer = spool.open_content()
@@ -294,14 +294,14 @@ async def expect_after_failure(directory: Path, certain: bool, healed: bool) -> 
     of a refused write may be found whole. That doubles a message whose client tries again, and loses none."""
     spool = await SqliteSpool.open(directory, HandClock())
     for at in range(4):
-        story = await spool.story(f"before{at}")
+        story = await spool.reader.story(f"before{at}")
         assert story is not None
         if certain:
             assert bool(story.endings) == (at == 1 and healed)
     for id in ("during", *(f"during{at}" for at in range(5))):
-        story = await spool.story(id)
+        story = await spool.reader.story(id)
         assert story is None or (not certain and story.content_kept and len(story.waiting) == 1)
-    assert (await spool.story("after") is not None) == healed
+    assert (await spool.reader.story("after") is not None) == healed
     assert content_files(directory) == set()
     await spool.close()
 

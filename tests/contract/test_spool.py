@@ -100,7 +100,7 @@ async def spool(bench: Bench) -> Spool:
 
 
 async def told(spool: Spool, intake: Intake) -> Story:
-    story = await spool.story(intake.trace.id)
+    story = await spool.reader.story(intake.trace.id)
     assert story is not None
     return story
 
@@ -129,8 +129,8 @@ async def test_a_reception_is_told_as_it_was_committed(spool: Spool) -> None:
 
 
 async def test_unknown_id_has_no_story(spool: Spool) -> None:
-    assert await spool.story("nothing") is None
-    assert await spool.story("\udcff") is None
+    assert await spool.reader.story("nothing") is None
+    assert await spool.reader.story("\udcff") is None
 
 
 async def test_refusal_leaves_a_trace_and_nothing_else(spool: Spool) -> None:
@@ -139,7 +139,7 @@ async def test_refusal_leaves_a_trace_and_nothing_else(spool: Spool) -> None:
     story = await told(spool, intake)
     assert story.trace == intake.trace
     assert (story.waiting, story.content_kept) == ((), False)
-    assert await spool.queue(10) == []
+    assert await spool.reader.queue(10) == []
 
 
 async def test_trace_that_need_not_be_durable_is_written_soon(spool: Spool) -> None:
@@ -160,7 +160,7 @@ async def test_state_outlives_the_process(bench: Bench) -> None:
     await bench.close()
     spool = await bench.open()
     assert await told(spool, intake) == before
-    assert await spool.next_due() == START + 50
+    assert await spool.reader.next_due() == START + 50
 
 
 async def test_text_that_is_not_utf8_comes_back_as_it_was(spool: Spool) -> None:
@@ -178,7 +178,7 @@ async def test_text_that_is_not_utf8_comes_back_as_it_was(spool: Spool) -> None:
     attempt = replace(outcome.attempt, outcomes=(replace(outcome.attempt.outcomes[0], reply=bad),))
     assert await spool.settle(replace(outcome, attempt=attempt))
     assert (await told(spool, intake)).attempts == (attempt,)
-    (entry,) = await spool.queue(1)
+    (entry,) = await spool.reader.queue(1)
     assert "sorry" in entry.last_reply
 
 
@@ -194,8 +194,8 @@ async def test_one_bad_write_fails_alone(spool: Spool) -> None:
     assert [isinstance(result, Exception) for result in results] == [False] * 15 + [True] * 2 + [False] * 15
     for intake in others:
         assert (await told(spool, intake)).trace == intake.trace
-    assert await spool.story(half.trace.id) is None
-    assert await spool.counts() == {"google": 31}
+    assert await spool.reader.story(half.trace.id) is None
+    assert await spool.reader.counts() == {"google": 31}
 
 
 async def test_many_at_once(spool: Spool) -> None:
@@ -206,7 +206,7 @@ async def test_many_at_once(spool: Spool) -> None:
         return not intake.claimed or await spool.settle(make_settlement(claim_of(intake)))
 
     assert all(await asyncio.gather(*map(pass_through, intakes)))
-    assert await spool.counts() == {"google": 150}
+    assert await spool.reader.counts() == {"google": 150}
     for intake in intakes:
         assert len((await told(spool, intake)).endings) == intake.claimed
 
@@ -220,7 +220,7 @@ async def test_cancelled_commit_is_whole_or_absent(spool: Spool) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     await spool.commit(make_refusal())
     for at, intake in enumerate(intakes):
-        story = await spool.story(intake.trace.id)
+        story = await spool.reader.story(intake.trace.id)
         assert story is not None or at % 2 == 0
         assert story is None or (len(story.waiting) == 2 and story.content_kept)
 
@@ -286,7 +286,7 @@ async def test_lease_that_ran_out_fences_the_old_claim(spool: Spool) -> None:
     assert not await spool.settle(make_settlement(old, dsn=make_intake(id="dsn-of-the-late")))
     story = await told(spool, intake)
     assert (story.endings, story.attempts, story.waiting) == ((), (), intake.transfers)
-    assert await spool.story("dsn-of-the-late") is None
+    assert await spool.reader.story("dsn-of-the-late") is None
     assert await spool.settle(make_settlement(new))
     assert not await spool.settle(make_settlement(new))
 
@@ -304,7 +304,7 @@ async def test_release_gives_back(spool: Spool) -> None:
     claim = claim_of(intake)
     await spool.release(claim, START + 30)
     assert not await spool.settle(make_settlement(claim))
-    assert await spool.next_due() == START + 30
+    assert await spool.reader.next_due() == START + 30
     assert await spool.claim((), 5, START + 29, LEASE) == []
     (again,) = await spool.claim((), 5, START + 30, LEASE)
     assert again.epoch == 2
@@ -347,14 +347,14 @@ async def test_no_backend_starves_another(spool: Spool) -> None:
 
 
 async def test_next_due(spool: Spool) -> None:
-    assert await spool.next_due() is None
+    assert await spool.reader.next_due() is None
     await spool.commit(make_intake(due=START + 100))
     await spool.commit(make_intake(due=START + 50, backends=("microsoft",)))
-    assert await spool.next_due() == START + 50
-    assert await spool.next_due({"microsoft"}) == START + 100
-    assert await spool.next_due({"microsoft", "google"}) is None
+    assert await spool.reader.next_due() == START + 50
+    assert await spool.reader.next_due({"microsoft"}) == START + 100
+    assert await spool.reader.next_due({"microsoft", "google"}) is None
     await spool.claim((), 5, START + 60, 20.0)
-    assert await spool.next_due() == START + 80
+    assert await spool.reader.next_due() == START + 80
 
 
 # settling
@@ -371,7 +371,7 @@ async def test_deferral_keeps_who_remains(spool: Spool) -> None:
     assert [(ending.rcpt, ending.state) for ending in story.endings] == [(alice, Final.DELIVERED)]
     expected = replace(intake.transfers[0], rcpts=(bob,), due=START + 60, attempts=1, delay_warned=True)
     assert (story.waiting, story.attempts, story.content_kept) == ((expected,), (settlement.attempt,), True)
-    (entry,) = await spool.queue(10)
+    (entry,) = await spool.reader.queue(10)
     assert (entry.rcpts, entry.attempts, entry.due, entry.claimed) == (("bob@corp.example",), 1, START + 60, False)
     assert (entry.mail_from, entry.backend, entry.created) == ("author@sender.example", "google", START)
     assert entry.last_reply == "451 4.4.7 Later"
@@ -472,8 +472,8 @@ async def test_hold_keeps_a_claimed_transfer_back(spool: Spool) -> None:
     assert not await spool.settle(make_settlement(claim))
     assert await spool.settle(make_settlement(claim_of(intake, 1)))
     assert await spool.claim((), 5, START + 10 * LEASE, LEASE) == []
-    assert await spool.counts() == {}
-    (entry,) = await spool.queue(5)
+    assert await spool.reader.counts() == {}
+    (entry,) = await spool.reader.queue(5)
     assert (entry.held, entry.claimed, entry.last_reply) == (True, False, "altered")
     while await spool.purge(START + 100 * DAY):
         pass
@@ -496,11 +496,11 @@ async def test_queue_lists_the_earliest_and_counts_all(spool: Spool) -> None:
     for at in range(20):
         backends = ("google",) if at % 2 else ("microsoft",)
         await spool.commit(make_intake(due=START + 100 - at, backends=backends, id=f"q{at:02d}"))
-    assert [entry.message_id for entry in await spool.queue(3)] == ["q19", "q18", "q17"]
-    assert await spool.counts() == {"google": 10, "microsoft": 10}
+    assert [entry.message_id for entry in await spool.reader.queue(3)] == ["q19", "q18", "q17"]
+    assert await spool.reader.counts() == {"google": 10, "microsoft": 10}
     await spool.claim((), 1, START + 1000, LEASE)
-    assert await spool.counts() == {"google": 10, "microsoft": 10}
-    assert sum(entry.claimed for entry in await spool.queue(100)) == 1
+    assert await spool.reader.counts() == {"google": 10, "microsoft": 10}
+    assert sum(entry.claimed for entry in await spool.reader.queue(100)) == 1
 
 
 # large content
@@ -578,10 +578,10 @@ async def test_traces_go_when_their_time_is_over(spool: Spool, bench: Bench) -> 
     assert await spool.settle(make_settlement(claim_of(delivered)))
     assert await spool.purge(START + 30 * DAY - 1) == 0
     assert await spool.purge(START + 30 * DAY) == 2
-    assert await spool.story(delivered.trace.id) is None
-    assert await spool.story(refused.trace.id) is None
+    assert await spool.reader.story(delivered.trace.id) is None
+    assert await spool.reader.story(refused.trace.id) is None
     assert (await told(spool, waiting)).waiting
-    assert await spool.story("young") is not None
+    assert await spool.reader.story("young") is not None
 
 
 async def test_purge_takes_a_bounded_number(spool: Spool) -> None:

@@ -95,10 +95,10 @@ async def test_held_mail_stays_until_released_also_over_a_restart(bench: Bench) 
     await bench.close()
     spool = await bench.open()
     assert await spool.claim((), 9, START + DAY, LEASE) == []
-    (entry,) = await spool.queue(9)
+    (entry,) = await spool.reader.queue(9)
     assert (entry.held, entry.last_reply) == (True, "look at it")
     assert (await told(spool, intake)).held
-    assert await spool.counts() == {}
+    assert await spool.reader.counts() == {}
     again = await change(spool, intake, partial(amendment.hold, reason="again"))
     assert again.refusals == (f"{intake.transfers[0].id}: it is held already",)
     assert "release it instead" in (await change(spool, intake, partial(amendment.retry, now=START))).refusals[0]
@@ -160,7 +160,7 @@ async def test_reroute_divides_and_fences(spool: Spool) -> None:
     alice, bob, carol = intake.transfers[0].rcpts
     routes = (Route("ms", (alice, carol)), Route("other", (bob,)))
     await change(spool, intake, lambda one: amendment.reroute(one, routes, START + 7, "fresh"))
-    assert await spool.counts() == {"ms": 1, "other": 1}
+    assert await spool.reader.counts() == {"ms": 1, "other": 1}
     claims = await spool.claim((), 9, START + 7, LEASE)
     assert {claim.transfer.backend: claim.transfer.rcpts for claim in claims} == {"ms": (alice, carol), "other": (bob,)}
     for claim in claims:
@@ -183,7 +183,7 @@ async def test_reroute_to_where_it_goes_is_refused_and_held_mail_stays_held(spoo
     assert "goes to google already" in made.refusals[0]
     await change(spool, intake, partial(amendment.hold, reason="why"))
     await change(spool, intake, lambda one: amendment.reroute(one, (Route("ms", rcpts),), START, "f"))
-    (entry,) = await spool.queue(9)
+    (entry,) = await spool.reader.queue(9)
     assert (entry.backend, entry.held, entry.last_reply) == ("ms", True, "why")
 
 
@@ -196,7 +196,7 @@ async def test_bounce_ends_every_recipient_and_tells_the_sender(spool: Spool, be
     story = await told(spool, intake)
     assert [(one.state, one.reply) for one in story.endings] == [(Final.FAILED, NO)] * 4
     assert (story.waiting, story.held, story.content_kept) == ((), False, True)
-    assert {entry.backend for entry in await spool.queue(9)} == {"out"}, "the two DSNs wait"
+    assert {entry.backend for entry in await spool.reader.queue(9)} == {"out"}, "the two DSNs wait"
     bench.clock.time = START + 8 * DAY
     while await spool.purge(bench.clock.now()):
         pass
@@ -211,7 +211,7 @@ async def test_delete_ends_every_recipient_and_tells_nobody(spool: Spool) -> Non
     assert [one.state for one in story.endings] == [Final.DELETED] * 2
     (attempt,) = story.attempts
     assert [one.kind for one in attempt.outcomes] == [OutcomeKind.FAILED] * 2
-    assert await spool.queue(9) == []
+    assert await spool.reader.queue(9) == []
 
 
 async def test_a_plan_that_fails_changes_nothing(spool: Spool) -> None:
@@ -223,7 +223,7 @@ async def test_a_plan_that_fails_changes_nothing(spool: Spool) -> None:
 
     with pytest.raises(KeyError):
         await spool.amend(intake.trace.id, fail)
-    assert len(await spool.queue(9)) == 2
+    assert len(await spool.reader.queue(9)) == 2
 
 
 async def test_large_content_of_a_deleted_message_goes_with_its_time(bench: Bench, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ async def learn(spool: Spool, *known: Acquaintance) -> None:
 
 
 async def test_nobody_is_known_at_first(spool: Spool) -> None:
-    assert await spool.acquaintance(STRANGER.key) is None
+    assert await spool.reader.acquaintance(STRANGER.key) is None
 
 
 async def test_a_first_try_is_learnt_with_the_refusal_and_outlives_the_process(house: Bench) -> None:
@@ -45,29 +45,29 @@ async def test_a_first_try_is_learnt_with_the_refusal_and_outlives_the_process(h
     await learn(spool, STRANGER, odd)
     await house.close()
     spool = await house.open()
-    assert await spool.acquaintance(STRANGER.key) == STRANGER
-    assert await spool.acquaintance(odd.key) == odd
+    assert await spool.reader.acquaintance(STRANGER.key) == STRANGER
+    assert await spool.reader.acquaintance(odd.key) == odd
 
 
 async def test_who_was_let_in_stays_so(spool: Spool) -> None:
     await learn(spool, STRANGER, FRIEND)
-    assert await spool.acquaintance(STRANGER.key) == FRIEND
+    assert await spool.reader.acquaintance(STRANGER.key) == FRIEND
     await learn(spool, replace(STRANGER, expires=START + DAY))
-    assert await spool.acquaintance(STRANGER.key) == FRIEND, "a message that went another way takes nothing back"
+    assert await spool.reader.acquaintance(STRANGER.key) == FRIEND, "a message that went another way takes nothing back"
 
 
 async def test_who_comes_again_after_that_is_a_stranger(spool: Spool) -> None:
     await learn(spool, FRIEND)
     later = replace(STRANGER, first=START + 36 * DAY, expires=START + 38 * DAY)
     await learn(spool, later)
-    assert await spool.acquaintance(STRANGER.key) == later
+    assert await spool.reader.acquaintance(STRANGER.key) == later
 
 
 async def test_what_has_expired_is_forgotten(spool: Spool) -> None:
     other = replace(FRIEND, key="domain old.example")
     await learn(spool, STRANGER, other)
     await spool.purge(START + 3 * DAY)
-    assert await spool.acquaintance(STRANGER.key) is None
-    assert await spool.acquaintance(other.key) == other
+    assert await spool.reader.acquaintance(STRANGER.key) is None
+    assert await spool.reader.acquaintance(other.key) == other
     await spool.purge(START + 36 * DAY)
-    assert await spool.acquaintance(other.key) is None
+    assert await spool.reader.acquaintance(other.key) is None

@@ -1,4 +1,4 @@
-"""The contract of ports.HoldStore and of the memory of senders: held messages, and who sends as whom."""
+"""The contract of ports.Spool for held messages and for the memory of senders."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ async def test_a_message_held_at_reception_waits_for_nobody(house: Bench) -> Non
     story = await told(spool, intake)
     assert (story.held, story.content_kept, story.waiting, story.acts) == (True, True, (), ())
     assert await spool.claim((), 5, START + DAY, LEASE) == []
-    assert await spool.next_due() is None
-    (entry,) = await spool.held(10)
+    assert await spool.reader.next_due() is None
+    (entry,) = await spool.reader.held(10)
     assert (entry.id, entry.domain, entry.expires) == (intake.trace.id, "sender.example", HOLD.expires)
     assert (entry.mail_from, entry.rcpts) == ("author@sender.example", ("alice@corp.example",))
     assert entry.reason == intake.trace.decision.rule
@@ -80,7 +80,7 @@ async def test_released_it_is_due_with_the_octets_received(spool: Spool) -> None
     assert await spool.let_go(intake.trace.id, (transfer,), released())
     story = await told(spool, intake)
     assert (story.held, story.waiting, story.acts) == (False, (transfer,), (released(),))
-    assert await spool.held(10) == []
+    assert await spool.reader.held(10) == []
     (claim,) = await spool.claim((), 5, START + 5, LEASE)
     assert claim.transfer == transfer
     assert intake.message is not None
@@ -108,7 +108,7 @@ async def test_released_twice_it_is_sent_once(spool: Spool) -> None:
     assert await spool.let_go(intake.trace.id, (transfer,), released())
     assert not await spool.let_go(intake.trace.id, (transfer,), released())
     assert not await spool.discard(intake.trace.id, deleted(intake))
-    assert len(await spool.queue(5)) == 1
+    assert len(await spool.reader.queue(5)) == 1
 
 
 async def test_discarded_it_leaves_its_story(spool: Spool) -> None:
@@ -118,7 +118,7 @@ async def test_discarded_it_leaves_its_story(spool: Spool) -> None:
     story = await told(spool, intake)
     assert (story.held, story.content_kept, story.acts) == (False, False, (deleted(intake),))
     assert [one.state for one in story.endings] == [Final.DELETED]
-    assert await spool.held(10) == []
+    assert await spool.reader.held(10) == []
 
 
 async def test_discarding_removes_a_large_file(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ async def test_what_went_wrong_with_a_transfer_is_not_this_matter(spool: Spool) 
     intake = make_intake(claimed=True)
     await spool.commit(intake)
     await spool.hold(claim_of(intake), "altered")
-    assert await spool.held(5) == []
+    assert await spool.reader.held(5) == []
     assert not await spool.let_go(intake.trace.id, (), released())
     assert not await spool.discard(intake.trace.id, deleted(intake))
     assert (await told(spool, intake)).held
@@ -149,11 +149,11 @@ async def test_a_domain_can_fill_its_quota_and_no_more(spool: Spool) -> None:
     surplus = make_intake(hold=HOLD, sighting=seen("sender.example"))
     with pytest.raises(HoldFull):
         await spool.commit(surplus)
-    assert await spool.story(surplus.trace.id) is None
-    assert await spool.recall("sender.example", NETWORK) == History()
+    assert await spool.reader.story(surplus.trace.id) is None
+    assert await spool.reader.recall("sender.example", NETWORK) == History()
     await spool.commit(make_intake(hold=replace(HOLD, domain="other.example")))
-    assert len(await spool.held(10)) == 4
-    first = (await spool.held(1))[0].id
+    assert len(await spool.reader.held(10)) == 4
+    first = (await spool.reader.held(1))[0].id
     assert await spool.discard(first, released())
     await spool.commit(surplus)
 
@@ -187,9 +187,9 @@ async def test_overdue_ones_are_named_the_earliest_first(spool: Spool) -> None:
     late, early, later = (make_intake(hold=replace(HOLD, expires=START + day * DAY)) for day in (2, 1, 3))
     for intake in (late, early, later):
         await spool.commit(intake)
-    assert await spool.overdue(START + 2 * DAY, 10) == [early.trace.id, late.trace.id]
-    assert await spool.overdue(START + 2 * DAY, 1) == [early.trace.id]
-    assert await spool.overdue(START, 10) == []
+    assert await spool.reader.overdue(START + 2 * DAY, 10) == [early.trace.id, late.trace.id]
+    assert await spool.reader.overdue(START + 2 * DAY, 1) == [early.trace.id]
+    assert await spool.reader.overdue(START, 10) == []
 
 
 async def test_what_has_expired_is_listed_for_a_time(spool: Spool) -> None:
@@ -197,9 +197,9 @@ async def test_what_has_expired_is_listed_for_a_time(spool: Spool) -> None:
     for intake, what in ((expired, "expired"), (gone, "deleted")):
         await spool.commit(intake)
         assert await spool.discard(intake.trace.id, Act(START + 5, what, ""))
-    (entry,) = await spool.given_up(START, 10)
+    (entry,) = await spool.reader.given_up(START, 10)
     assert (entry.id, entry.expires) == (expired.trace.id, START + 5)
-    assert await spool.given_up(START + 5, 10) == []
+    assert await spool.reader.given_up(START + 5, 10) == []
 
 
 # senders
@@ -217,12 +217,12 @@ async def test_receptions_teach_who_passes(house: Bench) -> None:
         await spool.commit(make_intake(sighting=sighting))
     await house.close()
     spool = await house.open()
-    assert await spool.recall("sender.example", NETWORK) == History(3, 2, 3)
-    assert await spool.recall("sender.example", "203.0.113.0/24") == History(3, 0, 0)
-    assert await spool.recall("third.example", NETWORK) == History(network_passes=3)
+    assert await spool.reader.recall("sender.example", NETWORK) == History(3, 2, 3)
+    assert await spool.reader.recall("sender.example", "203.0.113.0/24") == History(3, 0, 0)
+    assert await spool.reader.recall("third.example", NETWORK) == History(network_passes=3)
     names = ("sender.example", "signer.example", "nobody.example")
     await spool.commit(make_intake(sighting=seen("fourth.example", signer="signer.example")))
-    found = await spool.recall("third.example", "198.51.100.0/24", names)
+    found = await spool.reader.recall("third.example", "198.51.100.0/24", names)
     assert found == History(0, 0, 1, (3, 1, 0))
 
 
@@ -240,8 +240,8 @@ async def test_the_keys_that_mail_passed_with_are_remembered(house: Bench) -> No
         await spool.commit(make_intake(sighting=sighting))
     await house.close()
     spool = await house.open()
-    assert (await spool.recall("sender.example", NETWORK)).selectors == {old, new}
-    assert (await spool.recall("nobody.example", NETWORK)).selectors == frozenset()
+    assert (await spool.reader.recall("sender.example", NETWORK)).selectors == {old, new}
+    assert (await spool.reader.recall("nobody.example", NETWORK)).selectors == frozenset()
 
 
 async def test_senders_of_a_domain_and_those_below_it(spool: Spool) -> None:
@@ -253,18 +253,18 @@ async def test_senders_of_a_domain_and_those_below_it(spool: Spool) -> None:
     ]
     for intake in intakes:
         await spool.commit(intake)
-    first, second = await spool.senders(("own.example",), 10)
+    first, second = await spool.reader.senders(("own.example",), 10)
     assert (first.domain, first.passed, first.failed) == ("own.example", 2, 0)
     assert (first.first, first.last, first.last_id) == (START, START + 3, intakes[3].trace.id)
     assert (second.domain, second.signer, second.passed, second.failed) == ("a.own.example", "saas.example", 0, 1)
-    assert await spool.senders(("own.example",), 1) == [first]
+    assert await spool.reader.senders(("own.example",), 1) == [first]
 
 
 async def test_a_flood_from_everywhere_is_counted_in_bounded_rows(spool: Spool) -> None:
     for number in range(400):
         source, name = f"10.{number // 256}.{number % 256}.0/24", f"n{number % 2 * number}.own.example"
         await spool.commit(make_intake(sighting=seen(name, source, passed=False)))
-    found = await spool.senders(("own.example",), 1000)
+    found = await spool.reader.senders(("own.example",), 1000)
     assert len(found) == 301
     assert sum(one.failed for one in found) == 400
     assert next(one.failed for one in found if one.source == "") == 100
@@ -277,7 +277,7 @@ async def test_whose_mail_fails_that_writes_as_others(spool: Spool) -> None:
         seen("own.example", passed=False, ours=True),
     ):
         await spool.commit(make_intake(sighting=sighting))
-    assert [one.domain for one in await spool.senders((), 10)] == ["sender.example"]
+    assert [one.domain for one in await spool.reader.senders((), 10)] == ["sender.example"]
 
 
 async def test_a_flood_does_not_hide_who_passes(spool: Spool) -> None:
@@ -286,9 +286,9 @@ async def test_a_flood_does_not_hide_who_passes(spool: Spool) -> None:
     for source in ("192.0.2.0/24", "198.51.100.0/24"):
         for _ in range(3):
             await spool.commit(make_intake(sighting=seen("own.example", source)))
-    assert await spool.recall("own.example", "192.0.2.0/24") == History(6, 3, 3)
-    assert await spool.recall("own.example", "10.0.5.0/24") == History(6, 0)
-    found = await spool.senders(("own.example",), 1000)
+    assert await spool.reader.recall("own.example", "192.0.2.0/24") == History(6, 3, 3)
+    assert await spool.reader.recall("own.example", "10.0.5.0/24") == History(6, 0)
+    found = await spool.reader.senders(("own.example",), 1000)
     assert len(found) == 301
     assert (sum(one.failed for one in found), sum(one.passed for one in found)) == (310, 6)
 
@@ -305,7 +305,7 @@ async def test_an_attempt_can_end_in_a_hold(spool: Spool) -> None:
     story = await told(spool, intake)
     assert (story.held, len(story.attempts), len(story.waiting)) == (True, 1, 1)
     assert await spool.claim((), 5, START + 20 * DAY, LEASE) == []
-    (entry,) = await spool.held(10)
+    (entry,) = await spool.reader.held(10)
     assert (entry.id, entry.expires, entry.reason) == (intake.trace.id, HOLD.expires, "refused role mail")
     assert await spool.let_go(intake.trace.id, (), released())
     (claim,) = await spool.claim((), 5, START + 5, LEASE)
@@ -318,7 +318,7 @@ async def test_an_attempt_of_each_transfer_can(spool: Spool) -> None:
     for number in (0, 1):
         claim = claim_of(replace(intake, transfers=(intake.transfers[number],)))
         assert await spool.settle(kept(intake, claim))
-    assert len(await spool.held(10)) == 1
+    assert len(await spool.reader.held(10)) == 1
     assert await spool.let_go(intake.trace.id, (), released())
     assert len(await spool.claim((), 5, START + 5, LEASE)) == 2
 
@@ -329,7 +329,7 @@ async def test_what_is_held_already_needs_no_more_room(spool: Spool) -> None:
     last = replace(HOLD, quota=replace(QUOTA, domain_messages=1))
     for transfer in intake.transfers:
         assert await spool.settle(kept(intake, claim_of(replace(intake, transfers=(transfer,))), last))
-    assert len(await spool.held(10)) == 1
+    assert len(await spool.reader.held(10)) == 1
 
 
 async def test_an_attempt_whose_message_finds_no_room_is_not_written(spool: Spool) -> None:

@@ -12,7 +12,7 @@ from gateway.model.history import Acquaintance
 from gateway.model.message import Evidence, Message
 from gateway.model.value import replace
 from gateway.net.system import SystemClock
-from gateway.ports import HoldFull
+from gateway.ports import HoldFull, Spool, SpoolReader
 from gateway.spool.disk import SpoolUnusable
 from gateway.spool.shards import ShardedSpool, find_adopted, shard_name
 from gateway.spool.sqlite import SqliteSpool
@@ -61,8 +61,8 @@ async def test_adopted_mail_is_claimed_settled_and_forgotten(spool: ShardedSpool
         assert await spool.settle(make_settlement(claim))
         assert not await spool.settle(make_settlement(claim))
     assert spool._homes == {}
-    assert await spool.counts() == {}
-    story = await spool.story("orphan")
+    assert await spool.reader.counts() == {}
+    story = await spool.reader.story("orphan")
     assert story is not None
     assert len(story.endings) == 1
     await spool.close()
@@ -82,11 +82,11 @@ async def test_adopted_claim_can_be_given_back_and_held(spool: ShardedSpool) -> 
     for claim in claims:
         await spool.release(claim, START + 50)
     assert await spool.claim((), 10, START + 9, LEASE) == []
-    assert await spool.next_due() == START + 50
+    assert await spool.reader.next_due() == START + 50
     for claim in await spool.claim((), 10, START + 50, LEASE):
         await spool.hold(claim, "altered")
-    assert await spool.next_due() is None
-    assert [entry.last_reply for entry in await spool.queue(9)] == ["altered", "altered"]
+    assert await spool.reader.next_due() is None
+    assert [entry.last_reply for entry in await spool.reader.queue(9)] == ["altered", "altered"]
     await spool.close()
 
 
@@ -189,12 +189,12 @@ async def test_what_is_held_counts_in_all_shards(tmp_path: Path) -> None:
     for spool in (first, second):
         with pytest.raises(HoldFull):
             await spool.commit(intakes[2])
-        assert [one.id for one in await spool.held(10)] == [one.trace.id for one in intakes[:2]]
+        assert [one.id for one in await spool.reader.held(10)] == [one.trace.id for one in intakes[:2]]
     ended = Act(START + 600, "expired", "")
-    assert await first.overdue(START + 600, 10) == [intakes[0].trace.id], "each worker ends what is in its shard"
+    assert await first.reader.overdue(START + 600, 10) == [intakes[0].trace.id], "each worker ends what is in its shard"
     assert not await first.discard(intakes[1].trace.id, ended)
     assert await second.discard(intakes[1].trace.id, ended)
-    assert [one.id for one in await first.given_up(START, 10)] == [intakes[1].trace.id]
+    assert [one.id for one in await first.reader.given_up(START, 10)] == [intakes[1].trace.id]
     await first.commit(intakes[2])
     await first.close()
     await second.close()
@@ -208,7 +208,7 @@ async def test_a_list_of_what_is_held_is_small_whatever_senders_wrote(tmp_path: 
             message=Message(content_of(b"\r\n"), evidence), hold=Hold("sender.example", START, Quota())
         )
         await spool.commit(intake)
-    assert [len(one.subject) for one in await spool.held(10)] == [5, 999]
+    assert [len(one.subject) for one in await spool.reader.held(10)] == [5, 999]
     await spool.close()
 
 
@@ -232,8 +232,8 @@ async def test_the_greylist_of_one_worker_is_known_to_all(tmp_path: Path) -> Non
     friend = Acquaintance("domain new.example", START, passed=True, expires=START + 1000)
     for worker, known in ((workers[0], stranger), (workers[1], friend)):
         await worker.commit(replace(make_intake(), acquaintance=known))
-        assert [await one.acquaintance(stranger.key) for one in workers] == [known] * 2
-    assert await workers[0].acquaintance("domain other.example") is None
+        assert [await one.reader.acquaintance(stranger.key) for one in workers] == [known] * 2
+    assert await workers[0].reader.acquaintance("domain other.example") is None
     for worker in workers:
         await worker.close()
 
@@ -251,3 +251,10 @@ async def test_whose_client_was_told_at_a_repetition_is_written_in_an_adopted_sh
     again = await open_worker(tmp_path)
     assert await again.find_unheard((mark, mark), START, sure=True) is None
     await again.close()
+
+
+@pytest.mark.parametrize("owner", [SqliteSpool, ShardedSpool, Spool])
+def test_what_is_read_is_declared_by_the_reader_alone(owner: type) -> None:
+    reads = {name for one in SpoolReader.__mro__ for name in vars(one) if name[0] != "_"}
+    assert {"story", "recall", "next_due"} <= reads
+    assert {name for one in owner.__mro__ for name in vars(one)} & reads == {"close"}

@@ -67,7 +67,7 @@ async def test_owner_that_was_killed_leaves_no_lock(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, str(tmp_path), cwd=_ROOT)
     assert await process.wait() == -9
     spool = await open_spool(tmp_path)
-    assert await spool.story("survivor") is not None
+    assert await spool.reader.story("survivor") is not None
     await spool.close()
 
 
@@ -251,8 +251,8 @@ async def test_unreadable_row_is_held_and_stops_nobody(tmp_path: Path) -> None:
     other.close()
     claims = await spool.claim((), 5, START, 60.0)
     assert [claim.transfer.message_id for claim in claims] == [good.trace.id]
-    assert await spool.next_due() == START + 60
-    listed = {entry.message_id: entry for entry in await spool.queue(9)}
+    assert await spool.reader.next_due() == START + 60
+    listed = {entry.message_id: entry for entry in await spool.reader.queue(9)}
     assert set(listed) == {bad.trace.id, good.trace.id}
     assert (listed[bad.trace.id].transfer_id, listed[bad.trace.id].held) == (bad.transfers[0].id, True)
     assert "unreadable row" in listed[bad.trace.id].last_reply
@@ -388,7 +388,7 @@ async def test_closed_spool_refuses(tmp_path: Path) -> None:
 
 
 async def count_refused(spool: SqliteSpool, ids: list[str]) -> int:
-    return sum([await spool.story(id) is not None for id in ids])
+    return sum([await spool.reader.story(id) is not None for id in ids])
 
 
 async def test_traces_of_refused_mail_take_a_bounded_room(tmp_path: Path) -> None:
@@ -405,7 +405,7 @@ async def test_traces_of_refused_mail_take_a_bounded_room(tmp_path: Path) -> Non
     left = await count_refused(spool, [one.trace.id for one in refused])
     assert 20_000 // 2000 < left < 100
     assert await count_refused(spool, [one.trace.id for one in refused[-left:]]) == left, "the oldest go first"
-    assert await spool.story(kept.trace.id) is not None
+    assert await spool.reader.story(kept.trace.id) is not None
     await spool.close()
     connection = sqlite3.connect(tmp_path / "0" / "spool.db")
     (counted,) = connection.execute("SELECT octets FROM refused_total").fetchone()
@@ -421,7 +421,7 @@ async def test_a_refusal_for_want_of_room_is_still_written_down(tmp_path: Path) 
         await spool.commit(make_intake())
     refusal = make_refusal()
     await spool.commit(refusal)
-    assert await spool.story(refusal.trace.id) is not None
+    assert await spool.reader.story(refusal.trace.id) is not None
     free[0] = 700_000
     with pytest.raises(SpoolFull):
         await spool.commit(make_refusal())

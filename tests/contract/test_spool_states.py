@@ -90,14 +90,14 @@ class Scene:
 
     async def check(self) -> None:
         for intake in self.intakes:
-            story = await self.spool.story(intake.trace.id)
+            story = await self.spool.reader.story(intake.trace.id)
             assert story is not None
             waiting = Counter(str(rcpt.mailbox) for transfer in story.waiting for rcpt in transfer.rcpts)
             ended = Counter(str(ending.rcpt.mailbox) for ending in story.endings)
             assert waiting + ended == Counter({f"{name}@corp.example": 2 for name in RCPTS})
             assert all(transfer.rcpts for transfer in story.waiting)
             assert bool(story.waiting) <= story.content_kept
-            held = {e.held for e in await self.spool.queue(999) if e.message_id == intake.trace.id}
+            held = {e.held for e in await self.spool.reader.queue(999) if e.message_id == intake.trace.id}
             assert story.held == (True in held)
 
     async def finish(self) -> None:
@@ -109,10 +109,10 @@ class Scene:
         while claims := await self.spool.claim((), 50, self.clock.now(), LEASE):
             for claim in claims:
                 await self.settle(claim, (OutcomeKind.DELIVERED,) * len(claim.transfer.rcpts))
-        assert await self.spool.queue(9) == []
+        assert await self.spool.reader.queue(9) == []
         await self.check()
         for intake in self.intakes:
-            story = await self.spool.story(intake.trace.id)
+            story = await self.spool.reader.story(intake.trace.id)
             assert story is not None
             failed = any(ending.state is not Final.DELIVERED for ending in story.endings)
             assert story.content_kept == failed

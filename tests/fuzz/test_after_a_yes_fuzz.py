@@ -119,7 +119,9 @@ class Scene:
                 await command({"ids": ["m1"]})
             self.delivery.wake()
             await self.rest()
-        assert not [entry for entry in await spool.queue(9) if entry.message_id == "m1"], "bounce has ended all of it"
+        assert not [entry for entry in await spool.reader.queue(9) if entry.message_id == "m1"], (
+            "bounce has ended all of it"
+        )
 
     async def rest(self) -> None:
         for _ in range(1000):

@@ -292,7 +292,7 @@ class Mixture(RuleBasedStateMachine):
 
     @invariant()
     def holds(self) -> None:
-        story = self.loop.run_until_complete(self.spool.story("m1"))
+        story = self.loop.run_until_complete(self.spool.reader.story("m1"))
         if story is None:
             return
         waiting = [str(rcpt.mailbox) for transfer in story.waiting for rcpt in transfer.rcpts]
@@ -332,7 +332,7 @@ class Mixture(RuleBasedStateMachine):
             return
         for _ in range(3):
             self.time_passes(6 * DAY, [])
-        story = self.loop.run_until_complete(self.spool.story("m1"))
+        story = self.loop.run_until_complete(self.spool.reader.story("m1"))
         if story is not None:
             assert story.waiting == ()
         self.holds()

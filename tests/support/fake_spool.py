@@ -13,6 +13,7 @@ from gateway.model.delivery import (
     Attempt,
     Claim,
     Ending,
+    Failure,
     Final,
     HeldEntry,
     Hold,
@@ -109,6 +110,11 @@ class FakeSpool:
         self._acquaintances: dict[str, Acquaintance] = {}
         self._own: set[str] = set()
         self._selectors: dict[str, list[str]] = {}
+
+    @property
+    def reader(self) -> FakeSpool:
+        """It is its own reader."""
+        return self
 
     def _called(self, name: str) -> None:
         self.calls[name] += 1
@@ -436,6 +442,38 @@ class FakeSpool:
         endings, acts = tuple(record.endings), tuple(record.acts)
         held = tuple(id for id, row in record.rows.items() if row.wake is None)
         return Story(record.trace, endings, waiting, tuple(attempts), kept, record.held, acts, held)
+
+    async def content(self, id: str) -> AsyncIterator[bytes] | None:
+        record = self._records.get(id)
+        return None if record is None or record.message is None else self.read_content(record.message.content)
+
+    async def count_traces(self, since: float) -> int:
+        return len(self._find_traces(since))
+
+    async def traces(self, since: float) -> AsyncIterator[Sequence[Trace]]:
+        yield self._find_traces(since)
+
+    def _find_traces(self, since: float) -> list[Trace]:
+        found = [one.trace for one in self._records.values() if one.trace.received >= since]
+        return sorted(found, key=lambda trace: trace.received)
+
+    async def failed(self, limit: int) -> Sequence[Failure]:
+        failures = [
+            Failure(
+                one.trace.id,
+                attempt.ended,
+                str(one.trace.envelope.mail_from or ""),
+                str(ending.rcpt.mailbox),
+                attempt.backend,
+                ending.state,
+                ending.reply,
+            )
+            for one in self._records.values()
+            for attempt in one.attempts
+            for ending in one.endings
+            if ending.state not in (Final.DELIVERED, Final.RETURNED)
+        ]
+        return sorted(failures, key=lambda failure: -failure.at)[:limit]
 
     async def queue(self, limit: int) -> Sequence[QueueEntry]:
         entries = [

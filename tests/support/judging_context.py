@@ -115,7 +115,7 @@ class House:
         """The trace of what was answered so."""
         id = re.search(r"\((\w+)\)$", reply.text)
         assert id, reply
-        story = await self.spool.story(id[1])
+        story = await self.spool.reader.story(id[1])
         assert story is not None
         return story.trace
 

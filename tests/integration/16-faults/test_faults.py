@@ -205,7 +205,7 @@ async def test_a_full_disk_is_no_bug_and_leaves_a_trace() -> None:
     house.spool.failures["commit"] = [SpoolFull("disk")]
     lines = await house.talk(*session("DATA", SMALL))
     (reply,) = [line for line in lines if line.startswith("452 4.3.1")]
-    story = await house.spool.story(reply.rpartition("(")[2].removesuffix(")"))
+    story = await house.spool.reader.story(reply.rpartition("(")[2].removesuffix(")"))
     assert story is not None
     assert story.trace.decision.rule == "no-storage"
     assert house.errors == []
@@ -252,6 +252,6 @@ async def test_who_vanishes_after_the_dot_leaves_nothing_or_one(
     assert len(spool.kept) <= 1
     if spool.kept:
         assert spool.content(spool.kept[0]) == content
-        assert len(await spool.queue(10)) == 1
+        assert len(await spool.reader.queue(10)) == 1
     else:
         assert not spool.files

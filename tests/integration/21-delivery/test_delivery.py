@@ -87,7 +87,7 @@ class House:
         return await self.delivery.attempt(await self.commit(claim, True), self.clock.monotonic() + budget)
 
     async def story(self, id: str = "m1") -> Story:
-        story = await self.spool.story(id)
+        story = await self.spool.reader.story(id)
         assert story is not None
         return story
 
@@ -217,7 +217,7 @@ async def test_a_claim_renewed_while_it_is_written_down_is_settled_all_the_same(
     go_on.set()
     await until(lambda: bool(house.named("delivered")))
     assert await house.states() == [Final.DELIVERED]
-    assert (len(sink.mails), await house.spool.queue(9)) == (1, [])
+    assert (len(sink.mails), await house.spool.reader.queue(9)) == (1, [])
 
 
 async def test_a_renewal_that_comes_back_after_the_write_was_refused(
@@ -249,7 +249,7 @@ async def test_a_renewal_that_comes_back_after_the_write_was_refused(
     await until(lambda: bool(house.named("delivered")))
     assert not house.named("claim-lost")
     assert await house.states() == [Final.DELIVERED]
-    assert (len(sink.mails), await house.spool.queue(9)) == (1, [])
+    assert (len(sink.mails), await house.spool.reader.queue(9)) == (1, [])
 
 
 @pytest.mark.parametrize("client_waits", [True, False])
@@ -283,7 +283,7 @@ async def test_a_claim_renewed_under_way_is_given_back_as_it_is_now(house: House
     house.delivery.wake()
     await asyncio.sleep(0.3)
     await house.delivery.drain(0)
-    assert [entry.claimed for entry in await house.spool.queue(9)] == [False]
+    assert [entry.claimed for entry in await house.spool.reader.queue(9)] == [False]
 
 
 async def test_many_transfers_share_the_window(house: House, sink: Sink) -> None:
@@ -294,7 +294,7 @@ async def test_many_transfers_share_the_window(house: House, sink: Sink) -> None
     await until(lambda: len(house.named("delivered")) == 40)
     assert sink.connections <= 3
     assert len(sink.mails) == 40
-    assert await house.spool.counts() == {}
+    assert await house.spool.reader.counts() == {}
 
 
 async def test_one_backend_does_not_hold_up_another(house: House, sink: Sink, direct: Sink) -> None:
@@ -490,7 +490,7 @@ async def test_no_free_connection_gives_the_claim_back(house: House, sink: Sink)
     await until(lambda: sink.dots == 3)
     assert not house.delivery.has_room("corp")
     assert await house.attempt(make_claim(id="late")) is None
-    (entry,) = [entry for entry in await house.spool.queue(9) if entry.message_id == "late"]
+    (entry,) = [entry for entry in await house.spool.reader.queue(9) if entry.message_id == "late"]
     assert not entry.claimed
     house.delivery.start()
     sink.gate.set()
@@ -623,7 +623,7 @@ async def test_a_bug_in_settling_writes_the_least_and_sends_nothing_again(
     house.delivery.start()
     await until(lambda: bool(house.named("unplanned")))
     assert await house.states() == [Final.DELIVERED]
-    (entry,) = await house.spool.queue(9)
+    (entry,) = await house.spool.reader.queue(9)
     assert (entry.held, entry.rcpts, "ZeroDivisionError" in entry.last_reply) == (True, ("eve@corp.example",), True)
     house.clock.offset += 9000
     house.delivery.wake()
@@ -642,7 +642,7 @@ async def test_not_even_the_least_can_be_written(
     await house.commit(make_claim())
     house.delivery.start()
     await until(lambda: house.spool.calls["hold"] == (4 if failing == "hold" else 1))
-    (entry,) = await house.spool.queue(9)
+    (entry,) = await house.spool.reader.queue(9)
     assert entry.held
     house.clock.offset += 9000
     house.delivery.wake()
@@ -738,7 +738,7 @@ async def test_mail_goes_on_when_every_attempt_ends_while_the_queue_is_looked_at
     house: House, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then no attempt is left that would wake the scheduler when it ends."""
-    looked, told, real = asyncio.Event(), asyncio.Event(), house.spool.next_due
+    looked, told, real = asyncio.Event(), asyncio.Event(), house.spool.reader.next_due
 
     async def look(skip: Collection[str] = ()) -> float | None:
         found = await real(skip)
@@ -746,7 +746,7 @@ async def test_mail_goes_on_when_every_attempt_ends_while_the_queue_is_looked_at
         await told.wait()
         return found
 
-    monkeypatch.setattr(house.spool, "next_due", look)
+    monkeypatch.setattr(house.spool.reader, "next_due", look)
     sink.gate.clear()
     for number in range(8):
         await house.commit(make_claim(id=f"m{number}"))
@@ -787,7 +787,7 @@ async def test_drain_waits_for_what_is_under_way(house: House, sink: Sink) -> No
     asyncio.get_running_loop().call_later(0.2, sink.gate.set)
     await house.delivery.drain(5)
     assert len(house.named("delivered")) == len(sink.mails) == 3
-    assert {entry.claimed for entry in await house.spool.queue(9)} == {False}
+    assert {entry.claimed for entry in await house.spool.reader.queue(9)} == {False}
     assert await house.attempt(make_claim(id="late")) is None
 
 
@@ -801,7 +801,7 @@ async def test_drain_gives_back_what_takes_too_long(house: House, sink: Sink) ->
     began = time.monotonic()
     await house.delivery.drain(0.2)
     assert time.monotonic() - began < 2
-    entries = await house.spool.queue(9)
+    entries = await house.spool.reader.queue(9)
     assert ([entry.claimed for entry in entries], len(entries)) == ([False] * 4, 4)
     assert await waiting is None
 
@@ -821,7 +821,7 @@ async def test_drain_writes_down_whom_the_backend_has_taken_already() -> None:
     ]
     (waiting,) = (await house.story()).waiting
     assert [str(rcpt.mailbox) for rcpt in waiting.rcpts] == ["b@two.example"]
-    assert [entry.claimed for entry in await house.spool.queue(9)] == [False]
+    assert [entry.claimed for entry in await house.spool.reader.queue(9)] == [False]
 
 
 async def test_drain_lets_a_write_finish(house: House, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -876,6 +876,6 @@ async def test_fresh_message_of_a_drain_is_given_back(house: House, sink: Sink) 
     await house.delivery.drain(0)
     assert not house.delivery.reserve(["corp"])
     await house.delivery.send(await house.commit(make_claim(), True))
-    (entry,) = await house.spool.queue(9)
+    (entry,) = await house.spool.reader.queue(9)
     assert not entry.claimed
     assert sink.dots == 0

@@ -106,7 +106,7 @@ class House:
         return [event for event in self.events if event.name == name]
 
     async def states(self) -> list[Final]:
-        stories = [await self.spool.story(intake.trace.id) for intake in self.spool.kept]
+        stories = [await self.spool.reader.story(intake.trace.id) for intake in self.spool.kept]
         return [ending.state for story in stories if story for ending in story.endings]
 
 

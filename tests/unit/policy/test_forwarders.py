@@ -137,7 +137,7 @@ async def test_a_forged_line_never_lets_in(write: object, kind: str) -> None:
     assert trace.decision.action is Action.QUARANTINE
     # Where mail of the author's domain is known to pass, and nothing of this client, it is no help at all.
     house = House(zone=ZONE, client="198.51.100.66")
-    house.spool.recall = _remember  # type: ignore[method-assign]
+    house.spool.reader.recall = _remember  # type: ignore[method-assign]
     assert (await house.send(octets, "x@evil.example")).decision.grounds == ("strange-source",)
 
 

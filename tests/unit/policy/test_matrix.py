@@ -139,7 +139,7 @@ async def play(cell: Cell) -> Trace:
     house = House(law(cell.rules, cell.settings.get("firewall", "published")), zone, client)
     if situation.endswith(("strange source", "known forwarder")):
         known = 50 if situation.endswith("known forwarder") else 0
-        house.spool.recall = Remembering(known).recall  # type: ignore[method-assign]
+        house.spool.reader.recall = Remembering(known).recall  # type: ignore[method-assign]
     return await house.send(octets, sender, rcpt)
 
 

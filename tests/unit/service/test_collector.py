@@ -8,7 +8,7 @@ import pytest
 from gateway.authentication.body import BodyHasher, wanted_digests
 from gateway.mail.header import parse_header
 from gateway.model.delivery import Intake
-from gateway.ports import ContentWriter
+from gateway.ports import ContentWriter, IntakeReader
 from gateway.service.collector import IN_MEMORY, Collector
 from tests.support.samples import nested_multipart, sign
 
@@ -46,8 +46,9 @@ class Files:
     async def find_unheard(self, marks: tuple[bytes, bytes], now: float, sure: bool = False) -> str | None:
         return None
 
-    async def is_unanswered(self, marks: tuple[bytes, bytes]) -> bool:
-        return False
+    @property
+    def reader(self) -> IntakeReader:
+        pytest.fail("a collector recalls nothing")
 
     def open_content(self) -> ContentWriter:
         self.files.append(File())

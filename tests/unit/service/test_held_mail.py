@@ -61,7 +61,7 @@ class House:
         return intake
 
     async def story(self, id: str) -> Story:
-        story = await self.spool.story(id)
+        story = await self.spool.reader.story(id)
         assert story is not None
         return story
 
@@ -185,7 +185,7 @@ async def test_the_list_can_be_for_someone_else_or_for_nobody() -> None:
 
 async def test_what_a_sender_wrote_cannot_leave_its_line(house: House) -> None:
     intake = await house.hold()
-    (entry,) = await house.spool.held(1)
+    (entry,) = await house.spool.reader.held(1)
     nasty = replace(entry, subject="a\r\n.\r\nSubject: b\u202ec\x00\udcff" + "x" * 5000, mail_from="é\n@x")
     to = Mailbox("postmaster", "corp.example", "corp.example")
     octets = compose(Digest("d1", "mx.gw.example", to, START, START, [nasty] * 500, []))
@@ -208,7 +208,7 @@ async def test_what_a_backend_refused_goes_on_as_it_was(house: House) -> None:
     hold = Hold("role mail", START + DAY, QUOTA)
     kept = replace(make_settlement(claim, remaining=claim.transfer.rcpts), hold=hold, reason="google refused it")
     assert await house.spool.settle(kept)
-    (entry,) = await house.spool.held(1)
+    (entry,) = await house.spool.reader.held(1)
     assert entry.reason == "google refused it"
     await house.held_mail.release(intake.trace.id, "root")
     (transfer,) = (await house.story(intake.trace.id)).waiting

@@ -122,7 +122,7 @@ async def test_more_than_fits_is_told_to_come_back_and_kept_nowhere() -> None:
     await again.take(plain("a@plain.example"))
     assert (await again.finish()).code == 250
     id = str(reply).rpartition("(")[2].removesuffix(")")
-    story = await spool.story(id)
+    story = await spool.reader.story(id)
     assert story is not None
     assert story.trace.decision.rule == "no-storage"
     assert [event.name for event in events] == ["deferred-client", "accepted"]

@@ -38,7 +38,7 @@ async def test_ages_and_waits_stay_what_they_were(tmp_path: Path, seconds: float
     intakes = [make_intake() for _ in range(3)]
     for intake in intakes:
         await spool.commit(intake)
-    before = await spool.queue(10)
+    before = await spool.reader.queue(10)
     clock.time += seconds
     if restarted:
         await spool.close()
@@ -50,7 +50,7 @@ async def test_ages_and_waits_stay_what_they_were(tmp_path: Path, seconds: float
         clock.time -= seconds
         await spool.move_times(seconds)
         clock.time += seconds
-    after = await spool.queue(10)
+    after = await spool.reader.queue(10)
     assert [one.due for one in after] == [one.due + seconds for one in before]
     assert [one.created for one in after] == [one.created + seconds for one in before]
     (claim, *_) = await spool.claim((), 10, clock.time + 10 * DAY, 60.0)
