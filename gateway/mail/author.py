@@ -249,6 +249,8 @@ def _split(text: str, strays: bool = False) -> Iterator[str]:
                 unclosed.add(opening)
                 if strays:
                     yield opening
+                while text.startswith(opening, position):
+                    position += 1
                 continue
             if opening != "(":
                 yield text[mark.start() : end]
@@ -262,6 +264,8 @@ def _skip_quoted(text: str, position: int, opening: str) -> int | None:
 
 def _skip_comment(text: str, position: int) -> int | None:
     """Where the comment that opens at `position` ends; comments nest (RFC 5322 section 3.2.2)."""
+    if ")" not in text[position:]:
+        return None  # thousands of marks are not counted in vain
     depth = 0
     for mark in _COMMENT_MARK.finditer(text, position):
         if mark.group() == "(":
