@@ -14,7 +14,7 @@ from gateway.config.providers import find_shared, find_shared_signer, tell_share
 from gateway.config.rule_files import find_sets
 from gateway.config.valid_sections import ValidSections
 from gateway.config.values import Network
-from gateway.mail.domain import is_subdomain
+from gateway.mail.domain import a_label, is_subdomain
 from gateway.model.place import KeyPath
 
 
@@ -48,7 +48,7 @@ def check_sections(sections: ValidSections, check_maps: bool) -> Iterator[Proble
     yield from _check_addresses(sections)
     if check_maps:
         yield from _check_maps(sections)
-    yield from _check_remote(sections)
+    yield from _check_doubled(sections)
     yield from _check_return_paths(sections)
     yield from check_listeners(sections)
     yield from _check_trust(sections)
@@ -57,7 +57,6 @@ def check_sections(sections: ValidSections, check_maps: bool) -> Iterator[Proble
     yield from _check_sources(sections)
     yield from check_seal(sections)
     yield from check_outgoing(sections)
-    yield from _check_lists(sections)
 
 
 def _check_domains(sections: ValidSections) -> Iterator[Problem]:
@@ -68,26 +67,31 @@ def _check_domains(sections: ValidSections) -> Iterator[Problem]:
         yield Problem(("domain",), "is empty", "write at least one [[domain]]")
     routing = config.routing
     lists = routing.maps or routing.addresses or routing.http or routing.ldap
-    seen: dict[str, int] = {}
     for number, domain in enumerate(config.domain):
         path = sections.path("domain", number)
         if domain.mailboxes == "listed" and not lists and sections.is_complete("routing"):
             yield Problem((*path, "mailboxes"), "no mailbox is listed", "add [routing] addresses or maps")
-        if domain.name in seen:
-            said = f"{domain.name} is already domain[{seen[domain.name]}]"
-            yield Problem((*path, "name"), said, "remove one of the two")
-        else:
-            seen[domain.name] = int(path[1])
 
 
-def _check_lists(sections: ValidSections) -> Iterator[Problem]:
-    seen: dict[str, int] = {}
-    for number, one in enumerate(sections.config.dnsbl):
-        path = sections.path("dnsbl", number)
-        if one.zone in seen:
-            said = f"{one.zone} is already dnsbl[{seen[one.zone]}]"
-            yield Problem((*path, "zone"), said, "write its codes there")
-        seen.setdefault(one.zone, int(path[1]))
+_ALONE: tuple[tuple[str, bool, tuple[KeyPath, ...]], ...] = (
+    ("remove one of the two", True, (("domain", "name"),)),
+    ("write its codes there", True, (("dnsbl", "zone"),)),
+    # Each fetched map has a file of its own.
+    ("choose another", False, (("routing", "http", "name"), ("routing", "ldap", "name"))),
+    ("write both in one", False, (("policy", "sender", "name"),)),
+    ("write both in one", False, (("policy", "forwarder", "name"),)),
+)
+"""Settings of tables that no two tables may have alike: what to do, and whether they are domain names."""
+
+
+def _check_doubled(sections: ValidSections) -> Iterator[Problem]:
+    for fix, names_domain, places in _ALONE:
+        for path, text, first in sections.find_doubled(*places, fold=_fold_domain if names_domain else str):
+            yield Problem(path, f"{_fold_domain(text) if names_domain else text} is already {first}", fix)
+
+
+def _fold_domain(text: str) -> str:
+    return a_label(text) or text
 
 
 def _check_backend_names(sections: ValidSections) -> Iterator[Problem]:
@@ -125,18 +129,6 @@ def _check_maps(sections: ValidSections) -> Iterator[Problem]:
             yield Problem(sections.path("routing", "maps", number), f"no file {file}", "create it or fix its path")
         elif sections.is_complete("domain"):
             yield from read_map(file, find_domains(sections), sections.backends)[1]
-
-
-def _check_remote(sections: ValidSections) -> Iterator[Problem]:
-    """Each fetched map has a file of its own."""
-    seen: set[str] = set()
-    routing = sections.config.routing
-    for kind, sources in (("http", routing.http), ("ldap", routing.ldap)):
-        for number, source in enumerate(sources):
-            if source.name in seen:
-                path = sections.path("routing", kind, number, "name")
-                yield Problem(path, f'"{source.name}" is the name of another one', "choose another")
-            seen.add(source.name)
 
 
 def _check_return_paths(sections: ValidSections) -> Iterator[Problem]:
@@ -201,15 +193,10 @@ def _check_policy(sections: ValidSections) -> Iterator[Problem]:
 
 
 def _check_sources(sections: ValidSections) -> Iterator[Problem]:
-    """A named sender or forwarder has its name alone, and a network that is not shared with all tenants."""
+    """What proves a named sender or forwarder is not shared with all tenants of a provider."""
     policy = sections.config.policy
     for section, sources in (("sender", policy.sender), ("forwarder", policy.forwarder)):
-        seen: dict[str, str | int] = {}
         for number, one in enumerate(sources):
-            path = sections.path("policy", section, number)
-            if seen.setdefault(one.name, path[2]) != path[2]:
-                said = f"{one.name} is already {section}[{seen[one.name]}]"
-                yield Problem((*path, "name"), said, "write both in one")
             fix = "name it by its DKIM d= instead"
             yield from _check_shared(sections, ("policy", section, number, "networks"), one.networks, fix)
             yield from _check_signers(sections, ("policy", section, number, "dkim"), one.dkim)

@@ -28,18 +28,10 @@ def check_outgoing(sections: ValidSections) -> Iterator[Problem]:
 
 def _check_names(sections: ValidSections) -> Iterator[Problem]:
     """No name, and no login in any letter case, is two senders."""
-    config = sections.config
-    named = [(sections.path("sender", at, "name"), one.name, one.name) for at, one in enumerate(config.sender)]
-    named += [(sections.path("tenant", at, "name"), one.name, one.name) for at, one in enumerate(config.tenant)]
-    logins = [
-        (sections.path("sender", at, "login"), one.login.lower(), one.login) for at, one in enumerate(config.sender)
-    ]
-    for entries in (named, logins):
-        seen: dict[str, str] = {}
-        for path, key, value in entries:
-            if key and key in seen:
-                yield Problem(path, f'"{value}" is already {seen[key]}', "write another")
-            seen.setdefault(key, f"{path[0]}[{path[1]}]")
+    names = sections.find_doubled(("sender", "name"), ("tenant", "name"))
+    logins = sections.find_doubled(("sender", "login"), fold=str.lower)
+    for path, text, first in (*names, *logins):
+        yield Problem(path, f'"{text}" is already {first}', "write another")
 
 
 def _check_networks(sections: ValidSections) -> Iterator[Problem]:

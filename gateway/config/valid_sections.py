@@ -6,7 +6,7 @@ results. So the checks across sections work on typed values, and find their mist
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,30 @@ class ValidSections:
         """True when nothing of these sections was left out. A check that would blame one section for what another one
         lacks asks this first."""
         return self._incomplete.isdisjoint(sections)
+
+    def find_doubled(self, *places: KeyPath, fold: Callable[[str], str] = str) -> Iterator[tuple[KeyPath, str, str]]:
+        """Each text that stands twice in these settings of tables, such as `("policy", "sender", "name")`: where, the
+        text, and which table has it first. Tables that are left out for another setting count too, so that two mistakes
+        in one table are told together. `fold` tells what makes two texts alike."""
+        refused = {tuple(error["loc"]) for error in self.errors}
+        seen: dict[str, str] = {}
+        for place in places:
+            tables = self._find(place[:-1])
+            for at, table in enumerate(tables if isinstance(tables, list) else ()):
+                path = (*place[:-1], at, place[-1])
+                text = table.get(place[-1]) if isinstance(table, dict) else None
+                if not isinstance(text, str) or not text or path in refused:
+                    continue
+                first = seen.setdefault(fold(text), f"{place[-2]}[{at}]")
+                if first != f"{place[-2]}[{at}]":
+                    yield path, text, first
+
+    def _find(self, path: KeyPath) -> Any:
+        """What stands there in the file; None where nothing does."""
+        inside: Any = self._tree
+        for key in path:
+            inside = inside.get(key) if isinstance(inside, dict) else None
+        return inside
 
     def check_backend(self, path: KeyPath, name: str) -> Iterator[Problem]:
         """The problem of a name that no backend has; an empty name is none."""

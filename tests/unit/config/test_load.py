@@ -76,6 +76,39 @@ def test_presets_fill_in_what_is_not_said(tmp_path: Path) -> None:
     assert own.backend["google"].one_domain_per_transaction is True
 
 
+HOST = '[[listener]]\nrole = "smarthost"\naddress = "127.0.0.1:2526"\n'
+DOUBLED = {
+    # What stands twice, and beside it in the second table a setting that is wrong.
+    "a named sender": ('[[policy.sender]]\nname = "crm"\n{}', 'networks = ["198.51.100.7"]', 'networks = ["9.9"]'),
+    "a forwarder": ('[[policy.forwarder]]\nname = "alumni"\n{}', 'dkim = "a.example"', "dkim = 7"),
+    "a domain": ('[[domain]]\nname = "two.example"\n{}', 'backend = "google"', "mailboxes = 3"),
+    "a block list": ('[[dnsbl]]\nzone = "list.example"\n{}', "", 'codes = "x"'),
+    "a fetched map": (
+        '[[routing.http]]\nname = "people"\n{}',
+        'url = "https://h.example/a.csv"',
+        'url = "gopher://h.example/b.csv"',
+    ),
+    "a sender of ours": (
+        HOST.replace("{}", "") + '[[sender]]\nname = "shop"\nowns = "own.example"\n{}',
+        'networks = "192.0.2.7"',
+        'networks = ["9.9"]',
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DOUBLED)
+def test_a_name_that_stands_twice_is_told_beside_what_else_is_wrong_there(tmp_path: Path, case: str) -> None:
+    table, right, wrong = DOUBLED[case]
+    second = table.replace(HOST, "")
+    said = complaints(tmp_path, f"{GOOD}\n{table.format(right)}\n{second.format(wrong)}\n")
+    doubled = [line for line in said if "is already" in line]
+    assert len(doubled) == 1, said
+    assert len(said) > 1, said
+    # Each alone is told, too.
+    alone = complaints(tmp_path, f"{GOOD}\n{table.format(right)}\n{second.format(right)}\n")
+    assert ["is already" in line for line in alone] == [True]
+
+
 def test_the_result_is_frozen(tmp_path: Path) -> None:
     config = read(tmp_path, GOOD)
     with pytest.raises(ValidationError):

@@ -230,7 +230,7 @@ def test_a_map_that_was_never_fetched_is_empty_and_stale(tmp_path: Path) -> None
         ('[[routing.http]]\nname = "x"\nurl = "file:///etc/passwd"\n', "is no URL to ask"),
         (
             '[[routing.http]]\nname = "x"\nurl = "https://h/x"\n[[routing.http]]\nname = "x"\nurl = "https://h/y"\n',
-            '"x" is the name of another one',
+            "x is already http[0]; choose another",
         ),
         (
             '[[routing.ldap]]\nname = "x"\nurl = "ldaps://h"\nbase = "dc=x"\nbackend = "gogle"\n',
