@@ -18,6 +18,7 @@ from gateway.mail.domain import a_label, is_subdomain
 from gateway.model.envelope import ip_text
 from gateway.model.history import Sender
 from gateway.model.value import Value, replace
+from gateway.policy.advice import Kind
 from gateway.policy.grounds import Source, contains
 from gateway.policy.weighing import FactSettings
 from gateway.tools.narrative import clean
@@ -142,7 +143,7 @@ def explain_origin(origin: Origin) -> str:
         return "many sources together"
     if origin.passed:
         return "a machine that passes at times: what it sends unsigned, or what is forwarded"
-    return "a device, a program, another domain (a service or a forger), or a forwarder: name it only if it is yours"
+    return f"a {Kind.DEVICE}, a program, {Kind.OTHER_DOMAIN}, or a {Kind.FORWARDER}: name it only if it is yours"
 
 
 def _explain_stranger(origin: Origin, service: SharedSigner | None) -> str:
@@ -150,12 +151,14 @@ def _explain_stranger(origin: Origin, service: SharedSigner | None) -> str:
     if service:
         return f"a customer of {service.name}, whose signature all have: it proves no forwarder"
     if origin.signer:
-        return f"a list, a forwarder or a forger that signs as {origin.signer}: name it only if you know it"
+        seems = f"a {Kind.LIST}, a {Kind.FORWARDER}, a {Kind.SERVICE} or a forger that signs as {origin.signer}"
+        return f"{seems}: name it only if you know it"
     if not origin.networks:
         return "many sources together"
     if origin.passed:
         return "a machine that passes at times: what it sends unsigned, or what it forwards"
-    return "a forwarder or a forger: name it as a [[policy.forwarder]] only if you know the machine"
+    seems = f"a {Kind.FORWARDER}, {Kind.OTHER_DOMAIN}, or a {Kind.STRANGER}"
+    return f"{seems}: name it as a [[policy.forwarder]] only if you know the machine"
 
 
 def _quote(text: str) -> str:

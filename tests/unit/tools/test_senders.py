@@ -12,6 +12,7 @@ from rich.console import Console
 from gateway.config.judging import Policy
 from gateway.model.history import Sender
 from gateway.model.value import replace
+from gateway.policy.advice import find_kind
 from gateway.policy.grounds import Source
 from gateway.policy.weighing import FactSettings
 from gateway.tools.senders import explain_origin, find_origins, make_lines, read_domains, render_senders, senders_json
@@ -119,9 +120,26 @@ def test_who_writes_as_others_can_only_be_a_forwarder() -> None:
     assert "believed whatever author it names" in make_lines(signed)
     (forger,) = find_origins([sender("192.0.2.0/24", 0, 3)], others)
     assert make_lines(forger) == ""
-    assert "a forwarder or a forger" in explain_origin(forger)
+    assert "a forwarder, another domain (a service or a forger), or a stranger" in explain_origin(forger)
     for one in (signed, mixed, forger):
         assert "let it sign" not in explain_origin(one)
+
+
+@pytest.mark.parametrize("own", ["own.example", "else.example"])
+@pytest.mark.parametrize(
+    ("signer", "facts"),
+    [
+        ("", {"spf.result": "pass"}),
+        ("", {"indirect.evidence": ["earlier-hop"]}),
+        ("", {"spf.result": "fail"}),
+        ("saas.example", {"dkim.pass_domains": ["saas.example"]}),
+        ("saas.example", {"dkim.pass_domains": ["saas.example"], "list.evidence": True}),
+    ],
+)
+def test_a_source_is_called_what_replay_calls_its_messages(signer: str, facts: dict[str, object], own: str) -> None:
+    (origin,) = find_origins([sender("192.0.2.0/24", 0, 3, signer)], FactSettings(own=frozenset({own})))
+    assert origin.ours == (own == "own.example")
+    assert str(find_kind({**facts, "author.ours": origin.ours})) in explain_origin(origin)
 
 
 def test_a_line_for_a_whole_network_says_so() -> None:
