@@ -25,7 +25,7 @@ def describe(alarm: Alarm) -> str:
 
 
 def compose(alarms: Sequence[Alarm], to: Mailbox, hostname: str, id: str, now: float) -> bytes:
-    """A message that tells of these alarms, of which there is at least one, in ASCII with CRLFs."""
+    """A message that reports these alarms (at least one), in ASCII with CRLFs."""
     more = f" and {len(alarms) - 1} more" if len(alarms) > 1 else ""
     lines = [
         f"Date: {format_date(now)}",
@@ -45,7 +45,7 @@ def compose(alarms: Sequence[Alarm], to: Mailbox, hostname: str, id: str, now: f
 
 
 def _clean(text: str) -> str:
-    """Printable ASCII: nothing in a value can end a line or begin a field."""
+    """Printable ASCII: no value can end a line or begin a field."""
     plain = text.encode("ascii", "backslashreplace").decode("ascii")
     return "".join(char if char.isprintable() else "?" for char in plain)
 

@@ -1,8 +1,8 @@
-"""The Author Domain: what the header From says (RFC 5322 section 3.6.2, RFC 9989 section 5.3.1).
+"""The Author Domain, read from the header From (RFC 5322 section 3.6.2, RFC 9989 section 5.3.1).
 
-A From that follows the grammar has one reading. Where it breaks the grammar, mail programs differ on whose address they
-show, so every domain that one of them could show is given, and DMARC judges the strictest. What has no domain that
-could be judged, a group above all, is told in `reason`.
+A From that follows the grammar has one reading. When it breaks the grammar, mail programs disagree about the address
+that they show. So every domain that a program could show is returned, and DMARC judges the strictest. `reason` reports
+anything without a domain to judge, above all a group.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MOST_DOMAINS = 5
 _MOST_CHARACTERS = 16_384
 """Of all From fields together."""
 _MOST_DISTINCT = 50
-"""Spellings of domains that are looked at."""
+"""Spellings of domains that are examined."""
 _TOKEN = re.compile(
     r"""(?P<open>["\[(]) | (?P<special>[<>@,;:]) | (?P<stray>[)\]\\]) | (?P<atom>[^ \t\r\n"\[\]()<>@,;:\\]+)""",
     re.VERBOSE,
@@ -32,26 +32,26 @@ _QUOTED = {
 }
 _SPECIALS = frozenset('<>@,;:"[()]\\')
 _DROPPED = re.compile(r"""[\x00-\x08\x0a-\x1f\x7f-\x9f\xad\u200b-\u200f\u2060\ufeff\ufffd\udc80-\udcff"()\[\]\\]""")
-"""What cannot be seen, octets that are not UTF-8, and marks of quoting: some reader drops each."""
+"""Invisible characters, octets that are not UTF-8, and quoting marks: some reader drops each of them."""
 _BETWEEN_WORDS = re.compile(r"\?=\s*=\?")
-"""Where two encoded words meet: some readers join them, some read each for itself."""
+"""The border of two encoded words: some readers join the words, others read each by itself."""
 _AT = "@\uff20\ufe6b"
-"""With its wide and its small form, which readers fold to it (UTS 46)."""
+"""The sign with its wide and its small form, which readers fold to it (UTS 46)."""
 _AFTER_AT = re.compile(rf"""[{_AT}]([^<>,;:"()\[\]\\{_AT}]*)""")
 _COMMENT_MARK = re.compile(r"\\.|[()]", re.DOTALL)
 
 
 class Author(Value):
-    """Who wrote the message, by its From."""
+    """The author of the message, as its From names it."""
 
     fields: int
     """Number of From fields; RFC 5322 section 3.6 demands one."""
     domains: tuple[str, ...]
     """Distinct domains of the addresses as A-labels, in order; at most 5."""
     reason: str
-    """Why there is no domain, or why `domains` does not tell all; empty when From was read whole."""
+    """The reason why there is no domain, or why `domains` is incomplete; empty when From was read whole."""
     doubtful: int = 0
-    """How many of `domains`, the last ones, only some readers see."""
+    """Number of domains at the end of `domains` that only some readers see."""
 
 
 def find_author(header: Sequence[Field]) -> Author:
@@ -86,8 +86,8 @@ def find_domains(header: Sequence[Field], name: str) -> tuple[str, ...]:
 
 
 def read_mailboxes(value: bytes) -> tuple[Mailbox, ...] | None:
-    """The addresses of one From or Sender field where it has one reading: None where a reader could see any other
-    (RFC 5322 section 3.4 without its groups and obsolete forms), and when there is none."""
+    """The addresses of one From or Sender field, if it has one reading. None when a reader could see any other (RFC
+    5322 section 3.4 without its groups and obsolete forms), and when there is none."""
     text = unfold(value)
     if len(text) > _MOST_CHARACTERS:
         return None
@@ -97,13 +97,13 @@ def read_mailboxes(value: bytes) -> tuple[Mailbox, ...] | None:
         if mailbox is None:
             return None
         found.append(mailbox)
-    # Python's email ends what is in quotes or parentheses where the line is folded.
+    # Python's email ends a quoted string or comment at a fold.
     folded = b"\r" in value and text.count("@") != len(found)
     return None if folded else tuple(found)
 
 
 def _read_mailbox(tokens: list[str]) -> Mailbox | None:
-    """`name <local@domain>` or `local@domain`: no mark that does not belong there, in the name above all."""
+    """`name <local@domain>` or `local@domain`, without any mark that does not belong there, above all in the name."""
     inner = tokens
     if "<" in tokens:
         at = tokens.index("<")
@@ -111,14 +111,14 @@ def _read_mailbox(tokens: list[str]) -> Mailbox | None:
         odd = any(token in _SPECIALS or (token[0] == "[" and "@" in token) for token in name)
         if not inner or inner.pop() != ">" or odd:
             return None
-    # A hasty reader takes the first @ for the one that counts: `"a@x.example"@y.example`.
+    # A hasty reader takes the first @ as the separator: `"a@x.example"@y.example`.
     one_at = len(inner) == 3 and inner[1] == "@" and "@" not in inner[0]
     return parse_mailbox("".join(inner)) if one_at else None
 
 
 def _collect(found: tuple[Field, ...]) -> tuple[dict[str, str | None], list[str], bool]:
-    """What stands in the place of a domain, each once, in order, with its name as A-labels if it is one; further
-    domains that some reader could see; and whether something was left unread."""
+    """Three results: the texts in the position of a domain, each once, in order, each with its A-labels if it is a
+    name; further domains that some reader could see; and whether anything was left unread."""
     seen: dict[str, str | None] = {}
     other: dict[str, None] = {}
     room = _MOST_CHARACTERS
@@ -146,9 +146,9 @@ def _collect(found: tuple[Field, ...]) -> tuple[dict[str, str | None], list[str]
 
 
 def _read_anyhow(text: str) -> Iterator[str]:
-    """Every domain that a reader could make of a field which breaks the grammar: one that ignores brackets, quotes or
-    comments, decodes before it reads (RFC 2047), drops what cannot be seen, or joins what white space parts. A single
-    label is left out: no reader would take it for somebody's domain, and names like `Sales @ Work` are common."""
+    """Every domain that a reader could find in a field which breaks the grammar: a reader that ignores brackets, quotes
+    or comments, decodes before it reads (RFC 2047), drops invisible characters, or joins text across white space. A
+    single label is left out: no reader takes it for a domain, and names like `Sales @ Work` are common."""
     parted = decode_words(_BETWEEN_WORDS.sub("?=,=?", text))
     plain = (text, decode_words(text), decode_words(text, " "), decode_words("".join(text.split())), parted)
     for form in dict.fromkeys((*plain, *(_DROPPED.sub(put, one) for one in plain for put in ("", " ")))):
@@ -164,9 +164,9 @@ def _read_anyhow(text: str) -> Iterator[str]:
 
 
 def _read_addresses(text: str) -> Iterator[str]:
-    """The domain of each address in an address list (RFC 5322 sections 3.4 and 4.4), as it stands; empty for a group.
+    """The domain of each address in an address list (RFC 5322 sections 3.4 and 4.4), as written; empty for a group.
 
-    A group's members are no author whom DMARC could judge, but a colon alone makes no group: it needs its semicolon.
+    DMARC cannot judge the members of a group as authors. A colon alone does not make a group: it needs its semicolon.
     """
     entries: list[list[str]] = []
     entry: list[str] = []
@@ -195,7 +195,7 @@ def _read_addresses(text: str) -> Iterator[str]:
 
 
 def _read_entry(tokens: list[str]) -> Iterator[str]:
-    """The domains of one entry: of its bracketed parts, or of all of it when it has none."""
+    """The domains of one entry: of its bracketed parts, or of the whole entry when it has none."""
     if "<" not in tokens:
         yield from _read_domains(tokens)
         return
@@ -207,7 +207,7 @@ def _read_entry(tokens: list[str]) -> Iterator[str]:
 
 
 def _read_domains(tokens: list[str]) -> Iterator[str]:
-    """What follows each `@`, white space around its dots removed (RFC 5322 section 4.4, obs-domain)."""
+    """The text after each `@`, white space around its dots removed (RFC 5322 section 4.4, obs-domain)."""
     for part in _split_list(tokens, "@")[1:]:
         domain: list[str] = []
         for token in part:
@@ -232,8 +232,8 @@ def _split_list(tokens: list[str], mark: str) -> list[list[str]]:
 
 
 def _split(text: str, strays: bool = False) -> Iterator[str]:
-    """Atoms, specials, quoted strings and domain literals; white space and comments are left out, and marks that
-    nothing closes unless `strays` are wanted."""
+    """Atoms, specials, quoted strings and domain literals. White space and comments are left out, and unclosed marks
+    too unless `strays` are wanted."""
     position = 0
     unclosed: set[str] = set()
     while mark := _TOKEN.search(text, position):
@@ -245,7 +245,7 @@ def _split(text: str, strays: bool = False) -> Iterator[str]:
         elif opening not in unclosed:
             end = _skip_comment(text, mark.start()) if opening == "(" else _skip_quoted(text, mark.start(), opening)
             if end is None:
-                # Nothing later closes it either, so what follows is read as it stands, and no scan is made twice.
+                # No later mark closes it either, so the rest is read as it stands, and no scan is repeated.
                 unclosed.add(opening)
                 if strays:
                     yield opening

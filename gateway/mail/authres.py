@@ -1,4 +1,5 @@
-"""Authentication-Results (RFC 8601): the field we write, strictly; those we read, leniently; those that forge ours."""
+"""Authentication-Results (RFC 8601): our own field, written strictly; others' fields, read leniently; forged fields in
+our name."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ from gateway.model.value import Value
 
 NAME = "Authentication-Results"
 _MOST_OCTETS = 4000
-"""Large receivers bound a field's size; ours stays below 4 KB whatever a message holds."""
+"""Large receivers limit a field's size; ours stays below 4 KB whatever a message holds."""
 _LONGEST_REASON = 100
 _LONGEST_VALUE = 253
 _TOKEN = re.compile(r"[!#-'*+.0-9A-Z^-~-]+")
@@ -43,14 +44,14 @@ _SUBDOMAIN_POLICY = re.compile(r";\s*sp\s*=\s*(none|quarantine|reject)\s*(?:;|$)
 def compose(
     authserv_id: str, authentication: Authentication, ingress: Ingress, disposition: DmarcPolicy | None = None
 ) -> bytes:
-    """Our field, CRLF included. Of the envelope only domains are shown (RFC 7208 section 9.2), and what comes from
-    outside stands in a token or a quoted string. `disposition` is what DMARC's policy came to, shown as `d=`."""
+    """Our field, CRLF included. It shows only the domains of the envelope (RFC 7208 section 9.2); text from outside
+    stands in a token or a quoted string. `disposition` is the result of DMARC's policy, shown as `d=`."""
     return _compose(NAME, [_value(authserv_id)], lambda brief: _resinfos(authentication, ingress, disposition, brief))
 
 
 def compose_sealed(instance: int, authserv_id: str, authentication: Authentication, ingress: Ingress) -> bytes:
-    """The same results as ARC-Authentication-Results, CRLF included (RFC 8617 section 4.1.1). Without comments: some
-    that pass a chain on write the field anew and lose them, and with them the seal."""
+    """The same results as ARC-Authentication-Results, CRLF included (RFC 8617 section 4.1.1). It has no comments: some
+    forwarders rewrite the field without them, which breaks the seal."""
 
     def results(brief: bool) -> list[list[str]]:
         return [
@@ -68,7 +69,8 @@ def _compose(name: str, head: list[str], results: Callable[[bool], list[list[str
         groups = results(True)
         field = _render(name, head, groups)
     while len(field) > _MOST_OCTETS:
-        # The last signatures go first: those that DMARC passes by stand on top as a rule, and all are in the trace.
+        # The last signatures are cut first: those used for the DMARC pass are usually on top, and the trace has them
+        # all.
         groups.pop(max(at for at, group in enumerate(groups) if group[0].startswith("dkim=")))
         field = _render(name, head, groups)
     return field
@@ -82,7 +84,8 @@ def _render(name: str, head: list[str], groups: list[list[str]]) -> bytes:
 def _resinfos(
     authentication: Authentication, ingress: Ingress, disposition: DmarcPolicy | None, brief: bool
 ) -> list[list[str]]:
-    """One for each method, and one for each DKIM signature (RFC 8601 section 2.7.1). Brief: without what explains."""
+    """One for each method, and one for each DKIM signature (RFC 8601 section 2.7.1). `brief` leaves out
+    explanations."""
     rows = [_spf(authentication.spf)]
     rows += [_dkim(one, brief) for one in authentication.dkim] or [["dkim=none"]]
     rows += [_dmarc(authentication.dmarc, disposition), _arc(authentication.arc, ingress)]
@@ -103,13 +106,13 @@ def _dkim(dkim: DkimResult, brief: bool) -> list[str]:
         "" if brief else _property("header.i", dkim.identity),
         _property("header.s", dkim.selector),
         _property("header.a", dkim.algorithm[:32]),
-        # RFC 6008 section 4: it tells signatures of one domain apart.
+        # RFC 6008 section 4: header.b distinguishes signatures of one domain.
         _property("header.b", re.sub(r"\s", "", dkim.signature)[:16]),
     ]
 
 
 def _dmarc(dmarc: DmarcResult, disposition: DmarcPolicy | None) -> list[str]:
-    """With the policy as RFC 9989 section 9.1 has it: the one that applies, after sp, np and t."""
+    """The DMARC result with its policy (RFC 9989 section 9.1): the one that applies, after sp, np and t."""
     notes = []
     if dmarc.published:
         notes.append(f"p={dmarc.published}")
@@ -166,7 +169,7 @@ def _quote(text: str) -> str:
 
 
 class Property(Value):
-    """`ptype.property=value`; the type is empty where a writer leaves it out (Microsoft's `action=`)."""
+    """`ptype.property=value`; the type is empty where a writer omits it (Microsoft's `action=`)."""
 
     type: str
     name: str
@@ -202,8 +205,8 @@ _LONGEST_NAME = 4096
 
 
 def is_unreadable(header: Iterable[Field]) -> bool:
-    """The header's results together have more quotes, parentheses and marks than anybody writes in good faith: to read
-    them would hold up others."""
+    """True when the header's results together have more quotes, parentheses and marks than any genuine writer uses:
+    reading them would delay other messages."""
     marks = 0
     for field in header:
         if field.lower.endswith("authentication-results"):
@@ -212,9 +215,9 @@ def is_unreadable(header: Iterable[Field]) -> bool:
 
 
 def parse(value: str) -> ParsedResults | None:
-    """Read a field's value as far as it makes sense; comments and versions are dropped. Linear time, never raises.
+    """Read as much of a field's value as makes sense; comments and versions are dropped. Linear time, never raises.
 
-    None for a value with more than 100 results or 5,000 words, which nobody writes in good faith.
+    None for a value with more than 100 results or 5,000 words, which no genuine writer uses.
     """
     segments: list[list[Token]] = [[]]
     for number, token in enumerate(read_tokens(value)):
@@ -235,7 +238,7 @@ def parse(value: str) -> ParsedResults | None:
 
 
 def _read_result(segment: list[Token]) -> ParsedResult | None:
-    """One resinfo; None for `none` and for what is no resinfo."""
+    """One resinfo; None for `none` and for text that is not a resinfo."""
     pairs = _read_pairs(segment)
     if not pairs:
         return None
@@ -251,7 +254,7 @@ def _property_of(name: str, value: str) -> Property:
 
 
 def _read_pairs(segment: list[Token]) -> list[tuple[str, str]]:
-    """`name=value` pairs. A name may have spaces around its `.` and `/`; a value reaches to the next space."""
+    """`name=value` pairs. A name may have spaces around its `.` and `/`; a value ends at the next space."""
     pairs = []
     name = ""
     at = 0
@@ -275,8 +278,8 @@ def _read_pairs(segment: list[Token]) -> list[tuple[str, str]]:
 
 
 def own_spans(header: Sequence[Field], authserv_id: str) -> tuple[Span, ...]:
-    """Places of the Authentication-Results fields that claim to be ours, which someone outside has forged: they MUST
-    go (RFC 8601 section 5). Ids are compared without case, white space, comments and quotes."""
+    """Places of forged Authentication-Results fields in our name: they MUST be removed (RFC 8601 section 5). Ids are
+    compared without case, white space, comments and quotes."""
     ours = (authserv_id.lower(), u_label(authserv_id.lower()))
     return tuple(
         Span(field.start, field.end)
@@ -286,11 +289,11 @@ def own_spans(header: Sequence[Field], authserv_id: str) -> tuple[Span, ...]:
 
 
 def _claims(value: str, ours: tuple[str, ...]) -> bool:
-    """Some reader, strict or lenient, might take the field's authserv-id for ours, which has these spellings: to one
-    that removes comments and quotes first, `mx(x)."example"` is one name."""
+    """True when some reader, strict or lenient, might take the field's authserv-id for ours, given in these spellings.
+    A reader that removes comments and quotes first sees `mx(x)."example"` as one name."""
     name = ""
     for token in read_tokens(value):
-        # Letters of another width or form that a reader may fold to ours (UTS 46).
+        # Letters of another width or form, which a reader may fold to ours (UTS 46).
         name = unicodedata.normalize("NFKC", _CONTROL.sub("", name + token.text)[:_LONGEST_NAME]).lower()
         if token.mark or not any(spelling.startswith(name) for spelling in ours):
             return False

@@ -10,23 +10,23 @@ from gateway.model.envelope import Mailbox
 from gateway.model.value import Value
 
 _MOST_NAMED = 200
-"""Messages that a list names; the rest is counted."""
+"""Messages that a list names; the others are counted."""
 _MOST_CHARACTERS = 160
 """Of any text that a sender chose."""
 
 
 class Digest(Value):
-    """All that one list says. Times are in epoch seconds."""
+    """The contents of one list. Times are in epoch seconds."""
 
     id: str
     hostname: str
     to: Mailbox
     composed: float
     soon: float
-    """What expires before this is named first."""
+    """Messages that expire before this time are named first."""
     held: Sequence[HeldEntry]
     expired: Sequence[HeldEntry]
-    """What was given up within the last day, at `expires`."""
+    """Messages that expired within the last day, at `expires`."""
 
 
 def compose(digest: Digest) -> bytes:
@@ -36,7 +36,7 @@ def compose(digest: Digest) -> bytes:
     said = [f"{len(digest.held)} held"]
     said += [f"{len(urgent)} expire soon"] if urgent else []
     said += [f"{len(digest.expired)} given up"] if digest.expired else []
-    # RFC 3834 section 5: nothing answers this automatically.
+    # RFC 3834 section 5: automatic responders do not answer this.
     lines = [
         f"Date: {format_date(digest.composed)}",
         f"From: Waypost <mailer-daemon@{digest.hostname}>",
@@ -79,6 +79,6 @@ def _section(title: str, entries: Sequence[HeldEntry]) -> list[str]:
 
 
 def _clean(text: str) -> str:
-    """Printable ASCII of bounded length: nothing that a sender wrote can end a line or begin a field."""
+    """Printable ASCII of bounded length: text from a sender cannot end a line or begin a field."""
     plain = text[:_MOST_CHARACTERS].encode("ascii", "backslashreplace").decode("ascii")
     return "".join(char if char.isprintable() else "?" for char in plain)

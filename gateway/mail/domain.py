@@ -8,7 +8,7 @@ from functools import lru_cache
 import idna
 
 _MAX_OCTETS = 253
-"""A name of 255 octets on the wire (RFC 1035 section 2.3.4), written without the final dot."""
+"""Longest name: 255 octets on the wire (RFC 1035 section 2.3.4), as written without the final dot."""
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 """Letters, digits and hyphens (RFC 5321 section 4.1.2), and the underscore of names such as `_dmarc`."""
 _REGISTRY_LABELS = frozenset(
@@ -18,7 +18,7 @@ _REGISTRY_LABELS = frozenset(
         *("police", "pro", "res", "sch", "school"),
     )
 )
-"""Labels below a country's code under which its registry, not an owner, hands out names: `co.uk`, `com.au`, `ac.jp`."""
+"""Labels below a country code under which a registry, not an owner, assigns names: `co.uk`, `com.au`, `ac.jp`."""
 _REVERSE = {"in-addr": 4, "ip6": 10}
 """Labels of a reverse name that stand for one network: an IPv4 /16, an IPv6 /32."""
 _DOTS = str.maketrans("。．｡", "...")  # noqa: RUF001 the dots that IDNA takes for a full stop (RFC 3490 section 3.1)
@@ -28,7 +28,7 @@ _DOTS = str.maketrans("。．｡", "...")  # noqa: RUF001 the dots that IDNA tak
 def a_label(domain: str) -> str | None:
     """The name in lower-case A-labels (RFC 5890 section 2.3.2.1), one final dot removed.
 
-    None for anything that is no DNS name: an empty label, a label above 63 octets, more than 253 octets in all, an
+    None for anything that is not a DNS name: an empty label, a label above 63 octets, more than 253 octets in all, an
     address literal, or a U-label that IDNA refuses. Underscores are allowed. Never raises.
     """
     name = domain if domain.isascii() else _encode(domain)
@@ -52,9 +52,9 @@ def is_subdomain(child: str, parent: str) -> bool:
 
 @lru_cache(maxsize=8192)
 def organization_of(domain: str) -> str:
-    """Whose name it is, roughly: for shares of work, for counts, and to tell the machines of one owner from others,
-    never for alignment (RFC 9989 section 4.10 finds the Organizational Domain by asking DNS). Names under a registry's
-    suffix such as `co.uk` have an owner each."""
+    """The approximate owner of a name. It serves shares of work, counts, and to distinguish the machines of different
+    owners, never alignment (RFC 9989 section 4.10 finds the Organizational Domain by asking DNS). Names under a
+    registry's suffix such as `co.uk` have an owner each."""
     labels = domain.split(".")
     if labels[-1] == "arpa":
         return ".".join(labels[-_REVERSE.get(labels[-2] if len(labels) > 1 else "", 3) :])
@@ -63,8 +63,9 @@ def organization_of(domain: str) -> str:
 
 
 def _encode(domain: str) -> str | None:
-    """U-labels to A-labels, label by label: an underscore label may stand beside one, and IDNA would refuse it."""
-    # An A-label is longer than its U-label, so more characters than octets allowed can never fit: IDNA work is bounded.
+    """U-labels to A-labels, label by label: an underscore label may be among them, and IDNA would refuse it."""
+    # An A-label is longer than its U-label. A name with more characters than octets allowed can never fit, so IDNA work
+    # is bounded.
     if len(domain) > _MAX_OCTETS + 1:
         return None
     labels = domain.translate(_DOTS).split(".")
@@ -75,7 +76,7 @@ def _encode(domain: str) -> str | None:
 
 
 def u_label(domain: str) -> str:
-    """The domain with its A-labels written in their own letters; as it is when it has none or they are broken."""
+    """The domain with its A-labels as U-labels; unchanged when it has none or they are broken."""
     try:
         return idna.decode(domain) if "xn--" in domain else domain
     except (idna.IDNAError, UnicodeError):

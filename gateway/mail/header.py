@@ -22,7 +22,7 @@ _STRUCTURED = frozenset(
         *("mime-version", "content-type", "content-transfer-encoding"),
     }
 )
-"""Fields with a grammar of their own (RFC 5322 section 3.6, RFC 2045), in which a line is never a sentence."""
+"""Fields with a grammar of their own (RFC 5322 section 3.6, RFC 2045): none of their lines is free text."""
 _COPY = re.compile(rb"(?:\A|;)[ \t\r\n]*z[ \t\r\n]*=[^;]*")
 """The tag of a DKIM signature that copies fields of the header (RFC 6376 section 3.5)."""
 _UNSEEN = re.compile(rb"[^!-~]+")
@@ -30,7 +30,7 @@ _UNSEEN = re.compile(rb"[^!-~]+")
 _WORD = re.compile(r"=\?([^?\s]{1,60})\?([BbQq])\?([^?]*)\?=")
 _RUN = re.compile(rf"(?:{_WORD.pattern})+")
 _BETWEEN = re.compile(r"(?<=\?=)[ \t\r\n]+(?==\?)")
-"""White space between two encoded words counts for nothing (RFC 2047 section 6.2)."""
+"""White space between two encoded words is ignored (RFC 2047 section 6.2)."""
 _HEX = re.compile(rb"=([0-9A-Fa-f]{2})")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
@@ -39,7 +39,7 @@ _COSTLY = frozenset({"punycode", "idna"})
 
 
 class Field(Value):
-    """One header field, or a line that is none."""
+    """One header field, or a line that is not a field."""
 
     name: str
     """As written, without the white space that obsolete syntax puts before the colon (RFC 5322 section 4.5)."""
@@ -95,8 +95,9 @@ def unfold(value: bytes) -> str:
 def find_fields(
     header: Sequence[Field], name: str, within: bool = False
 ) -> tuple[tuple[Field, ...], tuple[Field, ...]]:
-    """The fields of that name, and what is none and reads as one to software that joins, trims or skips lines: each as
-    the field that it is read as. `within`: lines that continue another field are looked at too."""
+    """Two results: the fields of that name, and the lines that are not fields but look like one to software that joins,
+    trims or skips lines, each as the field that it resembles. `within` also examines lines that continue another
+    field."""
     lower = name.lower()
     found = [field for field in header if field.lower == lower]
     junk = [field for field in header if not field.lower]
@@ -108,8 +109,8 @@ def find_fields(
 
 
 def _find_disguised(junk: Sequence[Field], name: str) -> list[Field]:
-    """The name broken before its colon, behind a leading blank or octets that cannot be seen, or on a line behind one
-    that is no field."""
+    """Lines with the name broken before its colon, after a leading blank or invisible octets, or after a line that is
+    not a field."""
     wanted = name.lower().encode("ascii")
     found = []
     for group in _join_adjacent(junk):
@@ -123,11 +124,11 @@ def _find_disguised(junk: Sequence[Field], name: str) -> list[Field]:
 
 
 def _find_continued(folded: Sequence[Field], name: str) -> list[Field]:
-    """Lines that continue a structured field, and that are a field of that name with an address once the blanks before
-    them are gone: where they came first, the next who put a field on top made a continuation of them.
+    """Lines that continue a structured field and become a field of that name with an address once their leading blanks
+    are removed. Such a line was the first of a header; a field put above it made it a continuation.
 
-    In free text, such as a Subject, the same words are only words. So they are among the fields that the tag z= of a
-    DKIM signature copies.
+    Free text, such as a Subject, may contain the same words. So may the fields that the tag z= of a DKIM signature
+    copies.
     """
     line = _line_of(name)
     found = []
@@ -161,8 +162,8 @@ def fields(header: Iterable[Field], name: str) -> tuple[Field, ...]:
 
 
 def decode_words(text: str, around: str = "") -> str:
-    """The text with its encoded words in plain characters, with `around` on both sides of each run of them. Never
-    raises; the same text when there are none."""
+    """The text with its encoded words decoded, with `around` on both sides of each run of them. Never raises; the same
+    text when there are none."""
     if "=?" not in text:
         return text
     return _RUN.sub(lambda run: f"{around}{_WORD.sub(_decode, run[0])}{around}", _BETWEEN.sub("", text))
@@ -182,7 +183,7 @@ def _decode(word: re.Match[str]) -> str:
 
 
 def _decode_base64(octets: bytes) -> bytes:
-    """As many octets as can be had: readers differ on broken padding, not on what stands before it."""
+    """As many octets as can be decoded: readers differ on broken padding, not on the text before it."""
     kept = _NOT_BASE64.sub(b"", octets.translate(_URL_SAFE))
     kept = kept[: len(kept) - (len(kept) % 4 == 1)]
     try:

@@ -1,4 +1,4 @@
-"""What a message's octets are like, found while they arrive."""
+"""Properties of a message's octets, found while they arrive."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ _CRLF = _END[:2]
 
 
 class DataFraming:
-    """Reads what follows 354, in chunks cut anywhere (RFC 5321 section 4.5.2).
+    """Reads the data after 354, in chunks cut anywhere (RFC 5321 section 4.5.2).
 
-    The data ends at CRLF.CRLF and nowhere else; `.CRLF` as the very first line ends an empty message. A dot that
-    starts a line is removed, every other octet is passed on as it came, bare CR, bare LF and NUL included. At most
-    four octets are held back from one chunk to the next.
+    The data ends at CRLF.CRLF and nowhere else; `.CRLF` as the very first line ends an empty message. A dot that starts
+    a line is removed. Every other octet is passed on as received, bare CR, bare LF and NUL included. At most four
+    octets are held back from one chunk to the next.
     """
 
     __slots__ = ("_fresh", "_held", "done", "rest")
 
     def __init__(self) -> None:
         self.done = False
-        """The end of data has come."""
+        """The end of data has arrived."""
         self.rest = b""
         """Octets after the end of data: the client's next commands."""
         self._held = _CRLF  # DATA itself ended a line, so the first one may be the final dot; never passed on
         self._fresh = True
 
     def feed(self, chunk: bytes) -> bytes:
-        """The content octets that are certain once `chunk` has come. After the end of data all goes to `rest`."""
+        """The content octets that are certain after `chunk`. After the end of data, all octets go to `rest`."""
         if self.done:
             self.rest += chunk
             return b""
@@ -52,7 +52,7 @@ class DataFraming:
 
 
 def _count_undecided(octets: bytes) -> int:
-    """How many octets at the end may be the start of the end of data, or of a dot to remove."""
+    """Number of octets at the end that may start the end of data, or a dot to remove."""
     for length in range(len(_END) - 1, 0, -1):
         if octets.endswith(_END[:length]):
             return length
@@ -65,9 +65,9 @@ _LEADING_DOTS = (b"\n.", b"\r.", b"\0.")
 
 
 class OctetScanner:
-    """Looks at content chunk by chunk, after dot-unstuffing; chunk edges may fall anywhere.
+    """Examines content chunk by chunk, after dot-unstuffing; a chunk may end anywhere.
 
-    The answers are those for the octets seen so far, taken as the whole content.
+    The answers treat the octets seen so far as the whole content.
     """
 
     __slots__ = ("_crlfs", "_crs", "_lfs", "_nul", "_tail", "eight_bit", "leading_dot", "size")
@@ -101,20 +101,20 @@ class OctetScanner:
 
     @property
     def ends_line(self) -> bool:
-        """It ends in CRLF, or is empty."""
+        """The content ends in CRLF, or is empty."""
         return self._tail == b"\r\n"
 
     @property
     def bare_newline(self) -> bool:
-        """A CR without LF, an LF without CR, or a NUL is somewhere in it (RFC 5321 section 2.3.8)."""
+        """The content has a CR without LF, an LF without CR, or a NUL (RFC 5321 section 2.3.8)."""
         return self._nul or self._crs != self._crlfs or self._lfs != self._crlfs
 
 
 class LoneDotScanner:
-    """Looks for a dot that some mail server further on could take for the end of data, in a body that comes in chunks.
+    """Finds a dot that some later mail server could take for the end of data, in a body that comes in chunks.
 
-    That is a dot alone on its line, for a reader to whom a bare CR, a bare LF or a NUL, or the end of the body, ends a
-    line too. A dot between two CRLFs is not meant: every sender doubles it (RFC 5321 section 4.5.2).
+    Such a dot is alone on its line for a reader that also ends a line at a bare CR, a bare LF, a NUL, or the end of the
+    body. A dot between two CRLFs does not count: every sender doubles it (RFC 5321 section 4.5.2).
     """
 
     __slots__ = ("_found", "_tail")
@@ -131,10 +131,10 @@ class LoneDotScanner:
 
     @property
     def found(self) -> bool:
-        """There is one in the octets seen so far, taken as the whole body."""
+        """True when the octets seen so far, taken as the whole body, have such a dot."""
         return self._found or _has_lone_dot(self._tail + b"\0")
 
 
 def _has_lone_dot(octets: bytes) -> bool:
-    # Few lines begin with a dot: looking for those first saves the slow search.
+    # Few lines begin with a dot: finding those first saves the slow search.
     return any(dot in octets for dot in _LEADING_DOTS) and _LONE_DOT.search(octets) is not None

@@ -16,13 +16,13 @@ _NOT_ENCODED = re.compile(r"\+(?![0-9A-F]{2})")
 
 
 def mend_xtext(value: str) -> str:
-    """A value that should be xtext, with each `+` that begins no octet taken for itself: clients that encode nothing
-    write `user+tag@example.com`, and the next server would refuse that."""
+    """A value that should be xtext, with each `+` that begins no octet taken literally: clients without encoding write
+    `user+tag@example.com`, and the next server would refuse that."""
     return _NOT_ENCODED.sub("+2B", value)
 
 
 def encode_xtext(text: str) -> str:
-    """ASCII text with what must not stand in a parameter as `+` and two hexadecimal digits."""
+    """ASCII text as xtext: characters not allowed in a parameter become `+` and two hexadecimal digits."""
     return _UNFIT.sub(lambda found: f"+{ord(found[0]):02X}", text)
 
 
@@ -39,11 +39,11 @@ _ADDRESS = rf"(?P<local>{_ATOM}|{_QUOTED})@(?P<domain>{_DOMAIN}|{_LITERAL})"
 _ROUTE = rf"(?:@(?:{_DOMAIN}|{_LITERAL}),)*@(?:{_DOMAIN}|{_LITERAL}):"
 
 _MAILBOX = re.compile(_ADDRESS)
-# Letter case is ignored for one word only: for ranges as wide as these it would take long to compile.
+# Letter case is ignored for one word only: compiling ranges as wide as these without case would take long.
 _INNER = rf"(?:(?P<null>)|(?P<postmaster>(?ai:postmaster))|(?:{_ROUTE})?{_ADDRESS})"
 _PATH = re.compile(rf"[ \t]*<{_INNER}>")
 _BARE_PATH = re.compile(rf"[ \t]*(?:(?P<postmaster>(?ai:postmaster))|{_ADDRESS})(?![^ ])")
-"""Without its brackets, as devices write it."""
+"""A path without its brackets, as devices write it."""
 _ANY_PATH = re.compile(r"[ \t]*(?:<[^<>]*>|[^ \t<>]*)")
 _PARAMETER = re.compile(rf"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~{_WIDE}]+))?")
 
@@ -54,19 +54,19 @@ class ParsedPath(Value):
     mailbox: Mailbox | None
     """None for the null reverse-path `<>`."""
     parameters: dict[str, str]
-    """By upper-case keyword; the value as received, empty when there is none."""
+    """Values by upper-case keyword, as received; empty when there is none."""
 
     @property
     def wide(self) -> bool:
-        """It has characters beyond ASCII, which need the SMTPUTF8 parameter (RFC 6531 section 3.5)."""
+        """The path has characters beyond ASCII, which need the SMTPUTF8 parameter (RFC 6531 section 3.5)."""
         return self.mailbox is not None and not str(self.mailbox).isascii()
 
 
 def parse_path(argument: str, keyword: str, bare: bool = False) -> ParsedPath | None:
-    """What follows MAIL or RCPT, where `keyword` is `FROM` or `TO`; None when it breaks the syntax.
+    """The argument of MAIL or RCPT; `keyword` is `FROM` or `TO`. None when it breaks the syntax.
 
-    A source route is read over (RFC 5321 appendix C), and so are blanks and tabs after the colon and one final dot of
-    the domain. `<>` is only a reverse-path and `<postmaster>` only a forward-path. A parameter given twice is a syntax
+    A source route is ignored (RFC 5321 appendix C), as are blanks and tabs after the colon and one final dot of the
+    domain. `<>` is only a reverse-path and `<postmaster>` only a forward-path. A parameter given twice is a syntax
     error. With `bare` the address may stand without its brackets.
     """
     text = _find_path(argument, keyword)
@@ -87,8 +87,7 @@ def parse_path(argument: str, keyword: str, bare: bool = False) -> ParsedPath | 
 
 
 def replace_path(argument: str, sender: Mailbox) -> ParsedPath | None:
-    """What follows MAIL, with `sender` in the place of the path, whatever that is; None when what stands around it
-    breaks the syntax."""
+    """The argument of MAIL with `sender` in place of any path. None when the text around the path breaks the syntax."""
     text = _find_path(argument, "FROM")
     found = _ANY_PATH.match(text) if text is not None else None
     if text is None or found is None:
@@ -98,14 +97,14 @@ def replace_path(argument: str, sender: Mailbox) -> ParsedPath | None:
 
 
 def _find_path(argument: str, keyword: str) -> str | None:
-    """What follows the keyword and its colon."""
+    """The text after the keyword and its colon."""
     name, colon, text = argument.partition(":")
     return text if colon and name.upper() == keyword else None
 
 
 def mailbox(text: str) -> Mailbox | None:
-    """The mailbox written as `local@domain`, without brackets; None when it is none. One final dot of the domain is
-    left out: it says that the name is whole, and RFC 5321 section 4.1.2 has no place for it."""
+    """The mailbox written as `local@domain`, without brackets; None when it is not one. One final dot of the domain is
+    left out: it marks the name as complete, and RFC 5321 section 4.1.2 does not allow it."""
     found = _MAILBOX.fullmatch(text)
     return _make_mailbox(found["local"], found["domain"]) if found else None
 

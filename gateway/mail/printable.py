@@ -8,15 +8,15 @@ _HIDDEN = re.compile(r"[^ -~\n]")
 
 
 def clean(text: str) -> str:
-    """The text on one line; a control character or one that reorders text is written as an escape."""
+    """The text on one line. A control character, or a character that reorders text, is written as an escape."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def clean_json(text: str) -> str:
-    """The same for JSON that is written already: in it such a character stands only inside a string, where `\\uXXXX`
-    means it (RFC 8259 section 7). Line ends of an indented text stay."""
+    """The same for JSON text. In JSON such a character occurs only inside a string, where `\\uXXXX` means it (RFC 8259
+    section 7). Line ends of an indented text stay."""
     return _HIDDEN.sub(_escape, text)
 
 

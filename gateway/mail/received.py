@@ -1,4 +1,4 @@
-"""Received fields: the one we write, and the walk back over the lines of our own relays to the true client."""
+"""Received fields: our own, and the walk back over the lines of our own relays to the true client."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _format_second(epoch: int) -> str:
 
 
 MOST_HOPS = 10
-"""Listed relays that a walk goes past before it gives up."""
+"""Listed relays that a walk passes before it gives up."""
 _LONGEST_NAME = 255
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:-]")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?")
@@ -42,8 +42,8 @@ _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}")
 def compose(ingress: Ingress, hostname: str, id: str, envelope: Envelope, received: float) -> bytes:
     """Our own Received field (RFC 5321 section 4.4), in the layout that skip listing and external-IP detection read.
 
-    The only bracket in it holds the address of the true client, or `unknown`: nothing that a client chose can put
-    another one there. `received` is in epoch seconds.
+    Its only bracket holds the address of the true client, or `unknown`: no text from a client can add another one.
+    `received` is in epoch seconds.
     """
     rdns = ingress.rdns if _HOST.fullmatch(ingress.rdns) else "unknown"
     groups = [
@@ -64,8 +64,8 @@ def _literal(client: IPText | None) -> str:
 
 
 def _helo_text(helo: str, client: IPText | None) -> str:
-    """What the client called itself, fit for a trace field. Its own address as a literal stays as it is; a literal
-    of any other address loses its brackets, so that no reader takes it for the client's."""
+    """The client's HELO name, fit for a trace field. Its own address as a literal stays unchanged; a literal of any
+    other address loses its brackets, so that no reader takes it for the client's."""
     if client is not None and helo.lower() == _literal(client).lower():
         return helo
     return _UNSAFE.sub("?", helo[:_LONGEST_NAME]) or "unknown"
@@ -80,7 +80,8 @@ def _protocol(ingress: Ingress, smtputf8: bool) -> str:
 
 
 def _only_path(envelope: Envelope) -> str:
-    """The forward-path of a single recipient; several are never shown to each other (RFC 5321 section 7.6)."""
+    """The forward-path of a single recipient. Several recipients are never shown to each other (RFC 5321 section
+    7.6)."""
     if len(envelope.rcpts) != 1:
         return ""
     mailbox = envelope.rcpts[0].mailbox
@@ -105,12 +106,12 @@ class Relay(Protocol):
 
 
 class Walked(Value):
-    """Where a walk ended."""
+    """The end of a walk."""
 
     client: IPText | None
-    """The first address that is no listed relay; None when there was any doubt, then `reason` says which."""
+    """The first address that is not a listed relay; None when it is in doubt. `reason` then says why."""
     helo: str = ""
-    """What the client said to the outermost relay."""
+    """The client's HELO name to the outermost relay."""
     rdns: str = ""
     """The client's name, as the relay confirmed it."""
     relays: tuple[str, ...] = ()
@@ -136,8 +137,8 @@ def is_named(host: str, names: Iterable[str]) -> bool:
 def walk(header: Sequence[Field], relays: Sequence[Relay], peer: IPText, depth: int = MOST_HOPS) -> Walked:
     """Find the client behind the listed relay at `peer`, one topmost Received line for each relay passed.
 
-    A line is believed only because the machine that put it there is listed, so the walk stops at the first line that
-    is not exactly what that machine writes: better no client than a wrong one (promise P3).
+    A line counts only because the machine that added it is listed. So the walk stops at the first line that differs
+    from that machine's format: no client is better than a wrong one (promise P3).
     """
     lines = fields(header, "received")
     passed: tuple[str, ...] = ()
@@ -163,11 +164,11 @@ def walk(header: Sequence[Field], relays: Sequence[Relay], peer: IPText, depth: 
 
 
 def count_passes(header: Sequence[Field], hostname: str) -> int:
-    """How many Received fields say that they were written `by` this host."""
+    """Number of Received fields that name this host after `by`."""
     by = re.compile(rf"(?:^|\s)by\s+{re.escape(hostname)}(?=[\s;(]|$)", re.IGNORECASE)
     return sum(by.search(unfold(line.value)) is not None for line in fields(header, "received"))
 
 
 def _obscured(header: Sequence[Field], line: Field) -> bool:
-    """Something above the line is no header field: then it is uncertain where lines begin."""
+    """A line above is not a header field, so the start of this line is uncertain."""
     return any(not field.lower for field in header if field.start < line.start)

@@ -1,8 +1,8 @@
-"""What mail servers write into Received: the layouts in which a listed relay may name the client.
+"""The formats in which mail servers write Received, and in which a listed relay may name the client.
 
-Each layout is matched whole, octet for octet where its writer is fixed, and gives the address from the one bracket or
-parenthesis that the server fills in itself. What a client says (HELO, MAIL FROM, RCPT) is matched only in characters
-that cannot end its own place. Anything else is no line of that server.
+Each layout is matched whole, octet for octet where its writer is fixed. The address comes from the one bracket or
+parenthesis that the server fills in itself. The client's own words (HELO, MAIL FROM, RCPT) are matched only in
+characters that cannot end their own place. Any other line is not that server's.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from gateway.model.value import Value
 RelayFormat: TypeAlias = Literal["postfix", "exim", "exchange", "exchange-online", "google"]
 
 _MOST_OCTETS = 4096
-"""A Received line of a relay is far shorter; a longer one is not looked at."""
+"""A Received line of a relay is far shorter; a longer one is not examined."""
 
 
 class RelayLine(Value):
-    """What a relay's line says."""
+    """The contents of a relay's line."""
 
     helo: str
     name: str
-    """The client's name in DNS where the relay looked it up and confirmed it forward; else empty."""
+    """The client's name in DNS, if the relay looked it up and confirmed it forward; else empty."""
     address: IPText | None
-    """None where the line is the relay's own but holds no address."""
+    """None when the line is the relay's own but holds no address."""
     by: str
 
 
 class _Layout(Value):
-    """How one mail server writes the line."""
+    """The format of one mail server."""
 
     pattern: re.Pattern[str]
     folded: bool = False
-    """It folds wherever a line gets long, always as CRLF and one space, so the pattern is of the unfolded text."""
+    """The server folds long lines anywhere, always with CRLF and one space, so the pattern is for the unfolded text."""
     tagged: bool = False
     """Its IPv6 addresses carry the tag of RFC 5321 section 4.1.3; otherwise they never do."""
     names: bool = False
     """Its `name` is confirmed forward."""
     banned: frozenset[str] = frozenset()
-    """Characters that it never leaves in HELO."""
+    """Characters that never occur in its HELO."""
 
 
 _MONTH_DATE = r"\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [+-]\d{4}"
@@ -63,7 +63,7 @@ _POSTFIX = re.compile(
     r"(?:;\r\n\t|\r\n\tfor <[^\r\n<>]{1,400}>; )"
     r"(?:[A-Z][a-z]{2}, )?[ 0-9]?\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [+-]\d{4}(?: \([A-Za-z0-9+:-]{1,16}\))?"
 )
-"""What a client chooses (HELO, certificate, login) stays inside its own line, and in HELO Postfix has replaced white
+"""Text chosen by a client (HELO, certificate, login) stays inside its own line, and in HELO Postfix has replaced white
 space and the characters banned below."""
 
 _IDENT = r"ident=[A-Za-z0-9._-]{1,64}"
@@ -83,8 +83,8 @@ _EXIM = re.compile(
     rf"(?:\r\n\tfor {_MAILBOX})?"
     rf";\r\n\t[A-Z][a-z]{{2}}, {_MONTH_DATE}"
 )
-"""The default of `received_header_text`. What an identification service said (ident) is the client's word, and Exim
-does not guard it, so only plain words pass."""
+"""The default of `received_header_text`. The text of an identification service (ident) is the client's word, and Exim
+does not guard it, so only plain words are accepted."""
 
 _EXCHANGE = (
     rf" from {_HELO} \({_BARE}\) by {_BY} \([0-9A-Fa-f:.]{{2,64}}\) with Microsoft SMTP Server"
@@ -96,7 +96,7 @@ _ONLINE = re.compile(_EXCHANGE % r"15\.20\.\d{1,5}\.\d{1,5}")
 """The service has its own branch of version numbers, 15.20."""
 
 _GOOGLE = re.compile(
-    # The name has a final dot. Nothing says that Google confirmed it, so it is not used.
+    # The name has a final dot. Google does not document that it confirms the name, so the name is not used.
     rf" from {_HELO} \((?:[A-Za-z0-9._-]{{1,255}}\. )?\[{_BARE}\]\)\r\n"
     rf" {{8}}by {_BY} with (?:E?SMTP|UTF8SMTP)S?A? id [A-Za-z0-9.-]{{1,128}}"
     r"(?:\r\n {8}for <[^\r\n<>]{1,400}>)?"
@@ -114,8 +114,8 @@ _LAYOUTS: dict[RelayFormat, _Layout] = {
 
 
 def read_hop(field: Field, format: RelayFormat, writer: IPText) -> RelayLine | None:
-    """The hop, or None for anything that this server does not write. `writer` is the address of the relay whose line
-    it should be."""
+    """The hop, or None for a line that this server does not write. `writer` is the address of the relay that should
+    have written the line."""
     if field.name != "Received" or len(field.value) > _MOST_OCTETS:
         return None
     if field.end - field.start != len("Received:") + len(field.value) + 2:
@@ -138,7 +138,7 @@ def read_hop(field: Field, format: RelayFormat, writer: IPText) -> RelayLine | N
 
 
 def _client_address(text: str, tagged: bool, writer: IPText) -> IPText | None:
-    """The address as this server writes it; None for `unknown` and for one that cannot be a client's."""
+    """The address as this server writes it; None for `unknown` and for an address that cannot be a client's."""
     literal = text.removeprefix("IPv6:") if tagged else text
     if tagged and (":" in literal) != (literal != text):
         return None

@@ -1,8 +1,8 @@
-"""The Sender Rewriting Scheme: a return path of our own for mail that goes on to a third party, which would judge SPF
-at our address, and the way back for its bounces.
+"""The Sender Rewriting Scheme: a return path of our own for mail to a third party, which would judge SPF at our
+address, and the way back for its bounces.
 
-`author@first.example` becomes `SRS0=HASH=DAY=first.example=author@ours`. What another forwarder has made already,
-`SRS0=...@second.example`, becomes `SRS1=HASH=second.example==...@ours`, and its bounces go back to that forwarder.
+`author@first.example` becomes `SRS0=HASH=DAY=first.example=author@ours`. Another forwarder's `SRS0=...@second.example`
+becomes `SRS1=HASH=second.example==...@ours`, and its bounces go back to that forwarder.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from gateway.model.value import Value
 
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _HASH = 12
-"""Characters of a hash, always: 60 bits, in letters that may change their case on the way."""
+"""Characters of a hash, always: 60 bits, in letters whose case may change on the way."""
 _DAY = 86_400.0
 _DAYS = 1024
 """The day is counted modulo this, so that it takes two characters."""
 _LIFE = 21
 """Days for which a bounce finds its way back."""
 _LONGEST = 255
-"""Octets of a local part that we write; what would be longer is not rewritten."""
+"""Longest local part that we write, in octets; a longer result is not rewritten."""
 _FLAGS = re.ASCII | re.IGNORECASE  # without ASCII, [A-Z] also takes the Kelvin sign and the dotted I
 _OURS = re.compile(r"SRS[01][=+-]", _FLAGS)
 _FIRST = re.compile(rf"SRS0[=+-]([A-Z2-7]{{{_HASH}}})=([A-Z2-7]{{2}})=([^=]+)=(.+)", _FLAGS)
@@ -40,23 +40,23 @@ class Returned(Value):
 
     mailbox: Mailbox
     day: int | None
-    """When it was written, in days modulo 1024; None when only the first forwarder knows."""
+    """The day of writing, modulo 1024; None when only the first forwarder knows it."""
 
     def is_late(self, now: float) -> bool:
-        """It is older than any bounce should be, or from the future. `now` is in epoch seconds."""
+        """True when it is older than any bounce should be, or from the future. `now` is in epoch seconds."""
         return self.day is not None and (int(now / _DAY) - self.day) % _DAYS > _LIFE
 
 
 class Srs(Value):
-    """Rewrites with the first secret, and knows its own by all of them."""
+    """Rewrites with the first secret, and recognises its own paths by all of them."""
 
     domain: str
-    """Ours (A-labels), where bounces come back to."""
+    """Our domain (A-labels), to which bounces return."""
     secrets: tuple[bytes, ...]
 
     def rewrite(self, mailbox: Mailbox, now: float) -> Mailbox:
-        """The return path towards a third party; the same one where there is no room for it, and for a quoted local
-        part, which few would pass on whole."""
+        """The return path for a third party. It stays unchanged when there is no room, and for a quoted local part,
+        which few servers would pass on whole."""
         again, once = _OTHERS_SECOND.fullmatch(mailbox.local), _OTHERS_FIRST.fullmatch(mailbox.local)
         if again is not None:
             local = self._second(again[1], again[2])
@@ -70,11 +70,11 @@ class Srs(Value):
         return mailbox if unfit else Mailbox(local, self.domain, self.domain)
 
     def claims(self, mailbox: Mailbox) -> bool:
-        """It looks like one that we have written."""
+        """The mailbox looks like one that we have written."""
         return mailbox.ascii_domain == self.domain and _OURS.match(mailbox.local) is not None
 
     def restore(self, mailbox: Mailbox) -> Returned | None:
-        """What was rewritten; None for what we have not written."""
+        """The original return path; None for a mailbox that we have not written."""
         if not self.claims(mailbox):
             return None
         first, second = _FIRST.fullmatch(mailbox.local), _SECOND.fullmatch(mailbox.local)
@@ -100,11 +100,11 @@ class Srs(Value):
         return any(hmac.compare_digest(given, _octets(self._hash(secret, signed))) for secret in self.secrets)
 
     def _hash(self, secret: bytes, signed: str) -> str:
-        # Case is not kept everywhere on the way.
+        # Letter case may change on the way.
         digest = hmac.digest(secret, _octets(signed.lower()), hashlib.sha256)
         return base64.b32encode(digest)[:_HASH].decode("ascii")
 
 
 def _octets(text: str) -> bytes:
-    """For any text: an octet that is not UTF-8 is a lone surrogate in it."""
+    """The octets of any text. An octet that is not UTF-8 is a lone surrogate in it."""
     return text.encode("utf-8", "surrogatepass")

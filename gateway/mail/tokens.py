@@ -18,8 +18,8 @@ _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 def parse_tags(value: str) -> dict[str, str] | None:
     """The tags in order, white space around names and values removed, white space inside values kept.
 
-    None for a list that breaks the syntax, an empty one, or one with a tag twice: such a list is void as a whole.
-    Names keep their case, because they are case-sensitive. Characters above 127 are let through (RFC 8616 section 3).
+    None for a list that breaks the syntax, an empty one, or one with a tag twice: such a list is invalid as a whole.
+    Names keep their case, because they are case-sensitive. Characters above 127 are accepted (RFC 8616 section 3).
     """
     if _FORBIDDEN.search(value):
         return None
@@ -39,7 +39,7 @@ def parse_tags(value: str) -> dict[str, str] | None:
 def decode_base64(value: str) -> bytes:
     """The octets of a base64 value with white space anywhere and padding optional (RFC 6376 section 2.10).
 
-    Empty when it is no base64.
+    Empty when it is not base64.
     """
     text = "".join(value.split())
     try:
@@ -83,11 +83,11 @@ _TOKEN = re.compile(
 _COMMENT = re.compile(r"[()]|\\.", re.DOTALL)
 _QUOTED_PAIR = re.compile(r"\\.", re.DOTALL)
 _BACKSLASH = "\ud800"
-"""Stands for an escaped backslash meanwhile; decoded text never has it."""
+"""A temporary stand-in for an escaped backslash; decoded text never has it."""
 _USUAL_MARKS = 32
-"""Parentheses and quoted pairs in a comment that is read mark by mark."""
+"""Parentheses and quoted pairs in a comment up to which it is read mark by mark."""
 _STEPS = bytes({"(": 2, ")": 0}.get(chr(octet), 1) for octet in range(256))
-"""What each character does to the depth of a comment, plus 1."""
+"""The change that each character makes to the depth of a comment, plus 1."""
 
 
 class Token(Value):
@@ -96,7 +96,7 @@ class Token(Value):
     text: str
     mark: bool
     glued: bool
-    """Neither white space nor a comment stands before it."""
+    """No white space or comment stands before it."""
 
 
 def read_tokens(value: str) -> Iterator[Token]:
@@ -128,7 +128,7 @@ def _comment_end(value: str, start: int) -> int:
         at = mark.end()
         if depth == 0:
             return at
-    # Nobody writes so many in good faith: from here on without a Python step for each.
+    # No genuine writer uses so many: from here on the comment is skipped without a Python step for each.
     steps = _QUOTED_PAIR.sub("--", value[at:]).encode("latin-1", "replace").translate(_STEPS)
     for place, sum in enumerate(accumulate(steps)):
         if depth + sum == place + 1:

@@ -1,4 +1,4 @@
-"""X-Waypost-Verdict, the one field for backend rules, and whether a field of ours would break a signature."""
+"""X-Waypost-Verdict, the one field for backend rules, and the test whether a field of ours would break a signature."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from gateway.model.decision import Decision
 from gateway.model.result import Authentication, DkimResult, DkimVerdict, DmarcVerdict
 
 _MOST_SIGNATURES = 3
-"""Signatures that are named; some mail has eight."""
+"""Signatures that are named; some messages have eight."""
 
 
 def describe_verdicts(results: Authentication) -> tuple[str, ...]:
-    """One line for each check, its result first. Printable whatever the sender wrote: domains are in A-labels."""
+    """One line for each check, its result first. Always printable, because domains are in A-labels."""
     spf, dmarc = results.spf, results.dmarc
     lines = [f"SPF: {spf.result}" + (f" for {spf.domain}" if spf.domain else "")]
     signed = [one for one in results.dkim if one.result is DkimVerdict.PASS] or results.dkim
@@ -32,8 +32,8 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 def compose(action: str, dmarc: DmarcVerdict, decision: Decision, id: str) -> bytes:
     """The field, CRLF included. `action` is the decision's, or `released`. Anyone can forge one below ours, so backend
-    rules act only on values that harm a forger, such as `action=quarantine`. `would` is what the set that is being
-    prepared would do, where that is something else."""
+    rules act only on values that harm a forger, such as `action=quarantine`. `would` is the different decision, if any,
+    of the set that is being prepared."""
     pairs = [("action", action), ("dmarc", str(dmarc)), ("rule", decision.rule)]
     if decision.would is not None and decision.would.action != action:
         pairs += [("would", decision.would.action), ("would-rule", decision.would.rule)]

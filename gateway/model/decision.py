@@ -1,4 +1,4 @@
-"""What we do with a message, and why."""
+"""The decision about a message, and its reasons."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gateway.model.value import Value
 
 
 class Stage(StrEnum):
-    """When a rule is asked."""
+    """The point of the SMTP dialogue at which a rule is asked."""
 
     CONNECT = "connect"
     MAIL = "mail"
@@ -19,7 +19,7 @@ class Stage(StrEnum):
 
 
 class Action(StrEnum):
-    """What is done with the message."""
+    """The gateway's answer to a message."""
 
     ACCEPT = "accept"
     QUARANTINE = "quarantine"
@@ -36,7 +36,7 @@ class Action(StrEnum):
 
     @property
     def keeps(self) -> bool:
-        """The message becomes ours: it is answered 250."""
+        """True when the gateway takes responsibility for the message: the reply is 250."""
         return self.delivers or self is Action.HOLD
 
 
@@ -49,7 +49,7 @@ class RuleHit(Value):
 
 
 class OverrideType(StrEnum):
-    """Why a published policy was not followed (RFC 9990 section 3.1.6)."""
+    """Reasons for not following a published policy (RFC 9990 section 3.1.6)."""
 
     LOCAL_POLICY = "local_policy"
     MAILING_LIST = "mailing_list"
@@ -67,15 +67,15 @@ class Override(Value):
 
 
 class Finding(Value):
-    """A ground for rejecting, or a piece of evidence for an indirect way, and what it rests on."""
+    """A ground for rejecting, or a sign that the message came indirectly, with the place where it was seen."""
 
     name: str
     source: str
-    """Where it was seen, e.g. `field List-Id`, `Received by mx.list.example`."""
+    """The place where it was seen, e.g. `field List-Id`, `Received by mx.list.example`."""
 
 
 class Aside(Value):
-    """What another rule set says of the same message, beside the one in force. It changes nothing."""
+    """The decision of another rule set about the same message, made beside the one in force. It changes nothing."""
 
     rule_set: str
     action: Action
@@ -91,22 +91,22 @@ class Decision(Value):
     rule_set: str
     reply: Reply
     disposition: DmarcPolicy = DmarcPolicy.NONE
-    """DMARC's word for what was done: it goes into reports."""
+    """DMARC's word for the action taken: it goes into reports."""
     grounds: tuple[str, ...] = ()
-    """What we know, beyond the published record, that speaks for rejecting (RFC 9989 section 7.4)."""
+    """Knowledge beyond the published record that supports a reject (RFC 9989 section 7.4)."""
     overrides: tuple[Override, ...] = ()
     considered: tuple[RuleHit, ...] = ()
     shadow: tuple[RuleHit, ...] = ()
     seal: bool = True
-    """False when the rule asks that no ARC set be put on."""
+    """False when the rule asks for no ARC set."""
     findings: tuple[Finding, ...] = ()
-    """What the grounds, and the evidence for an indirect way, rest on."""
+    """The places in the message behind the grounds and the signs of an indirect way."""
     awaits_dns: bool = False
-    """Deferred because DNS withheld an answer that could make it a reject."""
+    """Deferred because DNS withheld an answer that might make it a reject."""
     would: Aside | None = None
-    """What the set that this one prepares for would do, as `learn` prepares for `enforce`: marked in the verdict
-    field."""
+    """The decision of the set that this one prepares for, as `learn` prepares for `enforce`. The verdict field shows
+    it."""
     shadow_set: Aside | None = None
-    """What the set says that `policy.shadow` names."""
+    """The decision of the set named by `policy.shadow`."""
     kind: str = ""
-    """What the sender of a message that fails looks like: `list`, `forwarder`, `service`. It decides nothing."""
+    """The kind of sender that a failing message appears to have: `list`, `forwarder`, `service`. It decides nothing."""

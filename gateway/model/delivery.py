@@ -1,4 +1,4 @@
-"""Delivery: what is to be sent where, what became of it, and what is written down.
+"""Delivery: transfers, their outcomes, and the records written about them.
 
 A Transfer is the unit of scheduling and of one mail transaction; a recipient is the unit of outcome.
 """
@@ -21,7 +21,7 @@ from gateway.model.value import Value
 
 
 class Quota(Value):
-    """How much may be held, or is: of one Author Domain, and in all."""
+    """A limit on held mail, or the amount held: for one Author Domain, and in all."""
 
     domain_messages: int = 200
     domain_octets: int = 52_428_800
@@ -29,7 +29,7 @@ class Quota(Value):
     octets: int = 1_073_741_824
 
     def less(self, held: Quota) -> Quota:
-        """What is left of it when so much is held."""
+        """The room left when this much is held."""
         return Quota(
             self.domain_messages - held.domain_messages,
             self.domain_octets - held.domain_octets,
@@ -39,12 +39,12 @@ class Quota(Value):
 
 
 class Hold(Value):
-    """Under what terms a message is held."""
+    """The terms under which a message is held."""
 
     domain: str
-    """The Author Domain's organization, whose quota it counts against; empty when there is none."""
+    """The Author Domain's organization, to whose quota the message counts; empty when there is none."""
     expires: float
-    """Epoch seconds: when it is given up."""
+    """Epoch seconds of its expiry."""
     quota: Quota
 
 
@@ -61,11 +61,11 @@ class HeldEntry(Value):
     subject: str
     size: int
     reason: str
-    """The rule that holds it, or what a backend had against it."""
+    """The rule that holds it, or a backend's objection to it."""
 
 
 TRACE_VERSION = 1
-"""Raised when a check or a fact changes so that an older verdict would come out otherwise."""
+"""Raised when a changed check or fact would give an older message another verdict."""
 
 
 class Transfer(Value):
@@ -76,9 +76,9 @@ class Transfer(Value):
     backend: str
     mail_from: Mailbox | None
     rcpts: tuple[Recipient, ...]
-    """Those still without a final outcome."""
+    """Recipients without a final outcome."""
     prefix: bytes
-    """The fields we add above the content, with their CRLFs."""
+    """The fields added above the content, with their CRLFs."""
     body: Body
     smtputf8: bool
     ret: Ret | None
@@ -89,22 +89,23 @@ class Transfer(Value):
     attempts: int = 0
     delay_warned: bool = False
     return_path_verified: bool = False
-    """SPF passed for `mail_from`, a signature of its domain passed, or its owner logged in: a DSN may go there
-    (promise P6)."""
+    """SPF passed for `mail_from`, a signature of its domain passed, or its owner logged in: a DSN may go there (promise
+    P6)."""
     authenticated: bool = False
-    """It passed DMARC at our edge, or came in from within: a backend that finds otherwise judges us, not its sender."""
+    """The message passed DMARC at our edge, or is internal. A backend that finds otherwise judges us, not the
+    sender."""
     verdicts: tuple[str, ...] = ()
-    """What was found at our edge, in words for a DSN."""
+    """The results of the checks at our edge, in words for a DSN."""
     rewritten: Mailbox | None = None
-    """What MAIL FROM says to a third party in place of `mail_from` (SRS)."""
+    """The MAIL FROM that a third party sees in place of `mail_from` (SRS)."""
     role: bool = False
-    """For postmaster@ or abuse@ of ours, and nobody else: what a backend takes for spam is kept."""
+    """All recipients are role addresses of ours: the message is kept even when a backend takes it for spam."""
     sender: str = ""
-    """The [[sender]] or [[tenant]] of ours that it is from; empty for mail from outside."""
+    """The [[sender]] or [[tenant]] that sent the message; empty for mail from outside."""
 
 
 class OutcomeKind(StrEnum):
-    """What became of one recipient in one attempt."""
+    """The result for one recipient in one attempt."""
 
     DELIVERED = "delivered"
     DEFERRED = "deferred"
@@ -112,7 +113,7 @@ class OutcomeKind(StrEnum):
 
 
 class Scope(StrEnum):
-    """What a failure says something about."""
+    """The subject that a failure blames."""
 
     SESSION = "session"
     SITE = "site"
@@ -122,23 +123,23 @@ class Scope(StrEnum):
 
 
 class Outcome(Value):
-    """One recipient's outcome of one attempt."""
+    """The outcome for one recipient of one attempt."""
 
     rcpt: Recipient
     kind: OutcomeKind
     reply: Reply
     scope: Scope
     remote_mta: str
-    """Name of the host that answered; empty when none did."""
+    """Name of the host that answered; empty when no host answered."""
     remote_address: str = ""
     tls: Tls | None = None
     certificate: str = ""
-    """`verified`, `unverified (why)`; empty when TLS was not tried. After a failed handshake `why` says that the
+    """`verified`, or `unverified (why)`; empty when TLS was not tried. After a failed handshake `why` says that the
     message went in plain text."""
     ambiguous: bool = False
     """The connection ended after the final dot: the backend may or may not have the message."""
     reports: bool = False
-    """The host took the message and offers DSN: telling what becomes of it is its duty now (RFC 3461 section 5.2.1)."""
+    """The host took the message and offers DSN, so reporting on it is now the host's duty (RFC 3461 section 5.2.1)."""
 
 
 class Final(StrEnum):
@@ -146,13 +147,13 @@ class Final(StrEnum):
 
     DELIVERED = "delivered"
     FAILED = "failed"
-    """With a DSN, or refused in session so that the client was told."""
+    """With a DSN, or refused in session, so that the client knows."""
     WITHHELD = "withheld"
     """Failed, and the DSN withheld because the return path was not verified."""
     EXPIRED = "expired"
     DELETED = "deleted"
     RETURNED = "returned"
-    """Never acknowledged: the client was told to try again, and still has the message."""
+    """Never acknowledged: the client was asked to try again, and still has the message."""
 
 
 class Ending(Value):
@@ -182,32 +183,32 @@ class Attempt(Value):
 
 
 class Act(Value):
-    """What was done with a message by hand, or because its time was over."""
+    """An act on a message by an admin, or at its expiry."""
 
     at: float
     """Epoch seconds."""
     what: str
-    """`released`, `deleted`, `expired`; of what waits also `held`, `rerouted to` a backend, `bounced`."""
+    """`released`, `deleted`, `expired`; for waiting mail also `held`, `rerouted to` a backend, `bounced`."""
     by: str
-    """Who asked for it; empty for time."""
+    """The admin who asked for it; empty at an expiry."""
     endings: tuple[Ending, ...] = ()
-    """Recipients that are done by it."""
+    """Final states that the act gives to recipients."""
 
 
 class Trace(Value):
-    """Why a message was treated as it was: enough to explain and to repeat the decision (promise P4)."""
+    """The reasons for the treatment of a message: enough to explain and to repeat the decision (promise P4)."""
 
     id: str
     received: float
-    """Epoch seconds; also the time the verdicts were made at."""
+    """Epoch seconds; the verdicts were made at the same time."""
     edge: EdgeIngress | None
     internal: InternalIngress | None
     """Exactly one of the two is set."""
     envelope: Envelope
     evidence: Evidence | None
-    """None when the message was refused before its content came."""
+    """None when the message was refused before its content arrived."""
     content: Content | None
-    """Size and hash of what was received, without the octets."""
+    """Size and hash of the received octets, without the octets."""
     dropped: tuple[Span, ...]
     authentication: Authentication | None
     lookups: tuple[Lookup, ...]
@@ -215,17 +216,17 @@ class Trace(Value):
     routes: tuple[tuple[str, str], ...]
     """(recipient, backend) pairs; empty when it is not delivered."""
     added: tuple[str, ...]
-    """The fields put above, as text."""
+    """The fields added above the content, as text."""
     version: int = 1
-    """Which checks and facts made the verdict; one of another version cannot be repeated."""
+    """Version of the checks and facts behind the verdict. A verdict of another version cannot be repeated."""
     omitted: tuple[str, ...] = ()
-    """The fields left out for the sake of a signature, each as `Name: reason` (promise P2)."""
+    """The fields left out to keep a signature valid, each as `Name: reason` (promise P2)."""
     sealed: tuple[str, ...] = ()
     """The backends whose copy carries the ARC set at the top of `added`."""
     circumstances: Circumstances = NOTHING_REMEMBERED
-    """What was remembered when the verdict was made."""
+    """The memory of earlier mail at the time of the verdict."""
     departure: Departure | None = None
-    """How it left, when it was a sender's of ours."""
+    """The way it left, for mail of a sender of ours."""
 
 
 class Intake(Value):
@@ -233,18 +234,19 @@ class Intake(Value):
 
     trace: Trace
     message: Message | None
-    """None when nothing is kept but the trace."""
+    """None when only the trace is kept."""
     transfers: tuple[Transfer, ...]
     claimed: bool
     """The transfers are stored as already claimed (epoch 1) by their committer."""
     hold: Hold | None = None
-    """Set when the message is kept until an admin decides; then it has no transfers yet."""
+    """Set when the message is kept until an admin decides. It then has no transfers yet."""
     sighting: Sighting | None = None
-    """What the memory of senders learns by it."""
+    """The entry for the memory of senders."""
     acquaintance: Acquaintance | None = None
-    """What the greylist learns by it."""
+    """The entry for the greylist."""
     fingerprint: bytes = b""
-    """By which the same message is known when its client tries again; empty when nobody waits for an answer."""
+    """The mark that identifies the same message when its client tries again; empty when no client waits for an
+    answer."""
     durable: bool = True
     """False for refused mail: its trace need not be on stable storage before the reply."""
     events: tuple[Event, ...] = ()
@@ -257,22 +259,22 @@ class Settlement(Value):
     message_id: str
     epoch: int
     endings: tuple[Ending, ...]
-    """Recipients that are done."""
+    """Final states of recipients."""
     remaining: tuple[Recipient, ...]
     """Recipients that will be tried again."""
     due: float | None
-    """When; None when nothing remains, or it is held."""
+    """Epoch seconds of the next attempt; None when nothing remains, or it is held."""
     attempt: Attempt
     delay_warned: bool
     dsn: Intake | None
     """A DSN is an Intake inside the Settlement: same transaction."""
     events: tuple[Event, ...] = ()
     told: bool = False
-    """The waiting client gets the refusal of all recipients: a retry is a new message."""
+    """The waiting client gets the refusal of all recipients. If it tries again, that is a new message."""
     hold: Hold | None = None
-    """Set when what remains is kept on terms, for `waypost hold` to decide about; then `reason` is set too."""
+    """Set when the rest is held on terms for `waypost hold`. `reason` is then set too."""
     reason: str = ""
-    """Why what remains is held until an admin decides; empty when it is not."""
+    """The reason for holding the rest until an admin decides; empty when it is not held."""
 
 
 class QueueEntry(Value):
@@ -290,11 +292,11 @@ class QueueEntry(Value):
     last_reply: str
     claimed: bool
     held: bool = False
-    """Kept back until an admin decides; `last_reply` then says why."""
+    """Held until an admin decides; `last_reply` gives the reason."""
 
 
 class Story(Value):
-    """All that is stored of one message, as `waypost explain` reads it."""
+    """Everything stored about one message, as `waypost explain` reads it."""
 
     trace: Trace
     endings: tuple[Ending, ...]
@@ -304,13 +306,13 @@ class Story(Value):
     held: bool
     acts: tuple[Act, ...] = ()
     held_transfers: tuple[str, ...] = ()
-    """Ids of those of `waiting` that are kept back."""
+    """Ids of the held transfers among `waiting`."""
     damaged: tuple[str, ...] = ()
-    """What of it cannot be read, each with the reason."""
+    """The parts that cannot be read, each with the reason."""
 
 
 class Failure(Value):
-    """One recipient's end."""
+    """The final failure of one recipient."""
 
     message_id: str
     at: float
@@ -327,19 +329,20 @@ class Pending(Value):
     """A transfer with recipients that have no final state yet."""
 
     claim: Claim
-    """As an attempt would get it; its epoch is the one that a Settlement of it is written under."""
+    """The claim that an attempt would get. A Settlement of the transfer is written under its epoch."""
     sending: bool
-    """An attempt is under way: nobody else may touch it."""
+    """An attempt is under way: no other process may touch the transfer."""
     held: bool
 
 
 class Requeued(Value):
-    """Transfers that take the place of one; together they have its recipients."""
+    """The transfers that replace one transfer; together they have all its recipients."""
 
     transfer_id: str
     transfers: tuple[Transfer, ...]
     held: str | None = None
-    """Why they are kept back until an admin decides, empty for the reason of before; None: each is tried when due."""
+    """The reason for holding them until an admin decides; empty keeps the earlier reason. None: each is tried when
+    due."""
 
 
 Change: TypeAlias = Requeued | Settlement
@@ -350,6 +353,6 @@ class Amendment(Value):
 
     changes: tuple[Change, ...] = ()
     refusals: tuple[str, ...] = ()
-    """What of the message is left as it is, and why."""
+    """The transfers that stay unchanged, each with the reason."""
     act: Act | None = None
-    """What the message's story says of it; None where there is nothing to say."""
+    """The entry for the message's story; None when there is nothing to record."""

@@ -8,7 +8,7 @@ from gateway.model.value import Value
 
 
 class DnsStatus(StrEnum):
-    """What became of a lookup."""
+    """The status of a lookup."""
 
     FOUND = "found"
     NODATA = "nodata"
@@ -26,8 +26,8 @@ class Question(Value, order=True):
 
 
 class Answer(Value):
-    """What DNS said. TXT records are their strings joined, one latin-1 character an octet; MX is `10 host`;
-    names have no final dot."""
+    """The answer of DNS to one question. TXT records are their strings joined, one latin-1 character an octet; MX is
+    `10 host`; names have no final dot."""
 
     status: DnsStatus
     records: tuple[str, ...] = ()

@@ -19,7 +19,8 @@ IPText = NewType("IPText", str)
 
 @lru_cache(maxsize=4096)
 def parse_ip(text: str) -> IPv4Address | IPv6Address:
-    """The address as a number: a session asks for its client's again and again. Raises ValueError."""
+    """The address as a number, cached because a session asks for its client's address again and again. Raises
+    ValueError."""
     return ipaddress.ip_address(text)
 
 
@@ -32,7 +33,7 @@ def ip_text(text: str) -> IPText:
 
 
 def site_of(client: IPText) -> str:
-    """What one client has: an IPv4 address, or the /64 of an IPv6 one."""
+    """The network that one client controls: an IPv4 address, or the /64 of an IPv6 one."""
     return str(ipaddress.ip_network(f"{client}/64", strict=False)) if ":" in client else client
 
 
@@ -52,13 +53,13 @@ _SPECIAL_IPV6 = tuple(
     )
 )
 """Networks of special use (RFC 6890) in which a machine of ours may be reached: this host, private, shared, link-local,
-benchmarks, multicast, reserved. Those for documentation lead nowhere and are not among them."""
+benchmarks, multicast, reserved. Documentation networks are not listed, because no machine is reached in them."""
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def is_special(address: IPText) -> bool:
-    """A stranger's DNS must not lead us there: loopback, private, link-local, unspecified, multicast and the like, also
-    inside an address that carries an IPv4 one (6to4, Teredo, NAT64)."""
+    """True when DNS data of a stranger must not lead us to this address: loopback, private, link-local, unspecified,
+    multicast and the like, also inside an address that carries an IPv4 one (6to4, Teredo, NAT64)."""
     found = parse_ip(address)
     if isinstance(found, IPv6Address):
         carried = found.ipv4_mapped or found.sixtofour or (found.teredo or (None, None))[1]
@@ -72,7 +73,7 @@ def is_special(address: IPText) -> bool:
 
 @lru_cache(maxsize=4096)
 def network_of(client: IPText) -> str:
-    """The /24 of an IPv4 address, the /64 of an IPv6 one: what one sender has, more or less."""
+    """The /24 of an IPv4 address, the /64 of an IPv6 one: roughly the network of one sender."""
     return str(ipaddress.ip_network(f"{client}/{64 if ':' in client else 24}", strict=False))
 
 
@@ -88,20 +89,19 @@ class Mailbox(Value):
 
     @property
     def name(self) -> str:
-        """The local part for comparison: lower case, without quotes and escapes that change nothing (RFC 5321 section
-        4.1.2)."""
+        """The local part for comparison: lower case, without redundant quotes and escapes (RFC 5321 section 4.1.2)."""
         quoted = len(self.local) > 1 and self.local[0] == self.local[-1] == '"'
         local = _ESCAPED.sub(r"\1", self.local[1:-1]) if quoted else self.local
         return local.lower()
 
     @property
     def key(self) -> str:
-        """What maps and caches are keyed by."""
+        """The key of a mailbox in maps and caches."""
         return f"{self.name}@{self.ascii_domain}"
 
     @property
     def canonical(self) -> str:
-        """The local part as received at the domain in A-labels, for showing."""
+        """The local part as received at the domain in A-labels, for display."""
         return f"{self.local}@{self.ascii_domain}" if self.domain else self.local
 
     def __str__(self) -> str:
@@ -116,14 +116,14 @@ class Body(StrEnum):
 
 
 class Ret(StrEnum):
-    """How much of the message a DSN should return (RFC 3461 section 4.3)."""
+    """The part of the message that a DSN should return (RFC 3461 section 4.3)."""
 
     FULL = "FULL"
     HDRS = "HDRS"
 
 
 class Notify(StrEnum):
-    """When the sender wants a DSN (RFC 3461 section 4.1)."""
+    """The cases in which the sender wants a DSN (RFC 3461 section 4.1)."""
 
     NEVER = "NEVER"
     SUCCESS = "SUCCESS"
@@ -136,13 +136,13 @@ class Recipient(Value):
 
     mailbox: Mailbox
     notify: tuple[Notify, ...] = ()
-    """Empty when the client gave none (then failures are reported)."""
+    """Empty when the client gave none; failures are then reported."""
     orcpt: str = ""
     """ORCPT exactly as received, xtext included."""
 
 
 class Envelope(Value):
-    """A mail transaction's envelope. `mail_from` None is the null reverse-path, and None means nothing else."""
+    """A mail transaction's envelope. `mail_from` is None for the null reverse-path, and for nothing else."""
 
     mail_from: Mailbox | None
     rcpts: tuple[Recipient, ...]

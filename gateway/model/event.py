@@ -1,4 +1,4 @@
-"""One event: the log line, the metric and the message's trace come from it."""
+"""One event, from which the log line, the metric and the message's trace are made."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from gateway.model.value import Value
 
 
 class Alarm(Value):
-    """One alarm, told once however often its event comes."""
+    """One alarm, raised once however often its event occurs."""
 
     name: str
     """The event's name."""
     id: str
-    """Message or session of the first event; empty when it belongs to none."""
+    """Message or session of the first event; empty when there is neither."""
     at: float
     """Epoch seconds."""
     fields: tuple[tuple[str, str], ...]
-    """What the event says, in its order; `fix` says what to do."""
+    """The event's fields in order; `fix` tells the admin what to do."""
     repeated: int = 0
-    """How often the same has happened since it was last told."""
+    """Number of equal events since the alarm was last sent."""
 
     @property
     def title(self) -> str:
-        """What it is about, in one line."""
+        """The subject of the alarm, in one line."""
         about = ", ".join(f"{key} {value}" for key, value in self.fields if key in ABOUT and value)
         return f"{self.name} ({about})" if about else self.name
 
 
 ABOUT = ("backend", "rule", "cause", "where", "zone", "map", "file", "listener", "account")
-"""Fields that tell one alarm from another of the same name: those with few values, never anything a client chooses."""
+"""Fields that distinguish alarms of the same name. They have few values, none of them chosen by a client."""
 
 
 class Level(StrEnum):
@@ -40,11 +40,11 @@ class Level(StrEnum):
 
 
 class Event(Value):
-    """Something that happened. `fields` are plain values in the order they are shown."""
+    """Something that happened. `fields` are plain values in display order."""
 
     name: str
-    """What happened, e.g. `accepted`, `refused`, `delivered`, `deferred`, `failed`, `error`."""
+    """The kind of event, e.g. `accepted`, `refused`, `delivered`, `deferred`, `failed`, `error`."""
     id: str
-    """Message or session id; empty when it belongs to none."""
+    """Message or session id; empty when there is neither."""
     fields: tuple[tuple[str, str | int | float | bool], ...] = ()
     level: Level = Level.INFO

@@ -1,4 +1,4 @@
-"""What this gateway remembers of senders: counted with each reception, read where a judgement asks for it."""
+"""The gateway's memory of senders: counted at each reception, read when a judgement asks for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gateway.model.value import Value
 
 
 class Standing(StrEnum):
-    """What was seen here of an author domain and of the source that now writes as it."""
+    """The record here of an author domain and of the source that now writes as it."""
 
     UNKNOWN = "unknown"
     """Too little mail of the author domain has passed here to say anything."""
@@ -20,11 +20,12 @@ class Standing(StrEnum):
 
 
 CLIENT_KNOWN = ("network", "signer", "sealer")
-"""By what a client can be known here: its network, a passing signature's d=, a verified ARC seal's d=."""
+"""The identities by which a client can be known here: its network, a passing signature's d=, a verified ARC seal's
+d=."""
 
 
 class Wait(Value):
-    """Mail of one author domain from one client network is put off for want of DNS answers."""
+    """Mail of one author domain from one client network is deferred for lack of DNS answers."""
 
     key: str
     begun: float
@@ -32,16 +33,16 @@ class Wait(Value):
 
 
 class Circumstances(Value):
-    """Kept with the trace, so that the same decision comes out again."""
+    """The memory that a decision used. It is kept with the trace, so that the same decision comes out again."""
 
     standing: Standing = Standing.UNKNOWN
     dns_waited: bool = False
-    """This author domain and client network have been deferred for missing DNS answers as long as is allowed: what is
-    still missing is done without."""
+    """This author domain and client network have been deferred for missing DNS answers up to the limit. The message is
+    judged without the answers still missing."""
     dns_wait: Wait | None = None
-    """The wait that the message falls into; None where no missing answer could matter."""
+    """The wait that the message belongs to; None when no missing answer could matter."""
     hold_full: bool = False
-    """As much is held as may be: what a rule would hold is told to come back."""
+    """The quota of held mail is full: a message that a rule would hold is deferred."""
     client_known: tuple[str, ...] = ()
     """By what the client is known here for mail that passed, of whatever domain: `network`, `signer`, `sealer`. Nothing
     in a trace from before this was asked, which was judged as if there were nothing."""
@@ -49,48 +50,48 @@ class Circumstances(Value):
     """Names of keys that DNS does not have (any more), of signatures in this message: mail of the Author Domain has
     passed here with them."""
     greylisting: Greylisting | None = None
-    """None where the greylist has nothing to say: it is off, or the message comes from inside, or is refused anyhow."""
+    """None when the greylist does not apply: it is off, the message is internal, or it is refused anyway."""
 
 
 NOTHING_REMEMBERED = Circumstances()
 
 
 class Acquaintance(Value):
-    """Somebody who has tried before, as it is stored. Times are epoch seconds."""
+    """A sender that has tried before, as it is stored. Times are epoch seconds."""
 
     key: str
-    """By what it is known: an authenticated domain, else a client network and sender."""
+    """The sender's key: an authenticated domain, else a client network and sender."""
     first: float
     passed: bool
-    """A message was let in."""
+    """A message was accepted."""
     expires: float
-    """From then on it is forgotten."""
+    """The time at which the entry is forgotten."""
 
 
 class Greylisting(Value):
-    """What the greylist says of one message; kept with its trace."""
+    """The greylist's result for one message; kept with its trace."""
 
     key: str
     first: float
-    """When it first tried: now, if it never did."""
+    """The time of the first try; now, if there was none."""
     wait: bool
-    """It is to come back."""
+    """The message is told to come back."""
 
 
 _ENOUGH = 5
-"""Messages that must have passed before a source from which none came is strange, and before a client counts as known:
-it takes more than the first few from one of several places."""
+"""Number of messages that must have passed before a source without any counts as strange, and before a client counts as
+known. It exceeds the first few messages of one among several sources."""
 
 
 class History(Value):
-    """What has passed here before."""
+    """Counts of mail that passed here before."""
 
     author_passes: int = 0
     """Messages of the Author Domain."""
     source_passes: int = 0
-    """Those of them that came from the client's network."""
+    """The messages of the Author Domain that came from the client's network."""
     network_passes: int = 0
-    """Messages of any domain that came from there."""
+    """The messages of any domain from the client's network."""
     name_passes: tuple[int, ...] = ()
     """For each domain that signs for the client: messages of its own, or with its signature."""
     selectors: frozenset[str] = frozenset()
@@ -98,7 +99,7 @@ class History(Value):
 
     @classmethod
     def join(cls, found: Sequence[History]) -> History:
-        """The memories of several shards, asked for the same."""
+        """The sum of the memories of several shards for one question."""
         names = zip(*(one.name_passes for one in found), strict=True)
         return cls(
             sum(one.author_passes for one in found),
@@ -109,8 +110,8 @@ class History(Value):
         )
 
     def know_client(self, signers: int) -> tuple[str, ...]:
-        """By which of CLIENT_KNOWN the client is known: of `name_passes` the first are those of so many signers of the
-        message, the others of sealers."""
+        """The members of CLIENT_KNOWN by which the client is known. The first `signers` entries of `name_passes` are
+        for signers of the message, the others for sealers."""
         enough = [passes >= _ENOUGH for passes in self.name_passes]
         known = (self.network_passes >= _ENOUGH, any(enough[:signers]), any(enough[signers:]))
         return tuple(word for word, found in zip(CLIENT_KNOWN, known, strict=True) if found)
@@ -123,10 +124,10 @@ class History(Value):
 
 
 class Sighting(Value):
-    """One message as the memory counts it."""
+    """One message, as the memory counts it."""
 
     zone: str
-    """The domain of ours, or else the organization, that the Author Domain belongs to."""
+    """The own domain or else the organization that the Author Domain belongs to."""
     domain: str
     """The Author Domain in A-labels."""
     source: str
@@ -134,9 +135,9 @@ class Sighting(Value):
     signer: str
     """d= of a passing signature outside the author's organization; empty without one."""
     name: str
-    """What the client is called: in reverse DNS, else by itself."""
+    """The client's name in reverse DNS, else its own name for itself."""
     passed: bool
-    """DMARC passed, or for a domain of ours its owner vouches."""
+    """DMARC passed, or the owner of an own domain vouches for it."""
     ours: bool
     """A domain of ours or protected: never forgotten."""
     selector: str = ""
@@ -148,7 +149,7 @@ class Sender(Value):
 
     domain: str
     source: str
-    """A network; empty for all those together that there was no room to tell apart."""
+    """A network; empty for the sum of those that had no room of their own."""
     signer: str
     name: str
     """The client's name on the last message."""

@@ -1,4 +1,4 @@
-"""Where a message came in. Only an `EdgeIngress` can be asked about SPF (promise P3)."""
+"""The place where a message came in. Only an `EdgeIngress` can be asked about SPF (promise P3)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gateway.model.value import Value
 
 
 class ClientSource(StrEnum):
-    """How the client's address was proven."""
+    """The proof of the client's address."""
 
     PEER = "peer"
     PROXY = "proxy"
@@ -30,7 +30,7 @@ class EdgeIngress(Value):
     """A message crossing the border of our ADMD (RFC 5598 section 2.3): the one place where SPF has data."""
 
     client: IPText | None
-    """The address that delivered to our ADMD; None when it cannot be known, then `reason` says why."""
+    """The address that delivered to our ADMD; None when it cannot be known. `reason` then says why."""
     source: ClientSource
     helo: str
     listener: str
@@ -42,7 +42,7 @@ class EdgeIngress(Value):
     """Name of `client` in reverse DNS, confirmed forward; empty when unknown."""
     reason: str = ""
     via: tuple[str, ...] = ()
-    """Names of our own relays that it came through, nearest first: the last one's Received line names the client."""
+    """Names of our own relays on the way, nearest first. The Received line of the last one names the client."""
 
 
 class InternalIngress(Value):

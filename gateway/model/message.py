@@ -1,4 +1,4 @@
-"""A message: its octets as received, never rewritten, and the evidence that verdicts are made from."""
+"""A message: its octets as received, never rewritten, and the evidence for its verdicts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from gateway.model.value import Value
 
 
 class Capabilities(Value):
-    """What a backend said in EHLO that it takes."""
+    """The capabilities that a backend offers in its EHLO reply."""
 
     size: int
-    """Octets of the largest message (RFC 1870); 0: no limit is known."""
+    """Octets of the largest message (RFC 1870); 0 when no limit is known."""
     smtputf8: bool
     """RFC 6531."""
     chunking: bool = False
@@ -20,36 +20,36 @@ class Capabilities(Value):
 
 
 class Unanswered(Enum):
-    """Why a question about a mailbox has no reply."""
+    """The reason why a question about a mailbox has no reply."""
 
     ADDRESS = "address"
-    """About the mailbox: no host takes such an address, so that none was asked."""
+    """About the mailbox: no host takes such an address, so no host was asked."""
     NO_ROOM = "no room"
     """About us: nothing was asked."""
     SILENT = "silent"
-    """About the backend: no host replied, or none let us ask."""
+    """About the backend: no host replied, or no host accepted the question."""
 
 
 class Target(Value):
-    """Where a recipient's mail goes: a backend's name, and the mailbox there, which an alias may name."""
+    """The destination of a recipient's mail: a backend's name, and the mailbox there, which an alias may name."""
 
     backend: str
     mailbox: Mailbox
     third_party: bool = False
-    """Not ours, and reached through an alias of ours: it would judge SPF at our address."""
+    """The mailbox is not ours and is reached through an alias of ours: its server would judge SPF at our address."""
 
 
 class Route(Value):
-    """A backend's name, never a host, and the recipients that share one mail transaction to it."""
+    """A backend's name, never a host name, and the recipients that share one mail transaction to it."""
 
     backend: str
     rcpts: tuple[Recipient, ...]
     third_party: bool = False
-    """They are not ours, and reached through an alias of ours."""
+    """The recipients are not ours, and are reached through an alias of ours."""
 
     @property
     def key(self) -> str:
-        """Tells the routes of one message apart."""
+        """Distinguishes the routes of one message."""
         domains = {rcpt.mailbox.ascii_domain for rcpt in self.rcpts}
         key = f"{self.backend}/{domains.pop()}" if len(domains) == 1 else self.backend
         return f"{key}/outside" if self.third_party else key
@@ -68,11 +68,12 @@ class Content(Value):
     path: str = ""
     """The file that holds the octets when `data` is None."""
     chunks_only: bool = False
-    """It has a bare CR, a bare LF or a NUL, or does not end in CRLF: only BDAT carries it unaltered (RFC 3030)."""
+    """The content has a bare CR, a bare LF or a NUL, or does not end in CRLF: only BDAT carries it unaltered (RFC
+    3030)."""
 
 
 class Span(Value):
-    """Octets [start, end) of the content that are left out when it is sent (a forged own Authentication-Results)."""
+    """Octets [start, end) of the content that are not sent (a forged Authentication-Results field in our name)."""
 
     start: int
     end: int
@@ -86,11 +87,13 @@ class BodyDigest(Value):
     length: int | None
     digest: bytes
     octets: int
-    """How many canonicalised octets there were to digest; less than `length` means l= reaches beyond the body."""
+    """Number of canonicalised octets that there were to digest. If it is less than `length`, l= reaches beyond the
+    body."""
 
 
 class Evidence(Value):
-    """All that verdicts see of a message: no verdict reads the body, so they can be repeated after a purge."""
+    """The part of a message that verdicts see. No verdict reads the body, so verdicts can be repeated after the content
+    is deleted."""
 
     header: bytes
     """The header block with its final CRLF, without the blank line."""
@@ -107,14 +110,15 @@ class Message(Value):
 
 
 class Departure(Value):
-    """A message that may leave, as it leaves."""
+    """A message that may leave, in the form in which it leaves."""
 
     sender: str
-    """Who sends it: the name of a [[sender]] or [[tenant]]. Limits count by it."""
+    """The name of the [[sender]] or [[tenant]] that sends it. Limits count by it."""
     by: str
-    """What proves the sender: a setting, and for a tenant its proof."""
+    """The proof of the sender: a setting, and for a tenant its proof."""
     mail_from: Mailbox | None
     above: tuple[bytes, ...]
-    """The fields that belong to the message itself, with our signatures on top; they stand below our Received."""
+    """The fields that belong to the message itself, with our signatures on top. They stand below our Received."""
     dropped: tuple[Span, ...]
-    """What of the content does not leave: a secret, or a From, Sender or Resent-From that was not the sender's."""
+    """The octets of the content that do not leave: a secret, or a From, Sender or Resent-From that was not the
+    sender's."""

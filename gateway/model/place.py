@@ -1,7 +1,7 @@
-"""Places in a TOML document: on which line a setting stands. The standard library's reader keeps none.
+"""Places in a TOML document: the line of each setting. The standard library's reader keeps none.
 
-The scanner follows a document that `tomllib` has already accepted, so it need not judge: it only has to find the same
-keys (TOML 1.0). Line and column count from 1.
+The scanner follows a document that `tomllib` has already accepted, so it need not check it: it only has to find the
+same keys (TOML 1.0). Line and column count from 1.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ KeyPath: TypeAlias = tuple[str | int, ...]
 
 
 class Place(Value):
-    """Where a key and its value stand."""
+    """The position of a key and its value."""
 
     line: int
     column: int
@@ -41,9 +41,9 @@ _ESCAPED = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "\\
 
 
 def locate(text: str) -> dict[KeyPath, Place]:
-    """The place of every key, table and array element of a valid TOML document; a table has its first mention.
+    """The place of every key, table and array element of a valid TOML document; for a table, of its first mention.
 
-    On text that is no TOML the result holds what was found up to the trouble; it never raises.
+    On text that is not TOML the result holds the places found before the error. It never raises.
     """
     scanner = _Scanner(text.replace("\r\n", "\n"))
     with suppress(_Lost, RecursionError):
@@ -74,7 +74,7 @@ class _Scanner:
         self._line_start = 0
         self._counted = 0
         self._elements: dict[KeyPath, int] = {}
-        """How many elements each array of tables has so far."""
+        """Number of elements of each array of tables so far."""
         self.places: dict[KeyPath, Place] = {}
 
     def scan(self) -> None:
@@ -89,7 +89,7 @@ class _Scanner:
                 self._pair(table)
 
     def _header(self) -> KeyPath:
-        """`[a.b]` or `[[a.b]]`: the path of the table that it opens."""
+        """The path of the table opened by `[a.b]` or `[[a.b]]`."""
         start = self._at
         double = self._text.startswith("[[", start)
         self._at += 2 if double else 1
@@ -109,7 +109,7 @@ class _Scanner:
         return path
 
     def _inside(self, path: KeyPath, start: int) -> KeyPath:
-        """A path's table; for an array of tables its latest element."""
+        """A path's table; for an array of tables, its latest element."""
         self._note(path, start, start)
         return (*path, self._elements[path] - 1) if path in self._elements else path
 
@@ -146,7 +146,7 @@ class _Scanner:
         return self._need(_BARE_KEY)
 
     def _value(self, path: KeyPath, start: int) -> None:
-        """A value; its place is noted under `path`, whose key (or element) begins at `start`."""
+        """A value. Its place is noted under `path`; the key (or element) begins at `start`."""
         if self._text.startswith("[", self._at):
             self._note(path, start, self._at)
             self._array(path)
@@ -162,7 +162,7 @@ class _Scanner:
     def _string(self, path: KeyPath, start: int) -> None:
         if self._text.startswith(('"""', "'''"), self._at):
             inner = self._at + 3
-            # A newline right after the opening delimiter is no part of the string.
+            # A newline right after the opening delimiter is not part of the string.
             newline = self._text.startswith("\n", inner)
             self._note(path, start, inner + newline)
             self._need(_LONG_BASIC if self._text[self._at] == '"' else _LONG_LITERAL)
@@ -199,7 +199,7 @@ class _Scanner:
         self._take("}")
 
     def _note(self, path: KeyPath, key: int, value: int) -> None:
-        """Remember where a path stands; its first mention counts."""
+        """Note the place of a path. Its first mention counts."""
         if path not in self.places:
             line, column = self._position(key)
             self.places[path] = Place(line, column, *self._position(value))

@@ -1,4 +1,4 @@
-"""SMTP replies: the value, and the one table of those we speak.
+"""SMTP replies: the value, and the one table of the replies we send.
 
 An enhanced code's class digit is computed from the basic code, so a 4yz with a 5.x.y cannot be written (RFC 2034).
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from gateway.model.value import Value
 
 _MOST_LINE = 512 - len("250 \r\n")
-"""Octets of a reply line behind its code (RFC 5321 section 4.5.3.1.5)."""
+"""Octets of a reply line after its code (RFC 5321 section 4.5.3.1.5)."""
 _NO_CONTROL = {code: " " for code in (*range(32), 127) if code != 10}
 _ENHANCED = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})(?:\s+|$)")
 
@@ -45,7 +45,7 @@ class Reply(Value):
         return " ".join(part for part in (str(self.code), self.enhanced, self.text) if part)
 
     def with_id(self, id: str) -> Reply:
-        """The same reply ending in `(id)`, by which `waypost explain` finds it."""
+        """The same reply ending in `(id)`; `waypost explain` finds the message by it."""
         return Reply(self.code, self.detail, f"{self.text} ({id})")
 
     def filled(self, **values: str) -> Reply:
@@ -54,7 +54,7 @@ class Reply(Value):
 
     def wire(self, utf8: bool = False) -> bytes:
         """The reply's lines as sent (RFC 5321 section 4.2.1): in ASCII unless `utf8`, of at most 512 octets each. A
-        control character in the text becomes a space: nothing that text from elsewhere brings can end a line."""
+        control character in the text becomes a space, so text from elsewhere cannot end a line."""
         charset = "utf-8" if utf8 else "ascii"
         octets = self.text.translate(_NO_CONTROL).encode(charset, "backslashreplace")
         lead = f"{self.enhanced} ".encode() if self.enhanced else b""
@@ -69,7 +69,7 @@ class Reply(Value):
 
     @classmethod
     def received(cls, code: int, text: str) -> Reply:
-        """A reply that another server gave: its enhanced code is taken from the text when it agrees with `code`."""
+        """A reply from another server. Its enhanced code is taken from the text when it agrees with `code`."""
         lines = []
         detail = ""
         for line in text.split("\n"):
@@ -82,7 +82,7 @@ class Reply(Value):
 
 
 def _cut(line: bytes, room: int) -> Iterator[bytes]:
-    """The line in pieces that fit, cut at spaces where there are any, and never inside a character."""
+    """The line in pieces that fit, cut at spaces where possible, and never inside a character."""
     while len(line) > room:
         at = line.rfind(b" ", 1, room + 1)
         if at < 0:
@@ -105,7 +105,7 @@ REPLIES: dict[str, Reply] = {
     "no-author": Reply(550, "7.1", "Message has no valid From field. Write one From field with your own address"),
     "several-authors": Reply(550, "7.1", "Message has more than one From field. Write only one"),
     "dns-wait": Reply(451, "7.0", "DNS gave no answer that this decision needs, try again later"),
-    # 4.7.28, mail flood: whoever sends in earnest comes again when the admin has decided on what is held.
+    # 4.7.28, mail flood: a genuine sender comes again once the admin has decided about the held mail.
     "hold-full": Reply(452, "7.28", "Too much mail from {domain} waits for a decision already, try again later"),
     "listed": Reply(550, "7.1", "Mail from {client} is refused: it is on {lists}"),
     "greylisted": Reply(451, "7.1", "Greylisted: this sender is new here, try again in a few minutes"),
@@ -125,7 +125,7 @@ REPLIES: dict[str, Reply] = {
     # an admin's commands
     "returned-by-admin": Reply(550, "7.1", "Returned by the administrator of {host}"),
     "deleted-by-admin": Reply(550, "7.1", "Deleted by the administrator of {host}"),
-    # who sends through us
+    # senders through us
     "not-a-sender": Reply(550, "7.1", "Relaying denied: this client is not known here as a sender"),
     "login-owns-nothing": Reply(550, "7.1", "This login has no address to send as"),
     "sender-not-owned": Reply(550, "7.1", "This client may not send as {address}"),
@@ -139,7 +139,7 @@ REPLIES: dict[str, Reply] = {
     "too-big": Reply(552, "3.4", "Message exceeds the size limit"),
     "header-too-big": Reply(552, "3.4", "Header exceeds the size limit"),
     "mail-loop": Reply(554, "4.6", "Too many hops: this message is in a loop"),
-    # ourselves
+    # the gateway itself
     "internal": Reply(451, "3.0", "Internal error, try again later"),
     "under-way": Reply(451, "3.0", "This message is being taken already, try again later"),
     "no-storage": Reply(452, "3.1", "Cannot store the message now, try again later"),
@@ -148,4 +148,4 @@ REPLIES: dict[str, Reply] = {
     "too-many-a-minute": Reply(421, "7.0", "Too many connections from your address in a minute, try again later"),
     "too-busy": Reply(421, "3.2", "Too many connections, try again later"),
 }
-"""Every reply of ours that is not plain protocol syntax, by the name that rules and code use."""
+"""Every reply of ours that is not plain protocol syntax, under the name that rules and code use."""

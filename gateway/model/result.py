@@ -20,7 +20,7 @@ class SpfVerdict(StrEnum):
 
 
 class SpfIdentity(StrEnum):
-    """Which identity was checked (RFC 7208 section 2.3 and 2.4)."""
+    """The identity that was checked (RFC 7208 section 2.3 and 2.4)."""
 
     MAILFROM = "mailfrom"
     HELO = "helo"
@@ -37,7 +37,7 @@ class SpfResult(Value):
     mechanism: str = ""
     """The mechanism that decided, e.g. `ip4:192.0.2.0/24` or `-all`."""
     sends_no_mail: bool = False
-    """The record is exactly `v=spf1 -all`: the domain says that it sends no mail at all."""
+    """The record is exactly `v=spf1 -all`: the domain declares that it sends no mail."""
 
 
 class DkimVerdict(StrEnum):
@@ -56,7 +56,7 @@ NO_KEY, REVOKED = "no key for signature", "key is revoked"
 
 
 class DkimResult(Value):
-    """One DKIM-Signature field, judged."""
+    """The result for one DKIM-Signature field."""
 
     result: DkimVerdict
     domain: str
@@ -72,8 +72,8 @@ class DkimResult(Value):
     signed_fields: tuple[str, ...] = ()
     """h= in order, lower case."""
     header_holds: bool = False
-    """It fails by the body alone: the signer did sign this header. An older trace does not say it, which is why this is
-    no part of what makes two results alike."""
+    """Only the body fails: the signer did sign this header. Older traces lack this field, so comparing two results
+    ignores it."""
 
     @property
     def key_name(self) -> str:
@@ -137,7 +137,7 @@ class DmarcResult(Value):
     domain: str
     """The Author Domain (RFC5322.From) as A-labels; empty when there is none."""
     policy_domain: str = ""
-    """Where the record stood."""
+    """The name at which the record was found."""
     organizational_domain: str = ""
     published: DmarcPolicy | None = None
     """p as published."""
@@ -146,7 +146,7 @@ class DmarcResult(Value):
     spf_aligned: bool = False
     """SPF passed and is aligned."""
     dkim_aligned: tuple[bool, ...] = ()
-    """Beside each DKIM result: it passed and is aligned."""
+    """For each DKIM result: it passed and is aligned."""
     record: str = ""
     testing: bool = False
     """t=y (or pct=0 without t)."""
@@ -154,7 +154,7 @@ class DmarcResult(Value):
 
     @property
     def authenticated(self) -> bool:
-        """The domain stands behind the message: a pass, or a temperror only because the record could not be had."""
+        """The domain stands behind the message: a pass, or a temperror only because the record could not be fetched."""
         aligned = self.spf_aligned or any(self.dkim_aligned)
         return self.result is DmarcVerdict.PASS or (self.result is DmarcVerdict.TEMPERROR and aligned)
 
@@ -174,20 +174,20 @@ class IprevResult(Value):
 
     result: IprevVerdict = IprevVerdict.NONE
     name: str = ""
-    """The name that leads back to the address; empty without one."""
+    """The name that leads back to the address; empty when there is none."""
     reason: str = ""
 
 
 class DnsblResult(Value):
-    """What DNS block lists say about the client. Lists are named by their zones."""
+    """The answers of DNS block lists about the client. Lists are named by their zones."""
 
     asked: tuple[str, ...] = ()
     listed: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
-    """Those that gave no answer, or one that is no listing: they prove nothing either way."""
+    """Lists without an answer, or whose answer is not a listing: they prove nothing either way."""
     codes: tuple[tuple[str, ...], ...] = ()
-    """For each list in `asked` the networks of answers that counted, none for all; no entries in an older trace, which
-    is why this is no part of what makes two results alike."""
+    """For each list in `asked` the networks of answers that counted; empty means all. Older traces lack this field, so
+    comparing two results ignores it."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DnsblResult) and self._compared() == other._compared()
@@ -200,30 +200,30 @@ class DnsblResult(Value):
 
 
 class DomainState(StrEnum):
-    """What DNS says of a domain in an address."""
+    """The state in DNS of a domain in an address."""
 
     UNKNOWN = "unknown"
-    """Not asked, because something authenticated the message, or not answered."""
+    """Not asked, because an identity authenticated the message; or not answered."""
     EXISTS = "exists"
     MISSING = "missing"
     """The name does not exist."""
     NO_MAIL = "no-mail"
-    """It has neither an MX nor an address record: no answer could reach it."""
+    """It has neither an MX nor an address record: no answer could be delivered to it."""
     NULL_MX = "null-mx"
-    """It says that it takes no mail (RFC 7505)."""
+    """Its null MX says that it takes no mail (RFC 7505)."""
     LOCAL = "local"
-    """A name of some network's own, such as `localhost.localdomain`, or of one label."""
+    """A local name of some network, such as `localhost.localdomain`, or a name of one label."""
 
 
 class NamedDomains(Value):
-    """What DNS says of the domains that a message names, asked only where nothing authenticated it."""
+    """The states in DNS of the domains that a message names, asked only when no identity authenticated it."""
 
     envelope: DomainState = DomainState.UNKNOWN
     author: DomainState = DomainState.UNKNOWN
     author_silent: bool = False
     """The Author Domain's SPF record is exactly `v=spf1 -all`, or its MX is null."""
     author_spf: SpfVerdict | None = None
-    """For an unproven author of ours: what its domain's SPF record says of the client; None when not asked."""
+    """For an unproven author of ours: the SPF result of its domain for the client; None when not asked."""
 
 
 class Authentication(Value):

@@ -1,8 +1,8 @@
-"""What a value is: frozen, compared and hashed by its fields.
+"""The base class of values: frozen, compared and hashed by their fields.
 
-At run time it is a `msgspec.Struct`, not a frozen dataclass: a message makes some hundred values, and a dataclass sets
-each of its frozen fields by a call, which together took a tenth of a message's time. The type checker sees what it
-would see of a dataclass.
+At run time a value is a `msgspec.Struct`, not a frozen dataclass. One message makes some hundred values, and a
+dataclass sets each frozen field by a call; together these took a tenth of a message's time. The type checker treats a
+value as a dataclass.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
     from msgspec.structs import replace
 
-    # A field that has its default is not stored. So a default never changes: that would change what is stored.
+    # A field that has its default is not stored. So a default never changes: the stored values would change with it.
     class Value(Struct, frozen=True, omit_defaults=True):
         pass
 
@@ -33,7 +33,7 @@ __all__ = ["Value", "asdict", "field", "replace"]
 
 
 def asdict(value: Value) -> dict[str, Any]:
-    """The fields by name, and so for every value inside."""
+    """The fields by name; each value inside becomes a mapping too."""
     names: tuple[str, ...] = getattr(value, "__struct_fields__", ())
     return {name: _open(getattr(value, name)) for name in names}
 

@@ -1,6 +1,7 @@
-"""Decisions and outcomes to the exact writes, pure: what one reception stores, what one attempt settles.
+"""From decisions and outcomes to the exact writes, pure: the writes of one reception, and the settlement of one
+attempt.
 
 In: arrivals, judgements, routes; claims and their outcomes; time, chance and ids as arguments. Out: an Intake or a
-Settlement, each written in one transaction, with the events that tell of it. Imports authentication, policy and what is
-below; importable by services and tools.
+Settlement, each written in one transaction, with its events. Imports authentication, policy and the floors below;
+importable by services and tools.
 """

@@ -1,4 +1,4 @@
-"""What the log, the metrics and the alarms are told of an attempt: one event for each recipient, and for each DSN."""
+"""The events of an attempt, for the log, the metrics and the alarms: one for each recipient, and one for each DSN."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.plan.own_mail import post
 
 
 def why_withheld(transfer: Transfer, rcpt: Recipient) -> str:
-    """Why no DSN may be sent about a failure; empty when it may (promise P6)."""
+    """The reason why no DSN may report a failure; empty when one may (promise P6)."""
     if transfer.mail_from is None:
         return "null return path"  # RFC 5321 section 6.1
     if not transfer.return_path_verified:
@@ -26,20 +26,21 @@ def why_withheld(transfer: Transfer, rcpt: Recipient) -> str:
 
 
 def may_warn(transfer: Transfer, rcpt: Recipient) -> bool:
-    """A DSN may say that delivery takes long."""
+    """True when a DSN may report a delay."""
     wanted = not rcpt.notify or Notify.DELAY in rcpt.notify
     return wanted and transfer.mail_from is not None and transfer.return_path_verified
 
 
 def may_confirm(transfer: Transfer, rcpt: Recipient) -> bool:
-    """A DSN may say that the message was handed on: only where the sender asked for it (RFC 3461 section 4.1)."""
+    """True when a DSN may report that the message was handed on: only if the sender asked for it (RFC 3461 section
+    4.1)."""
     return Notify.SUCCESS in rcpt.notify and transfer.mail_from is not None and transfer.return_path_verified
 
 
 def make_dsn(
     claim: Claim, notices: tuple[dsn.Notice, ...], hostname: str, expire: float, now: float, id: str, backend: str
 ) -> Intake | None:
-    """The DSN with these notices, as an Intake; None when there is nothing to tell, or nobody."""
+    """The DSN with these notices, as an Intake; None when there is nothing to report, or no address to report it to."""
     transfer = claim.transfer
     if transfer.mail_from is None or not notices:
         return None
@@ -61,14 +62,15 @@ def make_dsn(
 
 
 def _wanted_back(claim: Claim, notices: tuple[dsn.Notice, ...]) -> bytes | None:
-    """RET=FULL speaks of failures only (RFC 3461 section 4.3). Content in a file is far too large to be returned."""
+    """The content to return. RET=FULL applies to failures only (RFC 3461 section 4.3). Content in a file is too large
+    to return."""
     data = claim.message.content.data
     failed = any(notice.action is dsn.DsnAction.FAILED for notice in notices)
     return _as_sent(claim.message, data) if data is not None and failed and claim.transfer.ret is Ret.FULL else None
 
 
 def _as_sent(message: Message, octets: bytes) -> bytes:
-    """What is left out of a message that is sent, a tenant's secret above all, is told to nobody in a DSN either."""
+    """The content as it was sent. Omitted octets, above all a tenant's secret, stay out of a DSN too."""
     kept, at = [], 0
     for span in sorted(message.dropped, key=lambda span: span.start):
         kept.append(octets[at : span.start])
@@ -88,13 +90,13 @@ class Fate(Enum):
     """Tried until the queue's end; the sender gets a DSN."""
     WAITS = "waits"
     KEPT = "kept"
-    """Taken for spam by the backend, and for a role address: it is held."""
+    """The backend took the message to a role address for spam: it is held."""
     PARKED = "parked"
-    """Failed, and the DSN that should say so cannot be made: it is held."""
+    """The recipient failed, but the DSN about it cannot be made: it is held."""
 
 
 def find_fate(transfer: Transfer, outcome: Outcome, due: float | None, told: bool) -> Fate:
-    """`due`: when the next attempt would be; None when time is over. `told`: the client gets the refusal."""
+    """`due`: epoch seconds of the next attempt; None when time is over. `told`: the client gets the refusal."""
     if outcome.kind is OutcomeKind.DELIVERED:
         return Fate.DELIVERED
     if outcome.kind is OutcomeKind.DEFERRED and due is not None:
@@ -134,7 +136,7 @@ def tell(
         try:
             events += _tell_one(transfer, outcome, fate, told, due, started, ended)
         except Exception as error:
-            # No reply and no address keeps the rest from being told, nor the attempt from being written down.
+            # A reply or an address must not prevent the other events, nor the record of the attempt.
             events.append(Event(_NAMES[fate], transfer.message_id, (("backend", transfer.backend),)))
             fields = (("where", "event"), ("error", repr(error)))
             events.append(Event("error", transfer.message_id, fields, Level.ALARM))
@@ -146,7 +148,7 @@ def tell(
 
 
 def describe_trouble(transfer: Transfer, trouble: str) -> tuple[Event, ...]:
-    """The alarm when what follows from an attempt could not be planned or written whole; none without `trouble`."""
+    """The alarm when the consequences of an attempt could not be planned or written in full; none without `trouble`."""
     if not trouble:
         return ()
     fix = f"waypost explain {transfer.message_id}; what is held ends with: waypost queue bounce {transfer.id}"
@@ -171,7 +173,7 @@ def _tell_one(
 
 
 def _describe(transfer: Transfer, outcome: Outcome, started: float, ended: float) -> Fields:
-    """Where it went, how, and what was said."""
+    """The destination, the transport and the reply."""
     fields: Fields = [
         ("rcpt", str(outcome.rcpt.mailbox)),
         ("backend", transfer.backend),
@@ -200,9 +202,8 @@ def _describe(transfer: Transfer, outcome: Outcome, started: float, ended: float
 
 
 def _find_level(outcome: Outcome, fate: Fate) -> Level:
-    """Alarming is what an admin has to mend or look at: a fault of ours, required TLS that does not come about, and
-    role mail that waits for him. A backend that blames us is one only when it does so again and again: then its route
-    is stopped with an alarm."""
+    """The level is an alarm when an admin must act or look: a fault of ours, required TLS that cannot be had, and held
+    role mail. Blame by a backend is an alarm only when it repeats; its route is then stopped with an alarm."""
     if outcome.kind is OutcomeKind.DELIVERED:
         return Level.INFO
     if fate is Fate.KEPT:

@@ -1,4 +1,4 @@
-"""Which recipients are let into a transaction. These are invariants, not policy: no rule can make us a relay."""
+"""Refusals of a recipient before the message. They are invariants, not policy: no rule can make us an open relay."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from gateway.model.value import Value, replace
 from gateway.policy.routing import RoutingTable
 
 Refusal = tuple[str, Reply]
-"""The name of what refuses, and the reply."""
+"""The name of the refusing check, and the reply."""
 
 
 class Asking(Value):
-    """A transaction as far as it has come when a recipient is named."""
+    """The transaction so far, when a recipient is named."""
 
     envelope: Envelope
     """With the recipients accepted so far."""
     size: int | None
     """The SIZE parameter of MAIL, in octets."""
     client: IPText
-    """As the transport proves it."""
+    """The client's address, as the transport proves it."""
     now: float = 0.0
     """Epoch seconds."""
     sends: bool = False
-    """The client is a sender of ours: its mail is judged in one way, whoever gets it."""
+    """The client is a sender of ours: its mail is judged in the same way for all recipients."""
 
 
 def refuse_recipient(
@@ -38,17 +38,17 @@ def refuse_recipient(
     takes: Callable[[str], Capabilities | None],
     most: int,
 ) -> Refusal | None:
-    """The refusal, or None when the recipient may join those accepted before it. `rules_for` tells by which rules a
-    recipient's mail is judged, `takes` what is known of a backend: of one that is not known nothing is refused,
-    delivery decides."""
+    """The refusal, or None when the recipient may join those accepted before it. `rules_for` gives the rules that judge
+    a recipient's mail; `takes` gives the known capabilities of a backend. A backend without known capabilities refuses
+    nothing here; delivery decides."""
     mailbox, accepted = recipient.mailbox, asking.envelope.rcpts
     if routing.srs is not None and routing.srs.claims(mailbox):
         return _refuse_return(mailbox, asking, routing.srs)
     targets = routing.targets(mailbox)
     if not targets:
         return "relay-denied", REPLIES["relay-denied"].filled(domain=mailbox.ascii_domain)
-    # Role addresses exist whatever a directory says, and wherever a message comes from (RFC 5321 section 4.5.1): one
-    # that goes round for ever is told by its Received fields.
+    # Role addresses are accepted regardless of the directory and the client (RFC 5321 section 4.5.1). Received fields
+    # detect a mail loop.
     role = routing.role(mailbox)
     others = [target for target in targets if not routing.came_from(target.backend, asking.client)]
     if not role and not others:
@@ -70,8 +70,8 @@ def refuse_recipient(
 
 
 def _refuse_return(mailbox: Mailbox, asking: Asking, srs: Srs) -> Refusal | None:
-    """A return path that we have written takes bounces, for a time, and nothing else: it must not make us a relay. What
-    comes back alone keeps its transaction to itself."""
+    """A return path that we have written accepts bounces for a limited time, and no other mail: it must not make us an
+    open relay. It cannot share a transaction with other recipients."""
     returned = srs.restore(mailbox)
     if returned is None or returned.is_late(asking.now):
         return "unknown-return-path", REPLIES["unknown-mailbox"]
@@ -81,15 +81,15 @@ def _refuse_return(mailbox: Mailbox, asking: Asking, srs: Srs) -> Refusal | None
 
 
 def _judged_alike(one: Mailbox, other: Mailbox, routing: RoutingTable, rules_for: Callable[[Mailbox], object]) -> bool:
-    """A message gets one decision, so what is judged for one recipient must not pass for another: role addresses are
-    exempt from authentication, and a domain can have rules of its own."""
+    """A message gets one decision, so the judgement for one recipient must not apply to another: role addresses are
+    exempt from authentication, and a domain can have its own rules."""
     return routing.role(one) == routing.role(other) and rules_for(one) is rules_for(other)
 
 
 def _refuse_by_capabilities(recipient: Recipient, asking: Asking, known: Capabilities | None) -> Refusal | None:
     if known is None:
         return None
-    # RFC 1870 section 6.1: the declared size is refused as early as it is known.
+    # RFC 1870 section 6.1: the declared size is refused at the first opportunity.
     if known.size and asking.size is not None and asking.size > known.size:
         return "too-big-for-route", REPLIES["too-big-for-route"].filled(limit=str(known.size))
     if not known.smtputf8:

@@ -1,6 +1,6 @@
-"""An admin's commands on what waits: from transfers as they stand to the exact writes.
+"""An admin's commands on waiting mail: from transfers as they stand to the exact writes.
 
-Whatever is done, each recipient stays in one transfer or comes to one final state (promise P1).
+Under every command each recipient stays in one transfer or gets one final state (promise P1).
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from gateway.plan.own_mail import post
 from gateway.plan.settlement import AttemptContext, Terms, settle
 
 RELEASED = "released"
-"""The action that the verdict field of a released message names: backend rules let it through."""
+"""The action in the verdict field of a released message: backend rules accept it."""
 
 
 def plan_release(trace: Trace, routes: Sequence[Route], context: JudgementContext, now: float) -> tuple[Transfer, ...]:
-    """The transfers of a held message that an admin lets go: by the routes of now, the octets as they came. Raises
-    ValueError for a trace of a message that was not judged."""
+    """The transfers of a held message that an admin releases: by the current routes, with the octets as received.
+    Raises ValueError for the trace of a message that was not judged."""
     ingress, authentication = trace.edge or trace.internal, trace.authentication
     if ingress is None or authentication is None or trace.evidence is None or trace.content is None:
         raise ValueError(f"{trace.id} was not judged")
@@ -66,12 +66,12 @@ def make_digest(digest: Digest, backend: str) -> Intake:
 
 
 class Impossible(Exception):
-    """This transfer is left as it is; the text says why."""
+    """This transfer stays unchanged; the text gives the reason."""
 
 
 def amend(id: str, pendings: Sequence[Pending], act: Callable[[Pending], Change]) -> Amendment:
-    """`act` on each transfer of a message that `id` means: all of them, or the one that has this id. What is being sent
-    is left alone."""
+    """`act` on each transfer that `id` identifies: all transfers of a message, or the one with this id. Transfers being
+    sent stay unchanged."""
     changes, refusals = [], []
     for pending in pendings:
         transfer = pending.claim.transfer
@@ -87,30 +87,31 @@ def amend(id: str, pendings: Sequence[Pending], act: Callable[[Pending], Change]
 
 
 def hold(pending: Pending, reason: str) -> Requeued:
-    """Keep it back until `release`."""
+    """Hold it until `release`."""
     if pending.held:
         raise Impossible("it is held already")
     return _requeue(pending, pending.claim.transfer.due, reason)
 
 
 def release(pending: Pending, now: float) -> Requeued:
-    """Let what is held go."""
+    """Release a held transfer."""
     if not pending.held:
         raise Impossible("it is not held")
     return _requeue(pending, now)
 
 
 def retry(pending: Pending, now: float) -> Requeued:
-    """Try it now instead of when it is due."""
+    """Try it now instead of at its due time."""
     if pending.held:
         raise Impossible("it is held, release it instead")
     return _requeue(pending, now)
 
 
 def reroute(pending: Pending, routes: Sequence[Route], now: float, fresh: str) -> Requeued:
-    """Give it to other backends; `routes` have all its recipients, and `fresh` makes the new ids unlike any before.
+    """Give it to other backends. `routes` have all its recipients, and `fresh` makes the new ids unique.
 
-    The fields above the content stay those of the first route. Attempts are counted anew, time is not.
+    The fields above the content stay those of the first route. The count of attempts restarts; the time of expiry
+    stays.
     """
     transfer = pending.claim.transfer
     if all(route.backend == transfer.backend for route in routes):
@@ -130,12 +131,13 @@ def reroute(pending: Pending, routes: Sequence[Route], now: float, fresh: str) -
 
 
 def bounce(pending: Pending, reply: Reply, terms: Terms, at: AttemptContext) -> Settlement:
-    """Fail every recipient that is left. The sender is told as after any failure, or not told where nobody may be."""
+    """Fail every remaining recipient. The sender is notified as after any failure, or not at all when no DSN is
+    allowed."""
     return settle(pending.claim, _outcomes(pending, reply), terms, at)
 
 
 def delete(pending: Pending, reply: Reply, now: float) -> Settlement:
-    """End every recipient that is left; nobody is told."""
+    """End every remaining recipient, without a DSN."""
     transfer = pending.claim.transfer
     return Settlement(
         transfer_id=transfer.id,

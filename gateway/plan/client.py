@@ -1,4 +1,4 @@
-"""What DNS says about the client itself: its name, and the block lists that it is on. Off unless configured."""
+"""DNS checks of the client itself: its name, and its listing on block lists. Off unless configured."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gateway.policy.routing import is_role
 
 
 class ClientChecks(Value):
-    """Which of these checks are made."""
+    """The checks that are made."""
 
     fcrdns: bool = False
     lists: tuple[BlockList, ...] = ()
@@ -31,8 +31,8 @@ NO_CHECKS = ClientChecks()
 def check_client(
     ingress: Ingress, envelope: Envelope, checks: ClientChecks, own: Collection[str], window: DnsView
 ) -> tuple[IprevResult, DnsblResult]:
-    """Both checks, for a client at the edge whose address is known. Raises NeedAnswers with the questions of both
-    noted. Mail to role addresses is exempt from block lists (SPEC section 2)."""
+    """Both checks, for a client at the edge with a known address. Raises NeedAnswers with the questions of both noted.
+    Mail to role addresses is exempt from block lists (SPEC section 2)."""
     if not isinstance(ingress, EdgeIngress) or ingress.client is None:
         return IprevResult(), DnsblResult()
     role = bool(envelope.rcpts) and all(is_role(rcpt.mailbox, own) for rcpt in envelope.rcpts)
@@ -44,7 +44,7 @@ def check_client(
 
 
 def questions(ingress: EdgeIngress, checks: ClientChecks) -> tuple[Question, ...]:
-    """What `check_client` asks first, for prefetch."""
+    """The first questions of `check_client`, for prefetch."""
     if ingress.client is None:
         return ()
     return (*_reverse(ingress, checks), *dnsbl.questions(ingress.client, checks.lists))
@@ -55,18 +55,18 @@ def _reverse(ingress: EdgeIngress, checks: ClientChecks) -> tuple[Question, ...]
 
 
 def name_client(ingress: Ingress, result: IprevResult) -> Ingress:
-    """The ingress with the name that was confirmed here; otherwise the name that our relay confirmed stands."""
+    """The ingress with the name that was confirmed here; otherwise the name that our relay confirmed stays."""
     if isinstance(ingress, EdgeIngress) and result.result is IprevVerdict.PASS:
         return replace(ingress, rdns=result.name)
     return ingress
 
 
 def recorded_checks(then: Authentication, now: ClientChecks) -> ClientChecks:
-    """The checks that an earlier judgement made: it is repeated as it was, whatever has been configured since."""
+    """The checks of an earlier judgement: it is repeated with them, regardless of later configuration."""
     asked, codes = then.dnsbl.asked, then.dnsbl.codes
     if len(codes) == len(asked):
         lists = tuple(BlockList(zone, tuple(map(IPv4Network, one))) for zone, one in zip(asked, codes, strict=True))
-    else:  # An older trace does not say which codes counted.
+    else:  # An older trace does not record the codes that counted.
         known = {one.zone: one for one in now.lists}
         lists = tuple(known.get(zone, BlockList(zone)) for zone in asked)
     return ClientChecks(then.iprev.result is not IprevVerdict.NONE, lists, then.named != NamedDomains())

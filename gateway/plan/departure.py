@@ -1,4 +1,4 @@
-"""Mail that leaves through us: whether its sender may send it, and what stands above it."""
+"""Mail that leaves through us: whether its sender may send it, and the fields put above it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from gateway.policy.sender import Identity, Senders, Tenant, find_authors, find_
 
 
 class Outgoing(Value):
-    """What mail that leaves needs of the runtime configuration."""
+    """The part of the runtime configuration that mail on its way out needs."""
 
     senders: Senders
     keys: tuple[SigningKey, ...]
-    """Those that sign."""
+    """The signing keys."""
     route: str
     """The backend that takes mail for domains that are not ours."""
 
@@ -33,26 +33,26 @@ NOBODY = Outgoing(Senders(), (), "")
 
 
 class Permit(Value):
-    """On what a client may begin: it is a sender, or could turn out to be one."""
+    """A client's permission to begin: it is a sender, or may prove to be one."""
 
     identity: Identity | None = None
     tenants: tuple[Tenant, ...] = ()
-    """One of which its message must prove to be from, when there is no identity."""
+    """The tenants of which the message must prove to be from one, when there is no identity."""
 
     @property
     def name(self) -> str:
-        """Whom limits count; empty as long as it is not proven."""
+        """The sender's name for the limits; empty until it is proven."""
         return self.identity.name if self.identity else ""
 
     def return_path(self, mail_from: Mailbox | None) -> Mailbox | None:
-        """MAIL FROM as it leaves: the forced sender in place of one that is not its own."""
+        """MAIL FROM on departure: the forced sender replaces one that the client does not own."""
         if mail_from is None or self.identity is None or self.identity.may_use(mail_from):
             return mail_from
         return self.identity.forced
 
 
 def find_permit(senders: Senders, login: str, client: IPText, tls: Tls | None) -> Permit | None:
-    """Who a client may be; None when it is nobody of ours. A login counts for itself alone."""
+    """The permission of a client; None when it is not a sender of ours. A login counts by itself."""
     if login:
         identity = senders.by_login(login)
         return Permit(identity) if identity else None
@@ -64,8 +64,8 @@ def find_permit(senders: Senders, login: str, client: IPText, tls: Tls | None) -
 
 
 def refuse_sender(permit: Permit | None, mail_from: Mailbox | None, login: str) -> Refusal | None:
-    """What MAIL is refused for; None when it may go on. RFC 6409 section 6.1: a submission server may refuse a return
-    path that its client is not entitled to."""
+    """The refusal of MAIL; None when it may go on. RFC 6409 section 6.1: a submission server may refuse a return path
+    that its client is not entitled to."""
     if permit is None:
         name = "login-owns-nothing" if login else "not-a-sender"
         return name, REPLIES[name]
@@ -88,7 +88,7 @@ def depart(
     routes: Sequence[Route],
     fix_up: str = "",
 ) -> Departure | Refusal:
-    """Whether a judged message may leave. What a mail program forgot is added under the name of the host `fix_up`, on
+    """The departure of a judged message, or its refusal. Missing fields are added under the host name `fix_up`, on
     submission only (RFC 6409 section 8); it is empty elsewhere."""
     if permit.identity is None:
         return _depart_from_tenant(arrival, message, permit.tenants, authentication, outgoing, routes)
@@ -118,7 +118,7 @@ def _depart_from_tenant(
     outgoing: Outgoing,
     routes: Sequence[Route],
 ) -> Departure | Refusal:
-    """Notifications and forwarded mail of a proven tenant may have a From that is not ours: they leave as they are."""
+    """Notifications and forwarded mail of a proven tenant may have a From that is not ours: they leave unchanged."""
     author = find_author(arrival.header)
     proof = prove_tenant(tenants, arrival.header, authentication, () if author.reason else author.domains)
     mail_from = arrival.envelope.mail_from
@@ -132,7 +132,7 @@ def _depart_from_tenant(
     if authors is None and not proof.foreign:
         return _refuse_author(None)
     dropped = secret_spans(outgoing.senders.tenants, arrival.header)
-    # What has no sender is made by a machine about mail of strangers, whose words it repeats: we vouch for none of it.
+    # A message with a null sender is made by a machine and repeats words of strangers, so we do not vouch for it.
     vouched = not proof.foreign and mail_from is not None
     above = _sign(arrival, message, dropped, (), authors or (), outgoing.keys) if vouched else ()
     return Departure(proof.tenant.name, f"tenant {proof.tenant.name}, {proof.by}", mail_from, above, dropped)
@@ -146,7 +146,7 @@ def _refuse_author(authors: Sequence[Mailbox] | None) -> Refusal:
 
 
 def _compose_missing(arrival: Arrival, hostname: str) -> tuple[bytes, ...]:
-    """RFC 6409 sections 8.2 and 8.3: Date and Message-ID, where there is none."""
+    """Date and Message-ID, if they are missing (RFC 6409 sections 8.2 and 8.3)."""
     there = {field.lower for field in arrival.header}
     date, id = format_date(arrival.received), f"<{arrival.id}@{hostname}>"
     made = (("date", f"Date: {date}\r\n"), ("message-id", f"Message-ID: {id}\r\n"))

@@ -1,4 +1,4 @@
-"""Greylisting: by what a sender is known, whether it has waited, and what is remembered of it. Off by default."""
+"""Greylisting: the key of a sender, whether it has waited, and the memory of it. Off by default."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from gateway.policy.routing import is_role
 from gateway.policy.weighing import FactSettings, find_zones, is_vouched
 
 LONGEST = 4 * 3600.0
-"""Seconds; then such mail is judged without the answer."""
+"""Seconds of waiting, after which such mail is judged without the answer."""
 _REMEMBERED = 8 * 3600.0
-"""Seconds after the last message that waited: more than a sender lets pass between two tries."""
+"""Seconds for which a wait is remembered after its last message: longer than a sender's usual interval between
+tries."""
 
 
 def find_wait_key(domain: str, network: str) -> str:
-    """By what a wait is remembered, beside what the greylist remembers."""
+    """The key of a wait, beside the greylist's own entries."""
     return f"dns {domain} {network}"
 
 
 def join_wait(key: str, known: Acquaintance | None, now: float) -> Wait:
-    """The wait that a message falls into: the one under way, or its own."""
+    """The wait that a message belongs to: the one under way, or a new one."""
     return Wait(key, known.first if known is not None and known.expires > now else now)
 
 
@@ -35,13 +36,14 @@ def is_over(wait: Wait, now: float) -> bool:
 
 
 def remember_wait(wait: Wait | None, now: float) -> Acquaintance | None:
-    """What is stored of it with the message."""
+    """The entry stored about the wait with the message."""
     return Acquaintance(wait.key, wait.begun, False, now + _REMEMBERED) if wait is not None else None
 
 
 def sight(ingress: Ingress, results: Authentication, settings: FactSettings) -> Sighting | None:
-    """None when nothing can be learnt: it came from inside or from an unknown address, or what DNS would say of it is
-    not known, or its domain is none of ours and publishes no DMARC policy."""
+    """The entry for the memory of senders. None when nothing can be learnt: the message is internal, its client's
+    address is unknown, an answer of DNS about it is missing, or its domain is not ours and publishes no DMARC
+    policy."""
     dmarc = results.dmarc
     if not isinstance(ingress, EdgeIngress) or ingress.client is None or not dmarc.domain:
         return None
@@ -67,34 +69,34 @@ def sight(ingress: Ingress, results: Authentication, settings: FactSettings) -> 
 
 
 def find_signers(results: Authentication) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Who answers for a message that DMARC fails: d= of its passing signatures, and d= of the last seal of a chain that
-    verifies. An author's own are none of them: DMARC would have passed."""
+    """The domains that answer for a message that DMARC fails: d= of its passing signatures, and d= of the last seal of
+    a chain that verifies. They are never the author's own, because DMARC would then pass."""
     passing = dict.fromkeys(one.domain for one in results.dkim if one.result is DkimVerdict.PASS)
     sealers = results.arc.sealers[-1:] if results.arc.result is ArcVerdict.PASS else ()
     return tuple(passing), sealers
 
 
 _MOST_CHARACTERS = 320
-"""Of a key: a path has no more (RFC 5321 section 4.5.3.1)."""
+"""Of a key: no path is longer (RFC 5321 section 4.5.3.1)."""
 
 
 class GreylistTerms(Value):
-    """How long, in seconds."""
+    """The times of greylisting, in seconds."""
 
     delay: float
-    """Between the first try and the one that is let in."""
+    """Between the first try and acceptance."""
     retry: float
-    """For which a first try is remembered."""
+    """Lifetime of a first try."""
     keep: float
-    """For which who was let in is remembered, from the last message on."""
+    """Lifetime of an accepted sender, from its last message on."""
 
 
 def find_key(ingress: Ingress, envelope: Envelope, results: Authentication, own: Collection[str] = ()) -> str | None:
-    """By what the sender is known; None when it is not greylisted: from inside, to a role address of our `own` domains,
-    or from a client that is not known.
+    """The key of the sender; None when it is not greylisted: from inside, to a role address of our `own` domains, or
+    from an unknown client.
 
-    An authenticated domain comes first: the large providers send each retry from another network, and are known all the
-    same (SPEC section 2). Without one it is the client's network and the sender, as everybody can write any name.
+    An authenticated domain comes first: the large providers send each retry from another network, and are recognised by
+    it (SPEC section 2). Without one the key is the client's network and the sender, because anyone can write any name.
     """
     role = bool(envelope.rcpts) and all(is_role(rcpt.mailbox, own) for rcpt in envelope.rcpts)
     if role or not isinstance(ingress, EdgeIngress):
@@ -118,7 +120,7 @@ def _find_domain(results: Authentication) -> str:
 
 
 def greylist(key: str, known: Acquaintance | None, now: float, terms: GreylistTerms) -> Greylisting:
-    """What becomes of a message of this sender. `known` is what is remembered of it."""
+    """The greylist's result for a message of this sender. `known` is the stored entry."""
     if known is None or known.expires <= now:
         return Greylisting(key, now, wait=True)
     return Greylisting(key, known.first, wait=not known.passed and now - known.first < terms.delay)
@@ -127,7 +129,7 @@ def greylist(key: str, known: Acquaintance | None, now: float, terms: GreylistTe
 def remember(
     greylisting: Greylisting | None, action: Action, now: float, terms: GreylistTerms | None
 ) -> Acquaintance | None:
-    """What is stored of the sender with the reception; None when nothing is: of what was refused nothing is learnt."""
+    """The entry stored with the reception; None when there is none, because refused mail teaches nothing."""
     if greylisting is None or terms is None or not (action is Action.GREYLIST or action.delivers):
         return None
     passed = action.delivers

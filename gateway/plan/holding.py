@@ -1,4 +1,4 @@
-"""Holding: under what terms a message is kept until an admin decides."""
+"""Holding: the terms under which a message is kept until an admin decides."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gateway.model.value import Value, replace
 
 
 class HoldTerms(Value):
-    """What the admin allows to be held."""
+    """The admin's limits on held mail."""
 
     expire: float
     """Seconds."""
@@ -26,8 +26,8 @@ def make_hold(dmarc: DmarcResult, received: float, terms: HoldTerms) -> Hold:
 
 
 def turn_back(decision: Decision, domain: str) -> Decision:
-    """What becomes of a message that should be held when no more may be. Evidence never accepts by itself, and a
-    refusal for good would hit those who are forged too: whoever sends in earnest comes again."""
+    """The decision for a message that should be held while the quota is full. Evidence never accepts by itself, and a
+    permanent refusal would also hit the forged party. So the message is deferred, and a genuine sender comes again."""
     return replace(
         decision,
         action=Action.DEFER,

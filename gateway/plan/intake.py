@@ -30,7 +30,7 @@ from gateway.policy.routing import is_role
 
 
 def is_proven(mail_from: Mailbox | None, results: Authentication) -> bool:
-    """Its domain lets this client send, or has signed the message."""
+    """True when its domain lets this client send, or has signed the message."""
     if mail_from is None:
         return False
     if results.spf.result is SpfVerdict.PASS and results.spf.identity is SpfIdentity.MAILFROM:
@@ -41,14 +41,14 @@ def is_proven(mail_from: Mailbox | None, results: Authentication) -> bool:
 
 
 REMEMBERED = 86_400.0
-"""Seconds for which a message is known whose client was not told that it is stored."""
+"""Seconds for which a message is remembered when its client was not told that it is stored."""
 
 
 def make_marks(envelope: Envelope, content: Content, ingress: Ingress) -> tuple[bytes, bytes]:
-    """Fingerprints by which a repetition is known: alike for the same octets, sender and recipients, in whatever order
-    these come. The first one holds from whatever address, as the pool of a big provider tries again from elsewhere. The
-    second one holds for one client network: it is stored for a message that is marked or held. Otherwise a stranger who
-    sends a copy first, without authentication, would have the author's own copy swallowed."""
+    """Fingerprints that identify a repetition: alike for the same octets, sender and recipients in any order. The first
+    one is independent of the address, because the pool of a big provider tries again from elsewhere. The second one
+    covers one client network: it is stored for a message that is marked or held. Otherwise a stranger's earlier copy,
+    without authentication, would suppress the author's own copy."""
     digest = hashlib.sha256(content.sha256)
     digest.update(str(envelope.mail_from or "").encode("utf-8", "surrogateescape"))
     for rcpt in sorted(rcpt.mailbox.key for rcpt in envelope.rcpts):
@@ -78,7 +78,7 @@ def announce(
     results: Authentication | None,
     decision: Decision,
 ) -> tuple[Event, ...]:
-    """What is told of a message; `size` in octets, and `results`, where there are any."""
+    """The events about a message; `size` in octets, and `results`, if there are any."""
     fields: list[tuple[str, str | int | float | bool]] = [
         ("action", decision.action),
         ("rule", decision.rule),
@@ -104,7 +104,7 @@ def announce(
 
 
 def _tell_shadow(id: str, decision: Decision) -> list[Event]:
-    """One event for each shadow rule that holds, and one for a shadow set that would have done something else."""
+    """One event for each shadow rule that matches, and one for a shadow set with a different decision."""
     events = [
         Event("shadow", id, (("set", decision.rule_set), ("rule", hit.rule), ("live", decision.action)))
         for hit in decision.shadow
@@ -128,11 +128,11 @@ class Arrival(Value):
     header: tuple[Field, ...] = ()
     """The message's header, parsed."""
     departure: Departure | None = None
-    """How it leaves, when it is a sender's of ours."""
+    """The way it leaves, for mail of a sender of ours."""
 
 
 class PlannedDelivery(Value):
-    """What is sent of a message, and to which backends."""
+    """The message as it is sent, and its backends."""
 
     message: Message
     transfers: tuple[Transfer, ...]
@@ -150,10 +150,10 @@ def compose_fields(
     omitted: Mapping[str, str],
     action: str,
 ) -> tuple[bytes, ...]:
-    """The fields put above a message for one route, topmost first, but those that `find_omitted` names. `action` is the
-    verdict field's."""
+    """The fields put above a message for one route, topmost first, except those that `find_omitted` names. `action` is
+    the verdict field's."""
     decision, results, departure = judgement.decision, judgement.authentication, arrival.departure
-    # What we found is for our own backends: strangers are told nothing of it.
+    # Our results are for our own backends: strangers do not see them.
     leaves = departure is not None and any(
         rcpt.mailbox.ascii_domain not in context.facts.own for rcpt in envelope.rcpts
     )
@@ -169,11 +169,11 @@ def compose_fields(
 def find_omitted(
     arrival: Arrival, judgement: Judgement, dropped: Sequence[Span], sealed: bool = False
 ) -> dict[str, str]:
-    """Which fields must not be added, each with the reason (promise P2).
+    """The fields that must not be added, each with the reason (promise P2).
 
-    Received always is; the verdict field and the results on any action but accept always are. On an accepted message
-    these two, and an ARC set if it is to be `sealed`, are left out where they would break the last signature that its
-    DMARC pass rests on. `dropped` is what the backend will not see of the header.
+    Received is always added; the verdict field and the results are always added on any action except accept. On an
+    accepted message these two, and an ARC set if it is to be `sealed`, are left out when they would break the last
+    signature that its DMARC pass rests on. `dropped` is the part of the header that the backend will not see.
     """
     dmarc = judgement.authentication.dmarc
     accepted = judgement.decision.action is Action.ACCEPT
@@ -186,8 +186,8 @@ def find_omitted(
     omitted = {}
     optional = [(verdict.NAME,), (authres.NAME,), *([sealing.FIELDS] if sealed else [])]
     for names in optional:
-        # One unharmed aligned signature is enough for the backend's DMARC pass; what each field leaves is what the
-        # next one may not harm, so that two signatures cannot be broken by one field each.
+        # One surviving aligned signature is enough for the backend's DMARC pass. Each field is tested against the
+        # signatures that the earlier fields left intact: otherwise two fields could each break a different one.
         unharmed = _unharmed(names, resting, header)
         if resting and not unharmed:
             signer = f"the signature of {resting[0].domain} (selector {resting[0].selector})"
@@ -203,7 +203,7 @@ def _unharmed(names: Sequence[str], signatures: Sequence[DkimResult], header: tu
 
 
 def _visible(header: tuple[Field, ...], dropped: Sequence[Span]) -> tuple[Field, ...]:
-    """The message's own fields as the backend will see them."""
+    """The message's own fields, as the backend will see them."""
     starts = {span.start for span in dropped}
     return tuple(field for field in header if field.start not in starts) if starts else header
 
@@ -217,8 +217,8 @@ def take_in(
     claimed: bool,
     circumstances: Circumstances = NOTHING_REMEMBERED,
 ) -> Intake:
-    """The writes for a judged message: its trace; when it is delivered, content and transfers; when it is held, the
-    content alone."""
+    """The writes for a judged message: its trace; for delivery, content and transfers; for holding, the content
+    alone."""
     ingress = name_client(arrival.ingress, judgement.authentication.iprev)
     if ingress is not arrival.ingress:
         arrival = replace(arrival, ingress=ingress)
@@ -249,9 +249,9 @@ def take_in(
         delivery.transfers if delivery else (),
         claimed=claimed and delivery is not None and bool(delivery.transfers),
         hold=make_hold(results.dmarc, arrival.received, context.hold) if held else None,
-        # It comes again, and is counted then.
+        # The message comes again, and is counted then.
         sighting=None if decision.action is Action.GREYLIST else sight(arrival.ingress, results, context.facts),
-        # Mail that waits for DNS is not greylisted as well.
+        # Mail that waits for DNS is not greylisted too.
         acquaintance=remember_wait(circumstances.dns_wait, arrival.received)
         or remember(circumstances.greylisting, decision.action, arrival.received, context.greylist),
         fingerprint=b"" if message is None else _choose_mark(arrival, message, decision.action),
@@ -263,7 +263,7 @@ def take_in(
 def plan_delivery(
     arrival: Arrival, judgement: Judgement, routes: Sequence[Route], context: JudgementContext, action: str
 ) -> PlannedDelivery:
-    """How a message that was received goes to its routes. `action` is the verdict field's."""
+    """The planned delivery of a received message to its routes. `action` is the verdict field's."""
     message = _without_forged(arrival, context.authserv_id)
     if message is None:
         raise ValueError(f"{arrival.id} has no content")
@@ -283,20 +283,20 @@ def plan_delivery(
 
 
 def refuse(arrival: Arrival, rule: str, reply: Reply, stage: Stage) -> Intake:
-    """The trace of what an invariant refused, without a judgement of its content."""
+    """The trace of a refusal by an invariant, without a judgement of the content."""
     action = Action.DEFER if reply.transient else Action.REJECT
     return turn_away(arrival, Decision(action, rule, "invariant", reply, considered=(RuleHit(rule, stage, True),)))
 
 
 def turn_away(arrival: Arrival, decision: Decision) -> Intake:
-    """The trace of what was decided before its content was judged."""
+    """The trace of a decision before the content was judged."""
     trace = _trace(arrival, decision)
     return Intake(trace, None, (), claimed=False, durable=False, events=_announce(arrival, None, decision))
 
 
 def _without_forged(arrival: Arrival, authserv_id: str) -> Message | None:
-    """The message less the Authentication-Results fields that claim to be ours (RFC 8601 section 5), and less what its
-    departure leaves behind."""
+    """The message without the Authentication-Results fields that claim to be ours (RFC 8601 section 5), and without the
+    octets that its departure drops."""
     if arrival.message is None:
         return None
     left = arrival.departure.dropped if arrival.departure else ()
@@ -306,7 +306,7 @@ def _without_forged(arrival: Arrival, authserv_id: str) -> Message | None:
 def _seal(
     arrival: Arrival, judgement: Judgement, message: Message, context: JudgementContext, omitted: dict[str, str]
 ) -> tuple[bytes, ...]:
-    """Our ARC set; without one `omitted` says why."""
+    """Our ARC set; without one `omitted` gives the reason."""
     if context.sealing is None or sealing.NAME in omitted:
         return ()
     results = judgement.authentication
@@ -347,7 +347,7 @@ def _transfer(
 
 
 def _rewrite(mail_from: Mailbox | None, route: Route, now: float, context: JudgementContext) -> Mailbox | None:
-    """A third party judges SPF at our address, which only a domain of ours allows."""
+    """The MAIL FROM for a third party. It judges SPF at our address, which only a domain of ours allows."""
     if mail_from is None or context.srs is None or not route.third_party or mail_from.ascii_domain in context.facts.own:
         return None
     return context.srs.rewrite(mail_from, now)
@@ -358,8 +358,8 @@ def _authenticated(arrival: Arrival, results: Authentication) -> bool:
 
 
 def _return_path_verified(arrival: Arrival, results: Authentication) -> bool:
-    """A DSN may go to the return path (promise P6): its domain lets this client send, or signed the message, or the
-    message is a sender's of ours."""
+    """A DSN may go to the return path (promise P6): its domain lets this client send, or signed the message, or a
+    sender of ours sent it."""
     if arrival.departure is not None:
         return arrival.departure.mail_from is not None
     return is_proven(arrival.envelope.mail_from, results)

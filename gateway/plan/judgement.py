@@ -33,12 +33,12 @@ T = TypeVar("T")
 
 
 class JudgementContext(Value):
-    """What a judgement needs besides the message: who we are, and the rules."""
+    """The context of a judgement besides the message: our identity, and the rules."""
 
     hostname: str
     authserv_id: str
     rules: RuleSet
-    """For every domain that has no set of its own, and before a recipient is named."""
+    """For every domain without a set of its own, and before a recipient is named."""
     facts: FactSettings
     sealing: Sealing | None = None
     """None when no backend wants a seal."""
@@ -54,24 +54,24 @@ class JudgementContext(Value):
     """None when return paths are not rewritten."""
 
     def rules_for(self, mailbox: Mailbox) -> RuleSet:
-        """The set that judges mail to this recipient; recipients under different ones never share a transaction. The
-        bare `<postmaster>` is under the general one."""
+        """The set that judges mail to this recipient. Recipients under different sets never share a transaction. The
+        general set judges mail to the bare `<postmaster>`."""
         return self.domain_rules.get(mailbox.ascii_domain, self.rules)
 
     def rules_of(self, envelope: Envelope) -> RuleSet:
-        """The set that judges a transaction; the general one where our own senders mix recipients under several."""
+        """The set that judges a transaction; the general one when our own senders mix recipients under several."""
         if not self.domain_rules or not envelope.rcpts:
             return self.rules
         first, *others = (self.rules_for(rcpt.mailbox) for rcpt in envelope.rcpts)
         return first if all(one is first for one in others) else self.rules
 
     def asks(self, stage: Stage, envelope: Envelope) -> bool:
-        """There is a rule at this stage, be it only of a set that decides nothing."""
+        """True when any set has a rule at this stage, even one that decides nothing."""
         return bool(self.rules_of(envelope).rules[stage] or (self.shadow and self.shadow.rules[stage]))
 
 
 class Judgement(Value):
-    """Results, and what follows from them."""
+    """Results, and the decision made from them."""
 
     authentication: Authentication
     author: Author
@@ -81,8 +81,8 @@ class Judgement(Value):
 def ask_early(
     stage: Stage, ingress: Ingress, address: IPText, envelope: Envelope, context: JudgementContext
 ) -> Decision:
-    """What the rules of a stage before the end of data say. `address` is the client's as far as the transport proves
-    it; at RCPT `envelope` has the one recipient that is asked about. Raises RuleFailure."""
+    """The decision of the rules of a stage before the end of data. `address` is the client's as far as the transport
+    proves it; at RCPT `envelope` has only the recipient in question. Raises RuleFailure."""
     rules, shadow = context.rules_of(envelope), context.shadow
     if stage is Stage.CONNECT:
         facts = connect_facts(ingress, address, context.facts)
@@ -91,7 +91,7 @@ def ask_early(
         facts = build(ingress, address, envelope, context.facts)
     decision = judge_early(rules, stage, facts)
     aside = judge_beside(shadow, facts, stage) if shadow else None
-    # While both let it go on, there is nothing to tell yet.
+    # While both sets accept, there is nothing to report yet.
     tells = aside is not None and {aside.action, decision.action} != {Action.ACCEPT}
     return replace(decision, shadow_set=aside) if tells else decision
 
@@ -106,8 +106,8 @@ def judge(
     header: tuple[Field, ...] | None = None,
     circumstances: Circumstances = NOTHING_REMEMBERED,
 ) -> Judgement:
-    """Judge a message. Raises NeedAnswers with everything it can name already noted in the window, so that one round
-    of lookups serves all checks; RuleFailure when a rule cannot be asked. `header` is `evidence.header` parsed, where
+    """Judge a message. Raises NeedAnswers once all questions known so far are noted in the window, so that one round of
+    lookups serves all checks. Raises RuleFailure when a rule cannot be asked. `header` is `evidence.header` parsed, if
     the caller has it."""
     if header is None:
         header = parse_header(evidence.header)
@@ -137,7 +137,7 @@ def conclude(
     context: JudgementContext,
     circumstances: Circumstances,
 ) -> Decision:
-    """What the rules make of the results. Raises RuleFailure."""
+    """The decision of the rules about the results. Raises RuleFailure."""
     weighed = weigh(ingress, envelope, header, authentication, author, context.facts, circumstances)
     facts = data_facts(ingress, envelope, header, size, authentication, author, context.facts, weighed, circumstances)
     decision = judge_facts(context.rules_of(envelope), facts)
@@ -193,7 +193,7 @@ def _evaluate_spf(
 
 
 def _note(check: Callable[[], T]) -> T | None:
-    """The check's result, or None when it lacks answers: the others still get to name theirs."""
+    """The check's result, or None when it lacks answers: the others can still note their questions."""
     try:
         return check()
     except NeedAnswers:

@@ -1,4 +1,4 @@
-"""Mail of our own, DSNs and alarms: how it enters the spool, as any message does."""
+"""Mail of our own, DSNs and alarms: it enters the spool like any other message."""
 
 from __future__ import annotations
 

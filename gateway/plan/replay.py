@@ -1,4 +1,4 @@
-"""A stored decision taken again under other rules: the results of the checks stand, only the rules are asked anew."""
+"""A stored decision made again under other rules: the results of the checks stay, only the rules are asked again."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from gateway.policy.routing import is_role
 from gateway.policy.rules import DEFAULT, RuleFailure
 
 INVARIANT = "invariant"
-"""The rule set of what the program itself decides, and of its own mail."""
+"""The rule set in the trace of the program's own decisions, and of its own mail."""
 
 
 def judge_again(trace: Trace, context: JudgementContext) -> Decision | None:
-    """What these rules say of a message, its results and circumstances being what they were; None when no rule had a
-    say in it, or none could be asked. A rule that cannot be asked now defers, as it would live."""
+    """The decision of these rules about a message, with its stored results and circumstances. None when no rule decided
+    about it, or none could be asked. A rule that cannot be asked now defers, as in the live path."""
     ingress, decided = trace.edge or trace.internal, trace.decision
     failed = trace.authentication is None and trace.evidence is not None
     if ingress is None or decided.rule_set == INVARIANT or failed:
@@ -33,7 +33,7 @@ def judge_again(trace: Trace, context: JudgementContext) -> Decision | None:
         if refusal is not None:
             return refusal
         if trace.authentication is None or trace.evidence is None:
-            # It was refused before its content came: all that can be said is that it would go on.
+            # The message was refused before its content arrived: it is only certain that it would go on.
             return Decision(Action.ACCEPT, DEFAULT, rules.name, REPLIES["accepted"])
         header = parse_header(trace.evidence.header)
         author, size = find_author(header), trace.evidence.size
@@ -44,8 +44,8 @@ def judge_again(trace: Trace, context: JudgementContext) -> Decision | None:
 
 
 def _refuse_early(trace: Trace, ingress: Ingress, context: JudgementContext) -> Iterator[Decision]:
-    """What the rules before the end of data refuse. A message whose recipients are not all refused goes on."""
-    # What a relay of ours wrote of its client was not known before the message.
+    """The refusals by rules before the end of data. A message goes on unless all its recipients are refused."""
+    # A relay's record of its client was not known before the message.
     behind_relay = isinstance(ingress, EdgeIngress) and ingress.source is ClientSource.RECEIVED
     address = ingress.peer if behind_relay or ingress.client is None else ingress.client
     nobody = replace(trace.envelope, rcpts=())
@@ -68,8 +68,8 @@ def _refuse_early(trace: Trace, ingress: Ingress, context: JudgementContext) -> 
 
 
 def differ(one: Decision, other: Decision) -> bool:
-    """The verdicts differ: what is done, what reports say of it, or which answer the client gets. 421 and 451 with one
-    enhanced code are one answer, at different moments."""
+    """The verdicts differ: in the action, the reported disposition, or the answer to the client. 421 and 451 with one
+    enhanced code are the same answer, at different moments."""
     return _verdict(one) != _verdict(other)
 
 

@@ -1,4 +1,4 @@
-"""Which copies of a message get an ARC set of ours, and that set: one for all of them (RFC 8617)."""
+"""The copies of a message that get an ARC set of ours, and that set: one for all of them (RFC 8617)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from gateway.model.result import ArcResult, ArcVerdict, Authentication
 from gateway.model.value import Value
 
 NAME = "ARC-Seal"
-"""Stands for the whole set where the trace says that it was left out."""
+"""Stands for the whole set when the trace records its omission."""
 FIELDS = (NAME, "ARC-Message-Signature", "ARC-Authentication-Results")
 
 
 class Sealing(Value):
-    """Who seals, and for whom."""
+    """The sealer, and the backends that it seals for."""
 
     sealer: Sealer
     backends: frozenset[str]
@@ -27,17 +27,17 @@ class Sealing(Value):
 
 
 def find_sealed(sealing: Sealing | None, routes: Sequence[Route]) -> tuple[str, ...]:
-    """The backends among the routes whose copy is to be sealed, each once."""
+    """The backends among the routes that get a sealed copy, each once."""
     wanted = sealing.backends if sealing else ()
     return tuple(dict.fromkeys(route.backend for route in routes if route.backend in wanted))
 
 
 def find_obstacle(chain: ArcResult, evidence: Evidence) -> str:
-    """Why no set may be added to this message; empty when one may.
+    """The reason why no set may be added to this message; empty when one may.
 
-    A seal says of all before it that it was verified. A chain that failed, or whose keys DNS did not give now, is
-    therefore left as it is: RFC 8617 section 5.1.2 would allow a seal with cv=fail, which tells the next hop nothing
-    that it does not find itself.
+    A seal states that everything below it was verified. So a chain that failed, or whose keys DNS did not provide now,
+    stays unchanged. RFC 8617 section 5.1.2 would allow a seal with cv=fail, but the next hop finds out the same by
+    itself.
     """
     if chain.result is ArcVerdict.FAIL:
         return f"the chain that came in cannot be vouched for: {chain.reason}"
@@ -57,7 +57,7 @@ def compose_set(
     ingress: Ingress,
     now: float,
 ) -> tuple[bytes, ...]:
-    """The fields of the set, topmost first. `header` is what the backend will see of the message's own."""
+    """The fields of the set, topmost first. `header` holds the message's own fields that the backend will see."""
     instance = len(authentication.arc.sealers) + 1
     results = authres.compose_sealed(instance, authserv_id, authentication, ingress)
     return seal(evidence, header, results, instance, authentication.arc.result, sealer, now)

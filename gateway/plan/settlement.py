@@ -1,4 +1,4 @@
-"""From an attempt's outcomes to the exact writes of its settlement: who is done, who waits, and who is told."""
+"""From an attempt's outcomes to the exact writes of its settlement: final states, retries, and notices."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gateway.plan.holding import USUAL_TERMS, HoldTerms
 from gateway.policy.flow import next_due
 
 _QUOTA = "role mail refused by backends"
-"""What it counts against, as an author domain's mail does against its own."""
+"""The name under which held role mail counts, like an author domain with its own quota."""
 
 _CONTENT = frozenset(
     {
@@ -41,12 +41,13 @@ _CONTENT = frozenset(
         Cause.UNKNOWN,
     }
 )
-"""Words for a judgement of what the message is or whom it comes from. A reply that says nothing that is known counts
-too: it came after the content, or in it."""
+"""Causes that judge the content or the author. An unknown reply counts too, because it came during or after the
+content."""
 
 
 def is_judged_spam(outcome: Outcome) -> bool:
-    """The backend refused the message for good, and for what it is: not for its size or form, nor the mailbox."""
+    """True when the backend refused the message permanently for its content or its author: not for its size or form,
+    nor the mailbox."""
     if not outcome.reply.permanent or not outcome.remote_mta:
         return False
     cause = classify(outcome.reply, outcome.remote_mta, backend=True).cause
@@ -57,12 +58,12 @@ def is_judged_spam(outcome: Outcome) -> bool:
 
 
 def make_hold(now: float, terms: HoldTerms) -> Hold:
-    """The terms of a copy that is kept: spam to abuse@ must not fill the disk either."""
+    """The terms of a kept copy. Spam to abuse@ must not fill the disk either."""
     return Hold(_QUOTA, now + terms.expire, terms.quota)
 
 
 class Terms(Value):
-    """What the admin set about retries and about telling the sender. Times in seconds."""
+    """The admin's settings for retries and notices to the sender. Times in seconds."""
 
     hostname: str
     schedule: tuple[float, ...]
@@ -72,7 +73,7 @@ class Terms(Value):
 
 
 class AttemptContext(Value):
-    """What a settlement depends on besides the outcomes."""
+    """The inputs of a settlement besides the outcomes."""
 
     started: float
     """Epoch seconds."""
@@ -80,22 +81,24 @@ class AttemptContext(Value):
     jitter: float
     """In [0, 1)."""
     in_session: bool
-    """The client still waits for its answer: a refusal of all recipients is told to it, and no DSN is made."""
+    """The client still waits for its answer: it gets the refusal of all recipients, and no DSN is made."""
     dsn_id: str
     """A fresh id, used if a DSN is made."""
     route_dsn: Callable[[Mailbox], str]
-    """Names the backend that takes a DSN to a return path."""
+    """Names the backend for a DSN to a return path."""
     hold_full: bool = False
-    """As much is held as may be: nothing more is kept."""
+    """The quota of held mail is full: nothing more is kept."""
     by_hand: bool = False
-    """An admin ends it: a recipient whose failure nobody can be told of ends untold, and is not held again."""
+    """An admin ends it: a failed recipient gets its final state without a DSN when none can be sent, and is not held
+    again."""
 
 
 def find_refusal(outcomes: Sequence[Outcome]) -> Reply | None:
-    """The reply that a waiting client gets. None: 250.
+    """The reply for a waiting client. None: 250.
 
-    The backend's own when it refused every recipient for good; 451 when none was taken and it is our fault (promise
-    P5). One DATA has one reply (RFC 5321 section 3.3), so a partial refusal is told by a DSN.
+    It is the backend's own when the backend refused every recipient permanently. It is 451 when no recipient was taken
+    and the fault is ours (promise P5). One DATA has one reply (RFC 5321 section 3.3), so a DSN reports a partial
+    refusal.
     """
     if not outcomes or any(one.kind is not OutcomeKind.FAILED and one.scope is not Scope.OURS for one in outcomes):
         return None
@@ -106,9 +109,9 @@ def find_refusal(outcomes: Sequence[Outcome]) -> Reply | None:
 def settle(claim: Claim, outcomes: tuple[Outcome, ...], terms: Terms, at: AttemptContext) -> Settlement:
     """The writes that follow from one attempt; `outcomes` has one for each recipient of the transfer.
 
-    A recipient who has the message is done, whatever else goes wrong: he must not get it again. The DSN and the events
-    are made of content that others chose, so each of them may fail. A failed recipient whose DSN cannot be made stays
-    with the transfer, which is held when nobody else of it waits.
+    Never retry recipients already delivered, whatever else fails. The DSN and the events contain text from others, so
+    building any of them may fail. A failed recipient whose DSN cannot be made stays with the transfer, which is held
+    when no other recipient waits.
     """
     transfer = claim.transfer
     due = _next_attempt(transfer, terms, at)
@@ -146,8 +149,8 @@ def settle(claim: Claim, outcomes: tuple[Outcome, ...], terms: Terms, at: Attemp
 
 
 def settle_plainly(claim: Claim, outcomes: Sequence[Outcome], started: float, ended: float, trouble: str) -> Settlement:
-    """The least that must be written of an attempt, when all that `settle` plans cannot be: who has the message is
-    done, and the rest is held."""
+    """The minimum record of an attempt, for the case that the full plan of `settle` fails: delivered recipients are
+    done, and the others are held."""
     transfer = claim.transfer
     said = tuple(replace(one, reply=_in_ascii(one.reply)) for one in outcomes)
     done = [one for one in said if one.kind is OutcomeKind.DELIVERED]
@@ -167,7 +170,7 @@ def settle_plainly(claim: Claim, outcomes: Sequence[Outcome], started: float, en
 
 
 def _plan_dsn(claim: Claim, notices: tuple[Notice, ...], terms: Terms, at: AttemptContext) -> tuple[Intake | None, str]:
-    """The DSN, and what went wrong with it."""
+    """The DSN, and the error in making it."""
     return_path = claim.transfer.mail_from
     if return_path is None or not notices:
         return None, ""
@@ -179,7 +182,7 @@ def _plan_dsn(claim: Claim, notices: tuple[Notice, ...], terms: Terms, at: Attem
 
 
 def _find_reason(transfer: Transfer, kept: bool, trouble: str) -> str:
-    """Why what remains is held."""
+    """The reason for holding the rest."""
     if kept:
         return f"{transfer.backend} refused role mail for its content"
     return f"it failed, and its sender cannot be told: {trouble}"
@@ -198,9 +201,9 @@ def _next_attempt(transfer: Transfer, terms: Terms, at: AttemptContext) -> float
 
 
 def _find_fate(transfer: Transfer, outcome: Outcome, due: float | None, refusal: Reply | None, keeps: bool) -> Fate:
-    """`refusal`: what the waiting client is told. `keeps`: role mail that is taken for spam is held."""
+    """`refusal`: the reply to the waiting client. `keeps`: role mail that is taken for spam is held."""
     if refusal is not None and refusal.transient:
-        return Fate.RETURNED  # also of those refused for good: the client will send to all of them again
+        return Fate.RETURNED  # even for recipients refused permanently: the client will send to all of them again
     if keeps and is_judged_spam(outcome):
         return Fate.KEPT
     return find_fate(transfer, outcome, due, refusal is not None)
@@ -209,7 +212,8 @@ def _find_fate(transfer: Transfer, outcome: Outcome, due: float | None, refusal:
 def _find_notices(
     transfer: Transfer, fates: Sequence[tuple[Outcome, Fate]], told: bool, late: bool
 ) -> tuple[Notice, ...]:
-    """What the sender hears of. `told`: the waiting client hears it instead. `late`: a delay is to be told."""
+    """The notices to the sender. `told`: the waiting client gets the reply instead. `late`: a delay is to be
+    reported."""
     actions = []
     for outcome, fate in fates:
         if fate in (Fate.TOLD, Fate.EXPIRED) and not told:

@@ -1,4 +1,4 @@
-"""How we judge: facts to a decision, pure. The rules are data in `policies/`; nothing here reads a file.
+"""The judgement: from facts to a decision, pure. The rules are data in `policies/`; nothing here reads a file.
 
 In: results of the checks, ingress, envelope and header; the text of rule files. Out: a `Decision`, a route for each
 recipient, or `RuleErrors` with file, line and caret for rules that cannot be right. Imported by `plan`, `config` and

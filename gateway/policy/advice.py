@@ -1,5 +1,5 @@
-"""Who is probably behind a message that fails, and what that one can do: the sentence in a refusal, and the word by
-which `replay` counts what a stricter set would refuse.
+"""The probable sender of a message that fails, and the remedy: the sentence in a refusal, and the word by which
+`replay` counts the refusals of a stricter set.
 
 In: facts. Out: one of `Kind`, which changes no verdict.
 """
@@ -14,18 +14,18 @@ from gateway.model.value import replace
 
 
 class Kind(StrEnum):
-    """What the sender looks like, by what the message shows."""
+    """The kind of sender that the message shows."""
 
     LIST = "list"
     FORWARDER = "forwarder"
     NOTIFICATION = "notification"
     OWN_HALF = "own half"
     SERVICE = "service"
-    """Somebody whose own domain signs the message, who writes as another one."""
+    """A service that signs with its own domain and writes as another one."""
     OTHER_DOMAIN = "another domain (a service or a forger)"
-    """SPF passes for a domain of its own, and nothing is signed: anyone can have that."""
+    """SPF passes for a domain of its own, and nothing is signed: any sender can achieve that."""
     DEVICE = "device"
-    """It writes as us and proves nothing: a scanner, a web server, a cron daemon, or a forger."""
+    """It writes as us without proof: a scanner, a web server, a cron daemon, or a forger."""
     STRANGER = "stranger"
 
 
@@ -60,11 +60,11 @@ def find_kind(facts: Mapping[str, object]) -> Kind:
 
 
 def advise(facts: Mapping[str, object]) -> str:
-    """What the sender can do, in one sentence without a full stop."""
+    """The sender's remedy, in one sentence without a full stop."""
     return _ADVICE[find_kind(facts)].format(domain=facts.get("author.domain") or "your domain")
 
 
 def add_help(reply: Reply, facts: Mapping[str, object]) -> Reply:
-    """A refusal with the place where the sender finds a person, if the admin named one."""
+    """A refusal with the address of human help for the sender, if the admin named one."""
     help = facts.get("policy.help")
     return replace(reply, text=f"{reply.text}. Help: {help}") if help and not reply.positive else reply

@@ -1,8 +1,8 @@
-"""What a message says of itself by its header, and whether that is plausible: a list was here, this is a notification,
-our own other half wrote it.
+"""The claims of a message's header and their plausibility: a list was here, this is a notification, our own other half
+wrote it.
 
-Anyone can write a header field. So a claim counts where something that is not so easily written agrees with it: a
-signature that passes, an SPF record, what is known here of the client. What is left cheap is told in docs/policy.md.
+Anyone can write a header field. So a claim counts only with a sign that is harder to forge: a passing signature, an SPF
+record, or this gateway's knowledge of the client. docs/policy.md lists the claims that stay cheap.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from gateway.model.result import Authentication, DkimVerdict, SpfVerdict
 
 _LIST_FIELDS = frozenset(
     {
-        # RFC 2919, RFC 2369, and what list managers wrote before. List-Unsubscribe and List-Help are left out: every
-        # bulk sender writes them on mail of his own, so they say nothing about a list in between.
+        # RFC 2919, RFC 2369, and the older fields of list managers. List-Unsubscribe and List-Help are left out: every
+        # bulk sender writes them on his own mail, so they do not show a list in between.
         *("list-id", "list-post", "list-owner", "list-archive", "list-subscribe"),
         *("mailing-list", "x-mailing-list", "x-beenthere", "x-mailman-version", "precedence"),
     }
@@ -39,7 +39,7 @@ _DAEMON = re.compile(
 )
 """Local parts that programs write notifications under."""
 _MAIL_DAEMON = re.compile(r"[\w.+-]*mail(?:er)?[._-]?daemon|mdaemon", re.IGNORECASE)
-"""Those that nobody mistakes for a person."""
+"""Local parts that no reader takes for a person."""
 _FAILURE = re.compile(
     r"failure notice|undeliver|non-?deliver|delivery (?:status|failure|report|has failed|problem)|returned mail"
     r"|(?:mail|message) (?:delivery|could not)|delivery delayed|delayed mail|returning message|nicht zustellbar"
@@ -47,13 +47,13 @@ _FAILURE = re.compile(
     re.IGNORECASE,
 )
 _AUTOMATIC = frozenset({"x-autoreply", "x-auto-reply", "x-autorespond", "x-autoresponder", "x-mail-autoreply"})
-"""What answered by itself wrote before RFC 3834 named Auto-Submitted."""
+"""Fields of automatic responders from before RFC 3834 defined Auto-Submitted."""
 _LOCAL = re.compile(r'"?([^<>@\s",;:]+)"?@')
 
 
 def find_list(header: Sequence[Field], results: Authentication, signature: str, known: Collection[str]) -> str:
-    """By which field a mailing list says that it was here, where that is plausible; empty otherwise. It is where the
-    list is known here, or signs; and beside a signature of the author's, where SPF passes for the list."""
+    """The field by which a mailing list claims to be involved, if that is plausible; empty otherwise. It is plausible
+    when the list is known here, or signs; and with a signature of the author's, when SPF passes for the list."""
     claims = [field for field in header if field.lower in _LIST_FIELDS]
     if not claims:
         return ""
@@ -82,8 +82,8 @@ def is_signed_list(header: Sequence[Field], results: Authentication) -> bool:
 
 
 def find_notification(envelope: Envelope, header: Sequence[Field], author: Author) -> str:
-    """What makes this a report or an automatic answer, with the null sender that both must have (RFC 3464, RFC 3834);
-    empty when it is none."""
+    """The sign that this is a report or an automatic answer, with the null sender that both must have (RFC 3464, RFC
+    3834); empty when it is neither."""
     if envelope.mail_from is not None:
         return ""
     daemon = _writes_as(_DAEMON, header, author)
@@ -107,7 +107,7 @@ def find_notification(envelope: Envelope, header: Sequence[Field], author: Autho
 
 
 def _writes_as(names: re.Pattern[str], header: Sequence[Field], author: Author) -> bool:
-    """Each address in From is one of such a name, or there is none at all."""
+    """True when each address in From has a name of this kind, or when there is no address."""
     if not author.domains:
         return True
     text = " ".join(unfold(field.value[:_MOST_OCTETS]) for field in fields(header, "from"))
@@ -118,11 +118,12 @@ def _writes_as(names: re.Pattern[str], header: Sequence[Field], author: Author) 
 def find_own_half(
     header: Sequence[Field], envelope: Envelope, results: Authentication, own: Collection[str], notification: str
 ) -> str:
-    """Why this is mail of our own tenant at a provider, though it carries no proof of our domain; empty when it is not.
+    """The reason why this is mail of our own tenant at a provider, despite lacking proof of our domain; empty when it
+    is not.
 
-    The SPF record of our own domain must list the client: whoever sends from there could write our domain into MAIL
-    FROM and pass. And it must be what such a tenant writes without our signature: a notification, or mail of a service
-    that names itself in Sender, in MAIL FROM and by its passing signature.
+    The SPF record of our own domain must list the client: a sender there could write our domain into MAIL FROM and
+    pass. The message must also be of a kind that such a tenant sends without our signature: a notification, or mail of
+    a service that names itself in Sender, in MAIL FROM and by its passing signature.
     """
     if not own or results.named.author_spf is not SpfVerdict.PASS:
         return ""

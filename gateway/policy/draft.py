@@ -33,14 +33,14 @@ _WAITING = "greylist.wait"
 
 
 class Draft(Value):
-    """The table and where it stands. What is wrong with it goes to `mistakes`."""
+    """The table and its place. Its faults go to `mistakes`."""
 
     file: str
     number: int
     table: dict[str, Any]
     places: dict[KeyPath, Place]
     lines: Sequence[str]
-    """Of the file."""
+    """The lines of the file."""
     mistakes: list[RuleMistake]
 
     @property
@@ -55,7 +55,7 @@ class Draft(Value):
 
     def complain_at(self, path: tuple[str | int, ...], problem: str) -> None:
         place = self.place(*path)
-        # What is missing has no place of its own: then the rule's is meant, and there is nothing to point at.
+        # A missing key has no place of its own: the rule's place is shown, without a caret.
         known = ("rule", self.number, *path) in self.places
         excerpt = self.lines[place.line - 1].replace("\t", " ") if known else ""
         indent = len(excerpt) - len(excerpt.lstrip())
@@ -73,14 +73,14 @@ class Draft(Value):
 
 
 def build_rule(draft: Draft, language: Language) -> Rule | None:
-    """The rule; None when something is wrong with it."""
+    """The rule; None when it has a mistake."""
     before = len(draft.mistakes)
     _check_settings(draft)
     stage = _choose(draft, "stage", Stage)
     action = _choose_action(draft, stage)
     reply = _find_reply(draft, action) if action else None
     override = _choose(draft, "override", OverrideType) or OverrideType.LOCAL_POLICY
-    # Whatever the stage was to be, the last one knows every fact, and mistakes of other kinds are found.
+    # For an unknown stage the last one is used: it knows every fact, so other mistakes are still found.
     condition = _compile(draft, language, stage or Stage.DATA)
     seal = draft.table.get("seal", True)
     if not seal and action and not action.keeps:
@@ -162,7 +162,7 @@ def _fits(reply: Reply, action: Action) -> bool:
 
 
 def name_replies(action: Action) -> list[str]:
-    """The replies that a rule with this action may name, and need not write a text for."""
+    """The replies that a rule with this action may name, and that have a text of their own."""
     return [
         name
         for name, reply in REPLIES.items()
@@ -178,7 +178,7 @@ def _put_text(draft: Draft, reply: Reply, text: str) -> Reply | None:
         draft.complain("text", f"{error}; write {{{{ and }}}} for braces")
         return None
     if any(spec or conversion for _, _, spec, conversion in Formatter().parse(text)):
-        # A width would let a few characters answer strangers with megabytes.
+        # A width would let a few characters send megabytes to strangers.
         draft.complain(
             "text", "nothing stands behind the name in braces: write {client}, not {client:>9} or {client!r}"
         )

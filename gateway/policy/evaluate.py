@@ -1,4 +1,4 @@
-"""Facts and rules to a decision. The first rule of a stage that holds decides; every rule asked is recorded."""
+"""Facts and rules to a decision. The first matching rule of a stage decides; every rule asked is recorded."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from gateway.policy.rules import DEFAULT, Rule, RuleFailure, RuleSet, StageRules
 
 
 class RuleVerdict(Value):
-    """What the rules of one stage say."""
+    """The result of the rules of one stage."""
 
     rule: Rule | None
-    """The rule that decides; None when none holds."""
+    """The rule that decides; None when none matches."""
     considered: tuple[RuleHit, ...]
     """The rules asked, in order, up to the one that decided."""
     shadow: tuple[RuleHit, ...]
@@ -33,7 +33,7 @@ class RuleVerdict(Value):
 
 
 def decide(rules: RuleSet, stage: Stage, facts: Mapping[str, object]) -> RuleVerdict:
-    """Ask the rules of a stage. Raises RuleFailure when one cannot be asked, or a fact of the stage is missing or of
+    """Ask the rules of a stage. Raises RuleFailure when a rule cannot be asked, or a fact of the stage is missing or of
     the wrong type."""
     try:
         known = rules.language.bind(facts, stage)
@@ -63,7 +63,7 @@ def _find_first(stage_rules: StageRules, known: Activation) -> int | None:
 
 
 def _find_first_of(rules: Sequence[Rule], known: Activation) -> int | None:
-    """The same, one by one: which of them cannot be asked is to be told."""
+    """The same, one by one, to name the rule that cannot be asked."""
     for number, rule in enumerate(rules):
         try:
             if rule.condition.holds(known):
@@ -74,7 +74,7 @@ def _find_first_of(rules: Sequence[Rule], known: Activation) -> int | None:
 
 
 def _ask_shadow(rule: Rule, known: Activation) -> RuleHit:
-    """A shadow rule that cannot be asked must not stop mail; the trace shows it."""
+    """The hit of a shadow rule. A shadow rule that cannot be asked must not stop mail; the trace shows it."""
     try:
         return RuleHit(rule.id, rule.stage, rule.condition.holds(known))
     except CannotEvaluate as error:
@@ -82,12 +82,12 @@ def _ask_shadow(rule: Rule, known: Activation) -> RuleHit:
 
 
 def judge_early(rules: RuleSet, stage: Stage, facts: Mapping[str, object]) -> Decision:
-    """The decision on a connection, a sender or a recipient, before there is a message: accept means that it may go on.
-    Raises RuleFailure."""
+    """The decision on a connection, a sender or a recipient, before the message: accept means that the transaction goes
+    on. Raises RuleFailure."""
     verdict = decide(rules, stage, facts)
     reply = verdict.rule.reply if verdict.rule and not verdict.action.keeps else REPLIES["accepted"]
     if stage is Stage.CONNECT and not reply.positive:
-        # RFC 5321 section 3.1 and 3.8: a connection is refused with 554, and put off with 421.
+        # RFC 5321 section 3.1 and 3.8: a connection is refused with 554, and deferred with 421.
         reply = replace(reply, code=554 if reply.permanent else 421)
     return Decision(
         action=verdict.action,
@@ -123,7 +123,7 @@ def judge(rules: RuleSet, facts: Mapping[str, object]) -> Decision:
 
 
 def judge_beside(rules: RuleSet, facts: Mapping[str, object], stage: Stage = Stage.DATA) -> Aside:
-    """What a set that is not in force says. One that cannot be asked must not stop mail."""
+    """The decision of a set that is not in force. If it cannot be asked, that must not stop mail."""
     try:
         if stage is Stage.DATA:
             facts = add_doubt(rules, {**facts, "dns.could_reject": False, "dns.could_quarantine": False})
@@ -134,18 +134,18 @@ def judge_beside(rules: RuleSet, facts: Mapping[str, object], stage: Stage = Sta
 
 
 def add_doubt(rules: RuleSet, facts: Mapping[str, object]) -> Mapping[str, object]:
-    """The facts, with `dns.could_reject` and `dns.could_quarantine` as these rules have them: the answer that DNS
-    withheld, were it the worst possible one, would make them reject, or mark, what they otherwise would not. Raises
-    RuleFailure."""
+    """The facts, with `dns.could_reject` and `dns.could_quarantine` for these rules. They are true when the worst
+    possible answer in place of a missing one would make the rules reject, or mark, a message that they otherwise would
+    not. Raises RuleFailure."""
     at_edge = facts["ingress.edge"] and facts["ingress.client_known"]
     if facts["dmarc.result"] != DmarcVerdict.TEMPERROR or facts["dmarc.aligned"] or not at_edge:
-        # An aligned pass is never in doubt, and a client that is not known cannot fail.
+        # An aligned pass is never in doubt, and an unknown client cannot fail.
         return facts
     worst: dict[str, object] = {"dmarc.result": str(DmarcVerdict.FAIL)}
     if not facts["dmarc.policy"]:
         worst |= dict.fromkeys(("dmarc.policy", "dmarc.published"), str(DmarcPolicy.REJECT))
         if facts["spf.result"] == SpfVerdict.TEMPERROR:
-            # All of DNS is silent: the record may as well say that the domain sends no mail at all.
+            # All of DNS is silent: the record might also declare that the domain sends no mail at all.
             worst |= {"spf.result": str(SpfVerdict.FAIL), "spf.sends_no_mail": True}
     then, now = decide(rules, Stage.DATA, {**facts, **worst}).action, decide(rules, Stage.DATA, facts).action
     could_reject = then is Action.REJECT and now is not Action.REJECT
@@ -166,10 +166,10 @@ _DISPOSITIONS = {
 def _find_overrides(
     facts: Mapping[str, object], action: Action, disposition: DmarcPolicy, rule: Rule | None
 ) -> tuple[Override, ...]:
-    """Where what we do is not what the domain published (RFC 9989 section 5.4, RFC 9990 section 3.1.6)."""
+    """The reasons, if our action differs from the published policy (RFC 9989 section 5.4, RFC 9990 section 3.1.6)."""
     published, policy = facts["dmarc.published"], facts["dmarc.policy"]
     if not policy or action in (Action.DEFER, Action.GREYLIST):
-        # Nothing is published, or nothing is done yet.
+        # No policy is published, or no action is taken yet.
         return ()
     failed = facts["dmarc.result"] == DmarcVerdict.FAIL
     overrides = []
@@ -183,8 +183,8 @@ def _find_overrides(
 
 
 def _explain_override(facts: Mapping[str, object], disposition: DmarcPolicy, rule: Rule | None) -> str:
-    """The comment of an override: the chain where a trusted seal decided (RFC 8617 section 7.2.2), else the rule, and
-    what was found that it rests on."""
+    """The comment of an override: the chain when a trusted seal decided (RFC 8617 section 7.2.2), else the rule and the
+    findings behind it."""
     name = rule.id if rule else DEFAULT
     if disposition == DmarcPolicy.REJECT:
         return name
@@ -199,7 +199,8 @@ def _explain_override(facts: Mapping[str, object], disposition: DmarcPolicy, rul
 
 
 def _fill(reply: Reply, facts: Mapping[str, object]) -> Reply:
-    """The reply with what it names. Before the message is in, its sender's domain stands for the author's."""
+    """The reply with its names filled in. Before the message has arrived, its sender's domain stands for the
+    author's."""
     if reply.positive:
         return reply
     sender = facts.get("envelope.mail_from_domain", "")

@@ -1,9 +1,9 @@
 """Conditions of rules: CEL over typed facts. The only file that imports the CEL library.
 
-Each fact is declared as a variable with a dotted name, so a misspelt one is refused when the rule is loaded. What the
-library does not do is done here: a value that is missing or of the wrong type can vanish behind `&&` and `||`, so facts
-are checked before they are used; and an expression that cannot be evaluated yields an error value, or raises, and
-never a boolean.
+Each fact is declared as a variable with a dotted name, so a misspelt one is refused when the rule is loaded. This file
+adds two checks that the library lacks. A value that is missing or of the wrong type can vanish behind `&&` and `||`, so
+facts are checked before they are used. An expression that cannot be evaluated yields an error value or raises; it never
+yields a boolean.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gateway.model.value import Value
 from gateway.policy.facts import Fact, FactKind
 
 Activation: TypeAlias = Any
-"""Facts as the library takes them."""
+"""Facts in the form of the library."""
 
 _TYPES = {
     FactKind.BOOL: cel.Type.BOOL,
@@ -30,18 +30,18 @@ _TYPES = {
 }
 PYTHON_TYPES = {FactKind.BOOL: bool, FactKind.INT: int, FactKind.STRING: str, FactKind.STRINGS: list}
 _AT_ONCE = 8
-"""Conditions in one choice: the library takes expressions that are nested 32 deep."""
+"""Conditions in one choice: the library accepts expressions nested up to 32 deep."""
 _FAULT = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
 _EXPECTING = re.compile(r" expecting \{.*", re.DOTALL)
 
 
 class CannotEvaluate(Exception):
-    """A condition gave no boolean, or the facts are not what was declared."""
+    """A condition gave no boolean, or the facts differ from their declaration."""
 
 
 class ExpressionFault(Value):
-    """Something wrong in an expression. Line and column count from 1."""
+    """A fault in an expression. Line and column count from 1."""
 
     line: int
     column: int
@@ -49,7 +49,7 @@ class ExpressionFault(Value):
 
 
 class ExpressionErrors(Exception):
-    """All that is wrong in one expression."""
+    """All faults of one expression."""
 
     def __init__(self, faults: tuple[ExpressionFault, ...]) -> None:
         super().__init__(faults)
@@ -66,11 +66,11 @@ class Condition:
         self._compiled = compiled
 
     def holds(self, facts: Activation) -> bool:
-        """Raises CannotEvaluate for anything that is no boolean."""
+        """Raises CannotEvaluate for a result that is not a boolean."""
         try:
             value = self._compiled.eval(facts).value()
         except RuntimeError as error:
-            # E.g. the iteration budget, which is spent by nested loops over long lists.
+            # E.g. nested loops over long lists use up the iteration budget.
             raise CannotEvaluate(str(error)) from None
         if value is True or value is False:
             return value
@@ -78,7 +78,7 @@ class Condition:
 
 
 class Choice:
-    """Some conditions in a row, asked with one evaluation: it costs little more than that of one of them."""
+    """Several consecutive conditions in one evaluation, which costs little more than one of them alone."""
 
     __slots__ = ("_compiled", "size")
 
@@ -87,8 +87,8 @@ class Choice:
         self._compiled = compiled
 
     def find_first(self, facts: Activation) -> int | None:
-        """The number of the first that holds; None when none does. Raises CannotEvaluate when one that is asked gives
-        no boolean."""
+        """The number of the first condition that holds; None when none does. Raises CannotEvaluate when an asked
+        condition gives no boolean."""
         try:
             value = self._compiled.eval(facts).value()
         except RuntimeError as error:
@@ -123,7 +123,7 @@ class Language:
         return Condition(text, compiled)
 
     def compile_part(self, text: str) -> Condition | None:
-        """A part of an expression that was checked; None for what gives no boolean, or cannot stand alone."""
+        """A part of an expression that was checked; None for a part that gives no boolean, or cannot stand alone."""
         try:
             compiled = self._env.compile(text)
         except RuntimeError:
@@ -131,7 +131,7 @@ class Language:
         return Condition(text, compiled) if compiled.return_type() == cel.Type.BOOL else None
 
     def choose(self, conditions: Sequence[Condition]) -> tuple[Choice, ...]:
-        """The conditions in their order, in as few choices as the library's bound on nesting lets."""
+        """The conditions in order, in as few choices as the library's limit on nesting allows."""
         choices: list[Choice] = []
         for start in range(0, len(conditions), _AT_ONCE):
             choices += self._choose(conditions[start : start + _AT_ONCE])
@@ -166,7 +166,7 @@ class Language:
         return self._env.Activation(facts)
 
     def bind_some(self, facts: Mapping[str, object]) -> Activation:
-        """Facts of which only some are known; a condition that needs another one raises CannotEvaluate."""
+        """Facts of which only some are known. A condition that needs another fact raises CannotEvaluate."""
         return self._env.Activation(facts)
 
     def _explain(self, said: str, text: str, stage: Stage) -> tuple[ExpressionFault, ...]:

@@ -1,4 +1,5 @@
-"""The facts of a session and of its message, built in one place; those of a stage contain those of the one before."""
+"""The facts of a session and of its message, built in one place. The facts of a stage include those of the stage
+before."""
 
 from __future__ import annotations
 
@@ -49,11 +50,11 @@ class Fact(Value):
     """The first stage at which it is known."""
     help: str
     values: tuple[object, ...] = ()
-    """Everything that it can be; empty when that has no end."""
+    """All its possible values; empty when they are unlimited."""
     usual: object = None
-    """What it is for an everyday message: examples of rules name only what is different."""
+    """Its value for an everyday message: examples of rules name only the differences."""
     setting: str = ""
-    """The setting that feeds it; empty when none does."""
+    """The setting that supplies it; empty when none does."""
 
     def known_at(self, stage: Stage) -> bool:
         return _ORDER[self.stage] <= _ORDER[stage]
@@ -209,8 +210,8 @@ _MOST_CHARACTERS = 1000
 
 
 def connect_facts(ingress: Ingress, address: IPText, settings: FactSettings) -> Facts:
-    """What is known of a connection before a word was said. `address` is the client's as far as the transport proves
-    it, which is our own relay's where one stands in between."""
+    """The facts of a new connection. `address` is the client's as far as the transport proves it; it is our own relay's
+    when one stands in between."""
     return {
         "ingress.edge": isinstance(ingress, EdgeIngress),
         "ingress.listener": ingress.listener,
@@ -224,7 +225,7 @@ def connect_facts(ingress: Ingress, address: IPText, settings: FactSettings) -> 
 
 
 def mail_facts(ingress: Ingress, address: IPText, envelope: Envelope, settings: FactSettings) -> Facts:
-    """What is known at MAIL."""
+    """The facts known at MAIL."""
     sender = envelope.mail_from
     return {
         **connect_facts(ingress, address, settings),
@@ -241,8 +242,8 @@ def mail_facts(ingress: Ingress, address: IPText, envelope: Envelope, settings: 
 
 
 def rcpt_facts(ingress: Ingress, address: IPText, envelope: Envelope, settings: FactSettings) -> Facts:
-    """What is known at RCPT, where `envelope` has the one recipient that is asked about, and at end of data, where it
-    has all."""
+    """The facts known at RCPT, when `envelope` has only the recipient in question, and at end of data, when it has
+    all."""
     rcpts = [rcpt.mailbox for rcpt in envelope.rcpts]
     return {
         **mail_facts(ingress, address, envelope, settings),
@@ -263,8 +264,8 @@ def data_facts(
     weighed: Weighed,
     circumstances: Circumstances,
 ) -> Facts:
-    """Every fact known at end of data. `header` is the message's as received; `size` is in octets. Whether a missing
-    answer of DNS matters is left to whoever asks the rules (`evaluate.judge`)."""
+    """Every fact known at end of data. `header` is the message's as received; `size` is in octets. The caller of the
+    rules (`evaluate.judge`) decides whether a missing answer of DNS matters."""
     return {
         **rcpt_facts(ingress, ingress.client or ingress.peer, envelope, settings),
         "ingress.client": ingress.client or "",
@@ -344,7 +345,7 @@ def _authentication_facts(authentication: Authentication) -> Facts:
 
 @lru_cache(maxsize=2048)
 def _find_helo_kind(helo: str, names: frozenset[str], own: frozenset[str]) -> str:
-    """What the client calls itself. `ours` is our own host name, or one in a domain of ours."""
+    """The kind of the client's HELO name. `ours` is our own host name, or one in a domain of ours."""
     name = helo.lower().rstrip(".")
     if name in names or is_within(name, own):
         return "ours"
@@ -358,6 +359,6 @@ def _find_helo_kind(helo: str, names: frozenset[str], own: frozenset[str]) -> st
 
 
 def _clean(text: str) -> str:
-    """Bounded, and without the lone surrogates that stand for octets which are no UTF-8."""
+    """The text at a bounded length, without the lone surrogates that stand for octets which are not UTF-8."""
     text = text[:_MOST_CHARACTERS]
     return text if text.isascii() else text.encode("utf-8", "replace").decode()

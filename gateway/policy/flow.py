@@ -1,8 +1,8 @@
-"""How much may be under way to one backend: a window that opens slowly and closes on trouble, pauses while nothing gets
+"""Flow control towards one backend: a window that opens slowly and closes on trouble, pauses while nothing gets
 through, and a stop while the backend blames us. Pure: time is an argument.
 
-The window is that of Postfix (SCHEDULER_README, "Concurrency scheduling"): every success opens it by one, so that it
-doubles with each round of them; every resistance closes it by one; a whole window of resistance in a row is a pause.
+The window is that of Postfix (SCHEDULER_README, "Concurrency scheduling"). Every success opens it by one, so it doubles
+with each round of successes. Every resistance closes it by one. A whole window of resistance in a row causes a pause.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gateway.model.delivery import Outcome, OutcomeKind, Scope
 from gateway.model.value import Value, replace
 
 _SPREAD = 0.2
-"""The share of a delay over which retries are spread: messages that failed together should not return together."""
+"""The share of a delay over which retries are spread, so that messages that failed together do not return together."""
 
 
 def next_due(
@@ -25,7 +25,7 @@ def next_due(
     4.5.4.1).
 
     `schedule` holds the seconds between attempts, its last entry repeats; `jitter` is in [0, 1). The last attempt is
-    made at `created + expire`, however long the delay before it would be.
+    made at `created + expire`, even if the scheduled delay is longer.
     """
     end = created + expire
     if now >= end:
@@ -38,24 +38,24 @@ _MINUTE = 60.0
 
 
 class Pace(Value):
-    """How much may go at once. `level` is what was left at the time `at`, in monotonic seconds."""
+    """The allowance of a rate limit. `level` is the number of messages left at the time `at`, in monotonic seconds."""
 
     level: float
     at: float
 
 
 def full(per_minute: float, now: float) -> Pace:
-    """Nothing was sent yet."""
+    """The allowance before the first message."""
     return Pace(_capacity(per_minute), now)
 
 
 def left(pace: Pace, per_minute: float, now: float) -> int:
-    """How many messages may be sent now."""
+    """Number of messages that may be sent now."""
     return int(_level(pace, per_minute, now))
 
 
 def spend(pace: Pace, per_minute: float, now: float) -> Pace:
-    """One message is sent."""
+    """The allowance after one message."""
     return Pace(_level(pace, per_minute, now) - 1, now)
 
 
@@ -65,7 +65,7 @@ def next_in(pace: Pace, per_minute: float, now: float) -> float:
 
 
 def _capacity(per_minute: float) -> float:
-    """What may go at once: what is due in a second, and at least one."""
+    """Messages that may be sent at once: the rate of one second, and at least one."""
     return max(per_minute / _MINUTE, 1.0)
 
 
@@ -74,26 +74,26 @@ def _level(pace: Pace, per_minute: float, now: float) -> float:
 
 
 _INITIAL = 5.0
-"""Attempts at once to a backend of which nothing is known."""
+"""Concurrent attempts to an unknown backend."""
 _FIRST_PAUSE = 5.0
 _LONGEST_PAUSE = 300.0
-"""Seconds: a backend that came back is noticed after this time at the latest."""
+"""Seconds: a backend that recovered is noticed after this time at the latest."""
 _REPEATED = 3
-"""Attempts in a row that blame us, until the route is stopped."""
+"""Consecutive attempts that blame us, after which the route is stopped."""
 _PROBE_EVERY = 60.0
 """Seconds between the probes of a stopped route."""
 
 
 class Sign(Enum):
-    """What an attempt tells of the backend as a whole."""
+    """The information of an attempt about the backend as a whole."""
 
     DELIVERED = "delivered"
     ANSWERED = "answered"
-    """It judged the message or its recipients: it works."""
+    """It judged the message or its recipients, so it works."""
     RESISTED = "resisted"
-    """It answered that it wants less, or nothing now."""
+    """It asked for less mail, or none for now."""
     UNREACHED = "unreached"
-    """No host of it answered."""
+    """None of its hosts answered."""
     BLAMED = "blamed"
     """It refused because of us: our address, names, certificate, connector, or authentication behind the edge."""
     NOTHING = "nothing"
@@ -104,19 +104,19 @@ class BackendFlow(Value):
 
     window: float = _INITIAL
     resisted: float = 0.0
-    """Resistance in a row, each counted as its share of the window; 1 is a whole window of it."""
+    """Consecutive resistance, each counted as its share of the window; 1 is a whole window."""
     pause: float = 0.0
-    """How long the latest pause was; 0 when there is no trouble."""
+    """Length of the latest pause; 0 when there is no trouble."""
     blamed: int = 0
-    """Attempts in a row that blame us."""
+    """Consecutive attempts that blame us."""
     until: float = 0.0
     """No attempt before this time while there is trouble."""
     probing: bool = False
-    """The one attempt that is made during trouble is under way."""
+    """The one attempt allowed during trouble is under way."""
 
     @property
     def stopped(self) -> bool:
-        """The backend blames us again and again."""
+        """The backend blames us repeatedly."""
         return self.blamed >= _REPEATED
 
     @property
@@ -125,8 +125,8 @@ class BackendFlow(Value):
 
 
 def read_sign(outcomes: Sequence[Outcome], authenticated: bool) -> Sign:
-    """What the outcomes of one attempt tell. `authenticated`: the message passed DMARC at our edge, so a backend that
-    refuses it for want of authentication judges us and not its sender."""
+    """The sign in the outcomes of one attempt. `authenticated`: the message passed DMARC at our edge, so a backend that
+    refuses it for lack of authentication judges us, not its sender."""
     if any(one.kind is OutcomeKind.DELIVERED for one in outcomes):
         return Sign.DELIVERED
     if any(_blames_us(one, authenticated) for one in outcomes):
@@ -144,7 +144,7 @@ def _blames_us(outcome: Outcome, authenticated: bool) -> bool:
 
 
 def allow(flow: BackendFlow, busy: int, now: float) -> int:
-    """How many attempts may start now beside the `busy` ones."""
+    """Number of attempts that may start now in addition to the `busy` ones."""
     if flow.troubled:
         return 0 if flow.probing or now < flow.until else 1
     return max(int(flow.window) - busy, 0)
@@ -156,12 +156,12 @@ def start(flow: BackendFlow) -> BackendFlow:
 
 
 def give_up(flow: BackendFlow) -> BackendFlow:
-    """The probe ended without telling anything: another one may be made."""
+    """The probe ended without a sign: another one may be made."""
     return replace(flow, probing=False)
 
 
 def hurry(flow: BackendFlow, now: float) -> BackendFlow:
-    """An admin wants it tried now: a pause that runs is over, and the next attempt is the probe."""
+    """An admin wants an attempt now: a running pause ends, and the next attempt is the probe."""
     return replace(flow, until=min(flow.until, now))
 
 
@@ -177,11 +177,11 @@ def learn(flow: BackendFlow, sign: Sign, busy: int, most: int, now: float) -> Ba
         reached = replace(flow, pause=0.0, resisted=0.0, blamed=flow.blamed + 1, probing=False)
         return replace(reached, until=now + _PROBE_EVERY) if reached.stopped else reached
     if flow.stopped and sign is not Sign.DELIVERED:
-        # It may judge a message before it looks at us: only a delivery proves that we are taken again.
+        # The backend may judge a message before it looks at us: only a delivery proves that it accepts us again.
         return replace(flow, pause=0.0, until=now + _PROBE_EVERY, probing=False)
     if flow.troubled:
         return BackendFlow(min(_INITIAL, float(most)))
-    # It opens only while it is used, or it would be wide open after a quiet night.
+    # The window opens only while it is used. Otherwise it would be wide open after a quiet night.
     grown = flow.window + 1 if busy + _INITIAL > flow.window else flow.window
     blamed = 0 if sign is Sign.DELIVERED else flow.blamed
     return replace(flow, window=max(min(grown, float(most)), 1.0), resisted=0.0, blamed=blamed)
@@ -194,7 +194,7 @@ def _resist(flow: BackendFlow, now: float) -> BackendFlow:
 
 
 def _pause(flow: BackendFlow, now: float) -> BackendFlow:
-    """Pauses grow with each failure in a row; attempts that fail together count once."""
+    """Pauses grow with each consecutive failure; attempts that fail together count once."""
     if flow.troubled and now < flow.until and not flow.probing:
         return flow
     seconds = min(flow.pause * 2, _LONGEST_PAUSE) if flow.pause else _FIRST_PAUSE

@@ -1,9 +1,9 @@
-"""What speaks for rejecting a message beyond the published record, and what speaks against.
+"""Grounds for rejecting a message beyond the published record, and the evidence against it.
 
 RFC 9989 section 7.4 forbids rejecting on p=reject alone, because mail that took an indirect way fails DMARC without
-being forged. So each piece of evidence for an indirect way is looked for, and a ground is only what is left without.
-Evidence counts where it is plausible: a signature whose key exists, a seal that verifies, a hop with a public address,
-a list that signs or is known here.
+being forged. So each piece of evidence for an indirect way is searched for, and a ground exists only without such
+evidence. Evidence counts when it is plausible: a signature whose key exists, a seal that verifies, a hop with a public
+address, a list that signs or is known here.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Networks: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
 
 
 class Source(Value):
-    """A service or a machine with a name. Either proof is enough: a passing signature, or the true client's address."""
+    """A named service or machine. One proof is enough: a passing signature, or the true client's address."""
 
     name: str
     dkim: frozenset[str] = frozenset()
-    """d= of the signatures that it puts on."""
+    """d= of its signatures."""
     networks: Networks = ()
     domains: frozenset[str] = frozenset()
-    """The author domains that it stands for, with all below them; every one when empty."""
+    """The author domains that it may write for, with all their subdomains; every domain when empty."""
 
     def is_behind(self, client: IPText | None, passing: Collection[str]) -> bool:
         """`passing` are the d= of the signatures that pass."""
@@ -47,7 +47,7 @@ class Source(Value):
 def find_source(
     sources: Sequence[Source], client: IPText | None, passing: Collection[str], authors: Collection[str]
 ) -> str:
-    """The name of the first that is behind a message of these author domains; empty when none is."""
+    """The name of the first source behind a message of these author domains; empty when there is none."""
     for source in sources:
         if source.is_behind(client, passing) and source.stands_for(authors):
             return source.name
@@ -55,21 +55,21 @@ def find_source(
 
 
 def find_networks(networks: Mapping[str, Networks], client: IPText | None) -> list[str]:
-    """The names of those that hold the client."""
+    """The names of the networks that hold the client."""
     if client is None:
         return []
     return [name for name, ranges in networks.items() if contains(ranges, client)]
 
 
 def contains(networks: Networks, client: IPText) -> bool:
-    """An address of one family is in no network of the other."""
+    """True when a network holds the address. The two families never match each other."""
     address = parse_ip(client)
     return any(address in network for network in networks)
 
 
 @lru_cache(maxsize=2048)
 def is_in(networks: frozenset[IPv4Network | IPv6Network], client: IPText) -> bool:
-    """`contains`, remembered: a session asks it with each message."""
+    """`contains`, cached: a session asks it with each message."""
     return contains(tuple(networks), client)
 
 
@@ -83,14 +83,14 @@ ADDED_FIELD = "added-field"
 
 AUTHOR_SIGNATURE = "author-signature"
 EVIDENCE = (AUTHOR_SIGNATURE, "list", "earlier-hop", "arc")
-"""Each speaks for an indirect way. None ever accepts by itself."""
+"""Each piece is evidence for an indirect way. None ever accepts by itself."""
 
 _ONCE = (
     *("subject", "date", "to", "cc", "bcc", "sender", "reply-to", "message-id", "in-reply-to", "references"),
     *("mime-version", "content-type", "content-transfer-encoding", "content-disposition", "content-id"),
 )
 _SHOWN = frozenset({"subject", "date", "to", "cc"})
-"""Those that every mail program shows beside From, and that no list adds."""
+"""Fields that every mail program shows beside From, and that no list adds."""
 _MOST_RECEIVED = 60
 _MOST_OCTETS = 2000
 _MOST_SAID = 300
@@ -98,7 +98,7 @@ _BY = re.compile(r"(?:^|\s)by\s+(?P<by>[^\s;()]+)", re.IGNORECASE)
 _ORIGIN = re.compile(r"\s*from\s+(?P<origin>.*?)\sby\s", re.IGNORECASE | re.DOTALL)
 _FROM_PERSON = re.compile(r"\swith\s+(?:(?:E?SMTP|UTF8SMTP|LMTP)S?A|HTTPS?)(?:[\s;]|$)", re.IGNORECASE)
 _SAID = re.compile(r"\b(?:[HE][EH]LO[ =]|ident=)\s*[^\s)]+", re.IGNORECASE)
-"""What the client said of itself, as qmail (`HELO x`) and Exim (`helo=x`) mark it: never an address that was seen."""
+"""The client's HELO name, as qmail (`HELO x`) and Exim (`helo=x`) mark it: never an address that the server saw."""
 _ADDRESS = re.compile(
     r"(?<![\w.:-])(?:IPv6:)?(\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:[.\d]{6,12})?)"
     r"(?![\w.-])",
@@ -106,7 +106,7 @@ _ADDRESS = re.compile(
 )
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})+")
 _KEYLESS = ("signature field is longer", "too many signatures")
-"""How the reasons begin of signatures that were never held against a key."""
+"""Prefixes of the reasons of signatures that were never checked against a key."""
 
 
 def author_signature(domain: str, organization: str, results: Sequence[DkimResult], seen: Collection[str] = ()) -> str:
@@ -124,7 +124,7 @@ def author_signature(domain: str, organization: str, results: Sequence[DkimResul
 
 
 def signed_header(header: Sequence[Field], authentication: Authentication) -> bool:
-    """The author's organization did sign this header, with all of it that a reader sees: only the body was changed
+    """The author's organization did sign this header, with everything that a reader sees: only the body was changed
     since."""
     dmarc, present = authentication.dmarc, {field.lower for field in header}
     return any(
@@ -135,7 +135,7 @@ def signed_header(header: Sequence[Field], authentication: Authentication) -> bo
 
 
 def _has_key(result: DkimResult) -> bool:
-    """It was held against a key in DNS."""
+    """The signature was checked against a key in DNS."""
     return result.result is DkimVerdict.FAIL or (
         result.result is DkimVerdict.POLICY and not result.reason.startswith(_KEYLESS)
     )
@@ -152,17 +152,16 @@ def find_seen(results: Sequence[DkimResult], selectors: Collection[str]) -> tupl
 
 
 def same_organization(signer: str, domain: str, organization: str) -> bool:
-    """Both are of one organization: the one that DMARC found, or, without one, as far as the names tell."""
+    """Both belong to one organization: the one that DMARC found, or, without one, as far as the names show."""
     if organization and is_subdomain(domain, organization):
         return is_subdomain(signer, organization)
     return is_subdomain(signer, domain) or ("." in signer and is_subdomain(domain, signer))
 
 
 def added_fields(header: Sequence[Field], authentication: Authentication) -> tuple[Finding, ...]:
-    """Fields that RFC 5322 section 3.6 allows once, and of which one more stands above what every aligned signature
-    covers, as a field or as a line that some software reads as one: anyone can have put it there, and mail programs
-    show it (RFC 6376 section 8.15). None where SPF is aligned too, because then the pass does not rest on the
-    signatures."""
+    """Fields that RFC 5322 section 3.6 allows once, with one more above those that every aligned signature covers, as a
+    field or as a line that some software reads as one. Anyone can have added it, and mail programs show it (RFC 6376
+    section 8.15). Empty when SPF is aligned too, because then the pass does not depend on the signatures."""
     dmarc = authentication.dmarc
     if dmarc.spf_aligned:
         return ()
@@ -172,8 +171,8 @@ def added_fields(header: Sequence[Field], authentication: Authentication) -> tup
 
 
 def _find_open(header: Sequence[Field], covered: Sequence[Sequence[str]]) -> list[str]:
-    """The names of which some of these signatures cover a field, and none covers all. What is no field, and reads as
-    one of that name to some software, is covered by none."""
+    """The names for which some of these signatures cover a field, but none covers all. A line that only some software
+    reads as a field of that name is covered by none."""
     names = [field.lower for field in header]
     junk = [field for field in header if not field.lower]
     found = []
@@ -196,14 +195,14 @@ def indirect_evidence(
     listed: str,
     relays: Collection[str],
 ) -> tuple[Finding, ...]:
-    """Which of `EVIDENCE` the message carries, in that order. `listed` is the field of a plausible list, `relays` are
-    the names that our own listed relays write after `by`."""
+    """The members of `EVIDENCE` that the message carries, in that order. `listed` is the field of a plausible list,
+    `relays` are the names that our own listed relays write after `by`."""
     arc = authentication.arc
     found = {
         AUTHOR_SIGNATURE: "" if signature == "none" else f"a signature of the author's organization: {signature}",
         "list": listed,
         "earlier-hop": _earlier_hop(ingress, header, authentication, relays),
-        # A chain that does not verify can be written by anyone.
+        # Anyone can write a chain that does not verify.
         "arc": f"ARC sealed by {', '.join(arc.sealers)}" if arc.result is ArcVerdict.PASS else "",
     }
     return tuple(Finding(name, found[name][:_MOST_SAID]) for name in EVIDENCE if found[name])
@@ -212,21 +211,21 @@ def indirect_evidence(
 def _earlier_hop(
     ingress: EdgeIngress, header: Sequence[Field], authentication: Authentication, relays: Collection[str]
 ) -> str:
-    """The earlier machine outside the client's own domain that handled the message, as its trace says; empty when there
-    is none."""
+    """The earlier machine outside the client's own domain that handled the message, according to its trace; empty when
+    there is none."""
     own = {organization_of(name) for name in _client_names(ingress, authentication)}
     lines = [unfold(field.value)[:_MOST_OCTETS] for field in fields(header, "received")[:_MOST_RECEIVED]]
     walked = ingress.source is ClientSource.RECEIVED
     while walked and lines and (by := _BY.search(lines[0])) and is_named(by["by"], relays):
-        # What our own relay wrote tells of the client, not of a hop before it.
+        # A line by our own relay describes the client, not a hop before it.
         lines.pop(0)
     found = next(filter(None, (_read_origin(line, ingress.client, own) for line in lines)), "")
     return f"Received tells of {found}" if found else ""
 
 
 def _client_names(ingress: EdgeIngress, authentication: Authentication) -> Iterator[str]:
-    """The names the client goes by. The MAIL FROM domain is among them only where SPF says so: a forwarder that
-    leaves MAIL FROM as it was is no machine of the sender's."""
+    """The names of the client. The MAIL FROM domain is one of them only when SPF passes for it: a forwarder that keeps
+    MAIL FROM is not the sender's machine."""
     for name in (ingress.rdns, ingress.helo):
         if _NAME.fullmatch(name):
             yield name.lower()
@@ -235,11 +234,11 @@ def _client_names(ingress: EdgeIngress, authentication: Authentication) -> Itera
 
 
 def _read_origin(line: str, client: IPText | None, own: Collection[str]) -> str:
-    """The machine that a line says it came from, if it is none of the client's own: the public address that a server
-    writes into the `from` part. Names alone are what the other side said of itself (RFC 5321 section 4.4)."""
+    """The machine that a line names as its origin, unless it is the client's own: the public address that a server
+    writes into the `from` part. Names alone are the other side's own claim (RFC 5321 section 4.4)."""
     found = _ORIGIN.match(line)
     if found is None or _FROM_PERSON.search(line):
-        # RFC 3848: whoever logged in is a person's program, not a machine that relays.
+        # RFC 3848: an authenticated client is a person's program, not a relay.
         return ""
     first, _, rest = _SAID.sub(" ", found["origin"]).partition("(")
     # The address that the server saw stands in the parentheses. Without any, Exim writes it in front of them.
@@ -260,7 +259,7 @@ def _read_public(text: str) -> IPText | None:
 
 
 def _host_name(text: str) -> str:
-    """The name when it is one of a machine in DNS; empty for address literals, single labels and junk."""
+    """The name, if it can be a machine in DNS; empty for address literals, single labels and junk."""
     name = text.strip("<>,[]()").rstrip(".")
     top = name.rpartition(".")[2].lower()
     if not _NAME.fullmatch(name) or top.isdigit():

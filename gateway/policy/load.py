@@ -1,5 +1,5 @@
-"""TOML text to a rule set. Whatever cannot be right is refused here, all of it at once, so that nothing but data is
-left to go wrong when mail comes."""
+"""TOML text to a rule set. All mistakes in rules are reported here together, so that later only the data of a message
+can cause a failure."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _HEAD = ("set", "include", "beside", "texts", "rule")
 
 
 def load(name: str, files: Mapping[str, str]) -> RuleSet:
-    """The rule set `name` from the text of its file `NAME.toml` and of those it includes. Included rules come before
-    the file's own, in the order of `include`. Raises RuleErrors with every mistake."""
+    """The rule set `name` from the text of its file `NAME.toml` and of the files that it includes. Included rules come
+    before the file's own, in the order of `include`. Raises RuleErrors with every mistake."""
     return _Loader(files).load(name, ())
 
 
 class _Loader:
-    """One load, and the mistakes that it meets."""
+    """One load, and the mistakes found in it."""
 
     def __init__(self, files: Mapping[str, str]) -> None:
         self._files = files
@@ -38,7 +38,7 @@ class _Loader:
         self._beside: RuleSet | None = None
 
     def load(self, name: str, leading: tuple[str, ...]) -> RuleSet:
-        """`leading` are the sets beside which this one stands."""
+        """`leading` are the sets that name this one in `beside`."""
         rules: list[Rule] = []
         hiding: dict[Stage, list[tuple[str, Condition]]] = {stage: [] for stage in Stage}
         seen: dict[str, str] = {}
@@ -61,10 +61,10 @@ class _Loader:
         return RuleSet.make(name, rules, self._language, self._beside)
 
     def _read_texts(self, file: str) -> dict[str, str]:
-        """[texts] of the set's own file: other words for the refusals of rules that stand elsewhere."""
+        """[texts] of the set's own file: other words for refusals of rules in included files."""
         try:
             found = tomllib.loads(self._files.get(file, "")).get("texts", {})
-        except (tomllib.TOMLDecodeError, RecursionError):  # told where the rules are read
+        except (tomllib.TOMLDecodeError, RecursionError):  # reported where the rules are read
             return {}
         if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
             self._complain_of_text(file, "", 'write rule ids and texts, as own-domain-dmarc = "Use our form, {domain}"')
@@ -93,9 +93,10 @@ class _Loader:
         return not futility
 
     def _read(self, file: str, name: str, including: tuple[str, ...], leading: tuple[str, ...] = ()) -> Iterator[Draft]:
-        """The rules of a file and of those it includes. `name` is what its `set` must say; empty for any."""
+        """The rules of a file and of the files that it includes. `name` is the required value of its `set`; empty for
+        any."""
         text = self._files.get(file)
-        if text is None:  # of a file that is included, whoever includes it has complained
+        if text is None:  # the including file has already reported an included file that is missing
             self._mistakes.append(RuleMistake("", 0, "", self._deny_set(name)))
             return
         try:
@@ -125,7 +126,7 @@ class _Loader:
         yield from (draft for draft in drafts if draft.table.get("first") is not True)
 
     def _draft(self, file: str, tree: dict[str, Any], places: dict[KeyPath, Place], text: str) -> list[Draft]:
-        """The rules that stand in this file."""
+        """The rules of this file."""
         rules, lines = tree.get("rule", []), text.split("\n")
         return [
             Draft(file, number, table, places, lines, self._mistakes)

@@ -1,7 +1,8 @@
-"""Whether a rule can ever decide. What cannot is a mistake: a misspelt value, or a rule that another one hides.
+"""The proof whether a rule can ever decide. A rule that cannot is a mistake: a misspelt value, or a rule hidden by
+another one.
 
-The condition is tried with every combination of the values that its finite facts can have, all other facts unknown.
-CEL gives a boolean from unknown operands only where they do not matter, so `false` here is false for every message.
+The condition is tried with every combination of the values of its finite facts, all other facts unknown. CEL gives a
+boolean from unknown operands only when they do not matter, so `false` here is false for every message.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Tried(Value):
     rule: Rule
     example: Example
     problem: str
-    """What came out instead; empty when it came true."""
+    """The actual result; empty when the example is true."""
 
 
 def usual_facts(different: Mapping[str, object]) -> dict[str, object]:
@@ -62,8 +63,9 @@ _NAME = re.compile(r"[a-z_]+(?:\.[a-z_]+)*")
 
 
 def can_hide(condition: Condition, language: Language, facts: Collection[Fact]) -> bool:
-    """Some values of finite facts alone make it hold. What always depends on others hides no later rule, and need not
-    be asked about it: so the proof of a long set takes about as long for each rule as that of a short one."""
+    """True when some values of finite facts alone satisfy the condition. A condition that always depends on other facts
+    hides no later rule and need not be tried. So the proof takes about as long per rule in a long set as in a short
+    one."""
     own = _finite_facts([condition], [], facts)
     if len(own) < len(_finite_names(condition, facts)):
         return True  # too many combinations to try them all
@@ -73,8 +75,8 @@ def can_hide(condition: Condition, language: Language, facts: Collection[Fact]) 
 def find_futility(
     condition: Condition, earlier: Sequence[tuple[str, Condition]], language: Language, facts: Collection[Fact]
 ) -> str:
-    """Why the condition can never decide after the earlier ones, which have names; empty when it can, or when that
-    would take too long to tell."""
+    """The reason why the condition can never decide after the earlier ones, which have names; empty when it can, or
+    when the proof would take too long."""
     own = _finite_facts([condition], [], facts)
     more = _finite_facts([other for _, other in earlier], own, facts)
     possible = False
@@ -83,7 +85,7 @@ def find_futility(
         if _holds(condition, language.bind_some(combination)) is False:
             continue
         possible = True
-        # Most often what the rule itself asks for tells already which earlier one comes first.
+        # Usually the values in the rule itself already show the earlier rule that comes first.
         first = _find_first(earlier, language, combination)
         if first is not None:
             hiding.add(first)
@@ -102,13 +104,13 @@ def find_futility(
 def _find_first(
     earlier: Sequence[tuple[str, Condition]], language: Language, combination: dict[str, object]
 ) -> str | None:
-    """The first rule that surely holds."""
+    """The first rule that certainly matches."""
     known = language.bind_some(combination)
     return next((name for name, condition in earlier if _holds(condition, known)), None)
 
 
 def _finite_facts(conditions: Sequence[Condition], chosen: Sequence[Fact], facts: Collection[Fact]) -> list[Fact]:
-    """The finite facts in the conditions, beyond those chosen: of as many conditions as there is time for."""
+    """The finite facts in the conditions, beyond those chosen: of as many conditions as time allows."""
     found: list[Fact] = []
     for condition in conditions:
         named = _finite_names(condition, facts)

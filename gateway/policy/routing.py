@@ -1,4 +1,4 @@
-"""Which mailbox lives where. Values are backend names, never hosts, and other addresses."""
+"""The backend of each mailbox. Values are backend names, never hosts, and other addresses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.model.value import Value, field, replace
 _ROLES = frozenset({"postmaster", "abuse"})
 """Always accepted (RFC 5321 section 4.5.1; RFC 2142 section 4)."""
 _MOST_ALIASES = 100
-"""Addresses that one may stand for, over all steps."""
+"""Addresses that one alias may stand for, over all steps."""
 
 
 def is_role(mailbox: Mailbox, domains: Collection[str]) -> bool:
@@ -27,8 +27,8 @@ def is_role(mailbox: Mailbox, domains: Collection[str]) -> bool:
 
 
 class RoutingTable(Value):
-    """Recipients to backends: the address maps first, then the domain's default. `bob+anything@` is at home where
-    `bob@` is (RFC 5233), unless it is listed itself."""
+    """Recipients to backends: the address maps first, then the domain's default. `bob+anything@` has the backend of
+    `bob@` (RFC 5233), unless it is listed itself."""
 
     domains: Mapping[str, str]
     """Our domains in A-labels, each with its default backend; the first answers for the bare `<postmaster>`."""
@@ -38,25 +38,25 @@ class RoutingTable(Value):
     single_domain: frozenset[str] = frozenset()
     """Backends that take one recipient domain per transaction."""
     maps: tuple[Mapping[str, str], ...] = ()
-    """More of `addresses`, map by map; the first that has an address counts."""
+    """Further maps like `addresses`; the first that has an address counts."""
     listed: frozenset[str] = frozenset()
     """Domains whose mailboxes are all in `addresses` and `maps`."""
     stale: bool = False
-    """A map could not be read for so long that who is not listed may exist all the same."""
+    """A map has been unreadable for so long that a missing mailbox may exist all the same."""
     callout: frozenset[str] = frozenset()
     """Domains whose backends may be asked whether a mailbox exists."""
     elsewhere: str = ""
-    """The backend for domains that are not ours: only in the table by which senders of ours are routed."""
+    """The backend for domains that are not ours: set only in the table for mail of our senders."""
     origins: Mapping[str, tuple[IPv4Network | IPv6Network, ...]] = field(default_factory=dict)
-    """Backend -> where mail comes from that it has sent."""
+    """Backend -> the networks that it sends from."""
     outside: str = ""
     """The backend for aliases of addresses that are not ours."""
     srs: Srs | None = None
-    """Knows the return paths that we have written for those."""
+    """Recognises the return paths that we have written for them."""
 
     def targets(self, mailbox: Mailbox) -> tuple[Target, ...]:
-        """Everywhere its mail goes to. For a domain that is not ours that is `elsewhere`, or nowhere, whatever the maps
-        say."""
+        """All destinations of its mail. For a domain that is not ours that is `elsewhere`, or nothing, regardless of
+        the maps."""
         returned = self.srs.restore(mailbox) if self.srs else None
         if returned is not None:
             return (Target(self.outside, returned.mailbox, third_party=True),)
@@ -65,11 +65,11 @@ class RoutingTable(Value):
             return (Target(self.elsewhere, mailbox),) if self.elsewhere else ()
         found: dict[Target, None] = {}
         self._follow(mailbox, found, {mailbox.key})
-        # Aliases that only lead to each other: the backend says what it makes of that.
+        # The aliases lead only to each other: the backend decides about the address.
         return tuple(found) or (Target(default, mailbox),)
 
     def backend_for(self, mailbox: Mailbox) -> str | None:
-        """The backend's name, the first one of several; None when the domain is not ours."""
+        """The backend's name, the first of several; None when the domain is not ours."""
         return next((target.backend for target in self.targets(mailbox)), None)
 
     def _follow(self, mailbox: Mailbox, found: dict[Target, None], seen: set[str]) -> None:
@@ -86,7 +86,7 @@ class RoutingTable(Value):
                 continue
             alias = replace(alias, local=f"{alias.local}{tag}") if tag and "+" not in alias.local else alias
             if alias.key == mailbox.key:
-                # It stands for itself beside others: the mailbox at its domain's backend.
+                # The address lists itself among others: that means the mailbox at its domain's backend.
                 found[Target(default, mailbox)] = None
             elif alias.key not in seen and len(seen) < _MOST_ALIASES:
                 seen.add(alias.key)
@@ -98,12 +98,12 @@ class RoutingTable(Value):
         return domain not in self.listed or self._find(mailbox, domain)[0] is not None
 
     def reaching(self, backend: str) -> RoutingTable:
-        """The table by which senders of ours are routed: `backend` takes what is for other domains, each of them in a
-        transaction of its own, as it may have hosts of its own."""
+        """The table that routes mail of our senders: `backend` takes mail for other domains, each domain in a
+        transaction of its own, because it may have hosts of its own."""
         return replace(self, elsewhere=backend, single_domain=self.single_domain | {backend})
 
     def came_from(self, backend: str, client: IPText) -> bool:
-        """The client is the backend itself: mail from there, routed back there, would go round for ever."""
+        """The client is the backend itself: mail routed back to it would loop."""
         networks = self.origins.get(backend)
         if not networks:
             return False
@@ -111,7 +111,7 @@ class RoutingTable(Value):
         return any(address in network for network in networks)
 
     def backends(self) -> frozenset[str]:
-        """Every backend that mail is routed to."""
+        """Every backend in the table."""
         values = {value for entries in (self.addresses, *self.maps) for value in entries.values()}
         outside = {self.outside} if any("@" in value for value in values) else set()
         return frozenset(self.domains.values()) | name_backends(values) | outside
@@ -128,7 +128,7 @@ class RoutingTable(Value):
         return next(iter(self.domains), "") if bare else mailbox.ascii_domain
 
     def _find(self, mailbox: Mailbox, domain: str) -> tuple[str | None, str]:
-        """What a listed mailbox stands for, and the `+tag` that was left out to find it."""
+        """The entry of a listed mailbox, and the `+tag` that was removed to find it."""
         local = mailbox.name
         base = local.partition("+")[0]
         for name in (local,) if base in ("", local) else (local, base):
@@ -144,8 +144,8 @@ class RoutingTable(Value):
         return is_role(mailbox, self.domains)
 
     def group(self, rcpts: Iterable[Recipient], client: IPText | None = None) -> tuple[Route, ...]:
-        """One route for each mail transaction: per backend, and per recipient domain where the backend wants that.
-        A backend gets nothing that comes from it, unless a recipient would be left with nowhere. Recipients keep their
+        """One route for each mail transaction: per backend, and per recipient domain if the backend requires that. A
+        backend gets no mail that comes from it, unless a recipient would have no other route. Recipients keep their
         order, and each is once in a route. Raises ValueError for a recipient that is not ours."""
         groups: dict[tuple[str, bool], dict[str, Recipient]] = {}
         for rcpt in rcpts:
@@ -163,7 +163,7 @@ class RoutingTable(Value):
         )
 
     def divide(self, backend: str, rcpts: Iterable[Recipient]) -> tuple[Route, ...]:
-        """One route to this backend for all of them, or for each recipient domain where the backend wants that."""
+        """One route to this backend for all recipients, or for each recipient domain if the backend requires that."""
         routes: dict[str, list[Recipient]] = {}
         single = backend in self.single_domain
         for rcpt in rcpts:
@@ -178,7 +178,7 @@ def name_backends(values: Iterable[str]) -> frozenset[str]:
 
 
 def _readdress(rcpt: Recipient, mailbox: Mailbox) -> Recipient:
-    """The same recipient at another address; a DSN still names the first one (RFC 3461 section 5.2.5)."""
+    """The same recipient at another address; a DSN still names the original one (RFC 3461 section 5.2.5)."""
     if mailbox == rcpt.mailbox:
         return rcpt
     original = str(rcpt.mailbox)

@@ -1,4 +1,4 @@
-"""Rules as they stand in force, and what can be wrong with them."""
+"""Rules as they are in force, and the mistakes that they can have."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from gateway.policy.expression import PYTHON_TYPES, Choice, Condition, Language
 from gateway.policy.facts import FACTS, FactKind
 
 DEFAULT = "default"
-"""What decides when no rule does."""
+"""The name of the decision when no rule matches."""
 ACTIONS_AT = {
     Stage.CONNECT: (Action.ACCEPT, Action.DEFER, Action.REJECT),
     Stage.MAIL: (Action.ACCEPT, Action.DEFER, Action.REJECT),
     Stage.RCPT: (Action.ACCEPT, Action.DEFER, Action.REJECT),
     Stage.DATA: tuple(Action),
 }
-"""What can be done at each stage: before the end of data there is no message to mark or keep. `accept` there means
+"""The actions allowed at each stage: before the end of data there is no message to mark or keep. `accept` there means
 that no later rule of the stage is asked."""
 
 
 class Example(Value):
-    """One message that a rule was written for, or that it must leave alone."""
+    """One message that a rule must match, or must leave alone."""
 
     name: str
     facts: Mapping[str, object]
-    """Those that are not as usual."""
+    """The facts that differ from the usual ones."""
     decides: bool
-    """The rule decides; false: some other one does, or none."""
+    """True: the rule decides; false: another rule does, or none."""
     line: int
 
 
 class Rule(Value):
-    """When this holds, do that."""
+    """A condition and its action."""
 
     id: str
     stage: Stage
     condition: Condition
     action: Action
     reply: Reply
-    """May hold `{domain}` (the Author Domain) and `{spf_domain}`."""
+    """The text may contain `{domain}` (the Author Domain) and `{spf_domain}`."""
     shadow: bool = False
     """Only recorded, never acted on."""
     override: OverrideType = OverrideType.LOCAL_POLICY
-    """How reports name it when the rule does not follow the published policy."""
+    """The override type in reports when the rule does not follow the published policy."""
     seal: bool = True
     """Backends that want ARC seals get them."""
     file: str = ""
@@ -56,30 +56,30 @@ class Rule(Value):
 
 
 class StageRules(Value):
-    """The rules of one stage as they are asked."""
+    """The rules of one stage, in the order of asking."""
 
     live: tuple[Rule, ...]
     choices: tuple[Choice, ...]
     """Their conditions."""
     misses: tuple[RuleHit, ...]
-    """What is recorded of each that does not hold."""
+    """The record of each rule that does not match."""
     shadow: tuple[Rule, ...]
 
 
 class RuleSet(Value):
-    """Everything we judge by, checked and compiled."""
+    """All rules of a judgement, checked and compiled."""
 
     name: str
     rules: Mapping[Stage, tuple[Rule, ...]]
-    """In the order they are asked."""
+    """In the order of asking."""
     stages: Mapping[Stage, StageRules]
     language: Language
     beside: RuleSet | None = None
-    """Another set, whose decision is only marked in the verdict field: what would be done."""
+    """Another set. Its decision only appears in the verdict field."""
 
     @classmethod
     def make(cls, name: str, rules: Sequence[Rule], language: Language, beside: RuleSet | None) -> RuleSet:
-        """A set of rules in the order they were written."""
+        """A set of rules in their written order."""
         staged = {stage: tuple(rule for rule in rules if rule.stage is stage) for stage in Stage}
         stages = {stage: _make_stage_rules(some, language) for stage, some in staged.items()}
         return cls(name, staged, stages, language, beside)
@@ -93,18 +93,18 @@ def _make_stage_rules(rules: Sequence[Rule], language: Language) -> StageRules:
 
 
 class RuleMistake(Value):
-    """Something wrong in a rule file, and its place."""
+    """A mistake in a rule file, and its place."""
 
     file: str
-    """Empty where what is wrong stands in no file."""
+    """Empty when the mistake is not in a file."""
     line: int
     rule: str
-    """The rule's id; empty for trouble with the file itself."""
+    """The rule's id; empty for a fault of the file itself."""
     problem: str
     excerpt: str = ""
-    """The line of the expression that is meant."""
+    """The line of the expression with the mistake."""
     column: int = 0
-    """Where in `excerpt`, from 1."""
+    """The position in `excerpt`, from 1."""
 
     def format(self) -> str:
         """`file:line: rule: problem`, and below it the expression with a caret."""
@@ -114,7 +114,7 @@ class RuleMistake(Value):
 
 
 class RuleErrors(Exception):
-    """Every mistake of a rule set and the files it includes."""
+    """Every mistake of a rule set and the files that it includes."""
 
     def __init__(self, mistakes: tuple[RuleMistake, ...]) -> None:
         super().__init__(mistakes)
@@ -128,7 +128,7 @@ class RuleErrors(Exception):
 
 
 class RuleFailure(Exception):
-    """A rule could not be asked: no match and no skip, but a fault of ours (451 4.3.0 and an event)."""
+    """A rule could not be asked: neither a match nor a miss, but a fault of ours (451 4.3.0 and an event)."""
 
     def __init__(self, rule: str, reason: str) -> None:
         super().__init__(f"rule {rule}: {reason}" if rule else reason)
@@ -139,11 +139,11 @@ class RuleFailure(Exception):
 _SETTINGS = {"name": str, "facts": dict, "decides": bool}
 _FACTS = {fact.name: fact for fact in FACTS}
 Fault = tuple[tuple[str | int, ...], str]
-"""The path inside the example, and what is wrong there."""
+"""The path inside the example, and the fault there."""
 
 
 def find_example_faults(table: object, stage: Stage) -> list[Fault]:
-    """All that is wrong with an example of a rule of this stage."""
+    """All faults of an example for a rule of this stage."""
     if not isinstance(table, dict):
         return [((), "write each as [[rule.example]]")]
     faults: list[Fault] = []
@@ -158,7 +158,7 @@ def find_example_faults(table: object, stage: Stage) -> list[Fault]:
 
 
 def find_fact_faults(facts: Mapping[str, object], stage: Stage) -> Iterator[Fault]:
-    """What is wrong with facts that somebody wrote down."""
+    """Faults in facts that a person wrote."""
     for name, value in facts.items():
         fact = _FACTS.get(name)
         if fact is None:

@@ -1,5 +1,5 @@
-"""ARC sealers whose word counts (RFC 8617 section 7.2), because the admin listed them. ARC is moving to Historic: with
-this file go two facts, one rule and a setting.
+"""ARC sealers that the admin listed as trusted (RFC 8617 section 7.2). ARC is moving to Historic: removing this file
+removes two facts, one rule and a setting.
 
 In: the header and the chain's result. Out: the chain as an aggregate report shows it, or nothing.
 """
@@ -24,7 +24,7 @@ _MOST_OCTETS = 8192
 _PIECE = re.compile(r'(?P<open>\()|(?P<quoted>"(?:[^"\\]|\\.)*+")|(?P<plain>[^"()\\]++)', re.DOTALL)
 _COMMENT_MARK = re.compile(r"[()]|\\.", re.DOTALL)
 _QUOTED = '""'
-"""Stands for any quoted string: who sent the message may have chosen what is in it."""
+"""Stands for any quoted string, because the sender of the message may have chosen its text."""
 _INSTANCE = re.compile(r"\s*+i\s*+=\s*+([0-9]{1,2})\s*+;", re.ASCII)
 _AUTHSERV_ID = re.compile(r'\s*+[^\s="]++(?:\s++[0-9]++)?+\s*+', re.ASCII)
 _VALUE = r'(?:[^\s"]|"")++'
@@ -38,9 +38,9 @@ _NAME_OR_ADDRESS = re.compile(r"[A-Za-z0-9@._+-]*")
 def find_trusted(header: Sequence[Field], arc: ArcResult, author: Author, trusted: Collection[str]) -> str:
     """The chain in the words of RFC 8617 section 7.2.2 if it may be trusted for this author; empty if not.
 
-    It may when the chain passes, the newest seal's d= is among `trusted` (A-labels), and that sealer says in its own
-    set that DMARC passed with it for the one domain in From. The newest message signature must cover From: else the
-    results could be those of another author of the same domain.
+    It may be trusted under three conditions. The chain passes; the newest seal's d= is among `trusted` (A-labels); and
+    that sealer's own set reports a DMARC pass for the one domain in From. The newest message signature must cover From:
+    otherwise the results could belong to another author of the same domain.
     """
     if arc.result is not ArcVerdict.PASS or not arc.sealers or arc.sealers[-1] not in trusted:
         return ""
@@ -56,9 +56,9 @@ def find_trusted(header: Sequence[Field], arc: ArcResult, author: Author, truste
 
 
 def _says_passed(text: str, domain: str) -> bool:
-    """The results, read strictly, hold one of DMARC, a pass for this domain. A sealer that quotes what the sender chose
-    without escaping it lets the sender open a comment or a string over its results: whatever is odd counts for nothing.
-    """
+    """True when the results, read strictly, hold one DMARC result, a pass for this domain. A sealer that quotes the
+    sender's text without escaping lets the sender open a comment or a string over its results. So any irregular result
+    counts as no pass."""
     plain = _drop_comments(text)
     if plain is None:
         return False
@@ -75,7 +75,7 @@ def _says_passed(text: str, domain: str) -> bool:
     authors = [value for name, value in dmarc[0][1] if name.lower() == "header.from"]
     if len(authors) != 1 or a_label(authors[0]) != domain:
         return False
-    # A result that a comment or a string hides still has its name in the text.
+    # A result inside a comment or a string still has its name in the text.
     accounted = [authserv_id, "dmarc"]
     for _, _, properties in results:
         accounted += [name for name, _ in properties if "." in name]
@@ -127,7 +127,7 @@ def _describe(header: Sequence[Field], sealers: Sequence[str]) -> str:
 
 
 def _read_first(header: Sequence[Field]) -> tuple[ParsedResult, ...]:
-    """What the first sealer says, for show: read leniently."""
+    """The results of the first sealer, for display: read leniently."""
     for field in _find_results(header, 1):
         said = parse(unfold(field.value).partition(";")[2])
         return said.results if said else ()
@@ -153,7 +153,7 @@ def _number(tags: dict[str, str]) -> int:
 
 
 def _find_results(header: Sequence[Field], instance: int) -> list[Field]:
-    """The results of a set. The chain has passed, so i= stands first; a field that is too long is not there."""
+    """The results of a set. The chain has passed, so i= is first. A field that is too long is ignored."""
     found = []
     for field in fields(header, "arc-authentication-results"):
         number = _INSTANCE.match(unfold(field.value)) if len(field.value) <= _MOST_OCTETS else None

@@ -1,5 +1,5 @@
-"""Who may send through us, and as whom. Trust comes from a login, an address, or a tenant's proof, never from what the
-message says of itself."""
+"""The senders that may send through us, and the addresses that they may use. Trust comes from a login, an address, or a
+tenant's proof, never from the message's own words."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ TENANT_ID = "X-MS-Exchange-CrossTenant-Id"
 
 
 _MISLEADING = re.compile(r'[@<>,:;()\[\]"\\]')
-"""What parts one address from another in a header field; in a local part it stands only inside quotes."""
+"""Characters that separate addresses in a header field; a local part contains them only inside quotes."""
 
 
 class Identity(Value):
-    """A sender that is known before it says anything: by its login or its address."""
+    """A sender known before its first command: by its login or its address."""
 
     name: str
     owns: frozenset[str]
@@ -38,8 +38,8 @@ class Identity(Value):
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
     def may_use(self, mailbox: Mailbox) -> bool:
-        """It owns the address, also with a sub-address (RFC 5233), or all of its domain. A local part that hasty
-        readers would take for another address, as `"ceo@bank.example"@own.example`, it owns only by name."""
+        """True when it owns the address, also with a sub-address (RFC 5233), or all of its domain. A local part that
+        hasty readers would take for another address, as `"ceo@bank.example"@own.example`, must be listed itself."""
         if _MISLEADING.search(unicodedata.normalize("NFKC", mailbox.name)):
             return mailbox.key in self.owns
         base = mailbox.name.partition("+")[0]
@@ -66,13 +66,13 @@ class OwnershipProof(Value):
 
     tenant: Tenant
     by: str
-    """What proved it, for the trace."""
+    """The proof, for the trace."""
     foreign: bool
     """Its From is not ours: forwarded or automatic mail, which we do not sign."""
 
 
 class Senders(Value):
-    """Everybody who may send through us."""
+    """All senders that may send through us."""
 
     identities: tuple[Identity, ...] = ()
     tenants: tuple[Tenant, ...] = ()
@@ -80,8 +80,8 @@ class Senders(Value):
     """Our domains."""
 
     def by_login(self, login: str) -> Identity | None:
-        """Whose login it is, in upper or lower case: a directory takes both, and they must not be two senders. One that
-        is an address of ours, and is not listed, is that address's owner."""
+        """The owner of a login, in upper or lower case: a directory accepts both, and they must not be two senders. A
+        login that is an address of ours, and is not listed, owns that address."""
         wanted = login.lower()
         listed = next((one for one in self.identities if one.login.lower() == wanted and wanted), None)
         address = parse_mailbox(login)
@@ -90,13 +90,13 @@ class Senders(Value):
         return Identity(address.key, frozenset({address.key}), login=address.key)
 
     def by_address(self, client: IPText) -> Identity | None:
-        """Whose machine it is: of several networks that it is in, the narrowest tells."""
+        """The owner of a machine: if several of its networks are listed, the narrowest decides."""
         address = ip_address(client)
         found = [(net.prefixlen, one) for one in self.identities for net in one.networks if address in net]
         return max(found, key=lambda pair: pair[0])[1] if found else None
 
     def tenants_at(self, client: IPText, tls: Tls | None) -> tuple[Tenant, ...]:
-        """The tenants that a message from this client may be of; which of them, if any, it must still prove."""
+        """The tenants that a message from this client may belong to. The message must still prove one of them."""
         address = ip_address(client)
         names = _common_names(tls)
         return tuple(
@@ -111,7 +111,7 @@ def prove_tenant(
 ) -> OwnershipProof | None:
     """The tenant that this message is proven to be from; None when it is from none of ours, or from two.
 
-    The provider's network is not asked here again: `tenants` are those of `tenants_at`. `author` are the domains of
+    The provider's network is not checked here again: `tenants` are those of `tenants_at`. `author` are the domains of
     From, all of them, or none when From could not be read whole.
     """
     found = [(one, by) for one in tenants if (by := _find_proof(one, header, authentication, author))]
@@ -131,24 +131,23 @@ def secret_spans(tenants: Collection[Tenant], header: Sequence[Field]) -> tuple[
 
 
 def claims(header: Sequence[Field], name: str) -> tuple[Field, ...]:
-    """All fields of that name, with what only some software reads as one."""
+    """All fields of that name, with the lines that only some software reads as one."""
     found, hidden = find_fields(header, name, within=True)
     return (*found, *hidden)
 
 
 def find_authors(header: Sequence[Field], name: str = "from") -> tuple[Mailbox, ...] | None:
-    """The addresses of From, or of the field `name`, when there is one such field and nobody can read it otherwise;
-    else None."""
+    """The addresses of From, or of the field `name`, when there is one such field with only one reading; else None."""
     found, hidden = find_fields(header, name, within=True)
     return read_mailboxes(found[0].value) if len(found) == 1 and not hidden else None
 
 
 def find_claims(header: Sequence[Field], identity: Identity) -> dict[str, tuple[Mailbox, ...] | None]:
-    """Whom the message names as its author and as who sends it, by field. Whoever sends it must own them all.
+    """The authors and senders that the message names, by field. Its actual sender must own them all.
 
-    Mail programs show Sender beside From: "on behalf of" (RFC 5322 section 3.6.2). Who sends a message again names
-    himself in Resent-From above what others wrote there before (section 3.6.6): of these fields the topmost is his. A
-    device sends nothing again: all of them are its own claims.
+    Mail programs show Sender beside From: "on behalf of" (RFC 5322 section 3.6.2). A person who resends a message names
+    himself in Resent-From above earlier such fields (section 3.6.6): the topmost of these fields is his. A device
+    resends nothing: all of them are its own claims.
     """
     named = {"from": find_authors(header)}
     if claims(header, "sender"):
@@ -164,10 +163,10 @@ def find_claims(header: Sequence[Field], identity: Identity) -> dict[str, tuple[
 def _find_proof(
     tenant: Tenant, header: Sequence[Field], authentication: Authentication, author: Collection[str]
 ) -> str:
-    """What proves that the message is this tenant's; empty when nothing does."""
+    """The proof that the message is this tenant's; empty when there is none."""
     if tenant.tenant_id:
         stamps = [unfold(field.value).lower() for field in fields(header, TENANT_ID)]
-        # Another tenant can write our id into its mail, but the provider then stamps its own beside it.
+        # Another tenant can write our id into its mail, but the provider then adds its own beside it.
         if stamps == [tenant.tenant_id.lower()]:
             return TENANT_ID
     if tenant.secret_header:
@@ -188,7 +187,7 @@ def _signs(signature: DkimResult, author: Collection[str]) -> bool:
 
 
 def _vouched(authentication: Authentication, author: Collection[str]) -> bool:
-    """Mail that is passed on unchanged shows by its own signature, or by a chain of seals, what it was."""
+    """Mail that is passed on unchanged proves its origin by its own signature, or by a chain of seals."""
     signed = bool(author) and any(_signs(one, author) for one in authentication.dkim)
     return signed or authentication.arc.result is ArcVerdict.PASS
 

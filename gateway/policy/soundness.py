@@ -1,8 +1,8 @@
-"""Conditions that fail when they are asked: such a rule puts off every message that reaches it (451), so what can be
-known of it is found when rules are read.
+"""Conditions that fail when they are asked. Such a rule defers every message that reaches it (451), so these failures
+are searched for when rules are read.
 
-A pattern that is written down is compiled. The condition is asked about an everyday message of its stage and about its
-examples. Each operand of `&&`, `||` and `? :` is asked for itself, about messages that differ in every way: what fails
+A literal pattern is compiled. The condition is asked about an everyday message of its stage and about its examples.
+Each operand of `&&`, `||` and `? :` is asked by itself, about messages that differ in every fact. An operand that fails
 for all of them never works, though another operand may hide it for a while.
 """
 
@@ -28,7 +28,7 @@ _OPERATORS = frozenset({"&&", "||", "?", ":"})
 _OPEN, _CLOSE = frozenset("([{"), frozenset(")]}")
 _PREFIX = re.compile(r"^[A-Z_]+: ")
 _TEXTS = ("", "1", "1.5", "true", "192.0.2.1", "2026-01-01T00:00:00Z", "1h", "someone@sender.example")
-"""What texts can be: among them something that each conversion takes."""
+"""Possible texts, among them a valid one for each conversion."""
 _NUMBERS = (0, 1, 7, -1)
 _USUAL = {fact.name: fact.usual for fact in FACTS}
 
@@ -69,7 +69,7 @@ def _read(text: str) -> Iterator[_Token]:
 
 
 def _find_patterns(tokens: Sequence[_Token]) -> Iterator[_Token]:
-    """The last argument of each `matches`, where it is one string as written."""
+    """The last argument of each `matches`, if it is a single literal string."""
     for at, token in enumerate(tokens[:-1]):
         if token.text == "matches" and tokens[at + 1].text == "(":
             depth = 0
@@ -87,7 +87,7 @@ def _try_pattern(literal: str, language: Language) -> str:
 
 
 def _split(tokens: Sequence[_Token]) -> Iterator[Sequence[_Token]]:
-    """The operands, down to those that hold no other."""
+    """The operands, down to those that contain no other."""
     depth, start, parts = 0, 0, []
     for at, token in enumerate(tokens):
         depth += (token.kind == "mark") * ((token.text in _OPEN) - (token.text in _CLOSE))
@@ -107,7 +107,7 @@ def _split(tokens: Sequence[_Token]) -> Iterator[Sequence[_Token]]:
 
 
 def _is_one_group(tokens: Sequence[_Token]) -> bool:
-    """The last token closes what the first one opens."""
+    """The last token closes the group that the first one opens."""
     depth = 0
     for token in tokens[:-1]:
         depth += (token.kind == "mark") * ((token.text in _OPEN) - (token.text in _CLOSE))
@@ -117,12 +117,13 @@ def _is_one_group(tokens: Sequence[_Token]) -> bool:
 
 
 def _compile(text: str, part: Sequence[_Token], language: Language) -> Condition | None:
-    """None for what is no condition by itself. Which facts it may name was asked of the whole."""
+    """None for a part that is not a condition by itself. The whole expression was already checked for the facts that it
+    may name."""
     return language.compile_part(text[part[0].start : part[-1].start + len(part[-1].text)])
 
 
 def _ask(condition: Condition, known: Activation) -> str:
-    """Why it fails; empty when it gives true or false."""
+    """The reason of a failure; empty when it gives true or false."""
     try:
         condition.holds(known)
     except CannotEvaluate as error:

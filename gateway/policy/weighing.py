@@ -1,5 +1,5 @@
-"""What follows from the results for the author domain: whose it is, who vouches, what speaks for rejecting and what
-against. Facts and the trace are both made from it."""
+"""Conclusions from the results about the author domain: its owner, the parties that vouch, the grounds for rejecting
+and the evidence against. Facts and the trace are both made from them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ListedAction: TypeAlias = Literal["ignore", "quarantine", "reject"]
 
 
 class FactSettings(Value):
-    """What the facts need of the configuration. Domains are A-labels."""
+    """The part of the configuration that facts need. Domains are A-labels."""
 
     own: frozenset[str]
     protected: frozenset[str] = frozenset()
@@ -48,28 +48,28 @@ class FactSettings(Value):
     """Names, in lower case, that our listed relays write after `by`."""
     trusted_sealers: frozenset[str] = frozenset()
     senders: tuple[Source, ...] = ()
-    """Who may write as us or as a protected domain without its owner's authentication."""
+    """Sources that may write as us or as a protected domain without its owner's authentication."""
     forwarders: tuple[Source, ...] = ()
-    """Who passes others' mail on to us, so that it fails DMARC here."""
+    """Sources that pass others' mail on to us, so that it fails DMARC here."""
     networks: Mapping[str, Networks] = field(default_factory=dict)
-    """Networks that the admin's own rules know by name."""
+    """Networks that the admin's own rules name."""
     listed: ListedAction = "ignore"
-    """What happens to mail of a client that a block list lists."""
+    """The action on mail of a client that a block list lists."""
     enforced: frozenset[str] = frozenset()
     """Author domains whose DMARC failures are treated as if they published p=reject."""
     names: frozenset[str] = frozenset()
-    """Our own host names: nobody outside is called so."""
+    """Our own host names: no client outside has such a name."""
     shared: frozenset[IPv4Network | IPv6Network] = frozenset()
     """Networks that all tenants of a provider send from."""
     help: str = ""
-    """Where a refused sender finds help: an address or a URL, put into refusals."""
+    """The source of help for a refused sender: an address or a URL, put into refusals."""
 
 
 class Weighed(Value):
-    """What one message's results come to."""
+    """The conclusions about one message."""
 
     own: frozenset[str]
-    """The domains of ours that the authors are in."""
+    """The own domains that the authors are in."""
     protected: frozenset[str]
     vouched: bool
     """The owner of each of these stands behind the message."""
@@ -83,19 +83,19 @@ class Weighed(Value):
     signed_header: bool
     """The author's organization signed this header and nothing was added to it: only the body was changed."""
     chain: str
-    """The ARC chain of a trusted sealer; empty without one."""
+    """The ARC chain of a trusted sealer; empty when there is none."""
     listed: str
-    """The field of a plausible mailing list; empty without one."""
+    """The field of a plausible mailing list; empty when there is none."""
     signed_list: bool
-    """The list that List-Id names signs."""
+    """The list named by List-Id signs."""
     notification: str
-    """What makes it a report or an automatic answer; empty when it is none."""
+    """The sign that it is a report or an automatic answer; empty when it is neither."""
     own_half: str
-    """Why it is mail of our own tenant at a provider; empty when it is not."""
+    """The reason why it is mail of our own tenant at a provider; empty when it is not."""
     evidence: tuple[Finding, ...]
     """For an indirect way."""
     added: tuple[Finding, ...]
-    """Fields that stand above those which the author's signatures cover."""
+    """Fields above those that the author's signatures cover."""
     grounds: tuple[Finding, ...]
     """For rejecting, beyond the published record (RFC 9989 section 7.4)."""
 
@@ -172,21 +172,21 @@ def _claimed(own: Collection[str], protected: Collection[str]) -> list[Finding]:
 def _suspected(
     authentication: Authentication, signature: str, evidence: Sequence[Finding], circumstances: Circumstances
 ) -> list[Finding]:
-    """What tells a forgery from mail that only took an indirect way. A temperror may yet turn out to be a fail."""
+    """The signs that distinguish a forgery from mail that only took an indirect way. A temperror may still turn out to
+    be a fail."""
     dmarc, spf = authentication.dmarc, authentication.spf
     if dmarc.result not in (DmarcVerdict.FAIL, DmarcVerdict.TEMPERROR) or dmarc.authenticated or dmarc.spf_aligned:
         return []
     found = []
-    # A record that cannot be evaluated is the domain's own mistake, and hits its honest mail.
+    # A record that cannot be evaluated is the domain's own mistake, and affects its genuine mail.
     own_error = spf.result is SpfVerdict.PERMERROR and same_organization(
         spf.domain, dmarc.domain, dmarc.organizational_domain
     )
     if not evidence and not own_error:
         said = f"SPF {spf.result} for {spf.domain or 'no domain'}, nothing signed by {dmarc.domain}, no earlier hop"
         found.append(Finding(DIRECT_SPOOF, said))
-    # A list header, a hop or an ARC set is easily written. A signature of the author's, though broken, is what his mail
-    # looks like when it was changed on its way. And a client that others' passing mail comes from is no stranger: it is
-    # what a list or a forwarder is.
+    # A list header, a hop or an ARC set is easily forged. A signature of the author's, even broken, is typical of mail
+    # changed on its way. A client that has sent passing mail of others is not a stranger: lists and forwarders do that.
     if circumstances.standing is Standing.STRANGER and signature == "none" and not circumstances.client_known:
         said = f"mail of {dmarc.domain} is known to pass here, never from there, and nothing else from there"
         found.append(Finding(STRANGE_SOURCE, said))
@@ -194,7 +194,7 @@ def _suspected(
 
 
 def find_zones(domains: Collection[str], zones: Collection[str]) -> frozenset[str]:
-    """For each domain that is in some zones, the widest of them."""
+    """The widest zone of each domain that is in any zone."""
     found = set()
     for domain in domains:
         widest = ""
@@ -209,15 +209,15 @@ def find_zones(domains: Collection[str], zones: Collection[str]) -> frozenset[st
 
 @lru_cache(maxsize=4096)
 def is_within(domain: str, zones: frozenset[str]) -> bool:
-    """The domain is one of the zones or below one: asked of the same names with each message."""
+    """The domain is one of the zones or below one. Cached, because each message asks about the same names."""
     return bool(find_zones((domain,), zones))
 
 
 def is_vouched(zones: Collection[str], authors: Collection[str], authentication: Authentication) -> bool:
     """The owner of each zone stands behind the message.
 
-    DMARC says so where it could judge. Where it could not, for want of a record or because From has several domains,
-    the same is asked of the passing identifiers, with the alignment that RFC 9989 has by default.
+    DMARC decides that when it could judge. When it could not, because there is no record or From has several domains,
+    the passing identifiers are checked in the same way, with the default alignment of RFC 9989.
     """
     dmarc = authentication.dmarc
     if not zones:

@@ -15,31 +15,30 @@ from gateway.model.value import Value
 
 
 class DsnAction(StrEnum):
-    """What became of a recipient (RFC 3464 section 2.3.3). A relay never knows that a message was delivered."""
+    """The result for a recipient (RFC 3464 section 2.3.3). A relay never knows that a message was delivered."""
 
     FAILED = "failed"
     DELAYED = "delayed"
     RELAYED = "relayed"
-    """Handed to a server that will say no more, as it does not offer DSN (RFC 3461 section 5.2.2)."""
+    """Handed to a server that does not offer DSN and so reports nothing further (RFC 3461 section 5.2.2)."""
 
 
 class Notice(Value):
-    """What is said of one recipient."""
+    """The report about one recipient."""
 
     rcpt: Recipient
     action: DsnAction
     reply: Reply
-    """The last reply: the backend's, or in our own words when `remote_mta` is empty."""
+    """The last reply: the backend's, or our own words when `remote_mta` is empty."""
     remote_mta: str
     expired: bool = False
-    """It failed because its time was over (RFC 3463 X.4.7)."""
+    """The recipient failed because its time was over (RFC 3463 X.4.7)."""
     ours: bool = False
     """The reply blames us, not the sender nor the message."""
 
     @property
     def status(self) -> str:
-        """The enhanced code, in the class of what became of the recipient: a 5yz that is tried again is no failure
-        yet."""
+        """The enhanced code, in the class of the recipient's result: a 5yz that is tried again is not yet a failure."""
         if self.action is DsnAction.RELAYED:
             return f"2.{self.reply.detail or '0.0'}"
         lasting = self.action is DsnAction.FAILED and not self.expired
@@ -47,26 +46,26 @@ class Notice(Value):
 
 
 class Report(Value):
-    """All that one notification says. Times are in epoch seconds."""
+    """The contents of one notification. Times are in epoch seconds."""
 
     id: str
-    """Id of the notification itself: makes its Message-ID and its boundary."""
+    """Id of the notification itself, used for its Message-ID and its boundary."""
     hostname: str
     return_path: Mailbox
     message_id: str
-    """Our id of the message reported on."""
+    """Our id of the reported message."""
     envid: str
-    """ENVID as received, xtext included; empty when there was none."""
+    """ENVID as received, xtext included; empty when the client gave none."""
     arrived: float
     composed: float
     retried_until: float
     header: bytes
-    """The header block of the message reported on."""
+    """The header block of the reported message."""
     notices: tuple[Notice, ...]
     verdicts: tuple[str, ...] = ()
-    """What was found at our edge, a line for each check; empty when the message came in from within."""
+    """The results of the checks at our edge, a line each; empty when the message is internal."""
     content: bytes | None = None
-    """The whole message, where its sender wants it back with a failure (RFC 3461 section 4.3)."""
+    """The whole message, when its sender wants it returned with a failure (RFC 3461 section 4.3)."""
 
 
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
@@ -94,7 +93,7 @@ def _recipient(notice: Notice, report: Report) -> bytes:
         _field("Action", notice.action),
         _field("Status", "4.4.7" if notice.expired else notice.status),
     ]
-    # RFC 3464 section 2.3.5 and 2.3.6: only what another server said is its diagnostic.
+    # RFC 3464 section 2.3.5 and 2.3.6: only another server's words are its diagnostic.
     if notice.remote_mta:
         fields.append(_field("Remote-MTA", f"dns; {notice.remote_mta}"))
     kind = "smtp" if notice.remote_mta else "x-waypost"
@@ -128,9 +127,9 @@ def _decode_xtext(text: str) -> str:
 
 
 _MOST_HEADER = 65536
-"""Octets of the returned header; what is beyond is left out at the end of a line."""
+"""Octets of the returned header; the rest is cut at the end of a line."""
 _MOST_CONTENT = 65536
-"""Octets of the whole message that are returned; of a larger one the header is."""
+"""Largest whole message, in octets, that is returned; of a larger one only the header is."""
 _MOST_LINE = 998
 """RFC 5322 section 2.1.1, without CRLF."""
 _UNPLAIN = re.compile(rb"[\x00\r\n]")
@@ -156,7 +155,7 @@ def compose(report: Report) -> bytes:
 
 def _header(report: Report, boundary: str) -> bytes:
     actions = {notice.action for notice in report.notices}
-    # RFC 3834 section 5: nothing answers this automatically.
+    # RFC 3834 section 5: automatic responders do not answer this.
     lines = [
         f"Date: {format_date(report.composed)}",
         f"From: Mail Delivery System <mailer-daemon@{report.hostname}>",
@@ -171,14 +170,14 @@ def _header(report: Report, boundary: str) -> bytes:
 
 
 def _to(mailbox: Mailbox) -> str:
-    """A return path beyond ASCII stays out of the header: the notification itself is ASCII."""
+    """The To field. It omits a return path beyond ASCII, because the notification itself is ASCII."""
     text = str(mailbox)
     return f"<{clean(text)}>" if text.isascii() else "undisclosed-recipients:;"
 
 
 def _returned_part(report: Report, edge: bytes) -> tuple[bytes, bytes]:
-    """The message where it is wanted, short, and ASCII, which is all that a part without an encoding can hold; else
-    its header."""
+    """The message, if it is wanted, short and ASCII (a part without an encoding can hold nothing else); otherwise its
+    header."""
     content = report.content
     if content is not None and len(content) <= _MOST_CONTENT and _is_plain(content, edge):
         return b"Message", b"Content-Type: message/rfc822\r\n\r\n" + content + b"\r\n"
@@ -192,7 +191,7 @@ def _is_plain(octets: bytes, edge: bytes) -> bool:
 
 
 def _header_part(header: bytes, edge: bytes) -> bytes:
-    """The header as it was received, verbatim where a part in ASCII can hold it, else quoted-printable."""
+    """The header as it was received: verbatim when a part in ASCII can hold it, else quoted-printable."""
     if len(header) > _MOST_HEADER:
         header = header[: header.rfind(b"\r\n", 0, _MOST_HEADER) + 2]
     if _is_plain(header, edge):
@@ -270,14 +269,15 @@ def _paragraph(notice: Notice, report: Report) -> str:
 
 
 def _is_by_admin(notice: Notice) -> bool:
-    """An administrator of this gateway returned it: the text of the reply is his reason, no server said it."""
+    """True when an administrator of this gateway returned the message: the reply's text is his reason, not a
+    server's."""
     returned = REPLIES["returned-by-admin"]
     return not notice.remote_mta and (notice.reply.code, notice.reply.detail) == (returned.code, returned.detail)
 
 
 def _advise(notice: Notice, refusal: Refusal) -> list[str]:
-    """What happened, and what the sender can do. What passes by itself has passed when the message fails. Where this
-    gateway was refused, the sender's administrator is not the one to mend it."""
+    """The cause, and the sender's remedy. A temporary cause had passed by the time the message failed. When this
+    gateway was refused, the sender's administrator cannot fix it."""
     waits = notice.action is DsnAction.DELAYED
     known = refusal.cause is not Cause.UNKNOWN or not waits
     said = [refusal.advice.summary if known else "The recipient's server does not take the message for now."]
@@ -311,7 +311,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def clean(text: str) -> str:
-    """Printable ASCII: nothing in a reply or an address can end a line or begin a field."""
+    """Printable ASCII: a reply or an address cannot end a line or begin a field."""
     ascii_text = text.encode("ascii", "backslashreplace").decode("ascii")
     return ascii_text if ascii_text.isprintable() else _CONTROL.sub("?", ascii_text)
 

@@ -1,7 +1,7 @@
-"""Refusals: an SMTP reply in, out who refused whom, for what cause, and who should do what about it.
+"""Refusals: from an SMTP reply to the refusing and the refused party, the cause, and the remedy.
 
-Codes alone do not tell: providers give the same number different meanings, and a relay wraps the next server's refusal
-in a status of its own. So what counts is the innermost reply, and of it provider, code and text together.
+Codes alone are not enough: providers give the same number different meanings, and a relay wraps the next server's
+refusal in a status of its own. So the innermost reply counts, by provider, code and text together.
 
     reading.py   the one function, `classify`, and its result
     nesting.py   a reply or a bounce's line -> the replies in it, outermost first

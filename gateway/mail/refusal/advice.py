@@ -1,4 +1,4 @@
-"""Plain words for each cause: what happened, and what to do and not to do about it. They stand in `advice.toml`."""
+"""Plain words for each cause, from `advice.toml`: the event, the remedy, and the mistakes to avoid."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def _read(name: str) -> Advice:
 _BEHIND_A_RELAY = _read("relayed")
 _ADVICE = {cause: _read(cause) for cause in Cause}
 _ALIKE = frozenset({Cause.NO_DMARC_RECORD, Cause.ANTI_SPOOFING})
-"""Causes of authentication that a relay has no part in."""
+"""Causes of authentication that a relay does not influence."""
 
 
 def advise(cause: Cause, relayed: bool) -> Advice:
-    """What to say about a cause. `relayed`: the server that was refused had the message from elsewhere."""
+    """The advice on a cause. `relayed`: the refused server had received the message from another one."""
     if relayed and cause.blame is Blame.AUTHENTICATION and cause not in _ALIKE:
         return _BEHIND_A_RELAY
     return _ADVICE[cause]

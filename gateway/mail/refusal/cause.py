@@ -1,4 +1,4 @@
-"""Why a server refuses mail, whom each cause blames, and what is to be said about it."""
+"""The causes for which a server refuses mail, the party that each blames, and the form of the advice on it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gateway.model.value import Value
 
 
 class Blame(StrEnum):
-    """What a refusal is about."""
+    """The subject of a refusal."""
 
     CLIENT = "client"
     """The server that was refused: its address, names, TLS, certificate, connector, login."""
@@ -19,11 +19,11 @@ class Blame(StrEnum):
     MESSAGE = "message"
     RECIPIENT = "recipient"
     SITE = "site"
-    """The refusing side's own state or limits: it will pass, or its administrator must act."""
+    """The refusing side's own state or limits: it will pass, or that side's administrator must act."""
 
 
 class Cause(StrEnum):
-    """The innermost reason, with whom it blames."""
+    """The innermost cause, with the party that it blames."""
 
     blame: Blame
 
@@ -111,16 +111,16 @@ class Cause(StrEnum):
     EXPIRED = "expired", Blame.SITE
     DELAYED = "delayed", Blame.SITE
     UNKNOWN = "unknown", Blame.MESSAGE
-    """No row of the table fits: the reply's own words are all there is."""
+    """No row of the table fits: only the reply's own words remain."""
 
 
 class Advice(Value):
-    """Sentences for people; `never` is empty where nobody does the wrong thing."""
+    """Sentences for people; `never` is empty when there is no common mistake."""
 
     summary: str
     admin: str
     sender: str
-    """What the author of the message does once it has failed."""
+    """The author's remedy after the message has failed."""
     never: str
     waits: bool
-    """It passes by itself: while the message is still tried, nobody has to act."""
+    """The cause passes by itself: while the message is still tried, no action is needed."""

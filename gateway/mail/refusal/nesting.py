@@ -1,4 +1,4 @@
-"""Replies inside replies: a relay that reports the next server's refusal puts it behind a status of its own."""
+"""Replies inside replies: a relay reports the next server's refusal after a status of its own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from gateway.model.reply import Reply
 from gateway.model.value import Value
 
 _MOST_TEXT = 8000
-"""Characters that are looked at."""
+"""Characters that are examined."""
 _ENHANCED = r"(?P<class>[245])\.(?P<detail>\d{1,3}\.\d{1,3})(?![\w.])"
 _MARKER = re.compile(
-    # What may stand before a reply that has no enhanced code, or that is another server's for certain
+    # Text that may stand before a reply without an enhanced code, or that is certainly another server's
     r"(?:(?P<nested>->\s*|\bsmtp;\s*|LED=|\b(?:said|says|returned|was|response|reply|answered|replied|error)\s*"
     r"(?::\s*['\"<]?|['\"<])\s*)"
     r"|(?P<heard><<<\s*)|(?P<told>\bSMTP (?:error|reply|code)\s+|[\]:;)(]\s*['\"<(]?|^[ \t]*(?:--\s)?['\"<]?#?))?"
@@ -48,9 +48,9 @@ _SAYS_NOTHING = re.compile(
     r"(?:<[^>]*>[. ]*|Error: )?(?:service unavailable|need (?:rcpt|mail)|bad sequence|no valid recipients)\b",
     re.IGNORECASE,
 )
-"""What a server, or the program that quotes it, says in consequence of a refusal before."""
+"""Words of a server, or of the program that quotes it, that only follow from an earlier refusal."""
 _MOST_PLAIN = "5"
-"""A number without words that announce a reply is one only up to x5z (RFC 5321 section 4.2.1)."""
+"""Without words that announce a reply, a number is a reply only up to x5z (RFC 5321 section 4.2.1)."""
 
 
 class Layer(Value):
@@ -58,9 +58,9 @@ class Layer(Value):
 
     reply: Reply
     command: str
-    """The command that it answers, in upper case; empty when the text around does not name it."""
+    """The command that was answered, in upper case; empty when the surrounding text does not name it."""
     host: str
-    """The server that said it, as the text around names it; empty when it does not."""
+    """The server that replied, as the surrounding text names it; empty when it does not."""
 
 
 def unwrap(text: str) -> tuple[Layer, ...]:
@@ -76,12 +76,12 @@ def unwrap(text: str) -> tuple[Layer, ...]:
 
 
 def says_nothing(reply: Reply) -> bool:
-    """It only follows from a refusal before it."""
+    """The reply only follows from a refusal before it."""
     return _SAYS_NOTHING.match(reply.text) is not None
 
 
 def find_status(text: str) -> tuple[Reply, str] | None:
-    """A reply that is quoted by its enhanced code alone, as a reply, and as it reads; None when there is none."""
+    """A reply quoted by its enhanced code alone: as a reply, and as written. None when there is none."""
     found = _STATUS_ALONE.search(text[:_MOST_TEXT])
     if found is None:
         return None
@@ -91,10 +91,10 @@ def find_status(text: str) -> tuple[Reply, str] | None:
 
 
 def _starts(text: str) -> tuple[list[re.Match[str]], list[int]]:
-    """Where a reply begins, and where one ends at the latest. A number counts if an enhanced code follows or words
-    before it announce a reply; the same status again is a further line of the same reply, unless words announce it."""
+    """The starts of replies, and the latest ends. A number counts if an enhanced code follows or words before it
+    announce a reply. The same status again is a further line of the same reply, unless words announce it."""
     markers = [found for found in _MARKER.finditer(text) if _counts(found)]
-    # A transcript shows what the other server said itself; what stands around is said about it.
+    # A transcript shows the other server's own words; the text around it is about that server.
     heard = [found for found in markers if found["heard"] is not None] or markers
     starts: list[re.Match[str]] = []
     ends: list[int] = []
@@ -139,7 +139,7 @@ def _group(text: str, starts: Sequence[re.Match[str]], ends: Sequence[int]) -> I
 
 
 def _tidy(words: str, found: re.Match[str]) -> str:
-    """The reply's text on one line: the status that begins each further line goes."""
+    """The reply's text on one line, without the status at the start of each further line."""
     status = rf"(?:<<< )?(?<![\w.]){found['code']}[- ]" + (
         rf"(?:#?{found['class']}\.{re.escape(found['detail'])}(?:\s|$)|(?<=-))"
         if found["detail"]
@@ -150,7 +150,7 @@ def _tidy(words: str, found: re.Match[str]) -> str:
 
 
 def _command(text: str) -> str:
-    """The last command that words name."""
+    """The last command that the words name."""
     names = [next(name for name in found.groups() if name).upper() for found in _COMMAND.finditer(text)]
     return _COMMANDS.get(names[-1], names[-1]) if names else ""
 

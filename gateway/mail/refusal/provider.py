@@ -1,4 +1,4 @@
-"""Whose server speaks: known by its name, or by marks in its text."""
+"""The provider whose server replied: known by its name, or by marks in its text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Provider(StrEnum):
-    """Those who give codes a meaning of their own."""
+    """Providers that give codes a meaning of their own."""
 
     GOOGLE = "google"
     MICROSOFT = "microsoft"
@@ -20,7 +20,7 @@ class Provider(StrEnum):
 
     @property
     def label(self) -> str:
-        """How people call it; empty for OTHER."""
+        """The usual name of the provider; empty for OTHER."""
         return _LABELS[self]
 
 
@@ -35,7 +35,7 @@ _LABELS = {
     Provider.OTHER: "",
 }
 _MARKS = (
-    # Google ends each reply with the name of its service, so its mark goes first: the text may name other domains.
+    # Google ends each reply with the name of its service, so its mark is tested first: the text may name other domains.
     (Provider.GOOGLE, r"\bg(?:smtp|cdp)\b|support\.google\.com|groups\.google\.com|google\.com/mail"),
     (
         Provider.MICROSOFT,
@@ -61,13 +61,13 @@ _HOSTS = (
 _ONLY_MICROSOFT = re.compile(
     r"7\.(?:5[147]|6[048]|[2-9]\d\d|1[23]\d)|4\.3[01]\d|4\.62|1\.(?:90|351)|2\.12[12]|3\.190|0\.350"
 )
-"""Details that no registry has and that Exchange alone gives."""
+"""Details that no registry has and only Exchange sends."""
 _TEXT = tuple((provider, re.compile(marks, re.IGNORECASE)) for provider, marks in _MARKS)
 _HOST = tuple((provider, re.compile(rf"(?:.*\.)?(?:{names})", re.IGNORECASE)) for provider, names in _HOSTS)
 
 
 def recognise(text: str, host: str = "") -> Provider:
-    """By the host's name, then by the text's marks: a text names other domains than its writer's, too."""
+    """By the host's name, then by the text's marks, because a text may also name other domains than its writer's."""
     named = recognise_host(host)
     if named is not Provider.OTHER:
         return named
@@ -75,7 +75,7 @@ def recognise(text: str, host: str = "") -> Provider:
 
 
 def recognise_detail(detail: str) -> Provider:
-    """By an enhanced code that one provider made up: all there is where a reply stands alone."""
+    """By an enhanced code that only one provider uses: the only sign when a reply stands alone."""
     return Provider.MICROSOFT if _ONLY_MICROSOFT.fullmatch(detail) else Provider.OTHER
 
 

@@ -1,4 +1,4 @@
-"""`classify`: an SMTP reply -> who refused whom, for what cause, and what to do about it."""
+"""`classify`: an SMTP reply -> the refusing and the refused party, the cause, and the remedy."""
 
 from __future__ import annotations
 
@@ -12,46 +12,47 @@ from gateway.model.reply import Reply
 from gateway.model.value import Value
 
 _MICROSOFT_STATUS = frozenset({"7.23", "7.350", "0.350", "1.351", "7.367", "4.300", "4.316", "4.317"})
-"""What Exchange Online puts on the outside when the next server refused."""
+"""Statuses that Exchange Online puts around another server's refusal."""
 
 
 class Refusal(Value):
-    """What the innermost reply means."""
+    """The meaning of the innermost reply."""
 
     reply: Reply
-    """The innermost reply, its text on one line. Where no server replied, it is made of the reporter's words."""
+    """The innermost reply, its text on one line. When no server replied, it is made of the reporter's words."""
     quote: str
-    """The innermost reply as it was quoted; empty where no server replied."""
+    """The innermost reply as it was quoted; empty when no server replied."""
     cause: Cause
     provider: Provider
-    """Whose server refused."""
+    """The provider of the refusing server."""
     refuser: str
-    """That server's name; empty when nothing names it."""
+    """That server's name; empty when no text names it."""
     relay: Provider | None
-    """Whose server was refused and passed the refusal on in a reply of its own; None when the reply is not nested."""
+    """The provider of the server that was refused and passed the refusal on in a reply of its own; None when the reply
+    is not nested."""
     layers: tuple[Reply, ...]
-    """All replies, outermost first; the last one is `reply`. Empty where no server replied."""
+    """All replies, outermost first; the last one is `reply`. Empty when no server replied."""
     relayed: bool
-    """The server that was refused had the message from elsewhere, so the receiver's SPF check could say nothing about
-    the author."""
+    """The refused server had received the message from another one, so the receiver's SPF check says nothing about the
+    author."""
     scope: Scope
-    """What the failure says something about, to the one who got the outermost reply."""
+    """The subject of the failure, from the viewpoint of the party that got the outermost reply."""
     advice: Advice
 
 
 class Witness(Value):
-    """What a bounce says about the servers, where its words are read."""
+    """The servers that a bounce names beside its words."""
 
     remote: str = ""
-    """The server that refused, as a field of the bounce names it."""
+    """The refusing server, as a field of the bounce names it."""
     reporter: str = ""
     """The server that wrote the bounce."""
     relayed: bool = False
-    """The reporter had the message from elsewhere."""
+    """The reporter had received the message from another server."""
 
     @property
     def speaker(self) -> str:
-        """Who says what no other server is named for."""
+        """The server to which words belong when no other is named."""
         return self.remote or self.reporter
 
 
@@ -67,13 +68,13 @@ def classify(reply: Reply, host: str = "", backend: bool = False) -> Refusal:
 
 
 def classify_text(text: str, witness: Witness | None = None) -> Refusal | None:
-    """The same for words of a bounce; None when no reply is in them."""
+    """The same for words of a bounce; None when they contain no reply."""
     layers = unwrap(text)
     return _read(layers, witness or Witness()) if layers else None
 
 
 def classify_words(reply: Reply, quote: str, witness: Witness) -> Refusal:
-    """The same where no reply is quoted in full: `reply` is made of a status and of the reporter's words."""
+    """The same when no reply is quoted in full: `reply` is made of a status and of the reporter's words."""
     found = _recognise(reply, witness.speaker, False)
     cause = find_cause(reply, found)
     provider = _without_refuser(found, cause, "")
@@ -124,7 +125,7 @@ _NOBODY_REFUSED = frozenset({Cause.UNREACHABLE, Cause.EXPIRED, Cause.DNS_TROUBLE
 
 
 def _without_refuser(provider: Provider, cause: Cause, refuser: str) -> Provider:
-    """A reporter that reached no server tells of no provider's refusal."""
+    """A reporter that reached no server reports no provider's refusal."""
     return Provider.OTHER if cause in _NOBODY_REFUSED and not refuser else provider
 
 
@@ -134,7 +135,7 @@ _ABOUT_AN_ADDRESS = frozenset(
 
 
 def _by_command(cause: Cause, layer: Layer) -> Cause:
-    """What a reply to MAIL says of an address, it says of the sender's, and one to EHLO of the name given there."""
+    """An address in a reply to MAIL is the sender's. A name in a reply to EHLO is the one given there."""
     if layer.command == "MAIL" and cause in _ABOUT_AN_ADDRESS:
         return Cause.SENDER_UNKNOWN
     if layer.command == "EHLO" and cause in (*_ABOUT_AN_ADDRESS, Cause.PROTOCOL, Cause.UNKNOWN):
@@ -143,8 +144,8 @@ def _by_command(cause: Cause, layer: Layer) -> Cause:
 
 
 def _wraps(witness: Witness, inner: Provider) -> bool:
-    """The reporter itself put its status around the reply of the server that its bounce names. Otherwise that server
-    wrapped what a server behind it had said."""
+    """True when the reporter itself put its status around the reply of the server that its bounce names. Otherwise that
+    server wrapped the reply of a server behind it."""
     if not witness.remote:
         return True
     remote, reporter = recognise_host(witness.remote), recognise_host(witness.reporter)
@@ -152,7 +153,7 @@ def _wraps(witness: Witness, inner: Provider) -> bool:
 
 
 def _relay(outer: Layer, host: str) -> Provider:
-    """Whose server wrapped the innermost reply."""
+    """The provider of the server that wrapped the innermost reply."""
     named = recognise_host(outer.host or host)
     if named is not Provider.OTHER:
         return named

@@ -1,8 +1,8 @@
 """The table of signs: provider, status and text of one reply -> its cause.
 
 The rows are data: `codes/` has a file for Waypost's own replies, one for each big provider, one for filters and one for
-all servers, each table with its source and date. The first row that fits counts, so what a provider means stands above
-what all servers mean, words above numbers. No row may trust a number alone across providers: 5.7.27 is SPF at
+all servers, each table with its source and date. The first row that fits counts, so a provider's own meaning stands
+above what all servers mean, words above numbers. No row may trust a number alone across providers: 5.7.27 is SPF at
 Google and a null MX in the registry, 5.7.30 DKIM there, a refused login at Microsoft and REQUIRETLS here.
 """
 
@@ -26,9 +26,9 @@ _CAUSES = {cause.value: cause for cause in Cause}
 _MOST_TEXT = 2000
 """Characters of a reply that are searched."""
 _MOST_KEPT = 1024
-"""Replies whose cause is remembered."""
+"""Replies whose cause is cached."""
 _MAILBOXES = re.compile(r"<?[^\s<>\"'()@]{1,64}@[^\s<>\"'()@,;]+>?")
-"""An address says nothing about the cause: `spam@` and `spf@` are mailboxes like any other."""
+"""An address says nothing about the cause: `spam@` and `spf@` are ordinary mailboxes."""
 _IN_TEXT = re.compile(r"(?<![\w.])#?([45])\.(\d{1,3}\.\d{1,3})(?![\w.])")
 
 
@@ -38,7 +38,7 @@ class RefusalSign(Value):
     provider: Provider | None
     """None: any."""
     reply: str
-    """A pattern of how the basic code begins; empty: any."""
+    """A pattern for the start of the basic code; empty: any."""
     status: str
     """A pattern for all of subject and detail of the enhanced code; empty: any or none."""
     words: str
@@ -58,7 +58,7 @@ class CodeTable(Value):
 
 @cache
 def read_tables() -> tuple[CodeTable, ...]:
-    """All tables, in the order in which they count. Read once, when the first reply is looked up."""
+    """All tables, in order of precedence. Read once, when the first reply is looked up."""
     return tuple(_read_files())
 
 
@@ -81,7 +81,7 @@ def _read_files() -> Iterator[CodeTable]:
 
 
 _compile = cache(re.compile)
-"""A pattern is made when the first reply comes to its row: most are never needed."""
+"""A pattern is compiled when the first reply reaches its row, because most are never needed."""
 
 
 def find_cause(reply: Reply, provider: Provider) -> Cause:
@@ -92,7 +92,7 @@ def find_cause(reply: Reply, provider: Provider) -> Cause:
 
 @lru_cache(maxsize=_MOST_KEPT)
 def _look_up(code: str, detail: str, text: str, provider: Provider) -> Cause:
-    """A server that refuses many recipients says the same each time, but for the address."""
+    """The cached lookup: a server that refuses many recipients repeats its reply except for the address."""
     for table in read_tables():
         for sign in table.signs:
             if (
@@ -106,5 +106,5 @@ def _look_up(code: str, detail: str, text: str, provider: Provider) -> Cause:
 
 
 def _find_detail(text: str, digit: str) -> str:
-    """Some put the enhanced code behind words of their own: `553 sorry (#5.7.1)`."""
+    """The enhanced code in the text. Some servers put it after words of their own: `553 sorry (#5.7.1)`."""
     return next((found[2] for found in _IN_TEXT.finditer(text) if found[1] == digit), "")
