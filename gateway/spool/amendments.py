@@ -1,5 +1,5 @@
-"""What an admin's command does to the tables: the transfers of one message are read, and their changes written, in one
-transaction that its caller holds."""
+"""The writes of an admin's command: it reads the transfers of one message and writes their changes, in one transaction
+that its caller holds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ Plan = Callable[[tuple[Pending, ...]], Amendment]
 def amend(
     rows: Rows, connection: sqlite3.Connection, message_id: str, plan: Plan, now: float
 ) -> tuple[Amendment, tuple[str, ...]]:
-    """Do what `plan` makes of the message's transfers: that, and the content files that no row names any more."""
+    """Apply `plan` to the message's transfers. Returns the amendment, and the content files that no row names any
+    more."""
     found = connection.execute(QUERIES["find_transfers"], (codec.as_text(message_id),)).fetchall()
     numbers: dict[str, int] = {}
     pendings = []

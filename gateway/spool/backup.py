@@ -1,4 +1,4 @@
-"""A copy of a shard as it is at one instant, taken beside a running gateway. It is a spool by itself."""
+"""A copy of a shard at one instant, made while the gateway runs. The copy is a spool by itself."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from gateway.spool.rows import RetentionPeriods
 
 _PURGED_AT_ONCE = 400
 _FREE_PAGES_KEPT = 4096
-"""Freed pages are used again: only what goes beyond this many is given back to the file system."""
+"""Freed pages are reused: only pages beyond this number are returned to the file system."""
 _PAGES_FREED_AT_ONCE = 512
 PURGED_OCTETS = 4_194_304
-"""What one round may write to the log."""
+"""Octets that one round may write to the log."""
 
 
 def purge(connection: sqlite3.Connection, retention: RetentionPeriods, now: float) -> tuple[int, tuple[str, ...]]:
-    """How many rows and pages went, and the content files that no row names any more."""
+    """Number of removed rows and pages, and the content files that no row names any more."""
     stale = connection.execute(QUERIES["stale_messages"], (now, _PURGED_AT_ONCE)).fetchall()
     connection.executemany(QUERIES["delete_message"], ((n,) for n, _ in stale))
     before = now - retention.trace_seconds
@@ -38,7 +38,7 @@ def purge(connection: sqlite3.Connection, retention: RetentionPeriods, now: floa
 
 
 def _find_surplus(connection: sqlite3.Connection, most: int) -> list[tuple[int]]:
-    """The oldest traces of refused mail that there is no room for: whoever floods us must not fill the disk."""
+    """The oldest traces of refused mail beyond the limit, so that a flood cannot fill the disk."""
     surplus = connection.execute(QUERIES["refused_octets"]).fetchone()[0] - most
     found: list[tuple[int]] = []
     if surplus > 0:
@@ -51,7 +51,8 @@ def _find_surplus(connection: sqlite3.Connection, most: int) -> list[tuple[int]]
 
 
 def _shrink(connection: sqlite3.Connection) -> int:
-    """Give some free pages back; how many. One at a time: Python's sqlite3 takes a single step of this pragma."""
+    """Return some free pages to the file system; gives their number. One at a time: Python's sqlite3 takes a single
+    step of this pragma."""
     free = int(connection.execute("PRAGMA freelist_count").fetchone()[0])
     surplus = max(min(free - _FREE_PAGES_KEPT, _PAGES_FREED_AT_ONCE), 0)
     for _ in range(surplus):
@@ -64,7 +65,7 @@ _PAGES_AT_ONCE = 512
 
 
 def back_up_shard(shard: Path, target: Path, tell: Callable[[int, int], None] = lambda done, all: None) -> int:
-    """Copy a shard's directory to `target`, which must not be there; how many content files it has. `tell` gets pages
+    """Copy a shard's directory to `target`, which must not exist; gives the number of content files. `tell` gets pages
     done and pages in all. Raises SpoolUnusable."""
     disk = Disk()
     try:
@@ -74,8 +75,8 @@ def back_up_shard(shard: Path, target: Path, tell: Callable[[int, int], None] = 
         try:
             for _ in range(_TRIES):
                 _copy_files(shard, target, {entry.name for entry in (shard / CONTENT).iterdir()})
-                # From here on the connection sees one instant. What has come since the line above is copied now; what
-                # has gone since, and is named at that instant, makes it begin anew.
+                # From here on the connection sees one instant. Files that were added since the line above are copied
+                # now. If a file named at that instant was removed since, the copy starts again.
                 connection.execute("BEGIN")
                 named = {name for (name,) in connection.execute(QUERIES["content_paths"])}
                 if not _copy_files(shard, target, named - _names(target)):
@@ -95,7 +96,7 @@ def _names(target: Path) -> set[str]:
 
 
 def _copy_files(shard: Path, target: Path, names: set[str]) -> int:
-    """How many were gone. A file that is whole is never changed: on one file system a second name for it is enough."""
+    """Number of missing files. A complete file never changes, so a second name for it is enough on one file system."""
     missing = 0
     for name in names - _names(target):
         try:
@@ -113,7 +114,7 @@ def _copy_files(shard: Path, target: Path, names: set[str]) -> int:
 
 
 def _create(path: Path) -> BinaryIO:
-    """A new file that nobody else may read, whatever the umask."""
+    """A new file that no other account may read, whatever the umask."""
     return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
@@ -129,7 +130,7 @@ def _copy_database(connection: sqlite3.Connection, path: Path, tell: Callable[[i
 
 
 def _finish(target: Path, named: set[str], disk: Disk) -> None:
-    """Only what is named, and all of it on stable storage."""
+    """Keep only the named files, all of them on stable storage."""
     for name in _names(target) - named:
         (target / CONTENT / name).unlink()
     for path in (target / DATABASE, *(target / CONTENT).iterdir()):

@@ -1,7 +1,7 @@
-"""Nouns to octets and back, for the columns that no query looks into.
+"""Nouns to octets and back, for the columns that no query reads.
 
-The first octet says how the rest is written, so that rows of several forms live side by side. A noun is a map by
-field name: a field added later, with a default, is absent in old rows, and an unknown one is ignored.
+The first octet names the format of the rest, so rows of several formats can coexist. A noun is a map by field name: a
+field added later, with a default, is absent in old rows, and an unknown one is ignored.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ T = TypeVar("T")
 _PLAIN = b"\x01"
 """MessagePack."""
 _ESCAPED = b"\x02"
-"""JSON in ASCII: the one form that can carry a lone surrogate, which is what an octet that is not UTF-8 becomes."""
+"""JSON in ASCII: the only format that can carry a lone surrogate, which stands for an octet that is not UTF-8."""
 _DEFLATED = b"\x03"
-"""MessagePack in a raw zlib stream: what the first spools have; it is only read."""
+"""MessagePack in a raw zlib stream: the format of the first spools; it is only read."""
 _COMPRESSED = b"\x04"
 """MessagePack in a Zstandard frame."""
 
 _LEVEL = 1
 _WINDOW = -13
 _LARGEST = 67_108_864
-"""Octets of the largest noun that is read: a damaged frame must not ask for all memory."""
+"""Octets of the largest noun that is read: a damaged frame must not exhaust the memory."""
 
 
 class Unreadable(Exception):
@@ -41,7 +41,7 @@ class Unreadable(Exception):
 
 
 class _Zstandard(local):
-    """A thread's own contexts: they are costly to make, and may not be shared."""
+    """A thread's own contexts: they are costly to make, and threads may not share them."""
 
     def __init__(self) -> None:
         self.compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
@@ -103,7 +103,7 @@ class Codec(Generic[T]):
 
 
 class TracedEvidence(Value):
-    """The part of a Trace that a Claim needs: read from a trace's octets, it skips the rest."""
+    """The part of a Trace that a Claim needs. Reading it from a trace's octets skips the rest."""
 
     evidence: Evidence | None
 
@@ -126,7 +126,7 @@ def pack_trace(trace: Trace) -> bytes:
 
 
 def pack_transfer(transfer: Transfer) -> bytes:
-    """What of a transfer never changes; the rest has columns of its own."""
+    """The constant part of a transfer; the rest has columns of its own."""
     return TRANSFER.pack(replace(transfer, rcpts=(), due=0.0, attempts=0, delay_warned=False))
 
 
@@ -142,5 +142,5 @@ def unpack_transfer(due: float, attempts: int, delay_warned: int, rcpts: bytes, 
 
 
 def as_text(text: str) -> str:
-    """Text that a column can hold: an octet that is not UTF-8 is shown as an escape."""
+    """Text for a column: an octet that is not UTF-8 becomes an escape."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -20,17 +20,17 @@ from gateway.spool.disk import Disk, sync_directory
 
 _THREADS = 4
 CHUNK = 1_048_576
-"""Octets given out at a time."""
+"""Octets read at a time."""
 _PIECE = 262_144
 """Octets collected before they are written."""
 _FAR_BEHIND = 4_194_304
-"""Octets waiting in memory for a slow disk from which on `drain` waits."""
+"""Octets waiting in memory for a slow disk, from which on `drain` waits."""
 _MOST_BEHIND = 16_777_216
-"""Octets that may so wait when nobody calls `drain`."""
+"""Octets that may wait in this way if no caller uses `drain`."""
 _LONGEST_WAIT = 0.02
-"""Seconds the loop may wait for the thread to open a file that is already that much behind."""
+"""Seconds for which the loop may wait for the thread to open a file that is already that far behind."""
 _SYNC_EVERY = 8_388_608
-"""A file is synced this often while it grows, so that the last sync before the reply is short."""
+"""Octets after which a growing file is synced, so that the last sync before the reply is short."""
 
 
 class ContentStore:
@@ -41,17 +41,17 @@ class ContentStore:
         self.disk = disk
         self.reserve = reserve
         self.unowned: set[str] = set()
-        """Finished files that no commit has taken: whoever wrote one may still discard it."""
+        """Finished files that no commit has taken: their writers may still discard them."""
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="spool-content")
         self._closed = False
         self._new_name = new_name
 
     def create(self) -> ContentFile:
-        """A new file; nothing is on disk before its first octets are."""
+        """A new file. It does not exist on disk before its first octets."""
         return ContentFile(self, self._new_name())
 
     def name_of(self, content: Content) -> str | None:
-        """What a row stores: the file's name, so that a spool can be moved. None for content in memory."""
+        """The file's name, which a row stores so that a spool can be moved. None for content in memory."""
         return None if content.data is not None else Path(content.path).name
 
     def path_of(self, name: str | None) -> str:
@@ -65,12 +65,12 @@ class ContentStore:
         return not self._closed
 
     def remove(self, names: Collection[str]) -> None:
-        """Unlink files soon. One left behind by a crash is swept at the next start."""
+        """Unlink files soon. The next start removes one that a crash left behind."""
         for name in names:
             self.submit(partial((self.directory / name).unlink, missing_ok=True))
 
     def sweep(self, wanted: Collection[str]) -> int:
-        """Unlink every file that no row names; how many there were. Only before anything is written."""
+        """Unlink every file that no row names; gives their number. Allowed only before the first write."""
         orphans = [entry.path for entry in os.scandir(self.directory) if entry.name not in wanted]
         for path in orphans:
             os.unlink(path)
@@ -92,13 +92,13 @@ class ContentStore:
                 yield chunk
 
     async def close(self) -> None:
-        """Finish what was begun."""
+        """Finish the steps under way."""
         self._closed = True
         await asyncio.to_thread(self._threads.shutdown)
 
 
 class ContentFile:
-    """A ContentWriter. Its steps run in a thread, strictly one after the other; the loop only hands octets over."""
+    """A ContentWriter. Its steps run in a thread, strictly one after the other; the loop only passes octets to it."""
 
     def __init__(self, store: ContentStore, name: str) -> None:
         self._store = store
@@ -118,7 +118,7 @@ class ContentFile:
         self._over = False
 
     def write(self, chunk: bytes) -> None:
-        """Take octets. Never waits; a disk that fails is told by `finish`."""
+        """Take octets. Never waits; `finish` reports a disk failure."""
         if self._over or self._error is not None:
             return
         self._buffer.append(chunk)
@@ -127,21 +127,21 @@ class ContentFile:
             self._flush()
 
     async def drain(self) -> None:
-        """Wait for a disk that is far behind, so that the client is read no faster than it writes."""
+        """Wait for a disk that is far behind, so that reading from the client is no faster than writing."""
         if self._behind > _FAR_BEHIND:
             caught_up: Future[None] = Future()
             if self._step(partial(caught_up.set_result, None)):
                 await asyncio.shield(asyncio.wrap_future(caught_up))
 
     async def finish(self) -> str:
-        """Make file and directory entry durable; returns the path. Raises SpoolFull, and then the file is gone."""
+        """Make file and directory entry durable; returns the path. Raises SpoolFull, and the file is then removed."""
         self._flush()
         self._over = True
         sealed: Future[None] = Future()
         if not self._step(partial(self._seal, sealed)):
             raise SpoolFull("the spool is closed")
         try:
-            # A cancelled caller must not cancel the thread's step; it discards the file, or the next start does.
+            # A cancelled caller must not cancel the thread's step: the step discards the file, or the next start does.
             await asyncio.shield(asyncio.wrap_future(sealed))
         except OSError as error:
             raise SpoolFull(f"content file: {error.strerror or error}") from error
@@ -160,7 +160,7 @@ class ContentFile:
         self._buffer.clear()
         self._buffered = 0
         if self._behind > _MOST_BEHIND and self._opened.wait(_LONGEST_WAIT):
-            # The disk is slower than the client. Memory stays bounded at the price of a short write in the loop.
+            # The disk is slower than the client. A short write in the loop keeps the memory bounded.
             self._put(octets, offset)
             return
         with self._lock:
@@ -168,7 +168,7 @@ class ContentFile:
         self._step(partial(self._write_behind, octets, offset))
 
     def _step(self, step: Callable[[], None]) -> bool:
-        """Queue a step; False when the store is closed and it will not run."""
+        """Queue a step; False when the store is closed, so that the step will not run."""
         with self._lock:
             self._steps.append(step)
             if self._stepping:
@@ -233,13 +233,13 @@ class ContentFile:
             sealed.set_result(None)
 
     def _give_up(self) -> None:
-        """Discarded after `finish`: the file goes if it was finished and no commit has it."""
+        """Discarded after `finish`: a finished file without a commit is removed."""
         if self._name in self._store.unowned:
             self._store.unowned.discard(self._name)
             self._drop()
 
     def _drop(self) -> None:
-        """What a broken disk does not let go of is swept at the next start."""
+        """If a broken disk keeps the file, the next start removes it."""
         descriptor, self._descriptor = self._descriptor, -1
         with suppress(OSError):
             if descriptor >= 0:

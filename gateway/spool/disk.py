@@ -1,4 +1,4 @@
-"""The directory under a spool: who owns it, what file system it is on, and the calls that reach the disk."""
+"""The directory of a spool: its owner, its file system, and the calls that reach the disk."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _NETWORK = frozenset((
 ))
 # fmt: on
 DATABASE = "spool.db"
-"""In each shard; SQLite puts two files beside it whose names begin alike."""
+"""The database in each shard; SQLite puts two files with the same beginning of the name beside it."""
 LOCK = "lock"
 BALLAST = "ballast"
-"""A file in each shard that is given up when there is no room left, not even to start or to write down an outcome."""
+"""A file in each shard that is removed when the disk is too full to start or to record an outcome."""
 CONTENT = "content"
 """The directory with the files of large messages, beside the database."""
 _LOCAL_FUSE = frozenset(("fuse.fuse-overlayfs", "fuse.portal"))
-"""Every other `fuse.*` is refused: most are remote, and none says whether locks and fsync mean anything."""
+"""Every other `fuse.*` is refused: most are remote, and none documents that locks and fsync work."""
 
 
 class SpoolUnusable(Exception):
-    """The spool cannot be opened; the text names the directory and says why."""
+    """The spool cannot be opened; the text names the directory and gives the reason."""
 
 
 class SpoolUnmade(SpoolUnusable):
-    """It has no tables yet: its gateway has only begun to make it."""
+    """It has no tables yet: its gateway is still creating it."""
 
 
 class SpoolInUse(SpoolUnusable):
@@ -48,7 +48,7 @@ def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
     # isolation_level None: Python begins no transaction of its own. Connections are used by one thread at a time.
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
-    # A damaged row must not stop the reading of others: whoever reads it finds out what is wrong with it.
+    # A damaged row must not stop the reading of others: its own reader finds the fault.
     connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
     return connection
 
@@ -63,10 +63,10 @@ def _mounts() -> str:
 
 
 class Disk(Value):
-    """What the spool asks of the operating system, so that a test can give it a disk that fails."""
+    """The spool's calls to the operating system, replaceable in a test by a failing disk."""
 
     connect: Callable[[Path, bool], sqlite3.Connection] = _connect
-    """A database file and whether it is only read."""
+    """Opens a database file, read-only or not."""
     sync: Callable[[int], None] = os.fsync
     """Bring a file or directory to stable storage."""
     free: Callable[[Path], int] = _free
@@ -84,19 +84,19 @@ def find_filesystem(path: str, mounts: str) -> str:
         if len(fields) < 5 or not types[0]:
             continue
         point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4]).rstrip("/")
-        # Of two mounts on one point the later hides the earlier.
+        # Of two mounts on one point, the later hides the earlier.
         if (path == point or path.startswith(point + "/")) and len(point) >= best:
             best, kind = len(point), types[0]
     return kind
 
 
 def is_network(kind: str) -> bool:
-    """Such a file system may forget a lock, or acknowledge an fsync that did not happen."""
+    """True for a file system that may lose a lock, or acknowledge an fsync that did not happen."""
     return kind in _NETWORK or (kind.startswith("fuse.") and kind not in _LOCAL_FUSE)
 
 
 def make_shard(directory: Path, shard: str, disk: Disk) -> Path:
-    """The shard's directory, made with its parents where absent, for nobody's eyes but ours. Raises SpoolUnusable."""
+    """The shard's directory, made with its parents if absent, readable only for our account. Raises SpoolUnusable."""
     path = directory / shard
     try:
         for made in (directory, path, path / CONTENT):
@@ -116,7 +116,7 @@ def make_shard(directory: Path, shard: str, disk: Disk) -> Path:
 
 
 def make_ballast(path: Path, octets: int) -> bool:
-    """Take room for worse times, if it is not there yet; False when there is none."""
+    """Reserve room for a full disk, unless it exists already; False when there is no room."""
     ballast = path / BALLAST
     try:
         descriptor = os.open(ballast, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -131,7 +131,7 @@ def make_ballast(path: Path, octets: int) -> bool:
 
 
 def drop_ballast(path: Path) -> bool:
-    """Give that room up. False when there was none."""
+    """Release that room. False when there was none."""
     try:
         (path / BALLAST).unlink()
     except OSError:
@@ -140,7 +140,8 @@ def drop_ballast(path: Path) -> bool:
 
 
 def claim_directory(path: Path, may_be_link: bool = False) -> None:
-    """See to it that it is ours alone: whoever may write to it can make us send and delete. Raises SpoolUnusable."""
+    """Make the directory ours alone: an account that may write to it can make us send and delete. Raises
+    SpoolUnusable."""
     if path.is_symlink() and not may_be_link:
         raise SpoolUnusable(f"spool {path} is a link: put the directory itself there")
     found = path.stat()
@@ -154,7 +155,7 @@ def claim_directory(path: Path, may_be_link: bool = False) -> None:
 
 
 def claim_file(path: Path) -> None:
-    """The same for a file with mail in it. Raises SpoolUnusable."""
+    """The same for a file that contains mail. Raises SpoolUnusable."""
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
         raise SpoolUnusable(f"spool {path} is not a file of its own: put the file itself there")
@@ -181,7 +182,7 @@ def sync_directory(path: Path, disk: Disk) -> None:
 
 
 def lock_shard(path: Path) -> int:
-    """Own the shard until the descriptor given back is closed or the process ends. Raises SpoolUnusable, SpoolInUse."""
+    """Own the shard until the returned descriptor is closed or the process ends. Raises SpoolUnusable, SpoolInUse."""
     try:
         descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -196,7 +197,7 @@ def lock_shard(path: Path) -> int:
     except OSError as error:
         os.close(descriptor)
         raise SpoolUnusable(f"spool {path}: cannot lock it: {error.strerror}") from error
-    # In place: on a full disk there is no room for more. Who owns it is only said to people.
+    # Written in place, because a full disk has no room for more. The owner's name is only for people.
     with suppress(OSError):
         os.pwrite(descriptor, f"{os.getpid():<31}\n".encode("ascii"), 0)
     return descriptor

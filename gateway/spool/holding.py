@@ -11,11 +11,11 @@ from gateway.spool import codec
 from gateway.spool.queries import QUERIES
 
 _MOST_SUBJECT = 1000
-"""Octets that are read of it: thousands of messages are listed at once."""
+"""Octets of a subject that are read: thousands of messages are listed at once."""
 
 
 def check_room(connection: sqlite3.Connection, hold: Hold, size: int) -> None:
-    """Raises HoldFull when the message fits neither its domain's quota nor the whole."""
+    """Raises HoldFull when the message exceeds its domain's quota or the total quota."""
     quota, held = hold.quota, measure(connection, hold.domain)
     if held.domain_messages >= quota.domain_messages or held.domain_octets + size > quota.domain_octets:
         raise HoldFull(f"{held.domain_messages} messages of {held.domain_octets} octets are held of {hold.domain}")
@@ -24,17 +24,17 @@ def check_room(connection: sqlite3.Connection, hold: Hold, size: int) -> None:
 
 
 def is_held(connection: sqlite3.Connection, n: int) -> bool:
-    """The message has its room already."""
+    """The message already counts in the quota."""
     return connection.execute(QUERIES["is_held"], (n,)).fetchone() is not None
 
 
 def put_hold(connection: sqlite3.Connection, n: int, hold: Hold, size: int) -> None:
-    """The terms of a message that was just stored."""
+    """Store the terms of a message that was just stored."""
     connection.execute(QUERIES["insert_hold"], (n, hold.domain, size, hold.expires))
 
 
 def let_go(connection: sqlite3.Connection, id: str, act: Act) -> int | None:
-    """Hold a message no more; its row number, None when it is not held."""
+    """End the holding of a message; gives its row number, or None when it is not held."""
     found = connection.execute(QUERIES["find_held"], (codec.as_text(id),)).fetchone()
     if found is None:
         return None
@@ -47,7 +47,7 @@ def let_go(connection: sqlite3.Connection, id: str, act: Act) -> int | None:
 
 
 def discard(connection: sqlite3.Connection, id: str, act: Act) -> tuple[bool, tuple[str, ...]]:
-    """End a held message: whether it was, and the content file that no row names any more."""
+    """Delete a held message. Gives whether it was held, and the content file that no row names any more."""
     found = connection.execute(QUERIES["find_held"], (codec.as_text(id),)).fetchone()
     if found is None or found[2]:
         return False, ()
@@ -59,7 +59,7 @@ def discard(connection: sqlite3.Connection, id: str, act: Act) -> tuple[bool, tu
 
 
 def put_act(connection: sqlite3.Connection, n: int, act: Act) -> None:
-    """What was done with the message of this number."""
+    """Record an act on the message of this number."""
     connection.execute(QUERIES["insert_act"], (n, act.at, act.what, codec.ACT.pack(act)))
 
 
@@ -74,7 +74,7 @@ def list_given_up(connection: sqlite3.Connection, since: float, limit: int) -> l
 
 
 def measure(connection: sqlite3.Connection, domain: str) -> Quota:
-    """How much is held, of a domain and in all."""
+    """The amount held, of a domain and in all."""
     of_domain = connection.execute(QUERIES["held_of_domain"], (domain,)).fetchone()
     in_all = connection.execute(QUERIES["held_in_all"]).fetchone()
     return Quota(of_domain[0], int(of_domain[1]), in_all[0], int(in_all[1]))

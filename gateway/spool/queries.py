@@ -18,7 +18,7 @@ def _read(name: str) -> str:
 
 
 def _split(text: str, heading: re.Pattern[str]) -> list[tuple[str, str]]:
-    """(heading, what stands below it) pairs in order."""
+    """(heading, text below it) pairs in order."""
     parts = heading.split(text)
     return [(parts[at], parts[at + 1].strip()) for at in range(1, len(parts), 2)]
 
@@ -27,7 +27,7 @@ QUERIES: Mapping[str, str] = dict(_split(_read("queries.sql"), _NAME))
 """Statement text by name."""
 
 STEPS: Sequence[str] = tuple(script for _, script in _split(_read("schema.sql"), _VERSION))
-"""Script that leads from each version to the next, beginning with an empty file."""
+"""The script from each version to the next, beginning with an empty file."""
 
 
 def check_version(connection: sqlite3.Connection, place: str, steps: Sequence[str] = STEPS) -> int:

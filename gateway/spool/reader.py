@@ -1,4 +1,4 @@
-"""Reading the spool beside its writer, from the same process or another."""
+"""Reading the spool while its writer runs, in the same process or another."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GOOD = (Final.DELIVERED, Final.RETURNED)
 
 
 def list_failed(connection: sqlite3.Connection, limit: int) -> list[Failure]:
-    """Those of up to `limit` attempts, the newest messages first. What cannot be read is left out."""
+    """The failures of up to `limit` attempts, the newest messages first. Unreadable ones are left out."""
     found = []
     for trace_body, attempt_body in connection.execute(QUERIES["list_failed"], (limit,)):
         try:
@@ -46,7 +46,7 @@ T = TypeVar("T")
 _TRACES_AT_ONCE = 500
 
 SHARD = "0"
-"""The first shard: the directory below the spool's in which everything of one worker stands."""
+"""The first shard: the directory below the spool's that contains everything of one worker."""
 _NONE = "there is no spool in {}; `waypost serve` makes it, [server] spool says where"
 
 
@@ -106,14 +106,14 @@ class ReadOnlySpool:
         return None if found is None else _give_out(self._content, *found)
 
     async def find_unheard(self, marks: tuple[bytes, bytes], now: float) -> str | None:
-        """The stored message with one of these marks whose client was not told."""
+        """The stored message with one of these marks whose client did not get the reply."""
         return await self._read(lambda connection: unanswered.find(connection, marks, now))
 
     async def is_unanswered(self, marks: tuple[bytes, bytes]) -> bool:
         return await self._read(lambda connection: unanswered.is_pending(connection, marks))
 
     async def has_unheard(self) -> bool:
-        """Some client was not told."""
+        """Some client did not get its reply."""
         return await self._read(unanswered.are_there_any)
 
     async def failed(self, limit: int) -> Sequence[Failure]:
@@ -126,7 +126,7 @@ class ReadOnlySpool:
         return await self._read(lambda connection: holding.list_given_up(connection, since, limit))
 
     async def measure_held(self, domain: str) -> Quota:
-        """How much is held, of a domain and in all."""
+        """The amount held, of a domain and in all."""
         return await self._read(lambda connection: holding.measure(connection, domain))
 
     async def overdue(self, now: float, limit: int) -> Sequence[str]:
@@ -168,7 +168,7 @@ class ReadOnlySpool:
 
 
 async def _give_out(directory: Path, name: str | None, data: bytes | None) -> AsyncIterator[bytes]:
-    """Nothing at all when the file is gone: its hash then shows that."""
+    """The chunks; empty when the file is gone. The hash then shows the loss."""
     if data is not None:
         yield data
     path = directory / name if name else None
@@ -219,7 +219,7 @@ def _read_story(connection: sqlite3.Connection, id: str) -> Story | None:
 
 
 def _try_to_read(read: Callable[..., T], name: str, damaged: list[str], *columns: Any) -> T | None:
-    """None, and a line in `damaged`, for what cannot be read."""
+    """None, and a line in `damaged`, if the value cannot be read."""
     try:
         return read(*columns)
     except codec.Unreadable as error:

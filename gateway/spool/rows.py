@@ -1,4 +1,4 @@
-"""What each write does to the tables. Every function runs inside a transaction that its caller holds."""
+"""The rows of each write. Every function runs inside a transaction that its caller holds."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from gateway.spool.content import ContentStore
 from gateway.spool.queries import QUERIES
 
 _MOST_CLAIMED_OCTETS = 16_777_216
-"""Content that one `claim` brings into memory at most, but for its first transfer."""
+"""Octets of content that one `claim` loads into memory at most, except for its first transfer."""
 
 _LONGEST_SESSION = 86_400.0
-"""Seconds within which a message is stored that has come."""
+"""Seconds from a message's arrival within which it is stored."""
 UNREADABLE = "unreadable row: "
-"""How the reason begins for which such a transfer is held."""
+"""Prefix of the reason for holding such a transfer."""
 
 
 class RetentionPeriods(Value):
-    """How long content and traces are kept, in seconds."""
+    """Retention of content and traces, in seconds."""
 
     delivered_seconds: float = 0.0
-    """Content of a message all of whose recipients were delivered."""
+    """Content of a message with all recipients delivered."""
     failed_seconds: float = 604_800.0
-    """Content of a message with a recipient that ended otherwise."""
+    """Content of a message with a recipient in another final state."""
     trace_seconds: float = 2_592_000.0
-    """Traces and attempts, counted from reception; never less than the content."""
+    """Traces and attempts, counted from reception; never shorter than the content."""
     refused_octets: int = 1_073_741_824
-    """What traces of refused mail may take together; the oldest go before their time."""
+    """Octets that traces of refused mail may use together; the oldest are removed early."""
 
 
 class _Claimed(NamedTuple):
-    """A claim that still stands: its rows and the state of its message."""
+    """A valid claim: its rows and the state of its message."""
 
     n: int
     message: int
@@ -57,10 +57,10 @@ class Rows(Value):
     lease: float
     """Seconds for which a transfer stored as claimed belongs to its committer."""
     damage: list[Damage] = field(default_factory=list)
-    """Transfers that were found to be unreadable."""
+    """Transfers found to be unreadable."""
 
     def put(self, connection: sqlite3.Connection, intake: Intake, now: float) -> None:
-        """One reception."""
+        """Store one reception."""
         trace, message, hold = intake.trace, intake.message, intake.hold
         if hold is not None and message is not None:
             holding.check_room(connection, hold, message.content.size)
@@ -82,7 +82,7 @@ class Rows(Value):
             holding.put_hold(connection, n, hold, message.content.size)
         for transfer in intake.transfers:
             if abs(transfer.created - now) > _LONGEST_SESSION:
-                # The clock has jumped since it came.
+                # The clock has jumped since the message arrived.
                 transfer = replace(transfer, created=now, due=now)
             self._put_transfer(connection, n, transfer, intake.claimed, now)
 
@@ -132,7 +132,8 @@ class Rows(Value):
     def claim(
         self, connection: sqlite3.Connection, skip: Collection[str], limit: int, now: float, lease: float
     ) -> list[Claim]:
-        """Lease due transfers: the oldest of each backend in turn, so that one backend's heap hides no other's mail."""
+        """Lease due transfers: the oldest of each backend in turn, so that a backend with many does not delay another's
+        mail."""
         claims: list[Claim] = []
         octets = 0
         for n in find_due(connection, skip, limit, now):
@@ -141,7 +142,7 @@ class Rows(Value):
             try:
                 claim = self.read_claim(connection, n)
             except codec.Unreadable as error:
-                # One bad row must not stop the queue: it waits for an admin, or for the program that can read it.
+                # One bad row must not stop the queue: it waits for an admin, or for a program that can read it.
                 self._hold(connection, n, f"{UNREADABLE}{error}")
                 found = connection.execute(QUERIES["name_transfer"], (n,)).fetchone()
                 self.damage.append(Damage(found[0], found[1], str(error)))
@@ -152,7 +153,7 @@ class Rows(Value):
         return claims
 
     def let_readable_go(self, connection: sqlite3.Connection, now: float) -> None:
-        """What an older program could not read, and this one can, is due."""
+        """Make due the transfers that an older program could not read and this one can."""
         for n, transfer in connection.execute(QUERIES["held_unreadable"], (UNREADABLE,)).fetchall():
             try:
                 self.read_claim(connection, transfer)
@@ -190,19 +191,19 @@ class Rows(Value):
         return Claim(transfer, message, epoch + 1)
 
     def release(self, connection: sqlite3.Connection, claim: Claim, due: float) -> None:
-        """Give a claim back."""
+        """Return a claim."""
         found = _find_claimed(connection, claim.transfer.message_id, claim.transfer.id, claim.epoch)
         if found is not None:
             connection.execute(QUERIES["release_transfer"], {"n": found.n, "due": due})
 
     def hold(self, connection: sqlite3.Connection, claim: Claim, reason: str) -> None:
-        """Keep a claimed transfer back."""
+        """Hold a claimed transfer."""
         found = _find_claimed(connection, claim.transfer.message_id, claim.transfer.id, claim.epoch)
         if found is not None:
             self._hold(connection, found.n, reason)
 
     def let_go(self, connection: sqlite3.Connection, id: str, transfers: Sequence[Transfer], act: Act) -> bool:
-        """Hold a message no more, and send it by these transfers too. False when it is not held."""
+        """End the holding of a message, and send it by these transfers too. False when it is not held."""
         n = holding.let_go(connection, id, act)
         if n is None:
             return False
@@ -217,12 +218,13 @@ class Rows(Value):
     def settle(
         self, connection: sqlite3.Connection, settlement: Settlement, now: float
     ) -> tuple[bool, tuple[str, ...]]:
-        """One attempt: whether the claim still stood, and the content files that no row names any more."""
+        """Store one attempt. Gives whether the claim was still valid, and the content files that no row names any
+        more."""
         found = _find_claimed(connection, settlement.message_id, settlement.transfer_id, settlement.epoch)
         return (False, ()) if found is None else (True, self._settle(connection, found, settlement, now))
 
     def settle_unclaimed(self, connection: sqlite3.Connection, settlement: Settlement, now: float) -> tuple[str, ...]:
-        """The same for a transfer that nobody has claimed, under the epoch that its next claim would have."""
+        """The same for an unclaimed transfer, under the epoch that its next claim would have."""
         values = (settlement.message_id, settlement.transfer_id, settlement.epoch)
         found = _Claimed(*connection.execute(QUERIES["find_unclaimed"], values).fetchone())
         return self._settle(connection, found, settlement, now)
@@ -239,7 +241,7 @@ class Rows(Value):
         if failed and not found.failed:
             connection.execute(QUERIES["mark_failed"], (found.message,))
         if settlement.told:
-            # Nothing is kept that a retry would double: its client is to hear the refusal.
+            # Nothing is kept that a retry would duplicate, because the client will get the refusal.
             connection.execute(QUERIES["drop_unanswered"], (found.message,))
         if settlement.dsn is not None:
             self.put(connection, settlement.dsn, now)
@@ -268,7 +270,7 @@ class Rows(Value):
     def _finish_message(
         self, connection: sqlite3.Connection, found: _Claimed, failed: bool, now: float
     ) -> tuple[str, ...]:
-        """No transfer needs the content any more: free it, or set its time."""
+        """No transfer needs the content any more: delete it, or set its time of deletion."""
         seconds = self.retention.failed_seconds if failed else self.retention.delivered_seconds
         if seconds > 0:
             connection.execute(QUERIES["keep_message"], (now + seconds, found.message))
@@ -278,7 +280,7 @@ class Rows(Value):
 
 
 def find_backends(connection: sqlite3.Connection, skip: Collection[str] = ()) -> list[str]:
-    """Backends that have transfers, by one index seek each however many those are."""
+    """Backends that have transfers, by one index seek for each backend."""
     return [name for (name,) in connection.execute(QUERIES["backends"]) if name not in skip]
 
 
@@ -292,7 +294,7 @@ def find_due(connection: sqlite3.Connection, skip: Collection[str], limit: int, 
 
 
 def _find_claimed(connection: sqlite3.Connection, message_id: str, transfer_id: str, epoch: int) -> _Claimed | None:
-    """The rows of a claim; None when it does not stand any more."""
+    """The rows of a claim; None when the claim is no longer valid."""
     row = connection.execute(QUERIES["find_claimed"], (message_id, transfer_id, epoch)).fetchone()
     return _Claimed(*row) if row else None
 
@@ -307,7 +309,7 @@ def _read_evidence(own: bytes | None, trace: bytes) -> Evidence:
 
 
 def _last_reply(settlement: Settlement) -> str:
-    """What the queue shows: the reply given for a recipient that is tried again."""
+    """The text for the queue: the reply for a recipient that is tried again."""
     remaining = set(settlement.remaining)
     for outcome in settlement.attempt.outcomes:
         if outcome.rcpt in remaining:

@@ -1,4 +1,4 @@
-"""The rows that remember senders: bounded for each organization and in all, whatever a flood brings."""
+"""The rows of the memory of senders: bounded for each organization and in all, even in a flood."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from gateway.spool import codec
 from gateway.spool.queries import QUERIES
 
 _MOST_SOURCES = 300
-"""Sources of one organization's mail that are told apart; whatever comes then is counted in one more row."""
+"""Sources of one organization's mail that have rows of their own; all further sources are counted in one more row."""
 _MOST_ROWS = 50_000
-"""Domains of ours are not forgotten to keep this."""
+"""Own domains are not removed for this limit."""
 _FORGOTTEN_AT_ONCE = 2000
 
 
 def count(connection: sqlite3.Connection, sighting: Sighting, now: float, id: str) -> None:
-    """One more message of a source, inside the transaction of its reception."""
+    """Count one more message of a source, inside the transaction of its reception."""
     values: dict[str, object] = {
         "zone": sighting.zone,
         "domain": sighting.domain,
@@ -35,14 +35,15 @@ def count(connection: sqlite3.Connection, sighting: Sighting, now: float, id: st
         return
     known = connection.execute(QUERIES["count_sources"], (sighting.zone,)).fetchone()[0]
     if known >= _MOST_SOURCES and not (sighting.passed and _make_room(connection, sighting.zone, values)):
-        # A flood from everywhere must neither grow the table nor go uncounted.
+        # A flood from many sources must neither grow the table nor go uncounted.
         _count_together(connection, values)
     else:
         connection.execute(QUERIES["insert_sender"], values)
 
 
 def _make_room(connection: sqlite3.Connection, zone: str, values: dict[str, object]) -> bool:
-    """Tell one source less apart, the oldest that never passed: a flood must not hide who does. False without one."""
+    """Merge the oldest source that never passed into the common row: a flood must not displace sources that pass. False
+    when there is none."""
     found = connection.execute(QUERIES["find_failing"], (zone,)).fetchone()
     if found is None:
         return False
@@ -59,7 +60,7 @@ def _count_together(connection: sqlite3.Connection, values: dict[str, object]) -
 
 
 def recall(connection: sqlite3.Connection, domain: str, source: str, names: Sequence[str]) -> History:
-    """What is known of an Author Domain, a source, and whoever signs for it."""
+    """The memory of an Author Domain, of a source, and of the domains that sign for it."""
     author, theirs, selectors = connection.execute(QUERIES["recall_sender"], (source, domain)).fetchone()
     network = connection.execute(QUERIES["recall_network"], (source,)).fetchone()[0]
     passes = (connection.execute(QUERIES["recall_name"], {"name": name}).fetchone()[0] for name in names)
@@ -68,7 +69,7 @@ def recall(connection: sqlite3.Connection, domain: str, source: str, names: Sequ
 
 def list_senders(connection: sqlite3.Connection, domains: Collection[str], limit: int) -> list[Sender]:
     """Sources of mail of these domains and of those below them, the last seen first. Without any domain: the sources
-    of all domains that are not ours, where something failed."""
+    with failures, of all domains that are not ours."""
     found = {}
     for name, domain in [("list_senders", domain) for domain in domains] or [("list_failing", "")]:
         for row in connection.execute(QUERIES[name], {"domain": domain, "limit": limit}):
@@ -78,7 +79,7 @@ def list_senders(connection: sqlite3.Connection, domains: Collection[str], limit
 
 
 def forget(connection: sqlite3.Connection) -> int:
-    """Remove the rows that there is no room for: those that never passed first, the oldest first; how many went."""
+    """Remove the rows beyond the limit, those that never passed first, the oldest first; gives their number."""
     surplus = connection.execute(QUERIES["count_senders"]).fetchone()[0] - _MOST_ROWS
     if surplus <= 0:
         return 0

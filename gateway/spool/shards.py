@@ -1,6 +1,6 @@
-"""A spool of several shards as one: a worker's own and those it has adopted.
+"""Several shards as one spool: a worker's own and those it has adopted.
 
-New mail goes to the first shard. Whatever concerns a claim goes to the shard that it was taken from.
+New mail goes to the first shard. Every operation on a claim goes to the shard that it was taken from.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _LOOK_EVERY = 1.0
 
 
 def shard_name(worker: int) -> str:
-    """The worker's own shard; ids that it makes have the same digit in the tenth place."""
+    """The worker's own shard; ids from it have the same digit in the tenth place."""
     return DIGITS[worker]
 
 
 def find_adopted(directory: Path, worker: int, workers: int) -> list[str]:
-    """Shards without a worker of their own that fall to this one: there were more workers once."""
+    """Shards without a worker of their own that this worker takes over: there were more workers once."""
     with suppress(SpoolUnusable):
         names = [path.name for path in find_shards(directory) if len(path.name) == 1 and path.name in DIGITS]
         return [name for name in names if (at := DIGITS.index(name)) >= workers and at % workers == worker]
@@ -46,9 +46,9 @@ class ShardedSpool:
         self.reader = ShardedView(directory, {shard.path.name: shard.reader for shard in shards})
         self._looked = float("-inf")
         self._foreign = False
-        """Some shard has a message whose client was not told."""
+        """Some shard has a message whose client did not get the reply."""
         self._homes: dict[str, SqliteSpool] = {}
-        """The shard of each claim under way that is not of our own, by transfer."""
+        """For each claim under way that is not from our own shard: its shard, by transfer."""
 
     @classmethod
     async def open(
@@ -77,8 +77,8 @@ class ShardedSpool:
         await self._own.commit(intake)
 
     async def _leave_room(self, hold: Hold, shard: SqliteSpool) -> Hold:
-        """What is held in other shards counts too. Two workers that ask at the same moment may both get the last room:
-        beyond the quota goes one message of each worker at most."""
+        """The hold less the amount held in other shards. Two workers that ask at the same moment may both get the last
+        room, so each worker exceeds the quota by one message at most."""
         return replace(hold, quota=hold.quota.less(await self.reader.measure_held(hold.domain, shard.path.name)))
 
     def note_answer(self, id: str, heard: bool) -> None:
@@ -87,10 +87,10 @@ class ShardedSpool:
         home.note_answer(id, heard)
 
     async def find_unheard(self, marks: tuple[bytes, bytes], now: float, sure: bool = False) -> str | None:
-        """Almost always there is none to be found: what other workers have is looked at once a second, unless the
+        """The search almost always finds nothing. So the shards of other workers are read once a second, unless the
         answer has to be `sure`."""
         if now - self._looked >= _LOOK_EVERY or now < self._looked:
-            # Only now: who asks meanwhile must not go by what was known before.
+            # Set only now: concurrent callers must not rely on the older state.
             self._foreign, self._looked = await self.reader.has_unheard(), now
         found = await self._own.find_unheard(marks, now) if self._own.has_unheard else None
         return found or (await self.reader.find_unheard(marks, now) if self._foreign or sure else None)
@@ -103,7 +103,7 @@ class ShardedSpool:
 
     async def claim(self, skip: Collection[str], limit: int, now: float, lease: float) -> Sequence[Claim]:
         claims: list[Claim] = []
-        # An adopted shard goes first, and only empties.
+        # An adopted shard goes first, because it only empties.
         for shard in reversed(self.shards):
             if len(claims) < limit:
                 taken = await shard.claim(skip, limit - len(claims), now, lease)
@@ -121,7 +121,7 @@ class ShardedSpool:
         if settlement.hold is not None:
             settlement = replace(settlement, hold=await self._leave_room(settlement.hold, shard))
         done = await shard.settle(settlement)
-        if done:  # else the claim may have been renewed
+        if done:  # otherwise the claim may have been renewed
             self._homes.pop(settlement.transfer_id, None)
         return done
 
@@ -143,7 +143,7 @@ class ShardedSpool:
 
     @property
     def moved(self) -> float:
-        """Seconds by which times were moved at the start, in the shard where that was most."""
+        """Seconds by which times were moved at the start; of several shards, the largest."""
         return max((shard.moved for shard in self.shards), key=abs)
 
     async def move_times(self, seconds: float) -> None:

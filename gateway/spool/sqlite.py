@@ -35,12 +35,12 @@ from gateway.spool.times import find_move, last_look, move_times, note_look
 from gateway.spool.writer import Writer
 
 RESERVE = 33_554_432
-"""Octets of disk that receptions leave free, so that outcomes can still be written when the disk is full."""
+"""Octets of disk that receptions leave free, so that outcomes can still be written on a full disk."""
 
 _OUTSIDE = 4
-"""The part of the reserve that must be free outside the database, however much is free inside."""
+"""Divisor for the part of the reserve that must be free outside the database, regardless of the room inside."""
 _BALLAST = 8
-"""The ballast's part of the reserve."""
+"""Divisor for the ballast's part of the reserve."""
 
 
 class SqliteSpool:
@@ -59,7 +59,7 @@ class SqliteSpool:
         self.moved = 0.0
         """Seconds by which all times were moved at the start."""
         self.has_unheard = False
-        """Some client was not told since the start."""
+        """Some client did not get its reply since the start."""
 
     @classmethod
     async def open(
@@ -72,11 +72,11 @@ class SqliteSpool:
         disk: Disk | None = None,
         shard: str = SHARD,
     ) -> SqliteSpool:
-        """Own a shard of the spool in `directory`, made if absent, and put it in order after a crash.
+        """Own a shard of the spool in `directory`, made if absent, and repair its state after a crash.
 
-        Transfers that a dead process had claimed are due at once; content files that no row names are removed.
-        `lease` is in seconds, `reserve` in octets. Raises SpoolUnusable: owned by another process, on a network file
-        system, written by a newer version, or not readable.
+        Transfers that a dead process had claimed are due at once; content files that no row names are removed. `lease`
+        is in seconds, `reserve` in octets. Raises SpoolUnusable: owned by another process, on a network file system,
+        written by a newer version, or not readable.
         """
         disk = disk or Disk()
         path = await asyncio.to_thread(make_shard, directory, shard, disk)
@@ -110,8 +110,8 @@ class SqliteSpool:
     async def commit(self, intake: Intake) -> None:
         """Store a reception. When it is not `durable` this returns at once, and a failure only counts in `unwritten`.
 
-        Raises SpoolFull, and then nothing is kept, a content file neither, unless it is SpoolDoubtful; HoldFull, and
-        then the file is the writer's to discard.
+        Raises SpoolFull; then nothing is kept, not even a content file, unless it is SpoolDoubtful. Raises HoldFull;
+        then the writer must discard the file.
         """
         if not intake.durable:
             await self._writer.post(partial(self._put, intake), octets=_weigh(intake), quick=intake.hold is None)
@@ -127,7 +127,7 @@ class SqliteSpool:
                 self._store.unowned.add(name)
             raise
         except SpoolDoubtful:
-            # A row without its file would be worse than a file without a row, which goes at the next start.
+            # A row without its file would be worse than a file without a row, which the next start removes.
             raise
         except Exception:
             if name is not None:
@@ -135,7 +135,7 @@ class SqliteSpool:
             raise
 
     def _put(self, intake: Intake, connection: sqlite3.Connection) -> None:
-        # What is refused for want of room is still written down, in a part of the reserve.
+        # A refusal for lack of room is still recorded, in a part of the reserve.
         reserve = self._store.reserve if intake.message is not None else self._store.reserve // 2
         free = self._store.disk.free(self._store.directory)
         if free < reserve and not is_enough(free, free_inside(connection), reserve):
@@ -143,12 +143,12 @@ class SqliteSpool:
         self._rows.put(connection, intake, self._clock.now())
 
     def note_answer(self, id: str, heard: bool) -> None:
-        """Whether the client of a stored message was told. Written soon, with others."""
+        """Note whether the client of a stored message got the reply. Written soon, with others."""
         self._answers.note(id, heard)
         self.has_unheard = self.has_unheard or not heard
 
     async def find_unheard(self, marks: tuple[bytes, bytes], now: float, sure: bool = True) -> str | None:
-        """The stored message with one of these marks whose client was not told."""
+        """The stored message with one of these marks whose client did not get the reply."""
         return await self._writer.run(partial(self._find_unheard, marks, now), durable=False)
 
     def _find_unheard(self, marks: tuple[bytes, bytes], now: float, connection: sqlite3.Connection) -> str | None:
@@ -169,7 +169,7 @@ class SqliteSpool:
         return self._store.read(content)
 
     async def claim(self, skip: Collection[str], limit: int, now: float, lease: float) -> Sequence[Claim]:
-        """Take due transfers. A claim need not reach the disk: after a power cut nobody is left who holds it."""
+        """Take due transfers. A claim need not reach the disk: a power cut ends every process that holds one."""
         names = frozenset(skip)
         return await self._writer.run(
             lambda connection: self._rows.claim(connection, names, limit, now, lease), durable=False
@@ -180,7 +180,8 @@ class SqliteSpool:
         await self._writer.run(lambda connection: self._rows.release(connection, claim, due), durable=False, quick=True)
 
     async def settle(self, settlement: Settlement) -> bool:
-        """Write an attempt's outcome. False when the claim was lost. Raises SpoolFull; then it can be tried again."""
+        """Write an attempt's outcome. False when the claim was lost. Raises SpoolFull; the caller can then try
+        again."""
         now = self._clock.now()
         try:
             done, _ = await self._writer.run(
@@ -195,13 +196,13 @@ class SqliteSpool:
         return done
 
     def take_damage(self) -> Sequence[Damage]:
-        """Transfers that were found to be unreadable since this was asked last."""
+        """Unreadable transfers found since the last call."""
         found = tuple(self._rows.damage)
         del self._rows.damage[: len(found)]
         return found
 
     async def storage(self) -> Storage:
-        """How much room there is; what the ballast gave up is taken back when there is."""
+        """The room on the disk. The ballast is restored as soon as there is room."""
         reserve, ballast = self._store.reserve, self._store.reserve // _BALLAST
         free = self._store.disk.free(self._store.directory)
         if free >= reserve and not self._writer.refused:
@@ -221,15 +222,15 @@ class SqliteSpool:
             drop_ballast(self.path)
 
     async def hold(self, claim: Claim, reason: str) -> None:
-        """Keep the claimed transfer back until an admin decides. A stale claim is ignored."""
+        """Hold the claimed transfer until an admin decides. A stale claim is ignored."""
         await self._writer.run(lambda connection: self._rows.hold(connection, claim, reason))
 
     async def let_go(self, id: str, transfers: Sequence[Transfer], act: Act) -> bool:
-        """A held message is sent. False when it is not held."""
+        """Send a held message. False when it is not held."""
         return await self._writer.run(lambda connection: self._rows.let_go(connection, id, transfers, act))
 
     async def discard(self, id: str, act: Act) -> bool:
-        """A held message ends. False when it is not held."""
+        """Delete a held message. False when it is not held."""
         done, _ = await self._writer.run(
             lambda connection: holding.discard(connection, id, act),
             settled=lambda result: self._store.remove(result[1]),
@@ -237,7 +238,7 @@ class SqliteSpool:
         return done
 
     async def amend(self, message_id: str, plan: Plan) -> Amendment:
-        """Do what `plan` makes of a message's transfers. It is called in the writer's thread, perhaps twice."""
+        """Apply `plan` to a message's transfers. It is called in the writer's thread, perhaps twice."""
         now = self._clock.now()
         amendment, _ = await self._writer.run(
             lambda connection: amend(self._rows, connection, message_id, plan, now),
@@ -246,13 +247,13 @@ class SqliteSpool:
         return amendment
 
     async def move_times(self, seconds: float) -> None:
-        """The wall clock has jumped by so much: so do all times that are stored."""
+        """Move all stored times by the jump of the wall clock, in seconds."""
         before = self._clock.now()
         await self._writer.run(lambda connection: move_times(connection, seconds, before))
         note_look(self.path / LOCK, before + seconds)
 
     async def purge(self, now: float) -> int:
-        """Remove what retention no longer asks for, a bounded number at a time; returns how many rows went."""
+        """Remove rows beyond their retention, a bounded number at a time; returns their number."""
         note_look(self.path / LOCK, now)
         count, _ = await self._writer.run(
             lambda connection: purge(connection, self._rows.retention, now),
@@ -262,7 +263,7 @@ class SqliteSpool:
         return count
 
     async def close(self) -> None:
-        """Write what waits, then give the directory up."""
+        """Write the waiting jobs, then release the directory."""
         if self._closed:
             return
         self._closed = True
@@ -275,19 +276,19 @@ class SqliteSpool:
 
 
 def _weigh(intake: Intake) -> int:
-    """Octets of what is stored, roughly."""
+    """Octets that are stored, roughly."""
     header = len(intake.trace.evidence.header) if intake.trace.evidence else 0
     data = intake.message.content.data if intake.message else None
     return 2 * header + len(data or b"")
 
 
 def is_enough(free: int, inside: int, reserve: int) -> bool:
-    """Room inside the database is as good as room outside, but for the log, which needs some outside."""
+    """True when there is room inside or outside the database. The log needs some room outside."""
     return free + inside >= reserve and free >= reserve // _OUTSIDE
 
 
 def free_inside(connection: sqlite3.Connection) -> int:
-    """Octets of pages that hold nothing."""
+    """Octets of unused pages."""
     pages, octets = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_size"))
     return int(pages * octets)
 
@@ -298,7 +299,7 @@ def _try_to_write(connection: sqlite3.Connection) -> int:
 
 
 def _open_somehow(path: Path, now: float, disk: Disk, moved: float) -> sqlite3.Connection:
-    """As `_open_database`, with the room of the ballast when there is no other."""
+    """Like `_open_database`, with the room of the ballast if there is no other."""
     try:
         return _open_database(path, now, disk, moved)
     except SpoolUnusable:
@@ -310,14 +311,14 @@ def _open_somehow(path: Path, now: float, disk: Disk, moved: float) -> sqlite3.C
 def _open_database(path: Path, now: float, disk: Disk, moved: float) -> sqlite3.Connection:
     """The writing connection, its tables up to date, leases of a dead process ended. Raises SpoolUnusable."""
     try:
-        # SQLite gives the files beside it the mode of this one.
+        # SQLite gives the files beside the database the same mode.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
         connection = disk.connect(path, False)
     except (sqlite3.Error, OSError) as error:
         raise SpoolUnusable(f"spool {path.parent}: {error}") from error
     try:
         if check_version(connection, str(path.parent)) == 0:
-            # Only an empty file takes these two.
+            # Only an empty file accepts these two.
             connection.execute("PRAGMA page_size = 8192")
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
@@ -327,7 +328,7 @@ def _open_database(path: Path, now: float, disk: Disk, moved: float) -> sqlite3.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         connection.execute("PRAGMA cache_size = -8192")
-        # Debian's SQLite zeroes what is deleted, which writes every message's content to the log a second time.
+        # Debian's SQLite zeroes deleted data, which writes every message's content to the log a second time.
         connection.execute("PRAGMA secure_delete = FAST")
         connection.execute("PRAGMA temp_store = MEMORY")
         migrate(connection, str(path.parent))

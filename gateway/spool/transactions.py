@@ -1,4 +1,4 @@
-"""One transaction for many writes: each is all or nothing, and one that fails takes no other with it."""
+"""One transaction for many writes: each is all or nothing, and one failure does not undo the others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from gateway.ports import SpoolDoubtful, SpoolFull
 
 _LOCKED = 5000
-"""Milliseconds for which a stranger that has the database locked is waited for; the loop does not wait."""
+"""Milliseconds to wait while another process has the database locked; the loop does not wait."""
 
 
 @dataclass(slots=True)
@@ -30,13 +30,14 @@ class WriteJob:
 
 
 class Transactions:
-    """Those of the writing connection, one after the other. Used by the loop and by a thread, never by both at once."""
+    """The transactions of the writing connection, one after the other. Used by the loop and by a thread, never by both
+    at once."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._durable = True
         self.suspect = False
-        """An fsync failed: nothing is written before the log was checked out."""
+        """An fsync failed: nothing is written until the log has been checked."""
         self._doubtful = False
         """The last COMMIT failed, perhaps after it had written everything."""
         self._retrying = False
@@ -44,7 +45,7 @@ class Transactions:
         connection.execute("PRAGMA busy_timeout = 0")
 
     def begin(self, jobs: Sequence[WriteJob]) -> bool:
-        """Open one and put the rows of all jobs. False when something is wrong: then `write` begins it again."""
+        """Begin a transaction and put the rows of all jobs. False on an error: `write` then begins again."""
         try:
             self._put_all(jobs)
         except Exception:
@@ -52,7 +53,7 @@ class Transactions:
         return True
 
     def end(self, jobs: Sequence[WriteJob]) -> None:
-        """Commit what was begun."""
+        """Commit the transaction."""
         try:
             self._commit()
         except sqlite3.Error as error:
@@ -60,7 +61,7 @@ class Transactions:
                 self._fall_back(jobs, error)
 
     def write(self, jobs: Sequence[WriteJob]) -> None:
-        """A whole transaction."""
+        """Run a whole transaction."""
         with self._patience():
             self._write(jobs)
 
@@ -105,18 +106,18 @@ class Transactions:
         except Exception as error:
             if self._connection.total_changes != changes or not self._connection.in_transaction:
                 raise
-            # It failed before it wrote anything, so the others need not be begun again.
+            # The job failed before it wrote anything, so the others need not start again.
             job.error = _as_refusal(error)
 
     def _fall_back(self, jobs: Sequence[WriteJob], error: Exception) -> None:
-        """Nothing of the batch is kept. Each job gets a transaction of its own, so that one that is wrong, or too
-        large for a disk that is nearly full, fails alone. After a failed fsync none is tried again."""
+        """Nothing of the batch is kept. Each job gets a transaction of its own, so that a faulty job, or one too large
+        for a nearly full disk, fails alone. After a failed fsync no job is tried again."""
         alone = len(jobs) > 1 and not self.suspect
         with contextlib.suppress(sqlite3.Error):
             self._roll_back()
             self._heal()
         if _is_full(error) and not self.suspect:
-            # The log may begin anew in the room that it has.
+            # The log may restart within the room that it has.
             self.checkpoint()
             alone = alone or not self._retrying
         if not alone:
@@ -135,9 +136,9 @@ class Transactions:
             self._connection.execute("ROLLBACK")
 
     def _heal(self) -> None:
-        """After a failed fsync the kernel may have dropped written pages, and a failed transaction may lie whole in
-        the log. A full checkpoint brings the good part to the database file and empties the log; until one succeeds,
-        nothing is accepted."""
+        """After a failed fsync the kernel may have dropped written pages, and a failed transaction may be complete in
+        the log. A full checkpoint moves the good part to the database file and empties the log; until one succeeds, no
+        write is accepted."""
         if self.suspect:
             busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             if busy:
@@ -149,11 +150,11 @@ class Transactions:
         try:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except Exception as error:
-            # Whatever it was, its thread goes on: without it nothing would ever be written again.
+            # The thread goes on after any error: without it nothing would ever be written again.
             self.suspect = not _is_full(error)
 
     def _set_durable(self, durable: bool) -> None:
-        """FULL syncs the log at each commit, NORMAL leaves it to the next one that does: order is kept either way."""
+        """FULL syncs the log at each commit; NORMAL leaves it to the next commit under FULL. Both keep the order."""
         if durable != self._durable:
             self._connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
             self._durable = durable
@@ -167,8 +168,8 @@ def _is_full(error: Exception) -> bool:
 
 
 def _as_refusal(error: Exception, doubtful: bool = False) -> Exception:
-    """What the caller is told: SpoolFull where the disk is to blame, the error itself where the write was wrong.
-    `doubtful` while a failed transaction may still lie whole in the log."""
+    """The exception for the caller: SpoolFull for a fault of the disk, the error itself for a faulty write. `doubtful`:
+    a failed transaction may still be complete in the log."""
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(
         error, (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)
     ):

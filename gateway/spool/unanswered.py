@@ -1,5 +1,5 @@
-"""Rows of messages whose client has not been told yet that they are stored. What a dead process left are those of
-clients that never will be. The functions run inside a transaction that their caller holds."""
+"""Rows of messages whose client has not yet got the reply that they are stored. Rows left by a dead process belong to
+clients that never will. The functions run inside a transaction that their caller holds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WAIT = 0.5
 
 
 class Answers:
-    """Those that were given and are not written yet."""
+    """The answers that were given and are not written yet."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -34,19 +34,19 @@ class Answers:
             self._writing = asyncio.create_task(self._write_all())
 
     def write_unheard(self, connection: sqlite3.Connection) -> None:
-        """Those that did not arrive, which is what a client's retry asks about."""
+        """Write the answers that did not arrive: a client's retry asks about these."""
         given = tuple(self._given)
         heard = {id for id, arrived in given if arrived}
         note(connection, [(id, arrived) for id, arrived in given if id not in heard])
 
     def write(self, connection: sqlite3.Connection) -> int:
-        """How many were written: they stay until that is committed."""
+        """Write the answers; gives their number. They stay until that is committed."""
         given = tuple(self._given)
         note(connection, given)
         return len(given)
 
     async def close(self) -> None:
-        """Write what is left. An answer that comes later is not written: its client counts as one that was not told."""
+        """Write the rest. A later answer is not written: its client counts as one without a reply."""
         self._closed = True
         if self._writing is not None:
             self._writing.cancel()
@@ -55,7 +55,7 @@ class Answers:
     async def _write_all(self) -> None:
         while self._given:
             await asyncio.sleep(_WAIT)
-            # What could not be written is still there, for the next time.
+            # Unwritten answers stay for the next time.
             with suppress(Exception):
                 await self._writer.run(self.write, durable=False, settled=self._drop)
 
@@ -65,12 +65,12 @@ class Answers:
 
 
 def put(connection: sqlite3.Connection, n: int, fingerprint: bytes, received: float) -> None:
-    """A message is stored, and its client is not told yet."""
+    """Record that a message is stored and its client has no reply yet."""
     connection.execute(QUERIES["insert_unanswered"], (n, fingerprint, received))
 
 
 def note(connection: sqlite3.Connection, answers: Collection[tuple[str, bool]]) -> None:
-    """Ids of messages, each with whether its client was told."""
+    """Record ids of messages, each with whether its client got the reply."""
     for query, told in (("forget_answered", True), ("mark_unheard", False)):
         ids = [codec.as_text(id) for id, heard in answers if heard is told]
         if ids:
@@ -78,7 +78,7 @@ def note(connection: sqlite3.Connection, answers: Collection[tuple[str, bool]]) 
 
 
 def find(connection: sqlite3.Connection, marks: tuple[bytes, bytes], now: float) -> str | None:
-    """The message with one of these marks whose client was not told."""
+    """The message with one of these marks whose client did not get the reply."""
     row = connection.execute(QUERIES["find_unheard"], (*marks, now - REMEMBERED)).fetchone()
     return row[0] if row else None
 
@@ -89,10 +89,10 @@ def is_pending(connection: sqlite3.Connection, marks: tuple[bytes, bytes]) -> bo
 
 
 def are_there_any(connection: sqlite3.Connection) -> bool:
-    """Some client was not told."""
+    """Some client did not get its reply."""
     return bool(connection.execute(QUERIES["any_unheard"]).fetchone()[0])
 
 
 def forget(connection: sqlite3.Connection, now: float) -> int:
-    """Remove those whose retry would have come; how many went."""
+    """Remove the rows whose retry would have come by now; gives their number."""
     return connection.execute(QUERIES["forget_unanswered"], (now - REMEMBERED,)).rowcount

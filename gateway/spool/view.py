@@ -1,4 +1,4 @@
-"""All shards of a spool to look at, whoever owns them."""
+"""A view of all shards of a spool, whoever owns them."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ from gateway.spool.queries import QUERIES
 from gateway.spool.reader import ReadOnlySpool, find_shards
 
 _AT_ONCE = 200
-"""Rows looked at in one transaction, so that the gateway's log is not held up."""
+"""Rows read in one transaction, so that the gateway's log is not held up."""
 
 
 @dataclass(slots=True)
 class Inspection:
-    """What was found."""
+    """The results of an inspection."""
 
     traces: int = 0
     messages: int = 0
     octets: int = 0
-    """Of content."""
+    """Octets of content."""
     waiting: int = 0
-    """Transfers."""
+    """Waiting transfers."""
     held: int = 0
-    """Transfers that are kept back."""
+    """Held transfers."""
     unclaimed_files: int = 0
-    """Content files that no row names: just being written, or left by a crash and removed at the next start."""
+    """Content files that no row names: being written now, or left by a crash and removed at the next start."""
     problems: list[str] = field(default_factory=list)
 
 
 def inspect_shard(shard: Path, found: Inspection, tell: Callable[[int], None] = lambda done: None) -> None:
-    """Add what is found in a shard's directory. `tell` gets the number of rows seen now and then. Raises SpoolUnusable
-    when there is nothing to look at."""
+    """Add the results of a shard's directory. `tell` gets the number of rows seen now and then. Raises SpoolUnusable
+    when there is nothing to read."""
     try:
         connection = Disk().connect(shard / DATABASE, True)
         try:
@@ -102,7 +102,7 @@ def _look_at_message(connection: sqlite3.Connection, shard: Path, row: tuple[Any
     digest = hashlib.sha256(data or b"").digest() if path is None else _hash_file(shard / CONTENT / path)
     if digest == sha256:
         return
-    # It may have ended since the row was read; then the row is gone too.
+    # The message may have ended since the row was read; the row is then gone too.
     if connection.execute(QUERIES["has_message"], (n,)).fetchone():
         found.problems.append(f"{name}: content is {'missing' if digest is None else 'not what was received'}")
 
@@ -163,7 +163,7 @@ class ShardedView:
             try:
                 self._views[path.name] = owned.get(path.name) or ReadOnlySpool(directory, shard=path.name)
             except SpoolUnmade as error:
-                # Another worker may be at it just now, as at the first start of a new version.
+                # Another worker may be creating it now, as at the first start of a new version.
                 unmade = error
         if unmade is not None and not self._views:
             raise unmade
@@ -194,7 +194,7 @@ class ShardedView:
         return History.join([await view.recall(domain, source, names) for view in self._look()])
 
     async def find_unheard(self, marks: tuple[bytes, bytes], now: float) -> str | None:
-        """The stored message with one of these marks whose client was not told."""
+        """The stored message with one of these marks whose client did not get the reply."""
         for view in self._look():
             found = await view.find_unheard(marks, now)
             if found is not None:
@@ -205,13 +205,13 @@ class ShardedView:
         return any([await view.is_unanswered(marks) for view in self._look()])
 
     async def has_unheard(self) -> bool:
-        """Some client was not told."""
+        """Some client did not get its reply."""
         return any([await view.has_unheard() for view in self._look()])
 
     async def acquaintance(self, key: str) -> Acquaintance | None:
         # A retry comes to any worker.
         found = [await view.acquaintance(key) for view in self._look()]
-        # Who was let in is remembered longest.
+        # Accepted senders are remembered longest.
         return max((one for one in found if one), key=lambda one: one.expires, default=None)
 
     async def senders(self, domains: Collection[str], limit: int) -> Sequence[Sender]:
@@ -233,7 +233,7 @@ class ShardedView:
         return _merge_held([await view.given_up(since, limit) for view in self._look()], limit)
 
     async def measure_held(self, domain: str, but: str) -> Quota:
-        """How much is held in all shards but this one, of a domain and in all."""
+        """The amount held in all shards except `but`, of a domain and in all."""
         self._look()
         found = [await view.measure_held(domain) for name, view in self._views.items() if name != but]
         return Quota(
@@ -264,7 +264,7 @@ class ShardedView:
         await asyncio.gather(*(view.close() for view in self._views.values()))
 
     def _look(self) -> list[ReadOnlySpool]:
-        """Shards that were made since are looked at too, once they are whole."""
+        """The shards, including new ones as soon as they are complete."""
         for name in os.listdir(self._directory):
             if name not in self._views and name in DIGITS:
                 with suppress(SpoolUnusable):
@@ -276,7 +276,8 @@ class ShardedView:
         return tuple(self._owned.values()) or self._look()
 
     def _begin_with(self, id: str) -> list[ReadOnlySpool]:
-        """The shard that the id names first. A DSN that was made in an adopted shard is named after another."""
+        """The shards, beginning with the one that the id names. A DSN that was made in an adopted shard has the digit
+        of another."""
         named = _ID.fullmatch(id)
         first = self._views.get(named[1]) if named else None
         return sorted(self._look(), key=lambda view: view is not first)

@@ -1,8 +1,8 @@
 """Group commit: all writes that wait together become one transaction and one fsync.
 
-The rows of a small write are put by the loop itself, because handing the interpreter's lock to a thread and back for
-each statement costs more than the statement; only what may wait for the disk or take long is left to the thread. The
-two never have the connection at the same time.
+The loop itself puts the rows of a small write, because handing the interpreter's lock to a thread and back for each
+statement costs more than the statement. Only steps that may wait for the disk or take long run in the thread. The two
+never use the connection at the same time.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ from gateway.spool.transactions import Transactions, WriteJob
 T = TypeVar("T")
 
 _MOST_WAITING = 512
-"""Writes that may wait; whoever brings more waits outside (promise P7)."""
+"""Writes that may wait; the callers of further writes wait outside (promise P7)."""
 _MOST_IN_BATCH = 128
 _MOST_OCTETS_IN_BATCH = 8_388_608
-"""What one transaction may hold in memory before it is written."""
+"""Octets that one transaction may keep in memory before it is written."""
 _MOST_IN_LOOP = 32
 _MOST_OCTETS_IN_LOOP = 1_048_576
 """Jobs, and octets of them, whose rows the loop puts at once."""
 _PATIENCE = 0.005
-"""Seconds for which the first write of a batch waits for company while the loop is busy with what may bring some."""
+"""Seconds for which the first write of a batch waits for others, while the loop is busy with work that may bring
+some."""
 _IDLE_ROUND = 0.00005
-"""A round of the loop that took no longer had nothing to do; on a slow machine, twice the shortest that was seen."""
+"""Longest round of the loop, in seconds, that counts as idle; on a slow machine, twice the shortest round so far."""
 _IDLE_ROUNDS = 2
-"""So many of them one after the other: nothing is on its way that a commit could wait for."""
+"""Consecutive idle rounds after which no commit need wait for further writes."""
 _LONG_LOG = 16_777_216
 _PAGES_OF_JOB = 32_768
-"""Octets of log that a job's pages take besides its content, roughly."""
+"""Octets of log for a job's pages besides its content, roughly."""
 
 
 class _Batch(Value):
@@ -46,11 +47,11 @@ class _Batch(Value):
 
     jobs: Sequence[WriteJob]
     begun: bool
-    """It is open, with the rows of every job in it."""
+    """The transaction is open, with the rows of every job in it."""
 
 
 class Writer:
-    """Owns the writing connection. Each job is all or nothing, and a job that fails takes no other with it."""
+    """Owns the writing connection. Each job is all or nothing, and a failing job does not undo the others."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._transactions = Transactions(connection)
@@ -58,11 +59,11 @@ class Writer:
         self._room = asyncio.Semaphore(_MOST_WAITING)
         self._waiting: deque[WriteJob] = deque()
         self._since = 0.0
-        """When the first of those came."""
+        """The arrival of the first waiting job."""
         self._looking = False
         self._looked = 0.0
         self._shortest = float("inf")
-        """Seconds of a round."""
+        """The shortest round of the loop, in seconds."""
         self._idle = 0
         self._busy = False
         """The thread has the connection."""
@@ -70,9 +71,9 @@ class Writer:
         self._closed = False
         self._logged = 0
         self.refused = False
-        """The last write that had to be on stable storage was not."""
+        """The last write that had to be on stable storage failed."""
         self.unwritten = 0
-        """Writes that nobody waited for and that failed."""
+        """Failed writes that no caller waited for."""
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
         self._thread.start()
 
@@ -85,11 +86,11 @@ class Writer:
         quick: bool = False,
         settled: Callable[[T], None] | None = None,
     ) -> T:
-        """Do `work` inside a transaction and give its result once that is committed, on stable storage if `durable`.
+        """Do `work` inside a transaction and return its result once that is committed, on stable storage if `durable`.
 
         A `quick` one is a few statements on single rows; it may be called in the loop. `settled` is called with the
-        result, in the loop, even when the caller was cancelled. Raises SpoolFull when it could not be stored, and
-        whatever `work` raised; then nothing of it was kept. `work` may be called more than once.
+        result, in the loop, even when the caller was cancelled. Raises SpoolFull when the work could not be stored, and
+        any exception of `work`; then nothing of it was kept. `work` may be called more than once.
         """
         future: asyncio.Future[T] = self._loop.create_future()
         await self._put(WriteJob(work, octets, durable, quick, settled, future))
@@ -100,7 +101,7 @@ class Writer:
         await self._put(WriteJob(work, octets, False, quick, None, None))
 
     async def close(self) -> None:
-        """Write what waits, then end the thread and close the connection."""
+        """Write the waiting jobs, then end the thread and close the connection."""
         if not self._closed:
             self._closed = True
             self._end_when_idle()
@@ -117,15 +118,15 @@ class Writer:
         self._stir()
 
     def _stir(self) -> None:
-        """See to it that what waits is written, as soon as the connection is free."""
+        """Start the writing of waiting jobs as soon as the connection is free."""
         if self._waiting and not self._busy and not self._looking:
             self._looking = True
             self._looked, self._idle = perf_counter(), 0
             self._loop.call_soon(self._look)
 
     def _look(self) -> None:
-        """Once a round of the loop: begin when it has nothing else to do, because then nobody else will come; else a
-        little later, because who comes meanwhile shares the sync."""
+        """Once a round of the loop: begin when the loop is idle, because no further write will come. Otherwise wait a
+        little, because further writes share the sync."""
         now = perf_counter()
         round, self._looked = now - self._looked, now
         self._shortest = min(self._shortest, round)
@@ -138,7 +139,7 @@ class Writer:
             self._loop.call_soon(self._look)
 
     def _begin(self) -> None:
-        """The next batch: its rows here when it is small, and its end in the thread."""
+        """The next batch: a small one's rows are put here, and its commit runs in the thread."""
         jobs: list[WriteJob] = []
         octets = 0
         while self._waiting and len(jobs) < _MOST_IN_BATCH and octets < _MOST_OCTETS_IN_BATCH:
@@ -157,7 +158,7 @@ class Writer:
             try:
                 self._answer_one(job)
             except Exception as error:
-                # It is written all the same, and the others wait for their answers.
+                # The job is written all the same, and the others wait for their answers.
                 self._loop.call_exception_handler({"message": "after a write", "exception": error})
 
     def _answer_one(self, job: WriteJob) -> None:
@@ -170,7 +171,7 @@ class Writer:
                 job.future.set_result(job.result)
             else:
                 job.future.set_exception(job.error)
-        # Before the caller goes on: that is the loop's next turn.
+        # Called before the caller goes on: that is the loop's next turn.
         if job.error is None and job.settled is not None:
             job.settled(job.result)
 
@@ -179,7 +180,7 @@ class Writer:
         self._free()
 
     def _free(self) -> None:
-        """The thread has done with the connection."""
+        """The thread no longer uses the connection."""
         self._busy = False
         self._stir()
         self._end_when_idle()
@@ -189,7 +190,7 @@ class Writer:
             self._batches.put(None)
 
     def _run(self) -> None:
-        """The thread."""
+        """The body of the thread."""
         while (batch := self._batches.get()) is not None:
             try:
                 if batch.begun:
@@ -197,12 +198,12 @@ class Writer:
                 else:
                     self._transactions.write(batch.jobs)
             except Exception as error:
-                # Whatever it was, the thread goes on: the next batch may fare better.
+                # The thread goes on after any error: the next batch may succeed.
                 for job in batch.jobs:
                     job.error = job.error or error
             try:
                 if self._is_log_long(batch):
-                    # Here, when the batch has its answers, not in COMMIT.
+                    # Done here, once the batch has its answers, not in COMMIT.
                     self._loop.call_soon_threadsafe(self._answer, batch)
                     self._logged = 0
                     self._transactions.checkpoint()
@@ -210,7 +211,7 @@ class Writer:
                 else:
                     self._loop.call_soon_threadsafe(self._answer_and_free, batch)
             except RuntimeError:
-                # The loop is gone: nobody is left to hear the answer.
+                # The loop is gone, so no caller waits for the answer.
                 break
         self._transactions.close()
 
