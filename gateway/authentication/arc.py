@@ -1,5 +1,5 @@
-"""ARC: the Authenticated Received Chain validated (RFC 8617 section 5.2). ARC is moving to Historic: delete this file,
-its caller's line and its facts, and nothing else notices."""
+"""ARC: the Authenticated Received Chain validated (RFC 8617 section 5.2). ARC is moving to Historic: this file, its
+caller's line and its facts can be deleted without other changes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _AAR, _AMS, _AS = "arc-authentication-results", "arc-message-signature", "arc-se
 _AMS_REQUIRED = "i bh h"
 _AS_REQUIRED = "i cv"
 _MAX_KEYS = 20
-"""Distinct keys of a chain: a bound for the DNS work that a message can cause."""
+"""Distinct keys of a chain: a limit on the DNS work that a message can cause."""
 _INSTANCE = re.compile(r"[0-9]{1,2}")
 _AAR_START = re.compile(rb"(?:[ \t\r\n]++|\([^()\\]*+\))*+i[ \t\r\n]*+=[ \t\r\n]*+([0-9]{1,2})[ \t\r\n]*+;")
-"""Possessive throughout: no white space makes it back-track."""
+"""Possessive throughout: white space never causes back-tracking."""
 
 
 class _Set(Value):
@@ -36,7 +36,7 @@ class _Set(Value):
 
 
 def questions(header: tuple[Field, ...]) -> tuple[Question, ...]:
-    """The keys that `validate` will ask for, so that they can be fetched before."""
+    """The keys that `validate` will ask for, so that they can be fetched in advance."""
     sets, problem = _collect(header)
     return () if problem else _questions(sets)
 
@@ -44,8 +44,8 @@ def questions(header: tuple[Field, ...]) -> tuple[Question, ...]:
 def validate(evidence: Evidence, header: tuple[Field, ...], window: DnsView, now: float) -> ArcResult:
     """Validate the chain; `header` is `evidence.header` parsed, `now` is in epoch seconds.
 
-    A key that DNS does not give now makes the chain fail with a reason that starts `temperror:`, because RFC 8617
-    knows no third result. Raises NeedAnswers when keys are not known yet.
+    If DNS does not provide a key now, the chain fails with a reason that starts `temperror:`, because RFC 8617 has no
+    third result. Raises NeedAnswers when keys are not known yet.
     """
     sets, problem = _collect(header)
     if problem:
@@ -78,7 +78,7 @@ def validate(evidence: Evidence, header: tuple[Field, ...], window: DnsView, now
 
 
 def chain_fields(header: Sequence[Field]) -> tuple[Field, ...]:
-    """The fields of all sets in the order in which a seal covers them; none when the sets are not in order."""
+    """The fields of all sets in the order in which a seal covers them; empty when the sets are not in order."""
     sets, problem = _collect(tuple(header))
     return () if problem else tuple(_covered(sets))
 
@@ -96,7 +96,7 @@ def _check_seal(sets: Sequence[_Set], signed: SignedHeader, answers: dict[Questi
 
 
 def _collect(header: tuple[Field, ...]) -> tuple[list[_Set], str]:
-    """The sets in order, and what is wrong with them (RFC 8617 section 5.2, steps 1 to 3)."""
+    """The sets in order, and their fault (RFC 8617 section 5.2, steps 1 to 3)."""
     found = {name: [field for field in header if field.lower == name] for name in (_AAR, _AMS, _AS)}
     count = max(map(len, found.values()))
     if count > MAX_SETS:
@@ -142,7 +142,7 @@ def _instance(signature: Signature) -> int:
 
 
 def _aar_instance(field: Field) -> int:
-    """i= of an ARC-Authentication-Results field, which must come first (RFC 8617 section 4.1.1)."""
+    """i= of an ARC-Authentication-Results field, which must be first (RFC 8617 section 4.1.1)."""
     found = _AAR_START.match(field.value)
     return int(found[1]) if found else 0
 

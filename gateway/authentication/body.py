@@ -1,7 +1,7 @@
-"""Body hashes while the message arrives: canonicalised as RFC 6376 section 3.4 says, chunk by chunk.
+"""Body hashes while the message arrives: canonicalised chunk by chunk (RFC 6376 section 3.4).
 
-In: the body in chunks cut anywhere, and what the signatures ask for. Out: `BodyDigest`s, all that verdicts know of a
-body. Every canonicalisation is done once however many signatures want it, and no more than a chunk is held.
+In: the body in chunks cut anywhere, and the digests that the signatures need. Out: `BodyDigest`s; verdicts know nothing
+else of a body. Every canonicalisation runs once however many signatures need it, and at most one chunk is kept.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gateway.model.message import BodyDigest
 MAX_SETS = 50
 """ARC sets of one message (RFC 8617 section 4.2.1)."""
 AMS_FORMS = "relaxed/relaxed"
-"""c= of an ARC-Message-Signature that has none: what sealers mean by it, though RFC 8617 inherits simple/simple."""
+"""c= of an ARC-Message-Signature without one: sealers mean this, although RFC 8617 inherits simple/simple."""
 _SLICE = 1 << 17
 _CRLF_BLOCK = b"\r\n" * 4096
 _LONG_RUN = re.compile(rb"   +")
@@ -25,7 +25,8 @@ _LONG_RUN = re.compile(rb"   +")
 
 
 def wanted_digests(header: Sequence[Field]) -> frozenset[tuple[str, int | None]]:
-    """What the signatures of a header need: pairs of body canonicalisation and l= (None: the whole body)."""
+    """The digests that the signatures of a header need: pairs of body canonicalisation and l= (None: the whole
+    body)."""
     signatures, _ = choose_signatures(header)
     seals = [field for field in header if field.lower == "arc-message-signature"][:MAX_SETS]
     terms = [read_body_terms(field, "simple/simple") for field in signatures]
@@ -56,7 +57,7 @@ class BodyHasher:
                 self._relaxed.update(part)
 
     def digests(self) -> tuple[BodyDigest, ...]:
-        """The body has ended: one digest for each pair that was wanted. To be called once."""
+        """End of the body: one digest for each wanted pair. To be called once."""
         found: list[BodyDigest] = []
         if self._simple:
             found += self._simple.finish()
@@ -66,7 +67,7 @@ class BodyHasher:
 
 
 class _Trimmer:
-    """Leaves out empty lines at the end, sees to a final CRLF (RFC 6376 section 3.4.3), and hashes."""
+    """Removes empty lines at the end, ensures a final CRLF (RFC 6376 section 3.4.3), and hashes."""
 
     def __init__(self, form: str, lengths: set[int | None]) -> None:
         self._form = form
@@ -76,7 +77,7 @@ class _Trimmer:
         self._octets = 0
         self._found: list[tuple[int, bytes]] = []
         self._breaks = 0
-        """CRLFs held back: they count only if something follows."""
+        """CRLFs held back: they count only if further octets follow."""
         self._cr = False
         """A CR held back: the next octet may make it a CRLF."""
 
@@ -126,18 +127,19 @@ class _Trimmer:
 
 
 class _Relaxer:
-    """Takes white space as RFC 6376 section 3.4.4 says, and hands the rest to a trimmer."""
+    """Canonicalises white space (RFC 6376 section 3.4.4), and passes the rest to a trimmer."""
 
     def __init__(self, lengths: set[int | None]) -> None:
         self._trimmer = _Trimmer("relaxed", lengths)
         self._held = b""
-        """White space, a CR, or both, at the end of what came: what follows decides about it."""
+        """White space, a CR, or both, at the end of the octets so far: the next octets decide about it."""
 
     def update(self, chunk: bytes) -> None:
         if self._held:
             chunk = self._held + chunk
         end = len(chunk) - chunk.endswith(b"\r")
-        # Only a tail is looked at for white space, else a chunk that ends in a line break would be copied for nothing.
+        # Only the tail is searched for white space. Otherwise a chunk that ends in a line break would be copied for
+        # nothing.
         if end and chunk[end - 1] in b" \t":
             kept = chunk[:end].rstrip(b" \t")
             self._held = b" " + chunk[end:]
@@ -151,7 +153,7 @@ class _Relaxer:
 
 
 def squeeze(octets: bytes) -> bytes:
-    """White space within lines to one space, white space at their ends to nothing."""
+    """White space within lines to one space, white space at line ends removed."""
     if b"\t" in octets:
         octets = octets.replace(b"\t", b" ")
     if b"  " in octets:
@@ -162,11 +164,11 @@ def squeeze(octets: bytes) -> bytes:
 
 
 def _find_breaks(chunk: bytes, end: int) -> int:
-    """Where the run of whole CRLFs that ends at `end` starts."""
+    """The start of the run of whole CRLFs that ends at `end`."""
     if not chunk.endswith(b"\r\n", 0, end):
         return end
     start = len(chunk[:end].rstrip(b"\r\n"))
-    # Of what is only CR and LF, the alternating end counts: it starts after the last CR CR or LF LF.
+    # In a run of CR and LF only its alternating end counts: it starts after the last CR CR or LF LF.
     twice = max(chunk.rfind(b"\r\r", start, end), chunk.rfind(b"\n\n", start, end))
     start = max(start, twice + 1)
     return start if chunk[start] == 0x0D else start + 1

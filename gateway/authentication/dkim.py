@@ -1,4 +1,4 @@
-"""DKIM: every signature of a message judged for itself (RFC 6376 section 6.1, with RFC 8301, 8463 and 8616)."""
+"""DKIM: every signature of a message judged separately (RFC 6376 section 6.1, with RFC 8301, 8463 and 8616)."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ from gateway.model.value import replace
 _REQUIRED = "v bh h"
 _FORMS = "simple/simple"
 _MAX_RESULTS = 32
-"""Signature fields that get a result at all: whoever puts more on a message has said enough."""
+"""Signature fields that get a result; a message with more is not genuine."""
 SKEW = 300
 """Seconds that a signer's clock may differ from ours."""
 _HEADER_B = 8
-"""Characters of b= shown to tell signatures apart (RFC 6008 section 4)."""
+"""Characters of b= shown to distinguish signatures (RFC 6008 section 4)."""
 _QUOTED = re.compile(rb"=([0-9A-Fa-f]{2})")
 _SPACE = re.compile(r"[ \t\r\n]+")
 
 
 def questions(header: tuple[Field, ...]) -> tuple[Question, ...]:
-    """The keys that `verify` will ask for, so that they can be fetched before."""
+    """The keys that `verify` will ask for, so that they can be fetched in advance."""
     return _questions(read_signatures(header))
 
 
 def read_signatures(header: Sequence[Field]) -> list[Signature]:
-    """The signatures that are judged, top to bottom, read as far as they can be."""
+    """The signatures that are judged, top to bottom, read as far as possible."""
     return [_read(field) for field in choose_signatures(header)[0]]
 
 
 def verify(evidence: Evidence, header: tuple[Field, ...], window: DnsView, now: float) -> tuple[DkimResult, ...]:
     """Judge the signatures, top to bottom; `header` is `evidence.header` parsed, `now` is in epoch seconds.
 
-    Those beyond the most that are judged come last: `policy`, with the domain that they name. Raises NeedAnswers when
-    keys are not known yet.
+    Those beyond the limit come last: `policy`, with the domain that they name. Raises NeedAnswers when keys are not
+    known yet.
     """
     chosen, beyond = choose_signatures(header)
     read = [_read(field) for field in chosen]
@@ -92,7 +92,7 @@ def judge(
     key = check_key(signature, answer, digest, identity)
     if key.verdict in (DkimVerdict.PERMERROR, DkimVerdict.POLICY):
         return key
-    # An altered body is a failure whatever the key says, so it also counts when the key is out of reach.
+    # An altered body is a failure with any key, so it also counts when the key is unavailable.
     body = check_body(signature, digests)
     if body.verdict is not DkimVerdict.PASS:
         return replace(body, header_holds=True) if key.verdict is DkimVerdict.PASS else body
@@ -107,7 +107,7 @@ def judge(
 
 
 def read_identity(signature: Signature) -> tuple[str, str]:
-    """i= decoded, and its domain as A-labels; empty when that is none."""
+    """i= decoded, and its domain as A-labels; empty when it is not a domain."""
     if "i" not in signature.tags:
         return f"@{signature.domain}", signature.domain
     octets = _SPACE.sub("", signature.tags["i"]).encode("utf-8", "surrogateescape")
@@ -125,7 +125,7 @@ def _read(field: Field) -> Signature:
 
 
 def _find_problem(signature: Signature) -> str:
-    """What is wrong for DKIM alone (RFC 6376 section 6.1.1)."""
+    """The fault that concerns only DKIM (RFC 6376 section 6.1.1)."""
     if signature.tags["v"] != "1":
         return "signature version is unknown"
     if "from" not in signature.names:

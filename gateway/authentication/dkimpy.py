@@ -1,7 +1,7 @@
-"""The only file that imports dkimpy: header canonicalisation by it; keys and signatures by `cryptography`.
+"""The only file that imports dkimpy, for header canonicalisation; keys and signatures use `cryptography`.
 
-dkimpy's canonicalisation is linear and right, so it is used. Its own parsing, header hash and key code are not: they
-back-track quadratically on white space, raise on legal messages, and compute with keys of any size.
+dkimpy's canonicalisation is linear and correct, so it is used. Its own parsing, header hash and key code are not used:
+they back-track quadratically on white space, raise on legal messages, and compute with keys of any size.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ from gateway.model.result import REVOKED
 from gateway.model.value import Value
 
 MIN_BITS, MAX_BITS = 1024, 8192
-"""RSA keys below are never valid (RFC 8301 section 3.2); above, only an attacker has use for them."""
+"""RSA keys below the minimum are never valid (RFC 8301 section 3.2); only an attacker benefits from keys above the
+maximum."""
 _MAX_EXPONENT_BITS = 32
 _MAX_RECORD = 8192
 _USUAL_FIELD = 1024
-"""Octets of a field whose canonical form is kept for the next who asks."""
+"""Octets of a field whose canonical form is cached."""
 _MAX_DER = MAX_BITS // 8 + 256
-"""Octets of an 8192-bit key with room to spare: more is not parsed."""
+"""Octets of an 8192-bit key with a margin: a longer one is not parsed."""
 _ZONE_FILE_MARKS = re.compile(r'"|\\(?=;)')
-"""Quotation marks, and backslashes before semicolons, are syntax of zone files (RFC 1035 section 5.1) that forms of DNS
-providers leave in the record. No tag that a key is read by can hold one."""
+"""Quotation marks, and backslashes before semicolons, are syntax of zone files (RFC 1035 section 5.1) that web forms of
+DNS providers leave in the record. No tag of a key record needs them."""
 _B_TAG = re.compile(rb"[ \t\r\n]*b[ \t\r\n]*=")
 
 
@@ -53,7 +54,7 @@ class SignedHeader:
     """A header block as signatures see it: canonical forms are made once for all signatures."""
 
     def __init__(self, block: bytes, header: Sequence[Field], relaxed: dict[bytes, bytes] | None = None) -> None:
-        """`relaxed`: canonical forms by field, filled as they are made; for whoever judges headers that are alike."""
+        """`relaxed`: canonical forms by field, filled as they are made; for a caller that judges similar headers."""
         self._block = block
         self._by_name: dict[str, list[Field]] = {}
         self._relaxed = {} if relaxed is None else relaxed
@@ -61,12 +62,12 @@ class SignedHeader:
             self._by_name.setdefault(field.lower, []).append(field)
 
     def count(self, name: str) -> int:
-        """How many fields of that name there are."""
+        """Number of fields of that name."""
         return len(self._by_name.get(name, ()))
 
     def select(self, names: Sequence[str], signature: Field) -> list[Field]:
-        """The fields that h= means: each mention of a name takes the next one up from the bottom, a mention beyond the
-        last takes nothing (RFC 6376 section 5.4.2). The signature never signs itself by name (section 5.4)."""
+        """The fields selected by h=: each mention of a name takes the next one up from the bottom; a mention beyond the
+        last takes none (RFC 6376 section 5.4.2). The signature never signs itself by name (section 5.4)."""
         left: dict[str, list[Field]] = {}
         chosen = []
         for name in names:
@@ -102,13 +103,13 @@ def _canonicalise(raw: bytes, form: str) -> bytes:
 
 @functools.lru_cache(maxsize=256)
 def _canonicalise_usual(raw: bytes, form: str) -> bytes:
-    """Verified first and sealed then, or the same in one message after another: such a field is canonicalised once."""
+    """Cached, because the same field is verified first and sealed later, or occurs in one message after another."""
     return _canonicalise_any(raw, form)
 
 
 def _canonicalise_any(raw: bytes, form: str) -> bytes:
-    # A bare LF is no folding (RFC 5322 section 2.3), but dkimpy unfolds it: such a field is left as it is, so that no
-    # relaxed signature covers it and nobody can slip one into a signed field.
+    # A bare LF is not folding (RFC 5322 section 2.3), but dkimpy unfolds it. Such a field stays unchanged, so no
+    # relaxed signature covers it and nobody can insert one into a signed field.
     if raw.count(b"\n") != raw.count(b"\r\n"):
         return raw
     name, _, value = raw.partition(b":")
@@ -118,7 +119,7 @@ def _canonicalise_any(raw: bytes, form: str) -> bytes:
 
 
 def _without_b(raw: bytes) -> bytes:
-    """The field with an empty b= tag: value and white space around it gone (RFC 6376 section 3.7)."""
+    """The field with an empty b= tag: its value and the white space around it removed (RFC 6376 section 3.7)."""
     start = raw.index(b":") + 1
     while start:
         tag = _B_TAG.match(raw, start)
@@ -133,12 +134,12 @@ class Key(Value):
     """A key record, parsed."""
 
     type: str
-    """k=: `rsa`, `ed25519`, or what else stood there."""
+    """k=: `rsa`, `ed25519`, or the other value found there."""
     public: RSAPublicKey | Ed25519PublicKey | None = None
     strict: bool = False
     """t=s: i= must name d= itself (RFC 6376 section 3.6.1)."""
     problem: str = ""
-    """Why it cannot be used; empty when it can."""
+    """The reason why it cannot be used; empty when it can."""
     weak: bool = False
     """The problem is the size: a matter of policy, not of syntax."""
 
@@ -155,7 +156,7 @@ class Key(Value):
 
 
 def read_key(record: str) -> Key:
-    """A TXT record as a key. Never raises, and a hostile record costs no more than a good one."""
+    """A TXT record as a key. Never raises, and a hostile record costs no more than a valid one."""
     if len(record) > _MAX_RECORD:
         return Key("rsa", problem="key record is too long")
     return _read_key(record)
@@ -199,7 +200,7 @@ def _read_rsa(p: str, strict: bool) -> Key:
     if not isinstance(public, RSAPublicKey):
         return Key("rsa", problem="key is not of the type it says")
     if not MIN_BITS <= public.key_size <= MAX_BITS:
-        # RFC 8301 section 3.2: below 1024 bits a signature is not valid whatever it says.
+        # RFC 8301 section 3.2: below 1024 bits a signature is never valid.
         word = "smaller" if public.key_size < MIN_BITS else "larger"
         limit = MIN_BITS if public.key_size < MIN_BITS else MAX_BITS
         return Key("rsa", problem=f"key of {public.key_size} bits is {word} than {limit} bits", weak=True)

@@ -1,4 +1,4 @@
-"""DMARC (RFC 9989): does an authenticated domain stand behind the header From, and what does its owner ask for?"""
+"""DMARC (RFC 9989): whether an authenticated domain stands behind the header From, and the policy of its owner."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class DmarcRecord(Value):
 
     text: str
     policy: DmarcPolicy
-    """p: for the name where the record stands."""
+    """p: for the name that has the record."""
     subdomain_policy: DmarcPolicy
-    """sp: for names below that exist."""
+    """sp: for existing names below it."""
     nonexistent_policy: DmarcPolicy
-    """np: for names below that do not."""
+    """np: for non-existent names below it."""
     strict_dkim: bool
     strict_spf: bool
     psd: str
@@ -51,8 +51,8 @@ class DmarcRecord(Value):
 
 
 def select_records(records: Iterable[str]) -> list[DmarcRecord]:
-    """The DMARC Policy Records among a name's TXT records; what does not start with the version is dropped. More than
-    one counts as none at all (RFC 9989 section 4.10): the caller sees how many there are."""
+    """The DMARC Policy Records among a name's TXT records; records without the version at the start are dropped. The
+    caller must treat several records as none (RFC 9989 section 4.10)."""
     return [_parse(record) for record in records if _VERSION.match(record)]
 
 
@@ -76,7 +76,7 @@ def _parse(text: str) -> DmarcRecord:
     verdict, reason = None, ""
     bad = [tag for tag, value in (("p", policy), ("sp", subdomain), ("np", nonexistent)) if tag in tags and not value]
     if bad or policy is None:
-        # RFC 9989 section 4.10.1: with a valid rua as if the record said p=none and no more, else no processing.
+        # RFC 9989 section 4.10.1: with a valid rua the record counts as p=none alone, else there is no processing.
         policy = subdomain = nonexistent = DmarcPolicy.NONE
         if not _has_report_address(tags.get("rua", "")):
             verdict = DmarcVerdict.PERMERROR if bad else DmarcVerdict.NONE
@@ -99,7 +99,7 @@ def _parse(text: str) -> DmarcRecord:
 
 
 def _read_tags(text: str) -> dict[str, str]:
-    """Tags by lower-case name; the first of a name wins, what has no `=` is skipped (RFC 9989 section 4.8)."""
+    """Tags by lower-case name. The first of a name counts; a part without `=` is skipped (RFC 9989 section 4.8)."""
     tags: dict[str, str] = {}
     for part in text.split(";"):
         name, equals, value = part.partition("=")
@@ -142,7 +142,7 @@ class _Walk(Value):
     found: tuple[tuple[str, DmarcRecord], ...]
     """Names with their record, longest name first, up to a psd=y or psd=n."""
     failed: str
-    """The name whose lookup failed on the way; empty when the walk is complete."""
+    """The name whose lookup failed during the walk; empty when the walk is complete."""
 
     @property
     def record(self) -> DmarcRecord | None:
@@ -169,7 +169,7 @@ class _Walks:
         self._made: dict[str, _Walk] = {}
 
     def ask(self, domains: Iterable[str]) -> None:
-        """Ask for all names of all these walks together, so that they cost one round. Raises NeedAnswers."""
+        """Ask for all names of all these walks together, in one round. Raises NeedAnswers."""
         self._window.ask_all(question for domain in domains for question in _list_questions(domain))
 
     def walk(self, domain: str) -> _Walk:
@@ -197,8 +197,8 @@ def evaluate(
 ) -> DmarcResult:
     """Judge the message (RFC 9989 section 5.3). Raises NeedAnswers, and nothing else.
 
-    `spf` is the result for MAIL FROM, which for a null sender is the HELO identity (RFC 9989 section 3.2.4). Where no
-    SPF could be had because the true ingress is unknown, `can_fail` is False: a failure is then none.
+    `spf` is the result for MAIL FROM, which for a null sender is the HELO identity (RFC 9989 section 3.2.4). `can_fail`
+    is False when SPF was impossible because the true ingress is unknown: a failure is then none.
     """
     domain = author.domains[0] if author.domains else ""
     nothing = DmarcResult(DmarcVerdict.NONE, domain, dkim_aligned=(False,) * len(dkim))
@@ -208,14 +208,14 @@ def evaluate(
         return replace(nothing, reason=author.reason or "no author domain")
     walks = _Walks(window)
     walks.ask(author.domains)
-    # RFC 9989 section 11.5: From may name several authors; the strictest outcome rules. A name that only some readers
-    # see, and that has no record, is most often no domain at all.
+    # RFC 9989 section 11.5: From may name several authors; the strictest outcome counts. A name that only some readers
+    # see, and that has no record, is usually not a domain at all.
     sure = len(author.domains) - author.doubtful
     results = [_judge(name, spf, dkim, walks, window) for name in author.domains]
     results = results[:sure] + [one for one in results[sure:] if one.result is not DmarcVerdict.NONE or not sure]
     result = max(results, key=_rank)
     if author.reason and result.authenticated:
-        # Part of From went unjudged, so nothing may be said for all of it.
+        # Part of From was not judged, so no result holds for all of it.
         return replace(result, result=DmarcVerdict.NONE, reason=author.reason)
     if result.result is DmarcVerdict.FAIL and not can_fail:
         return replace(result, result=DmarcVerdict.NONE, reason="SPF could not be judged, so DMARC cannot fail")
@@ -246,8 +246,8 @@ def _judge(domain: str, spf: SpfResult, dkim: tuple[DkimResult, ...], walks: _Wa
     nothing = DmarcResult(DmarcVerdict.NONE, domain, dkim_aligned=(False,) * len(dkim))
     if walk.failed and walk.record is None:
         if spf_same or any(dkim_same):
-            # Identical domains are aligned in either mode: no record could turn this into a failure. Without the record
-            # it is no pass either (RFC 9989 section 5.3.6).
+            # Identical domains are aligned in either mode, so no record could turn this into a failure. Without the
+            # record it is not a pass either (RFC 9989 section 5.3.6).
             reason = f"aligned, but no answer for _dmarc.{walk.failed}"
             return replace(
                 nothing, result=DmarcVerdict.TEMPERROR, spf_aligned=spf_same, dkim_aligned=dkim_same, reason=reason
@@ -283,12 +283,12 @@ def _discover(walk: _Walk) -> tuple[str, DmarcRecord | None]:
 
 
 def _choose_policy(domain: str, place: str, record: DmarcRecord, window: DnsView) -> tuple[DmarcPolicy, str]:
-    """The policy for the author domain, and why it is in doubt when it is."""
+    """The policy for the author domain, and the reason for any doubt about it."""
     if domain == place:
         return record.policy, ""
     if record.nonexistent_policy == record.subdomain_policy:
         return record.subdomain_policy, ""
-    # RFC 9989 section 4.7, np: NXDOMAIN alone means non-existent; any record type tells.
+    # RFC 9989 section 4.7, np: only NXDOMAIN means non-existent; the answer for any record type shows it.
     answer = window.ask(Question(domain, "A"))
     if answer.status is DnsStatus.NXDOMAIN:
         return record.nonexistent_policy, ""
@@ -309,17 +309,17 @@ class _Alignment:
         self._walks = walks
 
     def ask(self, spf_domains: Iterable[str], dkim_domains: Iterable[str]) -> None:
-        """Ask together for the walks that these domains need."""
+        """Ask for the walks of all these domains together."""
         spf_needed = [] if self._record.strict_spf else list(spf_domains)
         dkim_needed = [] if self._record.strict_dkim else list(dkim_domains)
         self._walks.ask({domain for domain in spf_needed + dkim_needed if self._could_align(domain)})
 
     def covers_spf(self, domain: str) -> bool | None:
-        """Aligned or not; None when DNS did not say."""
+        """Whether the domain is aligned; None when DNS gave no answer."""
         return self._covers(domain, self._record.strict_spf)
 
     def covers_dkim(self, domain: str) -> bool | None:
-        """Aligned or not; None when DNS did not say."""
+        """Whether the domain is aligned; None when DNS gave no answer."""
         return self._covers(domain, self._record.strict_dkim)
 
     def _covers(self, domain: str, strict: bool) -> bool | None:
@@ -335,7 +335,7 @@ class _Alignment:
         return None if walk.failed else walk.organizational_domain == self._walk.organizational_domain
 
     def _could_align(self, domain: str) -> bool:
-        """An Organizational Domain is the domain itself or above it, so anything outside the author's needs no walk."""
+        """An Organizational Domain is the domain itself or above it, so a domain outside the author's needs no walk."""
         same = domain == self._walk.domain or bool(self._walk.failed)
         return not same and is_subdomain(domain, self._walk.organizational_domain)
 
@@ -343,7 +343,7 @@ class _Alignment:
 def _conclude(
     known: DmarcResult, alignment: _Alignment, spf: SpfResult, dkim: tuple[DkimResult, ...], doubt: str
 ) -> DmarcResult:
-    """Pass, fail or temperror for a policy that is known (RFC 9989 section 5.3, steps 3 to 5)."""
+    """Pass, fail or temperror for a known policy (RFC 9989 section 5.3, steps 3 to 5)."""
     spf_passes = spf.result is SpfVerdict.PASS
     passing = [one.domain for one in dkim if one.result is DkimVerdict.PASS]
     alignment.ask([spf.domain] if spf_passes else [], passing)
@@ -352,7 +352,7 @@ def _conclude(
     known = replace(known, spf_aligned=spf_covers is True, dkim_aligned=tuple(one is True for one in dkim_covers))
     if known.spf_aligned or any(known.dkim_aligned):
         return replace(known, result=DmarcVerdict.PASS)
-    # A failure stands only if no missing answer could have made it a pass (RFC 9989 section 5.3.6).
+    # A failure is final only if no missing answer could have made it a pass (RFC 9989 section 5.3.6).
     if spf_covers is None or None in dkim_covers:
         return replace(known, result=DmarcVerdict.TEMPERROR, reason="alignment is unknown: a lookup failed")
     doubtful = [one.domain for one in dkim if one.result is DkimVerdict.TEMPERROR]

@@ -1,4 +1,4 @@
-"""DNS block lists (RFC 5782): which of the configured lists name the client."""
+"""DNS block lists (RFC 5782): the configured lists that name the client."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from gateway.model.result import DnsblResult
 from gateway.model.value import Value
 
 _CODES = IPv4Network("127.0.0.0/8")
-"""RFC 5782 section 2.1. An answer from elsewhere is a name server that invents answers, or a list that is gone."""
+"""RFC 5782 section 2.1. Any other answer comes from a name server that invents answers, or from a list that no longer
+exists."""
 _REFUSALS = IPv4Network("127.255.255.0/24")
-"""By these a list says that it does not serve whoever asks: over the limit, or through an open resolver."""
+"""Answers by which a list refuses service: the client is over its limit, or asks through an open resolver."""
 _LISTED, _NOT_LISTED = IPText("127.0.0.2"), IPText("127.0.0.1")
-"""RFC 5782 section 5: every list names the one and never the other."""
+"""RFC 5782 section 5: every list names the first and never the second."""
 
 
 class BlockList(Value):
@@ -25,11 +26,11 @@ class BlockList(Value):
     zone: str
     """A-labels, no final dot."""
     codes: tuple[IPv4Network, ...] = ()
-    """Which answers count; empty: all that are codes at all."""
+    """Answers that count as a listing; empty: every code."""
 
 
 def questions(client: IPText, lists: Sequence[BlockList]) -> tuple[Question, ...]:
-    """What is asked about the client, one question for each list."""
+    """The questions about the client, one for each list."""
     if not lists:
         return ()
     address = parse_ip(client)
@@ -38,7 +39,7 @@ def questions(client: IPText, lists: Sequence[BlockList]) -> tuple[Question, ...
 
 
 def evaluate(client: IPText, lists: Sequence[BlockList], window: DnsView) -> DnsblResult:
-    """Ask every list. Raises NeedAnswers, and nothing else: a list that cannot be asked is in `errors`."""
+    """Ask every list. Raises NeedAnswers, and nothing else: a list without a usable answer is in `errors`."""
     answers = window.ask_all(questions(client, lists))
     listed = tuple(one.zone for one, answer in zip(lists, answers, strict=True) if _is_listed(one, answer))
     errors = tuple(one.zone for one, answer in zip(lists, answers, strict=True) if _is_error(answer))
@@ -47,13 +48,13 @@ def evaluate(client: IPText, lists: Sequence[BlockList], window: DnsView) -> Dns
 
 
 def self_test_questions(lists: Sequence[BlockList]) -> tuple[Question, ...]:
-    """What `find_broken` needs to know."""
+    """The questions that `find_broken` needs answered."""
     return questions(_LISTED, lists) + questions(_NOT_LISTED, lists)
 
 
 def find_broken(lists: Sequence[BlockList], window: DnsView) -> dict[str, str]:
-    """The lists that fail the test of RFC 5782 section 5, with the reason: those that answer wrongly. One that does not
-    answer now may do so in a minute; until then it is in `errors`. Raises NeedAnswers."""
+    """The lists that fail the test of RFC 5782 section 5 with a wrong answer, with the reason. A list without an answer
+    now may answer in a minute; until then it is in `errors`. Raises NeedAnswers."""
     answers = window.ask_all(self_test_questions(lists))
     broken = {}
     for one, yes, no in zip(lists, answers[: len(lists)], answers[len(lists) :], strict=True):

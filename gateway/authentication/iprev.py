@@ -9,11 +9,11 @@ from gateway.model.envelope import IPText, ip_text, parse_ip
 from gateway.model.result import IprevResult, IprevVerdict
 
 _MOST_NAMES = 10
-"""RFC 8601 section 3 asks for a bound on the names that whoever owns the address makes us look up."""
+"""RFC 8601 section 3 asks for a limit on the names that the owner of the address makes us look up."""
 
 
 def questions(client: IPText) -> tuple[Question, ...]:
-    """What `evaluate` asks first."""
+    """The first questions of `evaluate`."""
     return (Question(parse_ip(client).reverse_pointer, "PTR"),)
 
 

@@ -1,4 +1,4 @@
-"""A check's window on DNS: known answers are read, missing ones are noted, all that was used is kept."""
+"""A check's view of DNS: known answers are read, missing ones are noted, and all used answers are kept."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ T = TypeVar("T")
 
 
 class NeedAnswers(Exception):
-    """A check lacks answers; the window's `pending` names them. Whoever does IO fetches them and runs it again."""
+    """A check lacks answers; the view's `pending` names them. The caller fetches them and runs the check again."""
 
 
 class Memory:
-    """Results of earlier judgements that rest on nothing but their key and the DNS answers that they asked for.
+    """Results of earlier judgements that depend only on their key and the DNS answers that they asked for.
 
-    Bounded: what was not used for longest is forgotten first (promise P7).
+    Bounded: the least recently used result is forgotten first (promise P7).
     """
 
     def __init__(self, most: int = 4096) -> None:
@@ -26,7 +26,7 @@ class Memory:
         self._kept: OrderedDict[Hashable, tuple[object, tuple[Lookup, ...]]] = OrderedDict()
 
     def find(self, key: Hashable) -> tuple[object, tuple[Lookup, ...]] | None:
-        """A result, and the answers it holds for."""
+        """A result, and the answers that it is valid for."""
         found = self._kept.get(key)
         if found is not None:
             self._kept.move_to_end(key)
@@ -40,7 +40,8 @@ class Memory:
 
 
 class DnsView:
-    """DNS as one judgement sees it. Answers are copied on first use, so a judgement sees each name once, always alike.
+    """DNS as one judgement sees it. Answers are copied on first use, so each name has the same answer throughout a
+    judgement.
 
     `pending` decides whether a run counts, not the exception alone: pyspf has a bare except around exp=.
     """
@@ -79,11 +80,11 @@ class DnsView:
         return answer
 
     def remember(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """The result of `compute`, once it lacks no answer; later rounds get it without work, as no answer changes
+        """The result of `compute`, once no answer is missing. Later rounds reuse it, because answers do not change
         within a judgement. `key` names the check and all its input. Raises NeedAnswers when `compute` does."""
         if key in self._results:
             return cast(T, self._results[key])
-        # What others lack says nothing about this check.
+        # Answers that other checks lack do not concern this one.
         others, self.pending = self.pending, set()
         try:
             result = compute()
@@ -94,7 +95,7 @@ class DnsView:
         return result
 
     def recall(self, key: Hashable) -> object | None:
-        """What an earlier judgement kept under this key, if every answer that it rests on is the same now."""
+        """The result of an earlier judgement under this key, if every answer behind it is the same now."""
         found = self._memory.find(key) if self._memory is not None else None
         if found is None:
             return None
@@ -106,16 +107,16 @@ class DnsView:
         return result
 
     def keep(self, key: Hashable, result: object, questions: Iterable[Question]) -> None:
-        """Keep a result for later judgements. `questions` are all that were asked for it, in their order."""
+        """Keep a result for later judgements. `questions` are all that were asked for it, in order."""
         if self._memory is not None:
             self._memory.keep(key, result, (Lookup(question, self._used[question]) for question in questions))
 
     def rerun(self, answers: dict[Question, Answer]) -> None:
-        """Take fetched answers in and forget what was pending."""
+        """Add fetched answers and clear the pending questions."""
         self._used.update(answers)
         self.pending.clear()
 
     @property
     def used(self) -> tuple[Lookup, ...]:
-        """Every answer the judgement rests on, in order of name."""
+        """Every answer behind the judgement, in order of name."""
         return tuple([Lookup(question, self._used[question]) for question in sorted(self._used)])

@@ -1,7 +1,7 @@
-"""What DNS says of the domains that a message names where nothing authenticates it: whether they exist, whether they
-have mail at all, and for an author of ours whether its SPF record lists the client.
+"""DNS checks of the domains that an unauthenticated message names: whether they exist, whether they have mail at all,
+and for an author of ours whether its SPF record lists the client.
 
-Whoever has proven a domain has shown that it exists. So an authenticated message costs no lookup here.
+A proven domain is known to exist. So an authenticated message costs no lookup here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gateway.model.result import (
 )
 
 LOCAL_NAMES = frozenset({"local", "localdomain", "localhost", "lan", "home", "internal", "intranet", "corp", "invalid"})
-"""Top labels of machines inside some network: DNS knows nothing of them."""
+"""Top labels of machines inside some network, which DNS does not know."""
 NOTHING_ASKED = NamedDomains()
 _FOLLOWED = (DmarcPolicy.QUARANTINE, DmarcPolicy.REJECT)
 
@@ -34,7 +34,7 @@ _FOLLOWED = (DmarcPolicy.QUARANTINE, DmarcPolicy.REJECT)
 def evaluate(
     ingress: EdgeIngress, envelope: Envelope, results: Authentication, own: Collection[str], window: DnsView, host: str
 ) -> NamedDomains:
-    """Look at MAIL FROM and at the author. `own` are our domains, `host` is our own name. Raises NeedAnswers with all
+    """Check MAIL FROM and the author. `own` are our domains, `host` is our own name. Raises NeedAnswers with all
     questions noted."""
     sender = envelope.mail_from.ascii_domain if envelope.mail_from else ""
     author, dmarc = results.dmarc.domain, results.dmarc
@@ -42,7 +42,7 @@ def evaluate(
         return NOTHING_ASKED
     proven = results.spf.result is SpfVerdict.PASS
     unproven = [] if proven or not sender else [sender]
-    # Where the author's policy is followed, there is nothing to add to it.
+    # If the author's policy is followed, there is nothing to add to it.
     follows = dmarc.result is DmarcVerdict.FAIL and dmarc.policy in _FOLLOWED
     if author and not follows and not _stands_behind(author, results):
         unproven.append(author)
@@ -100,7 +100,8 @@ def _is_null(record: str) -> bool:
 
 
 def _is_silent(name: str, state: DomainState, window: DnsView) -> bool:
-    """The domain says that it sends no mail. RFC 7505 speaks of taking mail, but what takes none sends none."""
+    """The domain declares that it sends no mail. RFC 7505 concerns accepting mail, but a domain that accepts none sends
+    none."""
     if state is DomainState.NULL_MX:
         return True
     known: Answer | None = None if state is DomainState.LOCAL else window.peek(Question(name, "TXT"))
@@ -109,5 +110,5 @@ def _is_silent(name: str, state: DomainState, window: DnsView) -> bool:
 
 
 def _ask_spf(ingress: EdgeIngress, author: str, window: DnsView, host: str) -> SpfVerdict:
-    """Whether the author's own record lists the client, whatever MAIL FROM says. Raises NeedAnswers."""
+    """The result of the author's own SPF record for the client, regardless of MAIL FROM. Raises NeedAnswers."""
     return spf.evaluate(ingress, Mailbox("postmaster", author, author), SpfIdentity.MAILFROM, window, host).result

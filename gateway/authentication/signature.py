@@ -1,4 +1,4 @@
-"""A signature field read once: what DKIM-Signature, ARC-Message-Signature and ARC-Seal have in common.
+"""A signature field read once: the common part of DKIM-Signature, ARC-Message-Signature and ARC-Seal.
 
 In: a header field, a key's DNS answer, body digests. Out: `Signature` values and findings, for `dkim`, `arc`, `body`.
 """
@@ -20,7 +20,8 @@ from gateway.model.result import NO_KEY, DkimVerdict
 from gateway.model.value import Value
 
 MAX_FIELD = 65_536
-"""Octets of a signature field that is still read: with a copy of the whole header in z=, fields of 10 kB are common."""
+"""Octets of the largest signature field that is read: with a copy of the whole header in z=, fields of 10 kB are
+common."""
 MAX_SIGNATURES = 8
 """DKIM-Signature fields of one message that are judged."""
 _MAX_RECORDS, _MAX_KEYS = 16, 2
@@ -32,28 +33,28 @@ _D_TAG = re.compile(rb"(?:^|;)[ \t\r\n]*d[ \t\r\n]*=[ \t\r\n]*([^; \t\r\n]+)")
 _DIGITS = re.compile(r"[0-9]+")
 _UNPRINTABLE = re.compile(r"[^ -~]")
 _MAX_TIME = 10**12
-"""A longer t= or x= is for ever (RFC 6376 section 3.5)."""
+"""A longer t= or x= means no limit (RFC 6376 section 3.5)."""
 _MAX_LENGTH = 10**18
 
 
 class SignatureFinding(Value):
-    """What one look at a signature says."""
+    """The result of one check of a signature."""
 
     verdict: DkimVerdict
     reason: str = ""
     header_holds: bool = False
-    """It fails by the body alone: b= verifies over the header."""
+    """Only the body fails: b= verifies over the header."""
 
 
 class Signature(Value):
-    """A signature field, read as far as it can be."""
+    """A signature field, read as far as possible."""
 
     field: Field
     tags: dict[str, str]
     problem: str
-    """Why it cannot be verified; empty when it can. The rest of this value may then be incomplete."""
+    """The reason why it cannot be verified; empty when it can. The rest of this value may then be incomplete."""
     domain: str = ""
-    """d= as A-labels (RFC 8616 section 4), empty when it is no domain name."""
+    """d= as A-labels (RFC 8616 section 4), empty when it is not a domain name."""
     selector: str = ""
     header_form: str = ""
     body_form: str = ""
@@ -67,15 +68,15 @@ class Signature(Value):
 
     @property
     def question(self) -> Question:
-        """Where the key is (RFC 6376 section 3.6.2.1)."""
+        """The question for the key (RFC 6376 section 3.6.2.1)."""
         return Question(f"{self.selector}._domainkey.{self.domain}", "TXT")
 
 
 def choose_signatures(header: Sequence[Field]) -> tuple[list[Field], list[Field]]:
-    """The DKIM-Signature fields that are judged, and those beyond the most that are, each top to bottom.
+    """The DKIM-Signature fields that are judged, and those beyond the limit, each top to bottom.
 
-    The author's organization comes first, as far as the names tell: DMARC needs its signatures, and whoever passes a
-    message on adds his above them.
+    The author's organization comes first, as far as the names show: DMARC needs its signatures, and a forwarder adds
+    his above them.
     """
     found = [field for field in header if field.lower == "dkim-signature"]
     if len(found) <= MAX_SIGNATURES:
@@ -87,7 +88,7 @@ def choose_signatures(header: Sequence[Field]) -> tuple[list[Field], list[Field]
 
 
 def _nearness(signer: Sequence[str], authors: Sequence[Sequence[str]]) -> int:
-    """How many labels the names have in common from the right; an author's domain itself is nearest."""
+    """Number of labels that the names share from the right; an author's domain itself is nearest."""
     most = 0
     for author in authors:
         pairs = zip(reversed(signer), reversed(author), strict=False)
@@ -97,13 +98,14 @@ def _nearness(signer: Sequence[str], authors: Sequence[Sequence[str]]) -> int:
 
 
 def read_domain(field: Field) -> str:
-    """d= of a signature field, however long, as A-labels; empty when it is no domain name."""
+    """d= of a signature field of any length, as A-labels; empty when it is not a domain name."""
     found = _D_TAG.search(field.value)
     return (a_label(found[1].decode("utf-8", "surrogateescape")) or "") if found else ""
 
 
 def read_signature(field: Field, more: str, forms: str) -> Signature:
-    """Read a field that must have a=, b=, d=, s= and the tags of `more` (parted by blanks); `forms` is c= if absent."""
+    """Read a field that must have a=, b=, d=, s= and the tags of `more` (separated by blanks); `forms` is c= if
+    absent."""
     tags = _read_tags(field.value) if len(field.value) <= MAX_FIELD else None
     if tags is None:
         return Signature(field, {}, "signature syntax error")
@@ -125,7 +127,7 @@ def read_signature(field: Field, more: str, forms: str) -> Signature:
 
 
 def read_body_terms(field: Field, forms: str) -> tuple[str, int | None]:
-    """What a signature asks of the body: its canonicalisation, empty when that cannot be read, and its l=."""
+    """A signature's requirements for the body: its canonicalisation, empty when it cannot be read, and its l=."""
     tags = _read_tags(field.value) if len(field.value) <= MAX_FIELD else None
     pair = read_forms(tags.get("c", forms)) if tags else None
     return (pair[1], _read_length(tags or {})) if pair else ("", None)
@@ -133,7 +135,7 @@ def read_body_terms(field: Field, forms: str) -> tuple[str, int | None]:
 
 @lru_cache(maxsize=32)
 def _read_tags(value: bytes) -> dict[str, str] | None:
-    """A field is read when its body is about to come, and again when it is verified."""
+    """Cached, because a field is read before its body arrives, and again when it is verified."""
     return parse_tags(unfold(value))
 
 
@@ -173,7 +175,7 @@ def _find_problem(tags: dict[str, str], required: list[str]) -> str:
 
 
 def check_body(signature: Signature, digests: Sequence[BodyDigest]) -> SignatureFinding:
-    """Compare bh= with what was received. PASS also when l= leaves octets unsigned: see `leaves_unsigned`."""
+    """Compare bh= with the received body. PASS also when l= leaves octets unsigned: see `leaves_unsigned`."""
     digest = _digest_for(signature, digests)
     if digest is None:
         return SignatureFinding(DkimVerdict.TEMPERROR, "body was not digested for this signature")
@@ -185,13 +187,13 @@ def check_body(signature: Signature, digests: Sequence[BodyDigest]) -> Signature
 
 
 def leaves_unsigned(signature: Signature, digests: Sequence[BodyDigest]) -> int:
-    """How many octets at the end of the body l= leaves for anyone to write (RFC 6376 section 8.2)."""
+    """Number of octets at the end of the body that l= leaves unsigned (RFC 6376 section 8.2)."""
     digest = _digest_for(signature, digests)
     return digest.octets - digest.length if digest and digest.length is not None else 0
 
 
 def check_key(signature: Signature, answer: Answer, digest: bytes, identity: str) -> SignatureFinding:
-    """Verify b= over the header's `digest` by the keys that DNS gave; `identity` is i='s domain, for t=s."""
+    """Verify b= over the header's `digest` by the keys from DNS; `identity` is i='s domain, for t=s."""
     if answer.failed:
         return SignatureFinding(DkimVerdict.TEMPERROR, "key could not be looked up")
     keys = [read_key(record) for record in answer.records[:_MAX_RECORDS]]
@@ -199,7 +201,7 @@ def check_key(signature: Signature, answer: Answer, digest: bytes, identity: str
     usable = [key for key in keys if key.type == type and not key.problem]
     if not usable:
         return _explain(keys, type)
-    # RFC 6376 section 6.1.2: with several records at the selector each may be tried.
+    # RFC 6376 section 6.1.2: if the selector has several records, each may be tried.
     for key in usable[:_MAX_KEYS]:
         if key.verifies(signature.octets, digest):
             if key.strict and identity != signature.domain:
@@ -209,7 +211,7 @@ def check_key(signature: Signature, answer: Answer, digest: bytes, identity: str
 
 
 def _explain(keys: list[Key], type: str) -> SignatureFinding:
-    """Why no key is usable: the one of the right type speaks first."""
+    """The reason why no key is usable, preferably of a key of the right type."""
     ordered = sorted(keys, key=lambda key: key.type != type)
     if not ordered:
         return SignatureFinding(DkimVerdict.PERMERROR, NO_KEY)
@@ -219,7 +221,7 @@ def _explain(keys: list[Key], type: str) -> SignatureFinding:
 
 
 def clean(text: str, limit: int = 64) -> str:
-    """Text from outside made fit for a result: printable ASCII, at most `limit` characters."""
+    """Text from outside, fit for a result: printable ASCII, at most `limit` characters."""
     return _UNPRINTABLE.sub("?", text[:limit])
 
 

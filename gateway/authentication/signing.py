@@ -15,7 +15,7 @@ from gateway.model.result import ArcVerdict
 from gateway.model.value import Value
 
 DIGEST: tuple[str, int | None] = ("relaxed", None)
-"""The body digest that our signatures need among the evidence's, as `body.BodyHasher` is asked for it."""
+"""The body digest that our signatures need in the evidence, as a request to `body.BodyHasher`."""
 _LONGEST_WORD = 64
 
 
@@ -42,8 +42,8 @@ def compose_signature(
     """The field with its b=; `cover` names the fields that it signs before itself, at their places in `block`. `sign`
     makes a signature of a SHA-256 digest.
 
-    What is signed must lie in one block, so our own fields are put below what came: only their octets count. Where
-    lines break counts for nothing in relaxed form, so the field is folded once, when it is complete.
+    All signed fields must be in one block, so our own fields are put below the received ones: only their octets count.
+    Relaxed form ignores line breaks, so the field is folded once, when it is complete.
     """
     bare = f"{name}: {' '.join(_words({**tags, 'b': ''}))}\r\n".encode("ascii", "replace")
     own = stand_in(block, bare)
@@ -59,8 +59,8 @@ def stand_in(block: bytes, field: bytes) -> Field:
 
 def _words(tags: dict[str, str]) -> list[str]:
     """Tags in alphabetical order. b= stays in one piece: the next seal signs it as it stands, and a mail system that
-    breaks lines differently would break that. A long h= is in pieces that end in a colon, where white space may stand
-    (RFC 6376 section 3.5)."""
+    folds it differently would break that seal. A long h= is in pieces that end in a colon, a place where white space is
+    allowed (RFC 6376 section 3.5)."""
     words: list[str] = []
     for tag in sorted(tags):
         pieces = tags[tag].split(":") if tag == "h" else [tags[tag]]
@@ -77,15 +77,16 @@ def _words(tags: dict[str, str]) -> list[str]:
 
 
 LIFETIME = 14 * 86_400
-"""Seconds until a signature expires: far beyond the days for which anybody queues mail, so that a copy that was
-collected somewhere cannot be sent again for ever."""
+"""Seconds until a signature expires: far longer than any queue keeps mail, so that a collected copy cannot be sent
+again for ever."""
 _OVERSIGNED = (
-    # One more than there are: nobody can add a second one that a mail program would show (RFC 6376 section 8.15).
+    # One mention more than the message has: nobody can add a second field that a mail program would show (RFC 6376
+    # section 8.15).
     *("from", "to", "cc", "subject", "date", "message-id", "reply-to", "in-reply-to", "references"),
     *("mime-version", "content-type", "content-transfer-encoding"),
 )
 _SIGNED = (
-    # As many as there are: a mailing list adds its own, which is its right.
+    # As many mentions as the message has: a mailing list may add its own.
     *("sender", "list-id", "list-help", "list-unsubscribe", "list-unsubscribe-post", "list-subscribe", "list-post"),
     *("list-owner", "list-archive", "autocrypt"),
 )
@@ -94,7 +95,7 @@ _MOST_OF_A_NAME = 16
 
 
 class SigningKey(Value):
-    """One selector of a domain, and the operation that takes its private key."""
+    """One selector of a domain, and the operation with its private key."""
 
     domain: str
     selector: str
@@ -105,8 +106,8 @@ class SigningKey(Value):
 
 
 def find_keys(keys: Collection[SigningKey], author: str) -> tuple[SigningKey, ...]:
-    """The keys that sign for this Author Domain: its own, else those of the nearest domain above it, RSA first, as
-    verifiers that know only one algorithm take the first they can read."""
+    """The keys that sign for this Author Domain: its own, else those of the nearest domain above it. RSA comes first,
+    because verifiers that know only one algorithm use the first signature that they can read."""
     domains = {key.domain for key in keys if author == key.domain or is_subdomain(author, key.domain)}
     nearest = max(domains, key=len, default="")
     found = [key for key in keys if key.domain == nearest]
@@ -116,10 +117,10 @@ def find_keys(keys: Collection[SigningKey], author: str) -> tuple[SigningKey, ..
 def sign(
     evidence: Evidence, dropped: Sequence[Span], added: bytes, keys: Sequence[SigningKey], now: float
 ) -> tuple[bytes, ...]:
-    """One DKIM-Signature field for each key, CRLF included, in their order.
+    """One DKIM-Signature field for each key, CRLF included, in order.
 
-    `added` are the fields that will stand above the message and are part of what its author says (a Date, say);
-    `dropped` are the spans of the content that will not be sent. `now` is in epoch seconds. Raises CannotSign.
+    `added` are the fields that will stand above the message and are part of its author's words (a Date, say); `dropped`
+    are the spans of the content that will not be sent. `now` is in epoch seconds. Raises CannotSign.
     """
     block = evidence.header if evidence.header.endswith(b"\r\n") or not evidence.header else evidence.header + b"\r\n"
     whole = added + block
@@ -148,7 +149,7 @@ def sign(
 
 
 def choose_names(header: Sequence[Field]) -> tuple[str, ...]:
-    """h=: which names are signed, each as often as a verifier is to look for it (RFC 6376 section 5.4.2)."""
+    """h=: the names that are signed, each as often as a verifier should look for it (RFC 6376 section 5.4.2)."""
     counts = dict.fromkeys((*_OVERSIGNED, *_SIGNED), 0)
     for field in header:
         if field.lower in counts:
@@ -158,8 +159,8 @@ def choose_names(header: Sequence[Field]) -> tuple[str, ...]:
 
 
 _SEALED_FIELDS = (
-    # RFC 6376 section 5.4.1, and the signatures that are there (RFC 8617 section 4.1.2). Authentication-Results and
-    # ARC fields must not be signed, and what hops write (Received, Return-Path) should not.
+    # RFC 6376 section 5.4.1, and existing signatures (RFC 8617 section 4.1.2). Authentication-Results and ARC fields
+    # must not be signed, and fields of hops (Received, Return-Path) should not.
     *("from", "sender", "reply-to", "to", "cc", "subject", "date", "message-id", "in-reply-to", "references"),
     *("mime-version", "content-type", "content-transfer-encoding", "list-id", "list-unsubscribe"),
     *("list-unsubscribe-post", "dkim-signature"),
@@ -169,12 +170,12 @@ _MOST_SEALED_OF_A_NAME = 16
 
 
 class Sealer(Value):
-    """In whose name we seal, and the operation that takes the private key."""
+    """The domain and selector of our seals, and the operation with the private key."""
 
     domain: str
     selector: str
     sign: Callable[[bytes], bytes]
-    """From a SHA-256 digest to its RSA signature (PKCS #1 v1.5), which is the same whenever it is made."""
+    """From a SHA-256 digest to its RSA signature (PKCS #1 v1.5), which is the same each time."""
 
 
 def seal(
@@ -187,12 +188,12 @@ def seal(
     now: float,
     names: Sequence[str] | None = None,
 ) -> tuple[bytes, bytes, bytes]:
-    """ARC-Seal, ARC-Message-Signature and ARC-Authentication-Results, CRLF included, in the order they stand in.
+    """ARC-Seal, ARC-Message-Signature and ARC-Authentication-Results, CRLF included, topmost first.
 
     `header` are the fields of `evidence.header` that the next hop will see, at their places; `results` is the whole
-    ARC-Authentication-Results field, which says `instance`; `chain` is what validation found and becomes cv=; `now` is
-    in epoch seconds. `names` is h= in lower case: what is there and worth signing when None. A chain that failed is
-    not covered (RFC 8617 section 5.1.2). Raises CannotSign.
+    ARC-Authentication-Results field, which contains `instance`; `chain` is the result of validation and becomes cv=;
+    `now` is in epoch seconds. `names` is h= in lower case; None selects the fields worth signing. A chain that failed
+    is not covered (RFC 8617 section 5.1.2). Raises CannotSign.
     """
     block = evidence.header if evidence.header.endswith(b"\r\n") or not evidence.header else evidence.header + b"\r\n"
     common = {"a": "rsa-sha256", "d": sealer.domain, "i": str(instance), "s": sealer.selector, "t": str(int(now))}
@@ -211,7 +212,7 @@ def seal(
 
 
 def _choose_names(header: Iterable[Field]) -> tuple[str, ...]:
-    """Each name as often as the message has it; From once more, so that no further one can be put above."""
+    """Each name as often as the message has it; From once more, so that no further one can be added above."""
     counts = dict.fromkeys(_SEALED_FIELDS, 0)
     for field in header:
         if field.lower in counts:

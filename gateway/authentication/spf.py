@@ -19,7 +19,7 @@ from gateway.model.ingress import EdgeIngress
 from gateway.model.result import SpfIdentity, SpfResult, SpfVerdict
 
 with warnings.catch_warnings():
-    # Its docstrings hold escapes that Python warns of when it compiles them.
+    # Its docstrings contain escapes that cause a warning when Python compiles them.
     warnings.simplefilter("ignore")
     import spf
 
@@ -50,7 +50,7 @@ class _Run:
     window: DnsView
     query: Any = None
     read: list[tuple[Question, tuple[str, ...]]] = field(default_factory=list)
-    """Records seen so far; what they point to is asked for with whatever lacks."""
+    """Records seen so far. The names in them are asked for together with any missing answers."""
     asked: list[Question] = field(default_factory=list)
     octets: int = 0
     status: DnsStatus | None = None
@@ -89,7 +89,7 @@ def evaluate(
 
 
 def questions(ingress: EdgeIngress, mail_from: Mailbox | None) -> tuple[Question, ...]:
-    """The names that `evaluate` asks for first, for both identities."""
+    """The first questions of `evaluate`, for both identities."""
     names = (a_label(ingress.helo), a_label(mail_from.ascii_domain) if mail_from else None)
     return tuple(Question(name, "TXT") for name in dict.fromkeys(names) if name and "." in name)
 
@@ -98,8 +98,8 @@ def _check(
     ingress: EdgeIngress, sender: Mailbox | None, domain: str, window: DnsView, receiver: str
 ) -> tuple[SpfVerdict, str, str]:
     """Result, reason and deciding mechanism. Raises NeedAnswers."""
-    # Without macros a record says the same of whoever writes from this address (RFC 7208 section 7.3): neither the
-    # local part nor HELO nor our own name can change it.
+    # Without macros a record gives the same result for every sender at this address (RFC 7208 section 7.3): the local
+    # part, HELO and our own name cannot change it.
     key = ("spf", ingress.client, domain)
     known = window.recall(key)
     if known is not None:
@@ -114,11 +114,11 @@ def _check(
     except NeedAnswers:
         pass
     except Exception as error:
-        # pyspf lets odd input escape as whatever it hit: an error in what was published or said, never one of ours.
+        # pyspf raises any exception on odd input: an error in the record or the identity, never one of ours.
         outcome = SpfVerdict.PERMERROR, f"the record could not be evaluated ({type(error).__name__})", ""
     finally:
         _RUN.reset(token)
-    # `pending` decides, whatever was raised or swallowed on the way.
+    # `pending` decides, regardless of exceptions raised or swallowed on the way.
     if run.lacks:
         _prefetch(run)
     if outcome is None or window.pending:
@@ -138,7 +138,7 @@ def _conclude(query: Any, result: SpfVerdict) -> tuple[SpfVerdict, str, str]:
 
 
 def _prepare(ingress: EdgeIngress, sender: Mailbox | None, domain: str, receiver: str) -> Any:
-    """A pyspf query with what it gets wrong put right. One query object serves one evaluation."""
+    """A pyspf query with corrections for pyspf's errors. One query object serves one evaluation."""
     local = sender.local[:_MOST_NAME] if sender and sender.local else "postmaster"  # RFC 7208 section 4.3
     query = spf.query(
         i=ip_text(ingress.client or ""),
@@ -148,16 +148,16 @@ def _prepare(ingress: EdgeIngress, sender: Mailbox | None, domain: str, receiver
         querytime=0,
         timeout=0,
     )
-    # It splits at the first @, which a quoted local part may hold.
+    # pyspf splits at the first @, which a quoted local part may contain.
     query.l, query.s = local, f"{local}@{domain}"
-    # exp= is fetched for every result and under a bare except; the explanation is of no use here.
+    # exp= is fetched for every result and under a bare except; the explanation is not needed here.
     query.get_explanation = lambda _spec: None
     query.validated_ptrs = partial(_validate_names, query)
     query.A = _Family(query.A)
     query.dns_a = partial(_find_addresses, query)
-    # The same comparison without network objects: building them was a fifth of a warm evaluation.
+    # The same comparison without network objects: building them took a fifth of a warm evaluation.
     query.cidrmatch = partial(_match_prefix, query.ipaddr)
-    # Networks are the bulk of a large record and say the same to everyone: each is read once.
+    # Networks are most of a large record and the same for every client: each is read once.
     query.validate_mechanism = partial(_validate_term, query.validate_mechanism)
     return query
 
@@ -175,8 +175,8 @@ def _read_network(term: str) -> tuple[Any, ...]:
 
 
 def _find_addresses(query: Any, name: str, family: str = "A") -> list[str]:
-    """The addresses of a host. One that exists and has none of the client's family is no void lookup: otherwise MX
-    hosts with IPv4 alone would spoil the record for IPv6 clients (RFC 7208 section 4.6.4)."""
+    """The addresses of a host. An existing host without addresses of the client's family is not a void lookup:
+    otherwise MX hosts with IPv4 alone would spoil the record for IPv6 clients (RFC 7208 section 4.6.4)."""
     run = _RUN.get()
     run.status = None
     addresses: list[str] = query.dns(name, family, ignore_void=True) if name else []
@@ -188,7 +188,7 @@ def _find_addresses(query: Any, name: str, family: str = "A") -> list[str]:
 
 
 def _validate_names(query: Any) -> list[str]:
-    """The client's names, confirmed forward (RFC 7208 section 5.5): a DNS error there is no match, never temperror."""
+    """The client's names, confirmed forward (RFC 7208 section 5.5). A DNS error is no match there, never temperror."""
     try:
         names = query.dns_ptr(query.i)[: spf.MAX_PTR]
     except spf.TempError:
@@ -219,7 +219,7 @@ def _to_int(version: int, address: str) -> int:
 
 
 def _look_up(name: str, qtype: str, _strict: object, _timeout: object) -> list[tuple[tuple[str, str], object]]:
-    """pyspf's DNS: the answers of the window of the evaluation under way."""
+    """pyspf's DNS: the answers in the view of the current evaluation."""
     run = _RUN.get()
     question = _to_question(name, qtype)
     if question is None:
@@ -279,8 +279,8 @@ def _is_spf(record: str) -> bool:
 
 
 def _prefetch(run: _Run) -> None:
-    """Beside what lacks, note what the records seen lead to, and what that leads to, so that one round brings it all.
-    Only when a round is needed anyway: an evaluation that lacks nothing never waits for these names."""
+    """Note, with the missing questions, the names in the records seen so far and the names behind those, so that one
+    round fetches all. Used only when a round is needed anyway: a complete evaluation never waits for these names."""
     most = len(run.window.pending) + _MOST_PREFETCHED
     followed = {question for question, _ in run.read}
     for question, records in run.read:
@@ -291,11 +291,11 @@ def _prefetch(run: _Run) -> None:
                 followed.add(wanted)
                 answer = run.window.peek(wanted)
                 if answer is not None:
-                    run.read.append((wanted, answer.records))  # walked in its turn by this very loop
+                    run.read.append((wanted, answer.records))  # this loop visits it later
 
 
 def _find_names(question: Question, records: tuple[str, ...], family: str) -> Iterator[Question]:
-    """The questions that these records lead to, as far as that takes no macro expansion."""
+    """The questions in these records that need no macro expansion."""
     match question.type:
         case "TXT":
             for term in (term for record in filter(_is_spf, records) for term in record.split(" ")):
@@ -316,14 +316,14 @@ def _read_term(term: str, domain: str, family: str) -> Iterator[Question]:
 
 
 def _sends_no_mail(domain: str, window: DnsView) -> bool:
-    """The domain's record is `v=spf1 -all` and no more."""
+    """The domain's record is exactly `v=spf1 -all`."""
     answer = window.ask(Question(domain, "TXT"))
     records = [record.lower().split() for record in answer.records if _is_spf(record)]
     return records == [["v=spf1", "-all"]]
 
 
 def _clean(text: str) -> str:
-    """Printable ASCII of bounded length: parts of it come from the publisher's record."""
+    """Printable ASCII of bounded length, because parts of it come from the publisher's record."""
     return "".join(char if " " <= char <= "~" else "?" for char in text[:200])
 
 

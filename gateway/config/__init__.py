@@ -6,11 +6,11 @@ mistake; the routing table and the rule files that it names. `app`, `cli` and `t
     load.py        the file to a Config
     model.py       the settings and their defaults
     values.py      the kinds of value: networks, names, addresses, files
-    mistakes.py    what is wrong and where, for people
+    mistakes.py    mistakes and their places, for people
     references.py  `env:NAME` and `file:/path` in place of a value
-    checks.py      what one setting says about another, and about files
+    checks.py      checks across settings, and of files
     maps.py        CSV address maps; the routing table
-    policies.py    where rule files are; what the facts need to know of us
+    policies.py    the rule files; the settings that facts need
     providers.py   networks that a provider's tenants share
     first.py       the first file, for `waypost init`
 """

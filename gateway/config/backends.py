@@ -1,4 +1,4 @@
-"""The sections about next hops and how delivery to them goes."""
+"""The sections about next hops and the delivery to them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from gateway.config.values import (
 PRESETS: dict[str, dict[str, object]] = {
     # Google takes one recipient domain per transaction: 451 4.3.0 "Multiple destination domains per transaction".
     "google-workspace": {"tls": "required", "one_domain_per_transaction": True},
-    # Connectors of Exchange Online know senders by IPv4 address only.
+    # Connectors of Exchange Online identify senders by IPv4 address only.
     "microsoft-365": {"tls": "required", "address_family": "ipv4"},
     "generic": {},
 }
-"""What a backend preset sets; a setting written out in the file wins over it."""
+"""The settings of a backend preset; a setting written in the file overrides it."""
 
 
 class BackendSettings(Section):
@@ -34,52 +34,52 @@ class BackendSettings(Section):
 
     preset: Literal["google-workspace", "microsoft-365", "generic"] = "generic"
     hosts: Hosts
-    """`host` or `host:port` in order of preference; or `mx` alone: the MX of the recipient's domain."""
+    """`host` or `host:port` in order of preference; or only `mx`: the MX of the recipient's domain."""
     tls: Literal["required", "opportunistic", "off"] = "opportunistic"
     tls_names: CertificateNames = ()
     """Names, one of which the certificate must carry; the host's own name when empty. `*.x` matches one label."""
     ca_file: File | None = None
     """Authorities to trust instead of the system's."""
     connections: Count = 10
-    """How many at once, at most: there are fewer until it has taken some mail, and while it wants less."""
+    """Maximum of concurrent connections. There are fewer until it has taken some mail, and while it wants less."""
     messages_per_minute: int = Field(default=0, ge=0)
-    """How many it gets in a minute, at most; 0: no limit."""
+    """Maximum of messages to it in a minute; 0: no limit."""
     connection_seconds: Seconds = 300.0
-    """Age at which a connection is closed, so that load moves to hosts that came back."""
+    """Age at which a connection is closed, so that load moves to recovered hosts."""
     connection_messages: Count = 100
     """Messages after which a connection is closed."""
     message_size: int = Field(default=0, ge=0)
-    """Octets of the largest message that it is given; 0: what its hosts say they take."""
+    """Octets of the largest message that is sent to it; 0: the size that its hosts announce."""
     source_addresses: Addresses = ()
-    """Addresses of this machine that connections come from, one for IPv4, one for IPv6, or one of them: then only hosts
-    of that family are connected to. The system chooses when empty."""
+    """Addresses of this machine that connections come from: one for IPv4, one for IPv6, or both. With only one, only
+    hosts of its family are used. The system chooses when empty."""
     certificate: File | None = None
-    """PEM file shown to its hosts: some know a sender by its certificate. Read again when it changes."""
+    """PEM file shown to its hosts: some identify a sender by its certificate. Read again when it changes."""
     key: File | None = None
     """PEM file, not encrypted; not needed when the key is in the certificate's file."""
     ehlo_name: str = ""
     connect_seconds: Seconds = 30.0
-    """How long opening a connection may take, before the greeting and for TLS."""
+    """Time limit for opening a connection, before the greeting and for TLS."""
     greeting_seconds: Seconds = 300.0
-    """How long the greeting may take (RFC 5321 section 4.5.3.2.1)."""
+    """Time limit for the greeting (RFC 5321 section 4.5.3.2.1)."""
     command_seconds: Seconds = 300.0
-    """How long the reply to MAIL, RCPT or another command may take (sections 4.5.3.2.2 and 4.5.3.2.3)."""
+    """Time limit for the reply to MAIL, RCPT or another command (sections 4.5.3.2.2 and 4.5.3.2.3)."""
     data_seconds: Seconds = 120.0
-    """How long the reply to DATA may take (section 4.5.3.2.4)."""
+    """Time limit for the reply to DATA (section 4.5.3.2.4)."""
     block_seconds: Seconds = 180.0
-    """How long a piece of content may take to leave (section 4.5.3.2.5)."""
+    """Time limit for sending a piece of content (section 4.5.3.2.5)."""
     final_seconds: Seconds = 600.0
-    """How long the reply to the final dot may take (section 4.5.3.2.6)."""
+    """Time limit for the reply to the final dot (section 4.5.3.2.6)."""
     transaction_recipients: Count = 100
-    """Recipients in one transaction, at most; those beyond go at once in further ones."""
+    """Maximum of recipients in one transaction; the others go at once in further ones."""
     idle_seconds: Seconds = 30.0
-    """How long an unused connection is kept."""
+    """Time for which an unused connection is kept."""
     address_family: Literal["any", "ipv4", "ipv6"] = "any"
     one_domain_per_transaction: bool = False
     networks: Networks = ()
-    """Where the backend's own mail comes from: what comes from there is never routed back to it."""
+    """The networks of the backend's own mail, which is never routed back to it."""
     login: str = ""
-    """Our name at a next smarthost that wants a login (AUTH PLAIN or LOGIN), under required TLS alone."""
+    """Our name at a next smarthost that requires a login (AUTH PLAIN or LOGIN), only under required TLS."""
     password: str = ""
     """Best as `env:NAME` or `file:/path`."""
     seal: bool = False
@@ -118,7 +118,7 @@ def _check_schedule(value: tuple[float, ...]) -> tuple[float, ...]:
 
 
 class DeliverySettings(Section):
-    """When and how long delivery is tried."""
+    """The times and the duration of delivery attempts."""
 
     in_session: bool = True
     session_budget: Seconds = 20.0
@@ -138,8 +138,8 @@ class DeliverySettings(Section):
     dsn_backend: str = ""
     """Backend for our own DSNs; direct to the MX of their recipient when empty."""
     mx_networks: Networks = ()
-    """Networks of special use (private, loopback ...) and addresses of this machine where mail may go although only the
-    MX of a recipient's domain leads there. Hosts that a backend lists need no entry."""
+    """Networks of special use (private, loopback ...) and addresses of this machine to which mail may go even if only
+    the MX of a recipient's domain leads there. Hosts that a backend lists need no entry."""
 
     @model_validator(mode="after")
     def _check_times(self) -> Self:
@@ -150,13 +150,13 @@ class DeliverySettings(Section):
 
 
 class RetentionSettings(Section):
-    """How long the spool keeps what is done with. Content that is held stays until it is decided about."""
+    """Retention of finished mail in the spool. Held content stays until an admin decides about it."""
 
     delivered: SecondsOrNone = 0.0
-    """Seconds for the content of a message that every recipient got; 0: it goes at once."""
+    """Seconds for the content of a message that every recipient got; 0: it is deleted at once."""
     failed: SecondsOrNone = 604_800.0
-    """Seconds for the content of one that some recipient did not get."""
+    """Seconds for the content of a message that some recipient did not get."""
     trace: Seconds = 2_592_000.0
-    """Seconds from reception for what `explain` tells; never less than the content."""
+    """Seconds from reception for the data of `explain`; never less than for the content."""
     refused_octets: Count = 1_073_741_824
-    """What `explain` tells of refused mail may take on disk for each worker; the oldest goes before its time."""
+    """Octets on disk, for each worker, for the data of `explain` about refused mail; the oldest is deleted early."""

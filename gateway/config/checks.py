@@ -19,7 +19,7 @@ from gateway.model.place import KeyPath
 
 
 def check_seal(sections: ValidSections) -> Iterator[Problem]:
-    """Everything wrong with sealing that a single setting does not show."""
+    """All faults of sealing that a single setting does not show."""
     seal = sections.config.seal
     for name, backend in sections.config.backend.items():
         if backend.seal and seal is None and sections.is_complete("seal"):
@@ -42,7 +42,7 @@ def _check_key(file: Path) -> Iterator[Problem]:
 
 
 def check_sections(sections: ValidSections, check_maps: bool) -> Iterator[Problem]:
-    """Everything wrong that a single setting does not show; in the files of maps too, if asked for."""
+    """All faults that a single setting does not show; those in map files too, if requested."""
     yield from _check_domains(sections)
     yield from _check_backend_names(sections)
     yield from _check_addresses(sections)
@@ -156,7 +156,7 @@ def _check_trust(sections: ValidSections) -> Iterator[Problem]:
     for number, listener in enumerate(config.listener):
         yield from _check_shared(sections, ("listener", number, "proxy_from"), listener.proxy_from, only)
         yield from _check_shared(sections, ("listener", number, "xclient_from"), listener.xclient_from, only)
-    # A network that a provider shares among its tenants would make everybody's mail from there a loop.
+    # A network that a provider shares among its tenants would make all mail from there a loop.
     for name, backend in config.backend.items():
         yield from _check_shared(sections, ("backend", name, "networks"), backend.networks, only)
 
@@ -204,7 +204,7 @@ def _check_sources(sections: ValidSections) -> Iterator[Problem]:
 
 
 def _check_written_as(sections: ValidSections) -> Iterator[Problem]:
-    """Nobody needs our leave to write as a stranger, and such a leave would let forgers of that stranger in."""
+    """No permission is needed to write as a stranger. Such a permission would let forgers of that stranger in."""
     if not sections.is_complete("domain", "policy"):
         return
     known = {*find_domains(sections), *sections.config.policy.protected_domains}
@@ -217,7 +217,7 @@ def _check_written_as(sections: ValidSections) -> Iterator[Problem]:
 
 
 def _check_signers(sections: ValidSections, path: KeyPath, domains: Iterable[str]) -> Iterator[Problem]:
-    """A d= that a service puts on the mail of all its customers lets every one of them in."""
+    """A d= that a service uses for the mail of all its customers would let every one of them in."""
     for at, domain in enumerate(domains):
         if shared := find_shared_signer(domain):
             said = f"{domain} signs for all customers of {shared.name}, so each of them could"

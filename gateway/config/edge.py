@@ -1,4 +1,4 @@
-"""The sections about who may connect and what they may ask of us."""
+"""The sections about clients that may connect, and the limits on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.mail.relay_formats import RelayFormat
 
 
 class Limits(Section):
-    """Bounds on what clients may ask of us (promise P7)."""
+    """Limits on clients (promise P7)."""
 
     message_size: Count = 52_428_800
     header_size: Count = 524_288
@@ -22,7 +22,7 @@ class Limits(Section):
     connections_per_network: Count = 500
     """From one /24 or /64: the pools of the big providers need hundreds."""
     connections_per_minute: Count = 60_000
-    """From one IPv4 address, or one /64: more than a sender can need, and less than a flood."""
+    """From one IPv4 address, or one /64: more than a sender needs, and less than a flood."""
     recipients_per_minute: Count = 60_000
     """The same for recipients, refused ones too. Role addresses are exempt."""
     errors: Count = 20
@@ -35,15 +35,15 @@ class Limits(Section):
     session_seconds: Seconds = 3600.0
     command_seconds: Seconds = 300.0
     data_seconds: Seconds = 180.0
-    """How long a client may be silent inside DATA."""
+    """Seconds for which a client may be silent inside DATA."""
     bytes_in_flight: Count = 536_870_912
     bytes_in_flight_per_client: Count = 134_217_728
-    """Of one IPv4 address, or one /64; one message of `message_size` may always come while half of `bytes_in_flight` is
-    free."""
+    """Of one IPv4 address, or one /64. One message of `message_size` is always accepted while half of `bytes_in_flight`
+    is free."""
 
 
 class Certificate(Section):
-    """One more certificate of a listener."""
+    """One further certificate of a listener."""
 
     certificate: File
     key: File | None = None
@@ -53,12 +53,12 @@ class Listener(Section):
     """One listening socket."""
 
     name: str = ""
-    """In logs and traces; the address when empty."""
+    """Used in logs and traces; the address when empty."""
     role: Literal["mx", "submission", "smarthost"] = "mx"
     """`mx` takes mail for our domains from anyone; `submission` from people who log in, to anywhere; `smarthost` from
     machines that [[sender]] lists and from our own [[tenant]]s, to anywhere."""
     tls: Literal["starttls", "implicit"] = "starttls"
-    """`implicit`: TLS from the first octet (RFC 8314), after a PROXY header where one is due."""
+    """`implicit`: TLS from the first octet (RFC 8314), after a PROXY header if one is required."""
     address: ListenAddress
     """`host:port`, e.g. `0.0.0.0:25` or `[::]:25`. The latter takes IPv4 too, unless another listener has an IPv4
     address with that port."""
@@ -67,22 +67,22 @@ class Listener(Section):
     key: File | None = None
     """PEM file, not encrypted; not needed when the key is in the certificate's file."""
     certificates: tuple[Certificate, ...] = ()
-    """Further ones: a client is shown the one that has the name it asks for (SNI), else the one above."""
+    """Further certificates. A client gets the one with the name that it requests (SNI), else the one above."""
     client_ca: File | None = None
-    """Ask clients for a certificate, and take those of these authorities (PEM). Its subject is a fact for rules; a
-    client that shows another authority's is refused TLS."""
+    """Request client certificates, and accept those of these authorities (PEM). The subject is a fact for rules; a
+    client with another authority's certificate is refused TLS."""
     session_tickets: bool = True
     """Let clients resume TLS sessions. Some senders abort on the tickets of TLS 1.3."""
     greet_pause: float = Field(0.0, ge=0, le=60)
-    """Seconds that a client must be silent before it is greeted."""
+    """Seconds that a client must be silent before its greeting."""
     bare_newline: Literal["refuse", "carry"] = "refuse"
-    """What becomes of a bare CR, a bare LF or a NUL in a message. `carry`: in the body only, nowhere beside a lone dot,
-    and only when every backend that it goes to is known to take BDAT."""
+    """The treatment of a bare CR, a bare LF or a NUL in a message. `carry`: in the body only, never together with a
+    lone dot, and only when every backend of the message is known to take BDAT."""
     proxy_from: Networks = ()
-    """Balancers that must send a PROXY header. Its absence from them, or its presence from others, ends the
+    """Balancers that must send a PROXY header. A missing header from them, or a header from others, ends the
     connection."""
     xclient_from: Networks = ()
-    """Filters of our own that say by XCLIENT for whom they speak."""
+    """Filters of our own that name their client by XCLIENT."""
 
 
 PLACE = "{login}"
@@ -101,11 +101,11 @@ def _check_ldap_url(value: str) -> str:
 
 
 class LdapLogin(Section):
-    """A directory that knows the passwords of people whom the users' file does not know."""
+    """A directory that checks the passwords of people who are not in the users' file."""
 
     url: Annotated[str, AfterValidator(_check_ldap_url)]
     dn: Annotated[str, AfterValidator(_check_dn)]
-    """Whom to bind as: the person's entry, `{login}` being the name of the login."""
+    """The name to bind as: the person's entry, with `{login}` for the login's name."""
     starttls: bool = False
     """TLS on an `ldap://` port."""
     ca_file: File | None = None
@@ -114,10 +114,10 @@ class LdapLogin(Section):
 
 
 class Submission(Section):
-    """Who may log in at listeners of role `submission`."""
+    """The people who may log in at listeners of role `submission`."""
 
     users: File | None = None
-    """`name:hash` lines, the hash by argon2. Read again when it changes."""
+    """`name:hash` lines with argon2 hashes. Read again when it changes."""
     ldap: LdapLogin | None = None
 
 
@@ -129,11 +129,11 @@ class TrustedRelay(Section):
     by: Names
     """Names that it writes after `by`; `*.x`, for `exchange-online` only, is every name below x."""
     format: RelayFormat
-    """Which mail server's layout the line has; docs/true-client.md shows each."""
+    """The mail server whose layout the line has; docs/true-client.md shows each."""
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
-        # A service gives its machines names of its own choosing; a relay of ours has a name that we know.
+        # A service chooses the names of its machines; a relay of ours has a name that we know.
         for name in self.by:
             if name.startswith("*.") and self.format != "exchange-online":
                 raise wrong(f'"{name}" names no relay', "write the very name that the relay puts after `by`")
@@ -141,7 +141,7 @@ class TrustedRelay(Section):
 
 
 class OwnHop(Section):
-    """Addresses behind the edge: mail from there crossed no border here, so SPF is no question."""
+    """Addresses behind the edge: mail from there crossed no border here, so SPF is not evaluated."""
 
     name: str
     addresses: Networks

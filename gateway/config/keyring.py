@@ -1,7 +1,7 @@
-"""The keyring: which DKIM keys there are, as `waypost key` keeps them in `keyring.toml` beside their PEM files.
+"""The keyring: the DKIM keys, as `waypost key` keeps them in `keyring.toml` beside their PEM files.
 
-A key is `new` until its DNS record is known to be published, then `signing`, and `retired` when a newer one has taken
-its place: its record must stay in DNS for as long as mail that it signed may wait somewhere.
+A key is `new` until its DNS record is known to be published, then `signing`, and `retired` when a newer one has
+replaced it. Its record must stay in DNS for as long as mail signed with it may wait in a queue.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gateway.mail.domain import a_label
 from gateway.model.value import Value
 
 _LEAST_BITS, _MOST_BITS = 2048, 4096
-"""RFC 8301 section 3.2: signers should use 2048 bits, and no verifier has to take more than 4096."""
+"""RFC 8301 section 3.2: signers should use 2048 bits, and verifiers need not accept more than 4096."""
 _MAKE = "make one with `openssl genrsa -out FILE 2048`"
 
 SERVERS_ALONE = (
@@ -35,7 +35,7 @@ SERVERS_ALONE = (
 
 
 class KeyUnusable(ValueError):
-    """Not a key to sign with; `fix` says what would be one."""
+    """Not a key to sign with; `fix` describes a usable one."""
 
     def __init__(self, problem: str, fix: str = _MAKE) -> None:
         super().__init__(problem)
@@ -59,8 +59,8 @@ def read_signing_key(pem: bytes) -> RSAPrivateKey:
 
 
 def is_for_servers_alone(certificate: Path) -> bool:
-    """The first certificate of the file may not prove a client: its extended key usage names other uses, and not
-    clientAuth (RFC 5280 section 4.2.1.12). False for a file that cannot be read: that is told elsewhere."""
+    """True when the first certificate of the file may not prove a client: its extended key usage names other uses, and
+    not clientAuth (RFC 5280 section 4.2.1.12). False for an unreadable file, which another check reports."""
     try:
         first = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
         uses = first.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -75,7 +75,7 @@ _SELECTOR = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class KeyState(StrEnum):
-    """Where a key stands in its life."""
+    """The stages of a key's life."""
 
     NEW = "new"
     SIGNING = "signing"
@@ -91,7 +91,7 @@ class KeyEntry(Value):
     algorithm: str
     state: KeyState
     since: int
-    """Epoch seconds from which it has been in its state."""
+    """Epoch seconds since which it has been in its state."""
 
     @property
     def file(self) -> str:
@@ -100,12 +100,12 @@ class KeyEntry(Value):
 
     @property
     def record_name(self) -> str:
-        """Where its DNS record stands (RFC 6376 section 3.6.2.1)."""
+        """The name of its DNS record (RFC 6376 section 3.6.2.1)."""
         return f"{self.selector}._domainkey.{self.domain}"
 
 
 class KeyringUnusable(ValueError):
-    """The keyring cannot be read; the text says why."""
+    """The keyring cannot be read; the text gives the reason."""
 
 
 def read_keyring(directory: Path) -> tuple[KeyEntry, ...]:
@@ -128,7 +128,7 @@ def read_keyring(directory: Path) -> tuple[KeyEntry, ...]:
 
 
 def write_keyring(directory: Path, entries: Iterable[KeyEntry]) -> None:
-    """Put the keyring in place of the one that is there, all or nothing. Raises OSError."""
+    """Replace the keyring, all or nothing. Raises OSError."""
     lines = ["# Kept by `waypost key`; a running gateway takes a change at its next reload.\n"]
     for entry in entries:
         lines += [
@@ -161,7 +161,7 @@ def read_key(directory: Path, entry: KeyEntry) -> RSAPrivateKey | Ed25519Private
 def _read_entry(table: dict[str, object]) -> KeyEntry:
     domain, selector, algorithm = str(table["domain"]), str(table["selector"]), str(table["algorithm"])
     since = table["since"]
-    # Both become a path: nothing but a name may stand there.
+    # Both become part of a path, so only a name may stand there.
     if a_label(domain) != domain or not _SELECTOR.fullmatch(selector):
         raise ValueError(f"{selector}._domainkey.{domain} is no name of a key")
     if algorithm not in (RSA, ED25519):

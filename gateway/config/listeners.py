@@ -1,4 +1,4 @@
-"""The checks of the listeners: addresses, certificates and roles, beside the rest of the file."""
+"""The checks of the listeners: addresses, certificates and roles, together with the rest of the file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_OCTETS = 33_554_432
 
 
 def read_users(path: Path) -> tuple[dict[str, str], list[Problem]]:
-    """Hash by name, and what is wrong with the file. No hash stands in a problem's text. Raises TextUnfit."""
+    """Hash by name, and the faults of the file. No problem text contains a hash. Raises TextUnfit."""
     users: dict[str, str] = {}
     taken: set[str] = set()
     problems = []
@@ -34,7 +34,7 @@ def read_users(path: Path) -> tuple[dict[str, str], list[Problem]]:
             continue
         name, colon, hash = line.partition(":")
         said = _find_fault(name, hash) if colon else "is no `name:hash` line"
-        if not said and name.lower() in taken:  # in any letter case it is one sender
+        if not said and name.lower() in taken:  # in any letter case it is the same sender
             said = f'names "{name}" again'
         if said:
             fix = "waypost user add NAME writes such a line"
@@ -57,7 +57,7 @@ def _find_fault(name: str, hash: str) -> str:
 
 
 def check_listeners(sections: ValidSections) -> Iterator[Problem]:
-    """Everything wrong with them."""
+    """All faults of the listeners."""
     config = sections.config
     seen: dict[str, str] = {}
     used: list[tuple[KeyPath, str]] = [

@@ -1,4 +1,4 @@
-"""The file to a Config."""
+"""From the file to a Config."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Resolved(Value):
 
     tree: dict[str, Any]
     problems: tuple[Problem, ...]
-    """References that lead nowhere; an empty string stands in the tree for each."""
+    """References that lead nowhere; the tree has an empty string in place of each."""
     brought: dict[KeyPath, tuple[str, str]]
-    """Each reference that was followed, and what it brought."""
+    """Each resolved reference, and its value."""
 
     def hide(self, problem: Problem) -> Problem:
-        """The problem without what a reference brought, which may be a secret."""
+        """The problem without the value of a reference, which may be a secret."""
         reference, value = self.brought.get(problem.path, ("", ""))
         return replace(problem, problem=problem.problem.replace(f'"{value}"', reference)) if reference else problem
 
@@ -74,7 +74,7 @@ def _follow(reference: str, path: KeyPath, environ: Mapping[str, str], directory
 
 
 def _read_reference(file: Path) -> str | Exception:
-    """The content without its final newlines, or why there is none."""
+    """The content without its final newlines, or the reason why there is none."""
     try:
         return read_octets(file, _MOST_OCTETS).decode().rstrip("\r\n")
     except UnicodeDecodeError:
@@ -86,13 +86,13 @@ def _read_reference(file: Path) -> str | Exception:
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 _MOST_TOLD = 200
-"""Mistakes that are told of one file: one that is something else altogether would fill the screen."""
+"""Mistakes that are reported for one file: a file of another kind would otherwise fill the screen."""
 
 
 def load(path: Path, environ: Mapping[str, str], check_maps: bool = True) -> Config:
-    """Read the configuration. Raises ConfigErrors, which holds the mistakes of the file, of the references in it and,
-    if asked for, of the address maps that it names. A check across settings sees only those that are valid. Relative
-    paths start from the file's directory."""
+    """Read the configuration. Raises ConfigErrors with the mistakes of the file, of the references in it and, if
+    requested, of the address maps that it names. A check across settings sees only valid ones. Relative paths start
+    from the file's directory."""
     text = _read(path)
     tree = _parse(path, text)
     places = locate(text)
@@ -107,7 +107,7 @@ def load(path: Path, environ: Mapping[str, str], check_maps: bool = True) -> Con
         wrong.append(
             Problem((), f"{len(sections.errors) - _MOST_TOLD} more settings are wrong", "fix the others first")
         )
-    # What a broken reference leads to would only hide the cause.
+    # Errors in the value of a broken reference would only hide the cause.
     broken = {problem.path for problem in resolved.problems}
     problems = [*resolved.problems, *(resolved.hide(problem) for problem in wrong if problem.path not in broken)]
     if problems:
@@ -116,13 +116,13 @@ def load(path: Path, environ: Mapping[str, str], check_maps: bool = True) -> Con
 
 
 def find_spool(path: Path, environ: Mapping[str, str]) -> Path:
-    """Where the spool is, by a file that may be wrong otherwise: someone may be at it while the gateway runs by what it
-    said before. Raises ConfigErrors when it cannot be read at all."""
+    """The spool's directory, from a file that may have other mistakes: a tool may need it while the gateway runs with
+    an earlier file. Raises ConfigErrors when the file cannot be read at all."""
     return _find_file(path, environ, "server", "spool") or DEFAULT_SPOOL
 
 
 def find_users(path: Path, environ: Mapping[str, str]) -> Path | None:
-    """Where the users' file is to be, by a file that is wrong as long as there is none. Raises ConfigErrors."""
+    """The path of the users' file, from a file that is invalid until that one exists. Raises ConfigErrors."""
     return _find_file(path, environ, "submission", "users")
 
 
@@ -161,7 +161,7 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
 
 
 def _explain(detail: ErrorDetails, places: dict[KeyPath, Place]) -> Problem:
-    """A model's complaint in words for the person who wrote the file."""
+    """A model's complaint in words for the author of the file."""
     path: KeyPath = tuple(detail["loc"])
     context = detail.get("ctx", {})
     kind = detail["type"]
@@ -189,7 +189,7 @@ def _explain(detail: ErrorDetails, places: dict[KeyPath, Place]) -> Problem:
 
 
 def _name_table(path: KeyPath, kind: str, value: object) -> str:
-    """How the head of the table at `path` should read, where single and double brackets are mixed up; else empty."""
+    """The correct head of the table at `path`, if single and double brackets are confused; else empty."""
     name = ".".join(str(key) for key in path)
     if kind == "tuple_type" and isinstance(value, dict) and _settings((*path, 0)):
         return f"[[{name}]]"
@@ -222,14 +222,14 @@ def _show(value: object) -> str:
 
 
 def _cut(path: KeyPath, places: dict[KeyPath, Place]) -> KeyPath:
-    """Without an index that the file does not have: one string may stand where a list is meant."""
+    """The path without an index that the file does not have: a single string may stand for a list."""
     while path and path not in places and isinstance(path[-1], int):
         path = path[:-1]
     return path
 
 
 def _settings(path: KeyPath) -> list[str]:
-    """The settings that may stand in the table at `path`."""
+    """The settings that are allowed in the table at `path`."""
     model: Any = Config
     for key in path:
         if isinstance(model, type) and issubclass(model, BaseModel):

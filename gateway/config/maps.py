@@ -1,4 +1,4 @@
-"""The routing table, from the configuration and from address maps: files, and copies of what was fetched."""
+"""The routing table, from the configuration and from address maps: files, and copies of fetched maps."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from gateway.policy.routing import RoutingTable
 
 _HEADING = ("address", "backend")
 _MOST_OCTETS = 134_217_728
-"""Some millions of addresses; what is fetched may have no more."""
+"""Some millions of addresses; a fetched map may have no more."""
 _LINES_AT_ONCE = 200
 _MOST_PROBLEMS = 100
-"""A file that is something else altogether would otherwise fill the screen."""
+"""A file of another kind would otherwise fill the screen."""
 
 
 def read_map(
     file: Path, domains: Collection[str], backends: Collection[str], breathe: Callable[[], None] = lambda: None
 ) -> tuple[dict[str, str], list[Problem]]:
-    """The entries of one file, keyed as `Mailbox.key`, and what is wrong with it, line by line.
+    """The entries of one file, keyed as `Mailbox.key`, and its faults, line by line.
 
-    In CSV an empty line, one that starts with `#`, and the heading `address,backend` say nothing. `breathe` is called
-    every few hundred lines, for a reader beside others who have work to do.
+    In CSV an empty line, one that starts with `#`, and the heading `address,backend` are ignored. `breathe` is called
+    every few hundred lines, for a reader that must let other work run.
     """
     entries: dict[str, str] = {}
     lines: dict[str, int] = {}
@@ -44,7 +44,7 @@ def read_map(
             if len(lines) % _LINES_AT_ONCE == 0:
                 breathe()
             key, problem, fix = _check_pair(address, value, domains, backends)
-            # The same few words stand on every line: one copy of each does.
+            # The same few words stand on every line: one copy of each is enough.
             value = known.setdefault(value, value)
             if key and entries.get(key, value) != value:
                 problem, fix = f"{address} is also on line {lines[key]}, with another backend", "remove one"
@@ -67,7 +67,7 @@ def read_map(
 
 def check_address(address: str, domains: Collection[str] | None) -> tuple[str, str]:
     """The problem of an address as a map's key, and the fix; two empty strings when there is none. Without `domains`
-    any domain may be ours."""
+    any domain may be an own one."""
     found = mailbox(address)
     if found is None or not found.domain:
         return f'"{address}" is no mail address', "write it as name@example.com"
@@ -77,7 +77,7 @@ def check_address(address: str, domains: Collection[str] | None) -> tuple[str, s
 
 
 def check_targets(value: str, backends: Collection[str]) -> tuple[str, str]:
-    """The same for what an address stands for."""
+    """The same for the targets of an address."""
     for word in value.split():
         if "@" in word:
             if mailbox(word) is None:
@@ -90,7 +90,7 @@ def check_targets(value: str, backends: Collection[str]) -> tuple[str, str]:
 
 
 def _pairs(file: Path) -> Iterator[tuple[int, str, str]]:
-    """Line number, address and what it stands for. What has another shape stands for nothing."""
+    """Line number, address and its targets. An entry of another shape has no targets."""
     if file.suffix == ".toml":
         text = read_text(file, _MOST_OCTETS, toml=True)
         tree, places = tomllib.loads(text), locate(text)
@@ -122,17 +122,17 @@ def _check_pair(address: str, value: str, domains: Collection[str], backends: Co
 
 
 DIRECT = "direct"
-"""The backend that is always there: the MX of the recipient's domain, with opportunistic TLS."""
+"""The backend that always exists: the MX of the recipient's domain, with opportunistic TLS."""
 
 
 class MapFile(Value):
-    """A file with addresses, and where its last good copy is."""
+    """A file with addresses, and its last good copy."""
 
     path: Path
     copy: Path
-    """The file itself for what is fetched: only what is good gets there."""
+    """For a fetched map the file itself, because only a good map is written there."""
     remote: bool = False
-    """It is fetched: that it is old or absent does not show that anything is wrong with the file."""
+    """The map is fetched: an old or missing file does not show a fault of the file."""
 
     @property
     def stamp(self) -> Path:
@@ -141,7 +141,7 @@ class MapFile(Value):
 
 
 def map_files(config: Config) -> tuple[MapFile, ...]:
-    """Every map, in the order in which they are asked."""
+    """Every map, in the order of lookup."""
     kept = config.server.spool / "maps"
     files = [MapFile(path, kept / f"{path.stem}-{_short_digest(path)}{path.suffix}") for path in config.routing.maps]
     fetched = [kept / f"{one.name}.csv" for one in config.routing.remote]
@@ -149,11 +149,11 @@ def map_files(config: Config) -> tuple[MapFile, ...]:
 
 
 def routing_table(config: Config, copies: bool = False) -> RoutingTable:
-    """The table that recipients are routed by. An address of the configuration wins over one of a map, and an
-    earlier map over a later one.
+    """The table that routes recipients. An address of the configuration overrides one of a map, and an earlier map
+    overrides a later one.
 
-    With `copies` the last good copy takes the place of a file that cannot be used. Raises ConfigErrors when there is
-    none either. A map that was never fetched is empty, and the table is stale.
+    With `copies` the last good copy replaces a file that cannot be used. Raises ConfigErrors when there is no copy
+    either. A map that was never fetched is empty, and the table is stale.
     """
     addresses: dict[str, str] = {}
     maps: list[Mapping[str, str]] = []
@@ -193,7 +193,7 @@ def make_srs(config: Config) -> Srs | None:
 
 
 def our_domains(config: Config) -> frozenset[str]:
-    """The domains that a map's addresses may be of."""
+    """The domains that a map's addresses may belong to."""
     return frozenset(domain.name for domain in config.domain)
 
 
@@ -201,7 +201,7 @@ def _read(file: MapFile, config: Config, copies: bool) -> tuple[dict[str, str], 
     domains = our_domains(config)
     entries, wrong = read_map(file.path, domains, config.backend)
     if (wrong or not entries) and (copies or file.remote) and file.copy.exists():
-        # What the configuration has dropped since is dropped there too.
+        # A domain or backend that the configuration has since dropped is dropped there too.
         entries, _ = read_map(file.copy, domains, config.backend)
         return entries, []
     return entries, wrong

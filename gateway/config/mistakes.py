@@ -1,4 +1,4 @@
-"""Mistakes in the configuration, for the person who has to mend them."""
+"""Mistakes in the configuration, for the person who fixes them."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from gateway.model.value import Value
 
 
 class Problem(Value):
-    """Something wrong, before it is known where in the file the setting stands."""
+    """A fault, before its place in the file is known."""
 
     path: KeyPath
     problem: str
     fix: str = ""
     file: Path | None = None
-    """Another file than the configuration, such as an address map; then `line` is its line."""
+    """A file other than the configuration, such as an address map; `line` is then its line."""
     line: int = 0
 
 
 class Mistake(Value):
-    """Something wrong and its place."""
+    """A fault and its place."""
 
     file: Path
     line: int
     column: int
     """0 when only the line is known."""
     setting: str
-    """The setting's path, e.g. `listener[0].address`; empty for trouble with the file itself."""
+    """The setting's path, e.g. `listener[0].address`; empty for a fault of the file itself."""
     problem: str
     fix: str = ""
 
@@ -39,7 +39,7 @@ class Mistake(Value):
 
 
 class ConfigErrors(Exception):
-    """Every mistake that was found, in the order of the file."""
+    """Every mistake found, in the order of the file."""
 
     def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
         super().__init__(mistakes)

@@ -27,21 +27,21 @@ from gateway.config.values import (
 
 
 class AlarmSettings(Section):
-    """Where alarms go besides the log."""
+    """The destinations of alarms besides the log."""
 
     webhook: WebAddress = ""
-    """`https://...`: gets a POST of JSON, whose `text` chat services show."""
+    """`https://...`: gets a POST of JSON with a `text` that chat services show."""
     mail: Mailboxes = ()
-    """Mailboxes that are written to. At least one should not live behind this gateway."""
+    """Mailboxes that get alarms. At least one should not live behind this gateway."""
     repeat_after: Seconds = 3600.0
-    """Seconds for which the same alarm is not told again."""
+    """Seconds for which the same alarm is not sent again."""
 
 
 DEFAULT_SPOOL = Path("/var/lib/waypost")
 
 
 class Server(Section):
-    """Who this gateway is."""
+    """The identity of this gateway."""
 
     hostname: DomainName
     """The name in our banner, EHLO and Received: the MX name."""
@@ -55,12 +55,12 @@ class Server(Section):
 
 
 class Dns(Section):
-    """Where names are looked up."""
+    """The source of DNS answers."""
 
     nameservers: NameServers = ()
-    """`address` or `address:port`; those of /etc/resolv.conf when empty."""
+    """`address` or `address:port`; the nameservers of /etc/resolv.conf when empty."""
     zone: File | None = None
-    """Answer everything from this file instead of asking the network (tests, demo)."""
+    """Answer all questions from this file instead of the network (tests, demo)."""
     query_seconds: Seconds = 5.0
     budget_seconds: Seconds = 18.0
     """For all lookups of one message together."""
@@ -78,7 +78,7 @@ class Log(Section):
 
 
 class Config(Section):
-    """Everything an admin sets."""
+    """All settings of an admin."""
 
     server: Server
     listener: tuple[Listener, ...]

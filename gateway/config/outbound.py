@@ -1,4 +1,4 @@
-"""The sections about mail that leaves through us: who may send, as whom, and which way it goes."""
+"""The sections about mail that leaves through us: its senders, their addresses, and its route."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ Identities = Annotated[
 
 
 class Rates(Section):
-    """How much one sender, or one domain of ours, may send in an hour before it is suspended."""
+    """Limits of one sender, or one domain of ours, in an hour, beyond which it is suspended."""
 
     messages: Count = 500
     recipients: Count = 2000
     failures: Count = 100
-    """Distinct recipients that were refused for good."""
+    """Distinct recipients that were refused permanently."""
 
 
 class SenderSettings(Section):
-    """Somebody who may send through us: a person who logs in, or machines by their addresses."""
+    """A sender that may send through us: a person who logs in, or machines by their addresses."""
 
     name: Annotated[str, check_form(r"[A-Za-z0-9._@-]{1,64}", "write at most 64 letters, digits, dots, -, _ and @")]
-    """In logs, traces and commands."""
+    """Used in logs, traces and commands."""
     login: str = ""
     """The name of the login, for listeners of role `submission`."""
     networks: Networks = ()
@@ -56,7 +56,7 @@ class SenderSettings(Section):
     owns: Identities
     """Addresses and domains that it may use in From and MAIL FROM."""
     forced: Annotated[str, AfterValidator(_check_address)] | None = None
-    """For devices that cannot be set up: an address that takes the place of a From or MAIL FROM that is not theirs."""
+    """For devices that cannot be configured: an address that replaces a From or MAIL FROM that is not theirs."""
     rates: Rates = Rates()
 
     @model_validator(mode="after")
@@ -67,14 +67,14 @@ class SenderSettings(Section):
 
 
 class TenantSettings(Section):
-    """Our account at a provider whose machines send for everybody: proven by more than where its mail comes from."""
+    """Our account at a provider whose machines send for everybody: its proof needs more than the client's address."""
 
     name: Annotated[str, check_form(r"[A-Za-z0-9._-]{1,64}", "write at most 64 letters, digits, dots, - and _")]
     provider: Literal["microsoft-365", "google-workspace"]
     domains: DomainNames
-    """Those of our domains that it writes for: in From, and in MAIL FROM unless that is null."""
+    """The own domains that it writes for: in From, and in MAIL FROM unless that is null."""
     backend: str = ""
-    """The backend that is this tenant: its mail is never sent back there."""
+    """The backend that is the same account: the tenant's mail is never sent back there."""
     tenant_id: Annotated[
         str,
         check_form(
@@ -82,7 +82,7 @@ class TenantSettings(Section):
             'write the directory id, as "01234567-89ab-cdef-0123-456789abcdef"',
         ),
     ] = ""
-    """Microsoft's directory id of ours, which it stamps as X-MS-Exchange-CrossTenant-Id."""
+    """Microsoft's directory id of ours, which it adds as X-MS-Exchange-CrossTenant-Id."""
     dkim: bool = False
     """A passing signature of the From domain, which is ours, proves the tenant."""
     secret_header: Annotated[
@@ -92,11 +92,11 @@ class TenantSettings(Section):
             "write the name of a field: 3 to 61 letters, digits and hyphens, and a letter first",
         ),
     ] = ""
-    """A field that the tenant is set up to add; it is taken out before the message leaves."""
+    """A field that the tenant is configured to add; it is removed before the message leaves."""
     secret: str = ""
     """Its value, best as `env:NAME` or `file:/path`."""
     networks: Networks = ()
-    """Where its mail comes from; the networks that the provider is known to use when empty."""
+    """The networks of its mail; the provider's known networks when empty."""
     certificates: CertificateNames = ()
     """Names of client certificates that the provider uses; they count as its network. Empty: none."""
     rates: Rates = Rates(messages=10_000, recipients=50_000, failures=2000)
@@ -122,11 +122,11 @@ _SHORTEST_SECRET = 16
 
 
 class Outbound(Section):
-    """The way out, and what is signed on it."""
+    """The route of outgoing mail, and its signatures."""
 
     route: str = "direct"
     """`direct`: to the MX of each recipient's domain; or the name of a backend: the next smarthost."""
     keyring: File | None = None
     """Directory of the DKIM keys that `waypost key` keeps; nothing is signed without one."""
     domain_rates: Rates = Rates(messages=5000, recipients=20_000, failures=1000)
-    """What all senders of one domain may send together in an hour."""
+    """Limits of all senders of one domain together in an hour."""

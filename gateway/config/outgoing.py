@@ -1,4 +1,4 @@
-"""The checks of who may send through us, and of the way out, beside the rest of the file."""
+"""The checks of the senders that may send through us, and of their route, together with the rest of the file."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gateway.mail.domain import a_label
 from gateway.model.place import KeyPath
 
 DIRECT = "direct"
-"""The way out that is always there: the MX of each recipient's domain."""
+"""The route that always exists: the MX of each recipient's domain."""
 
 
 def check_outgoing(sections: ValidSections) -> Iterator[Problem]:
-    """Everything wrong that a single setting does not show."""
+    """All faults that a single setting does not show."""
     yield from _check_names(sections)
     yield from _check_networks(sections)
     yield from _check_domains(sections)
@@ -27,7 +27,7 @@ def check_outgoing(sections: ValidSections) -> Iterator[Problem]:
 
 
 def _check_names(sections: ValidSections) -> Iterator[Problem]:
-    """No name, and no login in any letter case, is two senders."""
+    """No name, and no login in any letter case, belongs to two senders."""
     names = sections.find_doubled(("sender", "name"), ("tenant", "name"))
     logins = sections.find_doubled(("sender", "login"), fold=str.lower)
     for path, text, first in (*names, *logins):
@@ -35,8 +35,8 @@ def _check_names(sections: ValidSections) -> Iterator[Problem]:
 
 
 def _check_networks(sections: ValidSections) -> Iterator[Problem]:
-    """An address proves a sender only where nobody else sends from it; a provider's stamp proves a tenant only where
-    nobody but this provider sends from."""
+    """An address proves a sender only if no other client sends from it. A provider's own fields prove a tenant only if
+    no other system sends from there."""
     for number, sender in enumerate(sections.config.sender):
         for at, network in enumerate(sender.networks):
             if shared := find_shared(network):
@@ -52,7 +52,7 @@ def _check_networks(sections: ValidSections) -> Iterator[Problem]:
 
 
 def _check_domains(sections: ValidSections) -> Iterator[Problem]:
-    """Senders of ours write in the name of our domains only."""
+    """Our senders write only in the name of our domains."""
     if not sections.is_complete("domain"):
         return
     ours = {domain.name for domain in sections.config.domain}
@@ -80,7 +80,7 @@ def _check_routes(sections: ValidSections) -> Iterator[Problem]:
 
 
 def _check_roles(sections: ValidSections) -> Iterator[Problem]:
-    """A listener that nobody could use, and senders whom no listener lets in."""
+    """A listener without possible clients, and senders that no listener accepts."""
     config = sections.config
     machines = any(sender.networks for sender in config.sender) or bool(config.tenant)
     if not machines and sections.is_complete("sender", "tenant"):
@@ -104,7 +104,7 @@ def _check_roles(sections: ValidSections) -> Iterator[Problem]:
 
 
 def _check_certificates(sections: ValidSections) -> Iterator[Problem]:
-    """A tenant that nobody could ever be by its certificate."""
+    """A tenant that no client certificate could ever prove."""
     listeners = sections.config.listener
     if not sections.is_complete("listener") or any(one.client_ca for one in listeners if one.role == "smarthost"):
         return

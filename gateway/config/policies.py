@@ -1,4 +1,4 @@
-"""From the configuration to the runtime configuration: where rule files are, and what the facts need to know of us."""
+"""From the configuration to the runtime configuration: the rule files, and the settings that facts need."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _HEADER = re.compile(r"[ \t]*\[[ \t]*policy[ \t]*\][ \t]*(?:#.*)?")
 
 
 class NotWritten(ValueError):
-    """The set cannot be named in the file; the text says what to write by hand."""
+    """The set cannot be named in the file; the text gives the line to write by hand."""
 
 
 def name_set(text: str, name: str) -> str:
-    """The configuration with `set = "name"` in [policy]. Raises NotWritten where that is not one line's matter."""
+    """The configuration with `set = "name"` in [policy]. Raises NotWritten if that takes more than one line."""
     tree = tomllib.loads(text)
     before = tree.get("policy", {}).get("set", "")
     if isinstance(before, str) and before.startswith(("env:", "file:")):
@@ -55,7 +55,7 @@ def _change(text: str, name: str) -> str:
     place = places.get(("policy", "set"))
     if place is not None:
         at = place.value_line - 1
-        # The column is that of the first character, so the quote stands before it.
+        # The column is that of the first character, so the quote is before it.
         start = place.value_column - 2
         lines[at] = lines[at][:start] + _STRING.sub(f'"{name}"', lines[at][start:], count=1)
         return "".join(lines)
@@ -74,7 +74,7 @@ def _read(text: str) -> dict[str, Any]:
 
 
 def read_senders(config: Config) -> Senders:
-    """Everybody whom [[sender]] and [[tenant]] name."""
+    """All senders that [[sender]] and [[tenant]] name."""
     identities = tuple(
         Identity(
             name=one.name,
@@ -106,7 +106,7 @@ _UNASKED = "the set of one domain is not asked then; move the rule to stage rcpt
 
 
 def read_policies(configured: Path | None) -> dict[str, str]:
-    """Every rule file by its name, for `gateway.policy.load.load`. Raises RuleErrors for one that is not readable."""
+    """Every rule file by its name, for `gateway.policy.load.load`. Raises RuleErrors for an unreadable one."""
     texts, mistakes = {}, []
     for file in find_files(configured).values():
         try:
@@ -129,13 +129,13 @@ def load_set(name: str, configured: Path | None) -> RuleSet:
 
 
 def name_domain_sets(config: Config) -> dict[str, str]:
-    """The domains that have another set than the general one."""
+    """The domains with another set than the general one."""
     return {domain.name: domain.policy for domain in config.domain if domain.policy not in ("", config.policy.set)}
 
 
 def find_rules(config: Config, wanted: str) -> RuleSet:
-    """A rule set by its name, or by the file that it stands in, which may include the configured ones and those beside
-    it. Raises RuleErrors."""
+    """A rule set by its name, or by its file, which may include the configured ones and those in its own directory.
+    Raises RuleErrors."""
     file = Path(wanted)
     if file.suffix != ".toml":
         return load_rules(config, wanted)
@@ -146,7 +146,7 @@ def find_rules(config: Config, wanted: str) -> RuleSet:
 
 
 def load_domain_rules(config: Config, general: RuleSet) -> dict[str, RuleSet]:
-    """The rule sets of the domains that have another than the general one. Raises RuleErrors."""
+    """The rule sets of the domains with another set than the general one. Raises RuleErrors."""
     names = name_domain_sets(config)
     sets = {name: load_rules(config, name) for name in sorted(set(names.values()))}
     mistakes = tuple(
@@ -162,7 +162,7 @@ def load_domain_rules(config: Config, general: RuleSet) -> dict[str, RuleSet]:
 
 
 def client_checks(config: Config) -> ClientChecks:
-    """What DNS is asked about the client."""
+    """The DNS checks of the client."""
     lists = tuple(
         BlockList(one.zone, tuple(code for code in one.codes if isinstance(code, IPv4Network))) for one in config.dnsbl
     )
@@ -170,18 +170,18 @@ def client_checks(config: Config) -> ClientChecks:
 
 
 def hold_terms(settings: Holding) -> HoldTerms:
-    """How much may be held, and how long."""
+    """The limits on held mail."""
     quota = Quota(settings.domain_messages, settings.domain_octets, settings.messages, settings.octets)
     return HoldTerms(settings.expire, quota)
 
 
 def greylist_terms(settings: GreylistSettings) -> GreylistTerms | None:
-    """How long a new sender waits, and is remembered; None when nobody has to."""
+    """The waiting time of a new sender, and the memory of it; None when greylisting is off."""
     return GreylistTerms(settings.delay, settings.retry, settings.keep) if settings.enabled else None
 
 
 def fact_settings(config: Config) -> FactSettings:
-    """What the facts of a message need of the configuration."""
+    """The part of the configuration that a message's facts need."""
     return FactSettings(
         own=frozenset(domain.name for domain in config.domain),
         protected=frozenset(config.policy.protected_domains),
@@ -204,7 +204,7 @@ def _source(one: Forwarder, domains: Collection[str] = ()) -> Source:
 
 
 def retry_terms(config: Config) -> Terms:
-    """How long is tried, and when the sender is told."""
+    """The duration of retries, and the time of the sender's notice."""
     settings = config.delivery
     times = settings.schedule, settings.expire, settings.delay_warning
     return Terms(config.server.hostname, *times, hold_terms(config.hold))

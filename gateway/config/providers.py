@@ -1,5 +1,5 @@
-"""What a provider shares among all of its tenants: the networks that it sends from, the domains that it signs with.
-Whoever rents a mailbox there has them too, so they prove nothing about the sender and are never a trusted hop.
+"""Networks and signing domains that a provider shares among all its tenants. Any tenant of the provider has them too,
+so they prove nothing about the sender and are never a trusted hop.
 
 The signing domains are in `signers.toml`. The networks are taken from the SPF records of the providers:
 `spf.protection.outlook.com` and `_netblocks.google.com` with its siblings. The list is short on purpose: it stops the
@@ -55,14 +55,14 @@ _BY_PRESET = {"microsoft-365": MICROSOFT, "google-workspace": GOOGLE}
 
 
 class SharedSigner(Value):
-    """A service whose signature every customer's mail has."""
+    """A service whose signature is on the mail of every customer."""
 
     name: str
     kind: str
     """`mailboxes`: anyone may open one. `service`: it sends for its customers, and can sign as them."""
     domains: frozenset[str]
     remedy: str
-    """How its customer gets a signature of the customer's own domain."""
+    """The way for its customer to get a signature of the customer's own domain."""
 
 
 @lru_cache(maxsize=1)
@@ -75,7 +75,7 @@ def read_signers() -> tuple[SharedSigner, ...]:
 
 
 def find_shared_signer(domain: str) -> SharedSigner | None:
-    """The service that signs with this d= for all of its customers; None for a d= that is somebody's own."""
+    """The service that signs with this d= for all its customers; None for a d= with a single owner."""
     return next((one for one in read_signers() if domain in one.domains), None)
 
 
@@ -85,7 +85,7 @@ def find_provider(preset: str) -> str:
 
 
 def provider_networks(preset: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Where the mail of a provider's tenants comes from, by the name of its preset."""
+    """The networks of a provider's tenants, by the name of its preset."""
     return tuple(network for name, network in _NETWORKS if name == _BY_PRESET[preset])
 
 
@@ -95,7 +95,7 @@ def shared_networks() -> frozenset[IPv4Network | IPv6Network]:
 
 
 def find_strangers(network: IPv4Network | IPv6Network, preset: str) -> str:
-    """Why this network is more than the provider's of that preset; empty when nothing speaks against it."""
+    """The reason why this network exceeds the provider's of that preset; empty when it does not."""
     for provider, shared in _NETWORKS:
         if network.version != shared.version or not network.overlaps(shared):
             continue
@@ -107,7 +107,7 @@ def find_strangers(network: IPv4Network | IPv6Network, preset: str) -> str:
 
 
 def find_shared(network: IPv4Network | IPv6Network) -> tuple[str, IPv4Network | IPv6Network] | None:
-    """The provider and its network that this one reaches into, or None."""
+    """The provider and its network that this one overlaps, or None."""
     for provider, shared in _NETWORKS:
         if network.version == shared.version and network.overlaps(shared):
             return provider, shared
@@ -115,7 +115,7 @@ def find_shared(network: IPv4Network | IPv6Network) -> tuple[str, IPv4Network | 
 
 
 def tell_shared(network: IPv4Network | IPv6Network, shared: tuple[str, IPv4Network | IPv6Network], who: str) -> str:
-    """The words for what `find_shared` found: to whom the network belongs besides its sender."""
+    """The text about the result of `find_shared`: the other users of the network."""
     provider, wide = shared
     if network == wide:
         return f"is a network that all {who} of {provider} send from"

@@ -1,4 +1,4 @@
-"""The sections about whose mail is ours and where each mailbox lives."""
+"""The sections about our domains and the backend of each mailbox."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from gateway.config.values import Count, DomainName, File, Names, Seconds, Secti
 
 
 class MapSource(Protocol):
-    """A directory of addresses somewhere else."""
+    """A directory of addresses in another system."""
 
     @property
     def name(self) -> str: ...
 
     def fetch(self, into: Path) -> bool:
-        """Write all its addresses as a CSV map; False when nothing has changed since the last time that this wrote
-        one. Blocks, but not beyond the configured time. Raises MapUnavailable."""
+        """Write all its addresses as a CSV map; False when nothing has changed since the last map that this wrote.
+        Blocks, but not beyond the configured time. Raises MapUnavailable."""
 
     def forget(self) -> None:
-        """What was written last is of no use: the next one is written whether it has changed or not."""
+        """The last map is unusable: the next one is written even if nothing has changed."""
 
 
 class LoginSource(Protocol):
     """A directory of people who may log in."""
 
     def check(self, name: str, password: str) -> bool:
-        """It is this person's password. Blocks; raises LoginsUnavailable when nobody can tell."""
+        """True when this is the person's password. Blocks; raises LoginsUnavailable when no directory can tell."""
 
 
 class LoginsUnavailable(Exception):
-    """The directory did not answer; the text says why."""
+    """The directory did not answer; the text gives the reason."""
 
 
 class MapUnavailable(Exception):
-    """A map could not be fetched; the text says why."""
+    """A map could not be fetched; the text gives the reason."""
 
 
 _SHORTEST_SECRET = 16
@@ -49,13 +49,13 @@ class Domain(Section):
 
     name: DomainName
     backend: str
-    """Where mail goes whose address no map names."""
+    """The backend of addresses that no map names."""
     mailboxes: Literal["listed", "unknown"] = "unknown"
     """`listed`: every mailbox is in [routing], and any other is refused; `unknown`: the backend knows."""
     policy: str = ""
-    """The rule set that judges mail to it; that of [policy] when empty."""
+    """The rule set that judges mail to it; the set of [policy] when empty."""
     callout: bool = False
-    """Ask the backend whether a mailbox exists, if it is proven to refuse those that do not."""
+    """Ask the backend whether a mailbox exists, if it is proven to refuse unknown ones."""
 
 
 def _check_name(value: str) -> str:
@@ -81,18 +81,18 @@ def _check_schemes(*schemes: str) -> AfterValidator:
 
 
 class RemoteMap(Section):
-    """A map that is fetched, as a whole, now and then. What was fetched last is kept on disk."""
+    """A map that is fetched as a whole at intervals. The last one is kept on disk."""
 
     name: Annotated[str, AfterValidator(_check_name)]
-    """In logs, and of the file that keeps it."""
+    """Used in logs, and as the name of its file."""
     every: Seconds = 60.0
     """Seconds between two fetches."""
     timeout: Seconds = 30.0
-    """Seconds that one fetch may take in all."""
+    """Total seconds of one fetch at most."""
     most: Count = 1_000_000
-    """Addresses that it may have."""
+    """Maximum of addresses in it."""
     most_octets: Count = 33_554_432
-    """Octets that one fetch may bring in all."""
+    """Total octets of one fetch at most."""
     ca_file: File | None = None
     """Authorities to trust instead of the system's (PEM)."""
 
@@ -102,7 +102,7 @@ class HttpMap(RemoteMap):
 
     url: Annotated[str, _check_schemes("https", "http")]
     authorization: str = ""
-    """What to send as Authorization, e.g. `Bearer ...`; best as `file:/path` or `env:NAME`."""
+    """The value of the Authorization field, e.g. `Bearer ...`; best as `file:/path` or `env:NAME`."""
 
 
 class LdapMap(RemoteMap):
@@ -120,17 +120,17 @@ class LdapMap(RemoteMap):
     base: str
     filter: str = "(mail=*)"
     addresses: Names = ("mail", "proxyAddresses")
-    """Attributes that hold addresses; `smtp:` before one is left out, and what has another prefix is no address."""
+    """Attributes that hold addresses. A prefix `smtp:` is removed; a value with another prefix is not an address."""
     backend: str
-    """Where they live, unless `backend_attribute` says otherwise."""
+    """Their backend, unless `backend_attribute` gives another."""
     backend_attribute: str = ""
-    """An attribute that tells the backend, e.g. `memberOf`."""
+    """An attribute that names the backend, e.g. `memberOf`."""
     backends: dict[str, str] = Field(default_factory=dict)
-    """Its values, each with the backend that it means; upper and lower case are alike."""
+    """The attribute's values, each with its backend; letter case is ignored."""
 
 
 class Routing(Section):
-    """Which mailbox lives where."""
+    """The backend of each mailbox."""
 
     addresses: dict[str, Names] = Field(default_factory=dict)
     """address -> backend, or another address (an alias), or several of them."""
@@ -141,7 +141,7 @@ class Routing(Section):
     outside: str = ""
     """The backend that takes mail for aliases of addresses that are not ours; direct to their MX when empty."""
     stale_after: Seconds = 86_400.0
-    """How long a map may be unreadable before a mailbox that is not listed is put off instead of refused."""
+    """Seconds for which a map may be unreadable before an unlisted mailbox is deferred instead of refused."""
 
     @property
     def remote(self) -> tuple[HttpMap | LdapMap, ...]:
@@ -156,8 +156,8 @@ class SenderRewriting(Section):
     """Return paths towards third parties (SRS)."""
 
     domain: DomainName
-    """One of ours: their bounces come back to it."""
+    """One of our domains, to which their bounces return."""
     secret: Secret
-    """Signs; best as `file:/path` or `env:NAME`."""
+    """The signing secret; best as `file:/path` or `env:NAME`."""
     previous: tuple[Secret, ...] = ()
-    """Secrets of before, still known for bounces that are on their way."""
+    """Earlier secrets, still accepted for bounces on their way."""

@@ -1,8 +1,8 @@
-"""A text file that somebody wrote, read whole and within bounds, or refused with the place of what is wrong with it.
+"""A text file written by a person, read whole and within limits, or refused with the place of its fault.
 
-What is not a regular file is not read: a pipe would be waited for without end, a device has no end. Line ends are LF or
-CRLF: to some readers a lone CR is none, so that a rule behind it would vanish in a remark. One byte order mark at the
-start, as some editors write it, is read over.
+Only regular files are read: reading a pipe could wait without end, and a device has no end. Line ends are LF or CRLF:
+some readers do not end a line at a lone CR, so a rule after it would vanish in a comment. One byte order mark at the
+start, as some editors write it, is ignored.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LONG_KEY = re.compile(r"(?:[^\s.=#\"'\[\]{},]+[ \t]*\.[ \t]*){" + str(_MOST_PAR
 
 
 class TextUnfit(ValueError):
-    """The file cannot be used; `problem` says why, `fix` what to do, `line` where."""
+    """The file cannot be used; `problem` is the reason, `fix` the remedy, `line` the place."""
 
     def __init__(self, path: Path, problem: str, fix: str, line: int = 1) -> None:
         super().__init__(f"{path}:{line}: {problem}; {fix}")
@@ -33,7 +33,7 @@ class TextUnfit(ValueError):
 def read_octets(path: Path, most: int = MOST_OCTETS) -> bytes:
     """The content. Raises TextUnfit."""
     try:
-        # Opening a pipe without this would wait for somebody who writes to it.
+        # Without this flag, opening a pipe would wait for a writer.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise TextUnfit(path, "is not a regular file", "name a file, not a pipe, a device or a directory")

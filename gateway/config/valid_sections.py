@@ -1,7 +1,7 @@
-"""A configuration file that may hold mistakes: its sections that are valid by themselves, as a typed Config.
+"""A configuration file that may contain mistakes: its valid sections as a typed Config.
 
-pydantic validates the whole tree. Whatever it refuses is left out and the rest is validated again, until a Config
-results. So the checks across sections work on typed values, and find their mistakes beside those of single settings.
+pydantic validates the whole tree. Refused parts are left out and the rest is validated again, until a Config results.
+So the checks across sections work on typed values, and report their mistakes together with those of single settings.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _STAND_INS: dict[str, Any] = {"server": {"hostname": "unknown.invalid"}, "listen
 
 
 class ValidSections:
-    """The valid sections, and where in the file each of them stands."""
+    """The valid sections, and the place of each in the file."""
 
     def __init__(self, tree: dict[str, Any], directory: Path) -> None:
         self._tree = tree
@@ -34,13 +34,13 @@ class ValidSections:
         self.backends = tuple(tree["backend"]) if isinstance(tree.get("backend"), dict) else ()
         """Names of all backends, valid or not."""
         self.errors: list[ErrorDetails] = []
-        """What pydantic refused in the file as it is."""
+        """The errors that pydantic found in the original file."""
         self._origins: dict[KeyPath, list[int]] = {}
         self._incomplete: set[str | int] = set()
         self.config = self._validate(tree)
 
     def path(self, *keys: str | int) -> KeyPath:
-        """Where a setting of `config` stands in the file: indices count the refused elements too, and a lone string
+        """The place of a setting of `config` in the file: indices count the refused elements too, and a lone string
         that stands for a list has none."""
         path: KeyPath = ()
         inside: Any = self._tree
@@ -56,8 +56,8 @@ class ValidSections:
         return path
 
     def is_complete(self, *sections: str) -> bool:
-        """True when nothing of these sections was left out. A check that would blame one section for what another one
-        lacks asks this first."""
+        """True when no part of these sections was left out. A check that could blame one section for a gap in another
+        asks this first."""
         return self._incomplete.isdisjoint(sections)
 
     def find_doubled(self, *places: KeyPath, fold: Callable[[str], str] = str) -> Iterator[tuple[KeyPath, str, str]]:
@@ -85,7 +85,7 @@ class ValidSections:
         return inside
 
     def check_backend(self, path: KeyPath, name: str) -> Iterator[Problem]:
-        """The problem of a name that no backend has; an empty name is none."""
+        """The problem of a backend name that does not exist; an empty name has no problem."""
         if name and name not in self.backends:
             close = get_close_matches(name, self.backends, 1)
             fix = f'did you mean "{close[0]}"?' if close else f"there are: {', '.join(self.backends) or 'none'}"
@@ -101,7 +101,7 @@ class ValidSections:
                 tree = self._leave_out(tree, [detail["loc"] for detail in details])
 
     def _leave_out(self, tree: dict[str, Any], paths: Iterable[KeyPath]) -> dict[str, Any]:
-        """The tree without what stands at these paths; a table that lacks a setting goes as a whole."""
+        """The tree without the values at these paths; a table that lacks a setting is left out as a whole."""
         marked = _copy(tree)
         for path in paths:
             self._incomplete.add(path[0])
@@ -130,7 +130,7 @@ def _copy(value: Any) -> Any:
 
 
 def _mark(tree: dict[str, Any], path: KeyPath) -> None:
-    """Mark the innermost thing that stands on the path: what pydantic names below a value is its own."""
+    """Mark the innermost element on the path: the names that pydantic adds below a value are its own."""
     around: Any = tree
     for depth, key in enumerate(path):
         inside = around[key]

@@ -1,4 +1,4 @@
-"""The kinds of value that settings take. Each says what is wrong with a bad one, and how it should read."""
+"""The types of setting values. Each type describes the fault of a bad value, and the correct form."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gateway.mail.path import mailbox
 
 
 class Section(BaseModel):
-    """Frozen, and an unknown setting is an error."""
+    """Frozen; an unknown setting is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,12 +26,12 @@ DIRECTORY = "directory"
 
 
 def wrong(problem: str, fix: str) -> PydanticCustomError:
-    """A bad value: what is wrong with it, and what to write instead."""
+    """A bad value: its fault, and the value to write instead."""
     return PydanticCustomError("value", "{problem}", {"problem": problem, "fix": fix})
 
 
 def check_form(pattern: str, fix: str) -> AfterValidator:
-    """A string of this form; `fix` says in words what the form is."""
+    """A string of this form; `fix` describes the form in words."""
     form = re.compile(pattern)
 
     def check(value: str) -> str:
