@@ -1,4 +1,4 @@
-"""What a resolver keeps and how much it does at once: the cache of answers, and fair shares of the lookups."""
+"""The cache of a resolver's answers, and the fair shares of its lookups."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.value import Value
 
 _OVERHEAD = 300
-"""Octets that an entry takes beside its records, roughly."""
+"""Octets of an entry besides its records, roughly."""
 _LEAST_SECONDS = 1.0
 FAILED_SECONDS = 5.0
 """Seconds for which a failed lookup is not tried again (RFC 9520 section 3.2)."""
@@ -30,7 +30,7 @@ class AnswerCache:
         self._entries: OrderedDict[Question, tuple[float, Answer]] = OrderedDict()
 
     def get(self, question: Question) -> Answer | None:
-        """The answer while it is fresh."""
+        """The answer while it is fresh; else None."""
         entry = self._entries.get(question)
         if entry is None:
             return None
@@ -42,7 +42,7 @@ class AnswerCache:
         return answer
 
     def put(self, question: Question, answer: Answer, seconds: float) -> None:
-        """Keep it for so long."""
+        """Keep the answer for so many seconds."""
         self._drop(question)
         self._entries[question] = (self._clock() + seconds, answer)
         self._room -= _weigh(question, answer)
@@ -60,7 +60,7 @@ def _weigh(question: Question, answer: Answer) -> int:
 
 
 class LookupBounds(Value):
-    """How many lookups there may be."""
+    """Limits on the number of lookups."""
 
     under_way: int = 512
     """Each takes a socket."""
@@ -76,20 +76,20 @@ class _Lookup:
     organization: str
     done: asyncio.Future[Answer]
     askers: list[str] = field(default_factory=list)
-    """One entry for each that waits for the answer."""
+    """One entry for each asker that waits for the answer."""
     payer: str = ""
-    """The asker whose share it takes; counts once it is started."""
+    """The asker to whose share it counts once it is started."""
     task: asyncio.Task[None] | None = None
     timer: asyncio.TimerHandle | None = None
     """Ends the wait for a slot."""
 
 
 class Lookups:
-    """Each question is under way once, however many ask it, and ends when nobody waits for it any more.
+    """Each question is under way once, however many ask it, and ends when no asker waits for it any more.
 
     Askers and organisations have fair shares (promise P7). One of them may have at most half of the slots that are free
-    at that moment, so a newcomer always finds some, however many others have taken what they can get; a lookup that
-    must wait takes the share of whichever of its askers has room first.
+    at that moment, so a newcomer always finds some, however many others have taken all they can. A waiting lookup uses
+    the share of the first of its askers with room.
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class Lookups:
         cache: AnswerCache,
         bounds: LookupBounds | None = None,
     ) -> None:
-        """`resolve` gives an answer and for how long it holds; it may raise anything. `seconds` bounds one lookup, and
-        the wait for its slot as well."""
+        """`resolve` gives an answer and its lifetime; it may raise anything. `seconds` limits one lookup, and the wait
+        for its slot as well."""
         self._resolve = resolve
         self._seconds = seconds
         self._cache = cache
@@ -110,11 +110,12 @@ class Lookups:
         self._of_asker: Counter[str] = Counter()
         self._in_organization: Counter[str] = Counter()
         self._waiting: OrderedDict[str, dict[str, dict[_Lookup, None]]] = OrderedDict()
-        """Lookups without a slot, by asker and organisation, oldest first. One with several askers is here for each."""
+        """Lookups without a slot, by asker and organisation, oldest first. A lookup with several askers has an entry
+        for each."""
         self._waiting_of_asker: Counter[str] = Counter()
 
     async def fetch(self, questions: Collection[Question], asker: str) -> dict[Question, Answer]:
-        """Answers to all of them. Past a bound on what waits, further ones fail at once and are not cached."""
+        """Answers to all of them. Beyond the limit on waiting lookups, further ones fail at once and are not cached."""
         answers: dict[Question, Answer] = {}
         joined: list[_Lookup] = []
         for question in questions:
@@ -144,7 +145,7 @@ class Lookups:
             await asyncio.wait(tasks)
 
     def _join(self, question: Question, asker: str) -> _Lookup | None:
-        """The lookup of that question, which the asker waits for from now on; None when too many wait."""
+        """The lookup of that question, with this asker added; None when too many wait."""
         lookup = self._under_way.get(question)
         if lookup is not None and lookup.task is not None:
             lookup.askers.append(asker)
@@ -192,7 +193,7 @@ class Lookups:
             lookup.timer = loop.call_later(self._seconds, self._end, lookup, Answer(DnsStatus.TIMEOUT))
 
     def _forget(self, lookup: _Lookup, asker: str) -> None:
-        """The lookup waits no more on behalf of this asker."""
+        """The lookup no longer waits on behalf of this asker."""
         queues = self._waiting.get(asker, {})
         queue = queues.get(lookup.organization, {})
         if lookup not in queue:
@@ -227,13 +228,13 @@ class Lookups:
         except TimeoutError:
             answer, seconds = Answer(DnsStatus.TIMEOUT), FAILED_SECONDS
         except Exception:
-            # Whatever a hostile answer makes the parser raise, the asker gets an answer.
+            # Even if a hostile answer makes the parser raise, the asker gets an answer.
             answer, seconds = _LOST, FAILED_SECONDS
         self._cache.put(lookup.question, answer, max(_LEAST_SECONDS, seconds))
         self._end(lookup, answer)
 
     def _end(self, lookup: _Lookup, answer: Answer) -> None:
-        """The answer is there, or nobody waits for it."""
+        """The answer is there, or no asker waits for it."""
         if lookup.done.done():
             return
         lookup.done.set_result(answer)
@@ -251,7 +252,7 @@ class Lookups:
         self._start_waiting()
 
     def _start_waiting(self) -> None:
-        """Askers take turns for the slots that are free."""
+        """Give the free slots to askers in turn."""
         for asker in list(self._waiting):
             if self._started >= self._bounds.under_way:
                 return

@@ -1,4 +1,4 @@
-"""Requests that block a thread, within bounds of time and octets: whatever the other side sends, drips included."""
+"""Requests that block a thread, within limits of time and octets, even if the other side sends slowly."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from functools import partial
 from typing import Any
 
 _CUT_SECONDS = 0.1
-"""Between two cuts of a connection whose time is over: a library may try the host's next address."""
+"""Between two cuts of an expired connection: a library may try the host's next address."""
 _CHUNK = 65_536
 
 
 class Watch:
-    """Cuts a connection when its time is over, whatever its thread waits for. A timeout of the socket's is one for each
-    wait only."""
+    """Cuts a connection when its time is over, during any wait of its thread. A socket's own timeout limits each wait
+    only."""
 
     def __init__(self, find: Callable[[], object], seconds: float) -> None:
-        """`find` gives the socket as it is now; None before there is one."""
+        """`find` gives the current socket; None before there is one."""
         self._find = find
         self._seconds = seconds
         self._done = threading.Event()
@@ -40,12 +40,12 @@ class Watch:
             held = self._find()
             if isinstance(held, socket.socket):
                 with suppress(OSError):  # not connected yet, or closed already
-                    # Not the method of a TLS socket: that would take the TLS away from under the thread that reads.
+                    # Not the method of a TLS socket: that would remove the TLS while the thread reads.
                     socket.socket.shutdown(held, socket.SHUT_RDWR)
 
 
 class WebTrouble(Exception):
-    """A web server did not answer as it should, or not in time; the text says why."""
+    """A web server gave no correct answer, or not in time; the text gives the reason."""
 
 
 class WebAnswer:
@@ -58,7 +58,7 @@ class WebAnswer:
         self.headers = answer.headers
 
     def read_whole(self, most_octets: int) -> Iterator[bytes]:
-        """All of the body, in pieces. Raises WebTrouble where it is too long, or not known to be whole."""
+        """The whole body, in pieces. Raises WebTrouble if it is too long, or not known to be complete."""
         if self._answer.length is None and not self._answer.chunked:
             raise WebTrouble("the answer does not say how long it is (Content-Length), so it could be cut short")
         octets = 0
@@ -73,8 +73,8 @@ class WebAnswer:
 
 @contextmanager
 def ask_web(request: urllib.request.Request, seconds: float, authorities: Any = None) -> Iterator[WebAnswer]:
-    """The answer to a request, whatever its status; no redirect is followed. Raises WebTrouble, also for what goes
-    wrong while the body is read. `authorities`: a file of them to trust instead of the system's."""
+    """The answer to a request, whatever its status; no redirect is followed. Raises WebTrouble, also for errors while
+    the body is read. `authorities`: a file of them to trust instead of the system's."""
     sockets: list[socket.socket] = []
     watch = Watch(lambda: sockets[-1] if sockets else None, seconds)
     try:
@@ -124,7 +124,7 @@ class _Secured(_Plain):
 
 
 class _Connection(http.client.HTTPConnection):
-    """One whose socket is known before the TLS handshake begins."""
+    """A connection whose socket is known before the TLS handshake begins."""
 
     def __init__(
         self, host: str, *, sockets: list[socket.socket], context: ssl.SSLContext | None = None, **more: Any

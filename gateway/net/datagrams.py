@@ -1,11 +1,11 @@
 """DNS over UDP (RFC 1035 section 4.2.1): connected sockets, and a reader for plain responses.
 
 A response counts when it comes from the server that was asked, to the port it was asked from, with the query's number
-and its question (RFC 5452 section 9.1). The kernel drops what other addresses send to a connected socket. A socket is
-replaced after some queries or some time, so that its port stays hard to guess.
+and its question (RFC 5452 section 9.1). The kernel drops datagrams from other addresses on a connected socket. A socket
+is replaced after some queries or some time, so that its port stays hard to guess.
 
-`read_plain` reads what nearly every response is: records of one type, perhaps behind aliases, or a negative answer with
-its SOA. It returns None for anything else, valid or not, and dnspython reads that: the two never disagree.
+`read_plain` reads nearly every response: records of one type, perhaps after aliases, or a negative answer with its SOA.
+It returns None for any other response, valid or not, and dnspython reads that: the two never disagree.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gateway.model.dnsdata import Answer, DnsStatus
 from gateway.model.value import Value
 
 TRY_SECONDS = 2.0
-"""For one server's response, before the next one is asked."""
+"""Seconds to wait for one server's response before the next one is asked."""
 _HEADER = struct.Struct("!6H")
 _FIXED = struct.Struct("!HHIH")
 """Type, class, TTL and length of a record (RFC 1035 section 4.1.3)."""
@@ -54,7 +54,7 @@ class Plain(Value):
 
     answer: Answer
     seconds: int
-    """For how long it may be kept."""
+    """Seconds for which it may be kept."""
 
 
 def encode_question(name: str, kind: str) -> bytes | None:
@@ -69,12 +69,12 @@ def encode_question(name: str, kind: str) -> bytes | None:
 
 
 def is_truncated(response: bytes) -> bool:
-    """True when the whole response is to be had by TCP (RFC 1035 section 4.2.1)."""
+    """True when the whole response requires TCP (RFC 1035 section 4.2.1)."""
     return bool(response[2] & _TRUNCATED >> 8)
 
 
 def read_plain(response: bytes, question: bytes) -> Plain | None:
-    """The answer of a response to this question; None when it is no plain one."""
+    """The answer of a response to this question; None when it is not a plain one."""
     if len(response) > _MOST_OCTETS:
         return None
     try:
@@ -111,12 +111,12 @@ class _Reader:
             return Plain(Answer(DnsStatus.FOUND, tuple(records), authentic), self._least)
         if negative is None:
             raise _NotPlain
-        # An NXDOMAIN is about the end of the chain (RFC 6604 section 3): a name with a CNAME exists.
+        # An NXDOMAIN concerns the end of the chain (RFC 6604 section 3): a name with a CNAME exists.
         status = DnsStatus.NXDOMAIN if rcode and not answers else DnsStatus.NODATA
         return Plain(Answer(status, (), authentic), min(self._least, negative, _MOST_NEGATIVE_SECONDS))
 
     def _read_answers(self, count: int) -> list[str]:
-        """The records at the end of the chain of aliases, which has to stand in its order."""
+        """The records at the end of the chain of aliases, which must be in order."""
         name = self._name(12)[0]
         names, records = {name}, list[str]()
         for number in range(count):
@@ -139,7 +139,7 @@ class _Reader:
         return records
 
     def _read_authority(self, count: int) -> int | None:
-        """For how long a negative answer holds (RFC 2308 section 5); None without its SOA."""
+        """Lifetime of a negative answer (RFC 2308 section 5); None without its SOA."""
         found = None
         for _ in range(count):
             owner, kind, start, end = self._record(counts=False)
@@ -172,7 +172,7 @@ class _Reader:
             raise _NotPlain
 
     def _record(self, counts: bool = True) -> tuple[str, int, int, int]:
-        """Owner, type, and where the data stands."""
+        """Owner, type, and the place of the data."""
         owner, at = self._name(self._at)
         kind, family, seconds, length = _FIXED.unpack_from(self._wire, at)
         start, end = at + 10, at + 10 + length
@@ -184,7 +184,7 @@ class _Reader:
         return owner, kind, start, end
 
     def _name(self, at: int) -> tuple[str, int]:
-        """A name in lower case without its final dot, and where it ends. Pointers go backwards only."""
+        """A name in lower case without its final dot, and its end. Pointers go backwards only."""
         labels: list[bytes] = []
         after, bound, octets, pointers = 0, at, 0, 0
         while length := self._wire[at]:
@@ -210,7 +210,7 @@ class _Reader:
         if kind in _ADDRESSES:
             length, convert = _ADDRESSES[kind]
             data = self._wire[start:end]
-            # The text of a mapped or compatible address is a matter of taste.
+            # Implementations write a mapped or compatible address in different ways.
             if len(data) != length or data.startswith(bytes(10)):
                 raise _NotPlain
             return convert(data)
@@ -289,7 +289,7 @@ class _Channel(asyncio.DatagramProtocol):
                 self.retire()
 
     def retire(self) -> None:
-        """Close it as soon as nothing is under way."""
+        """Close it as soon as no query is under way."""
         self._retired = True
         if not self._waiting:
             self.close()
@@ -325,7 +325,7 @@ class DatagramClient:
             channel.retire()
         if self._open and len(self._open) + len(self._opening) >= _SOCKETS:
             return _RANDOM.choice(self._open)
-        # An asker that goes away meanwhile leaves the socket to the others.
+        # An asker that leaves meanwhile keeps the socket for the others.
         opening = loop.create_task(self._open_channel())
         self._opening.add(opening)
         opening.add_done_callback(self._opening.discard)
@@ -342,7 +342,7 @@ class DatagramClient:
         return channel
 
     def close(self) -> None:
-        """Close every socket, also those that are just being opened; what is under way runs into its time-out."""
+        """Close every socket, also those that are just being opened; queries under way run into their time-out."""
         self._closed = True
         for channel in self._open:
             channel.close()

@@ -1,5 +1,5 @@
-"""A backend as a window of sessions over its hosts, tried in order. Knows no protocol library: sessions are dialled by
-whoever is handed in."""
+"""A backend as a window of sessions over its hosts, tried in order. Knows no protocol library: a `Dialer` opens the
+sessions."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from gateway.ports import Tally
 
 
 async def ask_about(session: Session, mailbox: Mailbox) -> Reply | Unanswered:
-    """The reply to RCPT; ADDRESS when this host cannot be asked about such an address, SILENT when MAIL was refused
-    already. The transaction is left open, for whoever has the session to reset. Raises NoReply."""
+    """The reply to RCPT; ADDRESS when this host cannot be asked about such an address, SILENT when MAIL was already
+    refused. The transaction stays open; the user of the session resets it. Raises NoReply."""
     try:
         argument = rcpt_argument(Recipient(mailbox), session.extensions)
     except Unsendable:
@@ -49,29 +49,29 @@ async def ask_about(session: Session, mailbox: Mailbox) -> Reply | Unanswered:
 
 
 _ATTEMPT_SECONDS = 1800.0
-"""What all hosts of one attempt together may take before the final dot."""
+"""Seconds for all hosts of one attempt together before the final dot."""
 
 _INTERRUPTED = Reply(451, "3.0", "The attempt was broken off before this recipient's turn was over")
 _REMEMBERED = 3600.0
-"""Seconds for which it counts what a host said in EHLO."""
+"""Seconds for which a host's EHLO reply is valid."""
 _VERIFY_SECONDS = 10.0
-"""What asking all hosts about one mailbox may take."""
+"""Seconds for asking all hosts about one mailbox."""
 
 Read = Callable[[], AsyncIterator[bytes]]
 
 
 class HostSession(Session, Reusable, Protocol):
-    """A session that transactions follow each other on."""
+    """A session for several transactions in turn."""
 
     deadline: float
-    """Until when the final dot must have been sent, in the loop's time."""
+    """The loop's time by which the final dot must have been sent."""
     transactions: int
 
     async def is_ready(self) -> bool:
-        """The connection lives and no transaction is open on it."""
+        """The connection works and no transaction is open on it."""
 
     def abort(self) -> None:
-        """Drop the connection: what was written and not yet sent is discarded."""
+        """Drop the connection: written but unsent octets are discarded."""
 
 
 class Dialer(Protocol):
@@ -93,12 +93,12 @@ class HostBackend:
         self._by_domain = hosts.uses_mx or settings.one_domain_per_transaction
         self._window = ConcurrencyWindow(name, settings.connections, tally)
         self._asking = 0
-        """How many of the places in use are for questions."""
+        """Number of used places that are for questions."""
         limits = PoolLimits(settings.idle_seconds, settings.connection_seconds, settings.connection_messages)
         self._pool: Pool[HostSession] = Pool(limits, self._window.keep)
         self._health = Health()
         self._said: dict[Host, tuple[float, Capabilities]] = {}
-        """When each configured host was last greeted, in the loop's time, and what it said."""
+        """For each configured host the loop's time of its last greeting, and its capabilities."""
 
     @property
     def name(self) -> str:
@@ -122,7 +122,8 @@ class HostBackend:
                 for domain, places in self._transactions(rcpts).items():
                     await self._try_hosts(claim, domain, places, results, content, deadline)
         except (asyncio.CancelledError, Exception):
-            # Who has the message must not get it again, whatever stopped the rest; for them it shows at the next turn.
+            # Never retry recipients already delivered, whatever interrupted the attempt. The others are deferred; if
+            # the fault persists, their next attempt will show it.
             if not any(result.outcome.kind is OutcomeKind.DELIVERED for result in results.values()):
                 raise
             for at in range(len(rcpts)):
@@ -130,7 +131,7 @@ class HostBackend:
         return tuple(self._place(results[at].outcome) for at in range(len(rcpts)))
 
     def _place(self, outcome: Outcome) -> Outcome:
-        """The outcome as one of this kind of backend. A reply that cannot be read closer stays what it is."""
+        """The outcome for this kind of backend. A reply that cannot be classified stays unchanged."""
         try:
             return at_another_site(outcome) if self._hosts.uses_mx else at_backend(outcome)
         except Exception:
@@ -144,8 +145,8 @@ class HostBackend:
         sizes = [said.size for said in known]
         size = max(sizes) if all(sizes) else 0
         size = min(size or self._size_limit, self._size_limit or size)
-        # Of size and SMTPUTF8 the most that any host takes, as nothing is refused that one of them may take; CHUNKING
-        # only if all of them do, as what needs it is accepted on that word.
+        # For size and SMTPUTF8 the most that any host takes, because a message that one of them may take is not
+        # refused. CHUNKING only if all of them offer it, because messages that need it are accepted on that basis.
         return Capabilities(size, any(said.smtputf8 for said in known), all(said.chunking for said in known))
 
     async def verify(self, mailbox: Mailbox) -> Reply | Unanswered:
@@ -164,14 +165,14 @@ class HostBackend:
         self._pool.close()
 
     def _refuse_size(self, claim: Claim) -> Reply | None:
-        """The admin's own limit; a host's is judged when it says it."""
+        """The refusal by the admin's own limit; a host's limit is handled when the host refuses."""
         size = wire_size(claim.transfer.prefix, claim.message)
         if not self._size_limit or size <= self._size_limit:
             return None
         return Reply(552, "3.4", f"The message has {size} octets, this backend is given at most {self._size_limit}")
 
     def _transactions(self, rcpts: Sequence[Recipient]) -> dict[str, list[int]]:
-        """Which recipients share a transaction, by recipient domain where that matters."""
+        """The recipients of each transaction, by recipient domain if that matters."""
         groups: dict[str, list[int]] = {}
         for at, rcpt in enumerate(rcpts):
             groups.setdefault(rcpt.mailbox.ascii_domain if self._by_domain else "", []).append(at)
@@ -186,8 +187,8 @@ class HostBackend:
         content: Read,
         deadline: float,
     ) -> None:
-        """Host after host, as long as there are recipients that the next one may take. `places`: which they are;
-        `results` has at any time what is known of each."""
+        """Try one host after another, as long as there are recipients that the next one may take. `places` names them;
+        `results` always has the known results."""
         rcpts, waiting = claim.transfer.rcpts, list(places)
         try:
             async with aclosing(self._health.order(self._hosts.candidates(domain))) as candidates:
@@ -210,8 +211,8 @@ class HostBackend:
     ) -> list[int]:
         """One host, in as many transactions as it takes. Returns the recipients that the next one may take.
 
-        Those that are too many for a transaction go in further ones at once (RFC 5321 section 4.5.3.1.10), as long as
-        each of them takes somebody.
+        Recipients beyond the limit of a transaction go in further ones at once (RFC 5321 section 4.5.3.1.10), as long
+        as each transaction takes at least one.
         """
         rcpts, left, onwards, most = claim.transfer.rcpts, list(places), list[int](), self._most_recipients
         while left:
@@ -223,7 +224,7 @@ class HostBackend:
                 most = len(batch) - len(too_many)
                 left = too_many + left
             elif left and (trouble is not None or _time() > deadline):
-                # What the host said of the message or of itself is an answer for those who have not been named too.
+                # The host's reply about the message or itself also applies to the recipients not yet named.
                 said = trouble or decided_here(rcpts[left[0]], Scope.SESSION, _INTERRUPTED)
                 batch, found = [*batch, *left], [*found, *(said.about(rcpts[at]) for at in left)]
                 left = []
@@ -318,12 +319,12 @@ class HostBackend:
         try:
             self._keep(session)
         except Exception:
-            session.abort()  # who has the message has it
+            session.abort()  # delivered recipients have the message
         return results
 
     def _keep(self, session: HostSession) -> None:
         self._pool.put(session)
-        # Its own place is as good as free.
+        # This session's own place becomes free now.
         self._pool.shrink(self._window.spare() + 1)
 
 

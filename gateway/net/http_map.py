@@ -31,7 +31,7 @@ class Webhook:
         """POST them all at once. Raises OSError when the answer is not 2xx, or none comes."""
         text = "\n\n".join(describe(alarm) for alarm in alarms)
         said = {
-            # What chat services show; the rest is for programs.
+            # Chat services show this field; the others are for programs.
             "text": f"{self._hostname}: {text}",
             "gateway": self._hostname,
             "alarms": [_as_json(alarm) for alarm in alarms],
@@ -54,7 +54,7 @@ def _as_json(alarm: Alarm) -> dict[str, object]:
 
 
 def _post(request: urllib.request.Request) -> None:
-    """A redirect is a failure: what it leads to would get no alarm, but a GET."""
+    """A redirect is a failure: its target would get a GET, not an alarm."""
     try:
         with ask_web(request, _SECONDS) as answer:
             if not 200 <= answer.status < 300:
@@ -69,15 +69,16 @@ class HttpSource:
     def __init__(self, settings: HttpMap) -> None:
         self._settings = settings
         self._validators: dict[str, str] = {}
-        """What the server said by which it can tell that nothing has changed (RFC 9110 section 13.1)."""
+        """The server's validators for an unchanged file (RFC 9110 section 13.1)."""
 
     @property
     def name(self) -> str:
         return self._settings.name
 
     def fetch(self, into: Path) -> bool:
-        """Raises MapUnavailable for any answer but 200 and 304, for one that is too long, too slow or not known to be
-        whole, and for none. A redirect is not followed: the Authorization is for the server that the admin named."""
+        """Raises MapUnavailable for any answer except 200 and 304, for one that is too long, too slow or not known to
+        be complete, and for none. A redirect is not followed: the Authorization is for the server that the admin
+        named."""
         settings = self._settings
         headers = {"User-Agent": "waypost", "Accept": "text/csv, */*;q=0.1", **self._validators}
         if settings.authorization:
@@ -90,13 +91,13 @@ class HttpSource:
             raise MapUnavailable(str(error)) from None
 
     def forget(self) -> None:
-        """What was written last is of no use: the next fetch is unconditional."""
+        """The last map is unusable: the next fetch is unconditional."""
         self._validators = {}
 
     def _take(self, answer: WebAnswer, into: Path) -> bool:
         if answer.status == http.client.NOT_MODIFIED and self._validators:
             return False
-        # 206 is a part of the map, and 201 to 204 are no map at all (RFC 9110 section 15.3).
+        # 206 is a part of the map, and 201 to 204 are not a map at all (RFC 9110 section 15.3).
         if answer.status != http.client.OK:
             raise MapUnavailable(f"the server answers {answer.status} {http.client.responses.get(answer.status, '')}")
         with into.open("wb") as file:

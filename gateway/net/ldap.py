@@ -23,20 +23,20 @@ from gateway.config.recipients import LdapMap, LoginsUnavailable, MapUnavailable
 from gateway.net.bounded import Watch
 
 _REFUSED = frozenset({32, 34, 48, 49})
-"""What a directory says to who is not who he says he is: noSuchObject, invalidDNSyntax, inappropriateAuthentication,
-invalidCredentials (RFC 4511 appendix A)."""
+"""Result codes for wrong credentials: noSuchObject, invalidDNSyntax, inappropriateAuthentication, invalidCredentials
+(RFC 4511 appendix A)."""
 _UNSEEN = ("Cc", "Cf")
 """Unicode's categories of controls and formats."""
 _PAGE = 500
-"""Entries asked for at once (RFC 2696): directories refuse more than some 1,000."""
+"""Entries requested at once (RFC 2696): directories refuse more than some 1,000."""
 _PAGE_OCTETS = 16_777_216
-"""Of one answer: what is read of it stands in memory several times."""
+"""Octets of one answer: the memory holds several copies of it."""
 _BIND_OCTETS = 65_536
 _PAGED = "1.2.840.113556.1.4.319"
 
 
 class DirectoryError(Exception):
-    """The directory did not do what it was asked, or not in time; the text says why."""
+    """The directory did not do what was requested, or not in time; the text gives the reason."""
 
     def __init__(self, text: str, code: int = -1) -> None:
         super().__init__(text)
@@ -73,7 +73,7 @@ class LdapSource:
         return True
 
     def forget(self) -> None:
-        """Every search is a whole one."""
+        """Nothing to do: every search is complete."""
 
     def _search(self, connection: ldap3.Connection) -> Iterator[tuple[str, str]]:
         settings = self._settings
@@ -84,10 +84,10 @@ class LdapSource:
             connection.search(
                 settings.base, settings.filter, attributes=attributes, paged_size=_PAGE, paged_cookie=cookie
             )
-            # A search that was cut short, by a limit or by a referral, would lose the people behind it.
+            # A search cut short by a limit or a referral would lose the people beyond it.
             result = _require(connection, "searchResDone")
             for entry in connection.response:
-                if entry["type"] == "searchResEntry":  # else a referral to another directory, which was not asked for
+                if entry["type"] == "searchResEntry":  # otherwise a referral, which is not followed
                     yield from self._read(entry)
             cookie = (result.get("controls") or {}).get(_PAGED, {}).get("value", {}).get("cookie", b"")
 
@@ -107,7 +107,7 @@ class LdapSource:
 
 
 class LdapLogins:
-    """A `LoginSource`: who can bind to the directory as himself may log in (RFC 4513 section 5.1.3)."""
+    """A `LoginSource`: a person who can bind to the directory may log in (RFC 4513 section 5.1.3)."""
 
     def __init__(self, settings: LdapLogin) -> None:
         self._settings = settings
@@ -127,16 +127,17 @@ class LdapLogins:
 
 
 def _is_plain(name: str) -> bool:
-    """Spelled as a directory compares names, but for letter case (RFC 4518 section 2): white space more or less, other
-    widths, and letters that nobody sees are the same name to it, and another one to our limits."""
+    """True when the name is spelled as a directory compares names, except for letter case (RFC 4518 section 2). A
+    directory ignores extra white space, other widths and invisible characters; our limits would take the result for
+    another name."""
     plain = " ".join(unicodedata.normalize("NFKC", name).split())
     return name == plain and not any(in_table_b1(letter) or unicodedata.category(letter) in _UNSEEN for letter in name)
 
 
 @contextmanager
 def _connect(settings: LdapMap | LdapLogin, dn: str, password: str, most_octets: int) -> Iterator[ldap3.Connection]:
-    """A connection that is bound. Raises DirectoryError, also for whatever goes wrong while it is used: of what the
-    directory sends only `most_octets` are read, and after `timeout` seconds in all it is cut."""
+    """A bound connection. Raises DirectoryError, also for errors during its use. At most `most_octets` from the
+    directory are read, and after `timeout` seconds in all it is cut."""
     tls = ldap3.Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=settings.ca_file and str(settings.ca_file))
     tls.wrap_socket = partial(_secure, ssl.create_default_context(cafile=settings.ca_file))
     server = ldap3.Server(settings.url, tls=tls, get_info=ldap3.NONE, connect_timeout=settings.timeout)
@@ -147,7 +148,7 @@ def _connect(settings: LdapMap | LdapLogin, dn: str, password: str, most_octets:
         read_only=True,
         raise_exceptions=True,
         receive_timeout=math.ceil(settings.timeout),
-        # The library would send the password to any host that the directory names, in clear, and believe that one.
+        # The library would send the password in clear to any host that the directory names, and trust that host.
         auto_referrals=False,
     )
     watch, meter = Watch(lambda: _inner(connection.socket), settings.timeout), None
@@ -162,20 +163,20 @@ def _connect(settings: LdapMap | LdapLogin, dn: str, password: str, most_octets:
     except MapUnavailable:
         raise
     except Exception as error:  # also what the library's decoder raises for octets that are not LDAP
-        # The library's own time-out of a single wait can be the first to notice.
+        # The library's own time-out of a single wait may notice first.
         late = watch.late or "timed out" in str(error)
         raise _explain(error, settings.timeout if late else 0.0, meter) from None
     finally:
         watch.stop()
         with suppress(Exception):
             connection.unbind()
-        # ldap3 leaves it open when it could not connect, or not agree on TLS.
+        # ldap3 leaves it open after a failed connection or TLS handshake.
         if connection.socket is not None:
             connection.socket.close()
 
 
 class _Meter:
-    """A connection's socket, of which only so many octets are read."""
+    """A connection's socket with a limit on the octets read."""
 
     def __init__(self, inner: socket.socket, most_octets: int) -> None:
         self.inner = inner
@@ -183,7 +184,7 @@ class _Meter:
         self.refill()
 
     def refill(self) -> None:
-        """Another answer is due."""
+        """Another answer is expected."""
         self.room_of_answer = _PAGE_OCTETS
 
     def recv(self, size: int) -> bytes:
@@ -203,7 +204,7 @@ class _Meter:
 
 
 def _secure(context: ssl.SSLContext, connection: ldap3.Connection, do_handshake: bool = False) -> None:
-    """In the place of the library's own: the socket is known before the handshake, so that it can be cut."""
+    """Replaces the library's own function: the socket is known before the handshake, so that it can be cut."""
     held = connection.socket
     secured = context.wrap_socket(_inner(held), server_hostname=connection.server.host, do_handshake_on_connect=False)
     if isinstance(held, _Meter):
@@ -219,7 +220,7 @@ def _inner(held: Any) -> Any:
 
 def _require(connection: ldap3.Connection, kind: str) -> dict[str, Any]:
     """The result of the last operation. Raises DirectoryError unless it is of this kind and means success: the library
-    lets some others pass, and every kind."""
+    accepts some other results, and every kind."""
     result = connection.result or {}
     if result.get("type") != kind:
         raise DirectoryError(f"the directory answers {result.get('type', 'nothing')} where {kind} is due")
@@ -248,6 +249,6 @@ def _explain(error: Exception, waited: float, meter: _Meter | None) -> Directory
 
 
 def _as_texts(value: Any) -> list[str]:
-    """One or many values; what is no text is none."""
+    """One or many values; a value that is not text is left out."""
     values = value if isinstance(value, list) else [value]
     return [one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one) for one in values if one]

@@ -1,4 +1,4 @@
-"""The hosts of a backend, in the order in which they are tried: a configured list, or the MX of the recipient's domain.
+"""The hosts of a backend, in order of trial: a configured list, or the MX of the recipient's domain.
 
 Names are looked up through the resolver's port only; `localhost` needs no lookup (RFC 6761 section 6.3).
 """
@@ -24,7 +24,7 @@ Family = Literal["any", "ipv4", "ipv6"]
 _MOST_HOSTS = 10
 _MOST_ADDRESSES_OF_HOST = 2
 _MOST_ADDRESSES = 6
-"""How many connections one attempt tries."""
+"""Number of connections that one attempt tries."""
 _SMTP_PORT = 25
 _HOSTS_FILE = Path("/etc/hosts")
 _MOST_OF_HOSTS_FILE = 1_000_000
@@ -38,7 +38,7 @@ class Host(Value):
 
 
 class NoHost(Exception):
-    """There is no host to connect to: `reply` says why in our own words."""
+    """There is no host to connect to: `reply` gives the reason in our own words."""
 
     def __init__(self, reply: Reply, scope: Scope) -> None:
         super().__init__(str(reply))
@@ -110,7 +110,8 @@ def _literal(domain: str) -> Host:
 
 
 async def find_addresses(host: Host, family: Family, resolver: Resolver) -> tuple[IPText, ...]:
-    """The addresses of a host, IPv4 first: backends know a gateway by its IPv4 addresses. Empty when it has none.
+    """The addresses of a host, IPv4 first, because backends identify a gateway by its IPv4 addresses. Empty when it has
+    none.
 
     Raises NoHost when DNS gave no answer.
     """
@@ -136,7 +137,8 @@ def _addresses_without_lookup(name: str) -> Sequence[IPText]:
 
 
 def _find_in_hosts_file(name: str) -> str:
-    """The address that this machine's own list has; empty when it has none. Asked only to explain why we have none."""
+    """The address in this machine's own hosts file; empty when there is none. Asked only to explain why DNS has
+    none."""
     try:
         lines = _HOSTS_FILE.read_text("utf-8", "replace")[:_MOST_OF_HOSTS_FILE].splitlines()
     except OSError:
@@ -163,8 +165,8 @@ class HostFinder:
         jitter: Callable[[], float],
         mx_networks: Networks = (),
     ) -> None:
-        """`hosts` as configured: `host` or `host:port` each, or `mx` alone; `mx_networks`: where an MX may lead that
-        a stranger chose. Raises ValueError."""
+        """`hosts` as configured: `host` or `host:port` each, or `mx` alone; `mx_networks`: special networks that a
+        stranger's MX may lead to. Raises ValueError."""
         self.uses_mx = tuple(hosts) == ("mx",)
         self._configured = () if self.uses_mx else tuple(parse_host(text) for text in hosts)
         self._family = family
@@ -174,9 +176,9 @@ class HostFinder:
         self._mx_networks = mx_networks
 
     async def candidates(self, domain: str) -> AsyncGenerator[tuple[Host, IPText], None]:
-        """Hosts with their addresses, in the order in which they are tried, looked up as they are needed.
+        """Hosts with their addresses, in order of trial, looked up as they are needed.
 
-        Raises NoHost when there is not one.
+        Raises NoHost when there is none.
         """
         problem = NoHost(Reply(451, "4.4", "No host is configured"), Scope.OURS)
         count = 0
@@ -203,16 +205,16 @@ class HostFinder:
             raise problem
 
     def _is_forbidden(self, address: IPText) -> bool:
-        """Whoever writes the DNS of a recipient's domain must not choose a machine inside, or this one."""
+        """The owner of a recipient domain's DNS must not choose an internal machine, or this one."""
         if any(ipaddress.ip_address(address) in network for network in self._mx_networks):
             return False
         return is_special(address) or is_of_this_machine(address)
 
     def _no_address(self, host: Host, implicit: bool) -> NoHost:
         if implicit:
-            # RFC 5321 section 5.1: neither MX nor address is the same as no such domain.
+            # RFC 5321 section 5.1: neither MX nor address means the same as no such domain.
             return NoHost(Reply(550, "1.2", f"The domain {host.name} has no mail host"), Scope.RECIPIENT)
-        # A configured name that has no address is a slip of ours (promise P5), an MX one may be mended.
+        # A configured name without an address is a mistake of ours (promise P5); an MX name may be corrected.
         scope = Scope.RECIPIENT if self.uses_mx else Scope.OURS
         said = f"The host {host.name} has no address in DNS"
         if scope is Scope.OURS:
@@ -230,10 +232,10 @@ def _leads_inside(host: Host, address: IPText) -> NoHost:
 
 
 def is_of_this_machine(address: IPText) -> bool:
-    """The system would connect to it from itself. Nothing is sent."""
+    """True when the system would connect to it from itself. Nothing is sent."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as tried:
             tried.connect((address, _SMTP_PORT))
             return ip_text(tried.getsockname()[0]) == address
     except OSError:
-        return False  # there is no way to it
+        return False  # there is no route to it

@@ -1,5 +1,5 @@
-"""The one table that turns a backend's reply, or its silence, into an outcome: what became of the recipients, what the
-failure says something about, and whether another host is asked at once."""
+"""The one table from a backend's reply, or its silence, to an outcome: the result for the recipients, the subject of
+the failure, and whether another host is tried at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_TEXT = 4096
 
 
 class Phase(Enum):
-    """How far a session with a backend has come."""
+    """The progress of a session with a backend."""
 
     GREETING = "greeting"
     HELLO = "EHLO"
@@ -27,12 +27,12 @@ class Phase(Enum):
     RCPT = "RCPT"
     DATA = "DATA"
     CONTENT = "content"
-    """354 has come, the final dot has not been sent."""
+    """354 has arrived, the final dot has not been sent."""
     DOT = "final dot"
 
 
 class ReplyJudgement(Value):
-    """What one reply or silence means for the recipients that it is about."""
+    """The meaning of one reply or silence for its recipients."""
 
     kind: OutcomeKind
     scope: Scope
@@ -49,17 +49,17 @@ _ANY = frozenset(Phase)
 _NO_DETAIL = "-"
 
 _TABLE: tuple[tuple[frozenset[Phase], str, str, ReplyJudgement], ...] = (
-    # phases, how the code begins, how the enhanced code's subject and detail begin, meaning; the first row counts
+    # phases, start of the code, start of the enhanced code's subject and detail, meaning; the first row counts
     (_END, "2", "", ReplyJudgement(OutcomeKind.DELIVERED, Scope.MESSAGE)),
-    # The host closes. A 4.7.x is a verdict on us or the message that its neighbour would repeat: it waits.
+    # The host closes. A 4.7.x is a verdict on us or the message that another host would repeat: it waits.
     (_ANY, "421", "7.", ReplyJudgement(OutcomeKind.DEFERRED, Scope.SITE)),
     (_ANY, "421", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.SITE, next_host=True)),
-    # Our password is wrong: no host of the backend will take it, and the admin has to know (promise P5).
+    # Our password is wrong: no host of the backend will accept it, and the admin has to know (promise P5).
     (_LOGIN, "5", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.OURS)),
-    # A refusal before MAIL is about the connection, never about a message (RFC 5321 section 3.1): it bounces nothing.
+    # A refusal before MAIL concerns the connection, never a message (RFC 5321 section 3.1): it bounces nothing.
     (_OPENING, "4", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.SITE, next_host=True)),
     (_OPENING, "5", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.SITE, next_host=True)),
-    # Wrong sequence, login or TLS wanted: we or our settings are at fault (promise P5).
+    # Wrong sequence, or a missing login or TLS: we or our settings are at fault (promise P5).
     (_ANY, "503", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.OURS)),
     (_ANY, "530", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.OURS)),
     (_ANY, "534", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.OURS)),
@@ -70,33 +70,33 @@ _TABLE: tuple[tuple[frozenset[Phase], str, str, ReplyJudgement], ...] = (
     (_RCPT, "552", "5.3", ReplyJudgement(OutcomeKind.DEFERRED, Scope.RECIPIENT)),
     (_RCPT, "4", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.RECIPIENT)),
     (_RCPT, "5", "", ReplyJudgement(OutcomeKind.FAILED, Scope.RECIPIENT)),
-    # The host's own trouble, not the message's: its neighbour may have none.
+    # The fault is the host's, not the message's: another host may not have it.
     (_MESSAGE, "4", "3.", ReplyJudgement(OutcomeKind.DEFERRED, Scope.SESSION, next_host=True)),
     (_MESSAGE, "4", "4.", ReplyJudgement(OutcomeKind.DEFERRED, Scope.SESSION, next_host=True)),
     (_MESSAGE, "4", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.MESSAGE)),
     (_MESSAGE, "5", "", ReplyJudgement(OutcomeKind.FAILED, Scope.MESSAGE)),
-    # A reply that has no meaning here (a 2yz to DATA, a 3yz to MAIL) is a breach of the protocol.
+    # A reply that has no meaning here (a 2yz to DATA, a 3yz to MAIL) violates the protocol.
     (_ANY, "", "", ReplyJudgement(OutcomeKind.DEFERRED, Scope.SESSION, next_host=True)),
 )
 
 
 def judge(phase: Phase, reply: Reply) -> ReplyJudgement:
-    """What a reply that a host gave in this phase means."""
+    """The meaning of a host's reply in this phase."""
     code = str(reply.code)
     detail = reply.detail or _NO_DETAIL
     return next(row[3] for row in _TABLE if phase in row[0] and code.startswith(row[1]) and detail.startswith(row[2]))
 
 
 def judge_silence(phase: Phase) -> ReplyJudgement:
-    """What it means that no reply came: no connection, a lost one, a timeout, no TLS, or octets that are no reply."""
+    """The meaning of a missing reply: no connection, a lost one, a timeout, no TLS, or octets that are not a reply."""
     if phase in _OPENING:
         return ReplyJudgement(OutcomeKind.DEFERRED, Scope.SITE, next_host=True)
-    # After the dot the host may have the message: another host would double it.
+    # After the dot the host may have the message: another host would duplicate it.
     return ReplyJudgement(OutcomeKind.DEFERRED, Scope.SESSION, next_host=phase is not Phase.DOT)
 
 
 class NoReply(Exception):
-    """A host gave no reply that can be used. `reply` says so in our own words."""
+    """A host gave no usable reply. `reply` says so in our own words."""
 
     def __init__(self, phase: Phase, reply: Reply, certificate: str = "") -> None:
         super().__init__(str(reply))
@@ -115,7 +115,7 @@ class HostRefused(Exception):
 
 
 class Unsendable(Exception):
-    """This host cannot take the message as it is, and it is never converted (promise P2)."""
+    """This host cannot take the message unchanged, and it is never converted (promise P2)."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(str(reply))
@@ -137,9 +137,9 @@ NOBODY = Peer("", "")
 
 
 def read_reply(phase: Phase, code: int, text: str, peer: Peer) -> Reply:
-    """A host's reply as a value: its text bounded, and free of control characters and octets that are no UTF-8.
+    """A host's reply as a value: its text bounded, without control characters and octets that are not UTF-8.
 
-    Raises NoReply for what is no SMTP reply (RFC 5321 section 4.2).
+    Raises NoReply if it is not an SMTP reply (RFC 5321 section 4.2).
     """
     if not 200 <= code < 600:
         reply = Reply(451, "5.0", f"{peer.host} [{peer.address}]: no SMTP reply ({phase.value})")
@@ -151,14 +151,15 @@ def read_reply(phase: Phase, code: int, text: str, peer: Peer) -> Reply:
 
 
 def tls_failed(peer: Peer, why: str, certificate: bool) -> NoReply:
-    """Required TLS did not come about; `certificate`: because of the host's certificate alone."""
+    """Required TLS was not established; `certificate`: because of the host's certificate alone."""
     # RFC 3463 section 3.8: X.7.5, cryptographic failure
     reply = Reply(451, "7.5", f"{peer.host} [{peer.address}]: TLS is required and failed: {why}")
     return NoReply(Phase.TLS, reply, f"unverified ({why})" if certificate else "")
 
 
 _TOO_MANY = frozenset({(452, "5.3"), (452, ""), (552, "5.3"), (552, "")})
-"""Replies to RCPT that say so (RFC 5321 section 4.5.3.1.10): code, and subject and detail of the enhanced code."""
+"""Replies to RCPT that mean "too many recipients" (RFC 5321 section 4.5.3.1.10): code, and subject and detail of the
+enhanced code."""
 
 
 class Result(Value):
@@ -167,15 +168,15 @@ class Result(Value):
     outcome: Outcome
     next_host: bool = False
     too_many: bool = False
-    """This transaction has its most recipients; another one may take him."""
+    """This transaction has its maximum of recipients; another one may take this recipient."""
 
     @property
     def concerns_all(self) -> bool:
-        """The message was not taken, for a reason that is not this recipient's."""
+        """The message was not taken, for a reason that does not concern this recipient."""
         return self.outcome.kind is not OutcomeKind.DELIVERED and self.outcome.scope is not Scope.RECIPIENT
 
     def about(self, rcpt: Recipient) -> Result:
-        """The same for a recipient who was not named yet, and so cannot have the message."""
+        """The same for a recipient not yet named, who therefore cannot have the message."""
         return Result(replace(self.outcome, rcpt=rcpt, ambiguous=False), self.next_host)
 
 
@@ -183,7 +184,7 @@ def answered(rcpt: Recipient, phase: Phase, reply: Reply, peer: Peer) -> Result:
     """The result of a reply that the host gave."""
     found = judge(phase, reply)
     if reply.code < 400 and found.kind is not OutcomeKind.DELIVERED:
-        # No diagnostic can be made of it, so it is told in our own words.
+        # It cannot be a diagnostic, so it is reported in our own words.
         text = f"{peer.host} [{peer.address}]: unexpected reply ({phase.value}): {reply}"
         return unanswered(rcpt, NoReply(phase, Reply(451, "5.0", text)), peer)
     outcome = Outcome(
@@ -201,7 +202,7 @@ def answered(rcpt: Recipient, phase: Phase, reply: Reply, peer: Peer) -> Result:
 
 
 def unanswered(rcpt: Recipient, error: NoReply, peer: Peer) -> Result:
-    """The result of silence: no remote MTA is named, because none said anything."""
+    """The result of silence: no remote MTA is named, because none replied."""
     found = judge_silence(error.phase)
     outcome = Outcome(
         rcpt,
@@ -218,7 +219,7 @@ def unanswered(rcpt: Recipient, error: NoReply, peer: Peer) -> Result:
 
 
 def decided_here(rcpt: Recipient, scope: Scope, reply: Reply, peer: Peer = NOBODY) -> Result:
-    """The result of a reply of our own: what cannot be sent (5yz), or cannot be sent now (4yz)."""
+    """The result of a reply of our own: the message cannot be sent (5yz), or not now (4yz)."""
     kind = OutcomeKind.FAILED if reply.permanent else OutcomeKind.DEFERRED
     outcome = Outcome(rcpt, kind, reply, scope, "", peer.address, tls=peer.tls, certificate=peer.certificate)
     return Result(outcome)
@@ -228,9 +229,9 @@ _WANTS_LESS = frozenset({Cause.THROTTLED, Cause.RATE, Cause.TOO_MANY_CONNECTIONS
 
 
 def at_backend(outcome: Outcome) -> Outcome:
-    """The outcome at a configured backend. It takes others' mail from us: what it holds against our address, names,
-    certificate or connector, or against authentication that it checks again behind the edge, is our own fault
-    (promise P5), whatever its code says; and when it wants less, that is about the site."""
+    """The outcome at a configured backend. It takes others' mail from us. So an objection to our address, names,
+    certificate or connector, or to authentication that it checks again behind the edge, is our own fault (promise P5),
+    whatever its code. A request for less mail concerns the site."""
     if not outcome.remote_mta or outcome.kind is OutcomeKind.DELIVERED:
         return outcome
     refusal = classify(outcome.reply, outcome.remote_mta, backend=True)
@@ -242,12 +243,13 @@ def at_backend(outcome: Outcome) -> Outcome:
 
 
 def at_another_site(outcome: Outcome) -> Outcome:
-    """The outcome for a backend that is `mx`: each domain is a site of its own, so its trouble is not the backend's."""
+    """The outcome for a backend that is `mx`: each domain is a site of its own, so a site's fault is not the
+    backend's."""
     return replace(outcome, scope=Scope.RECIPIENT) if outcome.scope is Scope.SITE else outcome
 
 
 def supersedes(new: Result, old: Result | None) -> bool:
-    """True when the result of a later host is the one to keep: silence tells less than an answer."""
+    """True when the result of a later host replaces the earlier one: silence says less than an answer."""
     if old is None or not old.outcome.remote_mta:
         return True
     return bool(new.outcome.remote_mta) or new.outcome.ambiguous or new.outcome.kind is not OutcomeKind.DEFERRED

@@ -1,4 +1,4 @@
-"""Sessions that are kept open between transactions."""
+"""Sessions that stay open between transactions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gateway.net.mx import Host
 from gateway.ports import Tally
 
 _PAUSE = 0.05
-"""Seconds until a worker that found no place looks again."""
+"""Seconds until a worker that found no place tries again."""
 
 
 class ConcurrencyWindow:
-    """Places that workers share: a session that is in use has one, and one that another worker keeps open idly.
+    """Places that workers share: each used session has one, and each session that another worker keeps idle.
 
-    Each worker is sure of its part of them, and may use what the others leave. One that has less than its part and
-    finds no place says so; until it has one, those that have their part take no more.
+    Each worker is guaranteed its part, and may use the places that others leave. A worker below its part that finds no
+    place announces it; until it has one, workers at their part take no more.
     """
 
     def __init__(self, backend: str, most: int, tally: Tally) -> None:
@@ -34,7 +34,7 @@ class ConcurrencyWindow:
         self._is_short = False
 
     def room(self) -> int:
-        """How many places this worker could take now without waiting."""
+        """Number of places that this worker could take now without waiting."""
         free = self.most - self._foreign() - self._busy
         if self._busy >= self._part and self._tally.total(self._short) > self._is_short:
             free = 0
@@ -46,7 +46,7 @@ class ConcurrencyWindow:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Have a place while the block runs."""
+        """Hold a place while the block runs."""
         self._busy += 1
         try:
             async with self._queue:
@@ -61,17 +61,17 @@ class ConcurrencyWindow:
             self._busy -= 1
 
     def spare(self) -> int:
-        """How many sessions this worker may keep open idly."""
+        """Number of sessions that this worker may keep idle."""
         return max(self._part - self._using, 0)
 
     def keep(self, idle: int) -> None:
-        """So many are kept open idly now."""
+        """Note the number of sessions kept idle now."""
         if idle != self._idle:
             self._tally.add(self._kept, idle - self._idle)
             self._idle = idle
 
     def _take(self) -> bool:
-        """Count first and look then: of two workers that are after the last place, none gets more than there is."""
+        """Count first, then check: if two workers want the last place, neither exceeds the limit."""
         self._using += 1
         self._tally.add(self._used)
         if self._foreign() + self._using <= self.most:
@@ -81,7 +81,7 @@ class ConcurrencyWindow:
         return False
 
     def _foreign(self) -> int:
-        """Sessions of the other workers."""
+        """Number of sessions of the other workers."""
         return self._tally.total(self._used) - self._using + self._tally.total(self._kept) - self._idle
 
 
@@ -92,11 +92,11 @@ Candidate = tuple[Host, IPText]
 
 
 class Health:
-    """Of hosts with their addresses."""
+    """The health of hosts, each with its address."""
 
     def __init__(self) -> None:
         self._sick: dict[Candidate, float] = {}
-        """Until when, in the loop's time."""
+        """The end of each host's pause, in the loop's time."""
 
     def fail(self, candidate: Candidate) -> None:
         """No session could be opened."""
@@ -110,7 +110,7 @@ class Health:
         self._sick.pop(candidate, None)
 
     async def order(self, candidates: AsyncGenerator[Candidate, None]) -> AsyncGenerator[Candidate, None]:
-        """The same candidates, those that failed lately last: with all of them sick, all are tried."""
+        """The same candidates, with recently failed ones last: if all of them failed, all are tried."""
         later = []
         async with aclosing(candidates):
             async for candidate in candidates:
@@ -123,14 +123,14 @@ class Health:
 
 
 class Reusable(Protocol):
-    """What the pool needs of a session."""
+    """The requirements of the pool for a session."""
 
     @property
     def host(self) -> Host: ...
 
     @property
     def opened(self) -> float:
-        """When it was opened, in the loop's time."""
+        """The time of opening, in the loop's time."""
 
     @property
     def transactions(self) -> int: ...
@@ -142,11 +142,11 @@ class Reusable(Protocol):
 
 
 class PoolLimits(Value):
-    """When a session is closed."""
+    """The limits after which a session is closed."""
 
     idle_seconds: float
     seconds: float
-    """Age: load moves to hosts that came back."""
+    """Age: load moves to recovered hosts."""
     transactions: int
 
 
@@ -154,10 +154,10 @@ S = TypeVar("S", bound=Reusable)
 
 
 class Pool(Generic[S]):
-    """Idle sessions by host. Those in use belong to who took them."""
+    """Idle sessions by host. A session in use belongs to its taker."""
 
     def __init__(self, limits: PoolLimits, count: Callable[[int], None]) -> None:
-        """`count` is told how many there are, whenever that changes."""
+        """`count` is called with the number of idle sessions after each change."""
         self._limits = limits
         self._count = count
         self._idle: dict[S, asyncio.TimerHandle] = {}
@@ -167,7 +167,7 @@ class Pool(Generic[S]):
         return len(self._idle)
 
     def take(self, host: Host) -> S | None:
-        """The session with this host that was used last; it may have died since."""
+        """The most recently used session with this host; it may have died since."""
         for session in reversed(self._idle):
             if session.host == host:
                 self._forget(session)
@@ -178,7 +178,7 @@ class Pool(Generic[S]):
         return None
 
     def put(self, session: S) -> None:
-        """Keep a session for later, or close it when it is worn or the pool is closed."""
+        """Keep a session for later, or close it when it is worn out or the pool is closed."""
         loop = asyncio.get_running_loop()
         old = loop.time() - session.opened > self._limits.seconds
         worn = old or session.transactions >= self._limits.transactions
@@ -189,14 +189,14 @@ class Pool(Generic[S]):
         self._count(len(self._idle))
 
     def shrink(self, most: int) -> None:
-        """Close the sessions idle longest until at most `most` are left."""
+        """Close the sessions idle longest until at most `most` remain."""
         while len(self._idle) > max(most, 0):
             session = next(iter(self._idle))
             self._forget(session)
             session.close()
 
     def close(self) -> None:
-        """Close all that is idle, and whatever comes back later."""
+        """Close all idle sessions, and every session that comes back later."""
         self._closed = True
         self.shrink(0)
 

@@ -37,13 +37,13 @@ _BRACKETED = re.compile(r"\[([0-9a-fA-F:.]+)\](?::(\d{1,5}))?")
 
 
 class DnsResolver:
-    """Looks names up at recursive nameservers. Each question is under way once, however many ask it; a slow domain
-    delays no other, nor does a client that asks for many. Never raises."""
+    """Looks names up at recursive nameservers. Each question is under way once, however many ask it. A slow domain
+    delays no other, and a client with many questions delays no other client. Never raises."""
 
     def __init__(self, nameservers: Sequence[str], query_seconds: float, clock: Callable[[], float]) -> None:
-        """`nameservers` as `address` or `address:port`, those of /etc/resolv.conf when empty; `query_seconds` bounds
+        """`nameservers` as `address` or `address:port`, those of /etc/resolv.conf when empty; `query_seconds` limits
         one lookup with all its retries; `clock` gives seconds that never go back. Raises ValueError for a nameserver
-        that is no address."""
+        that is not an address."""
         servers = map(_parse_server, nameservers or _system_servers())
         self._servers = [DatagramClient(address, port) for address, port in servers]
         self._try_seconds = min(TRY_SECONDS, query_seconds / 2)
@@ -65,7 +65,7 @@ class DnsResolver:
             server.close()
 
     async def _resolve(self, question: Question) -> tuple[Answer, float]:
-        """The answer and for how long it holds, aliases followed. Raises TimeoutError."""
+        """The answer and its lifetime, aliases followed. Raises TimeoutError."""
         octets = encode_question(question.name, question.type)
         if octets is not None:
             response = await self._exchange(octets)
@@ -79,7 +79,7 @@ class DnsResolver:
         return await self._follow(octets, response)
 
     async def _follow(self, octets: bytes, response: Plain | dns.message.QueryMessage | None) -> tuple[Answer, float]:
-        """The answer that responses lead to whose aliases end outside of them."""
+        """The answer at the end of aliases that continue beyond one response."""
         authentic, seconds = True, _MOST_POSITIVE
         for hop in range(MOST_CNAMES + 1):
             if response is None:
@@ -100,7 +100,7 @@ class DnsResolver:
         return Answer(DnsStatus.SERVFAIL), FAILED_SECONDS
 
     async def _exchange(self, question: bytes) -> Plain | dns.message.QueryMessage | None:
-        """The first response that says something, None when every server fails. The caller bounds the time."""
+        """The first conclusive response, None when every server fails. The caller limits the time."""
         failures = 0
         for server in itertools.cycle(self._servers):
             try:
@@ -121,7 +121,7 @@ class DnsResolver:
         return None
 
     async def _ask(self, server: DatagramClient, question: bytes, edns: bool) -> Plain | dns.message.Message:
-        """One server's response, by TCP where it does not fit. Raises TimeoutError, OSError, DNSException."""
+        """One server's response, by TCP if it does not fit. Raises TimeoutError, OSError, DNSException."""
         octets = await server.ask(question, self._try_seconds, edns)
         plain = read_plain(octets, question)
         if plain is not None:
@@ -140,16 +140,16 @@ class MessageRead(Value):
     """A response read by dnspython."""
 
     answer: Answer | None
-    """None when its aliases lead to a name that it tells nothing of."""
+    """None when its aliases lead to a name that it does not answer."""
     seconds: float
-    """For how long what it says may be kept."""
+    """Seconds for which it may be kept."""
     further: dns.name.Name
     """The name at the end of its aliases."""
 
 
 def read_message(response: dns.message.QueryMessage, hop: int) -> MessageRead:
     """The answer in a response, or the name to ask for next. `hop` counts the names asked for before. Raises
-    DNSException for aliases that lead round in a circle."""
+    DNSException for circular aliases."""
     chain = response.resolve_chaining()
     authentic = bool(response.flags & dns.flags.AD)
     further: dns.name.Name = chain.canonical_name
@@ -159,7 +159,7 @@ def read_message(response: dns.message.QueryMessage, hop: int) -> MessageRead:
         return MessageRead(Answer(DnsStatus.FOUND, records, authentic), seconds, further)
     if chain.cnames and response.rcode() == dns.rcode.NOERROR and not _has_soa(response):
         return MessageRead(None, seconds, further)
-    # An NXDOMAIN is about the end of the chain (RFC 6604 section 3): a name with a CNAME exists.
+    # An NXDOMAIN concerns the end of the chain (RFC 6604 section 3): a name with a CNAME exists.
     exists = hop > 0 or bool(chain.cnames) or response.rcode() == dns.rcode.NOERROR
     status = DnsStatus.NODATA if exists else DnsStatus.NXDOMAIN
     return MessageRead(Answer(status, (), authentic), min(seconds, _MOST_NEGATIVE), further)
@@ -209,7 +209,7 @@ def read_zone(text: str) -> Zone:
 
 
 class _Rows:
-    """What dnspython's reader writes records into: unlike its own zones, with any number of SOAs or none."""
+    """The target of dnspython's reader: unlike its own zones, it accepts any number of SOAs or none."""
 
     manager = dns.zonefile.RRSetsReaderManager()
 
@@ -221,24 +221,24 @@ class _Rows:
         self.found.append((owner, dns.rdatatype.to_text(record.rdtype), _present(record)))
 
     def check_put_rdataset(self, _check: object) -> None:
-        """Nothing is put."""
+        """Accepts everything."""
 
     def _set_origin(self, _origin: object) -> None:
-        """The reader keeps it."""
+        """Nothing to do: the reader keeps it."""
 
 
 _CONCLUSIVE = (dns.rcode.NOERROR, dns.rcode.NXDOMAIN)
 _NO_EDNS = (dns.rcode.FORMERR, dns.rcode.NOTIMP)
-"""Said by a server that does not know EDNS: it is asked without (RFC 6891 section 7)."""
+"""Codes of a server that does not know EDNS: it is asked without (RFC 6891 section 7)."""
 
 
 def _to_name(name: str) -> dns.name.Name:
-    """An absolute name, never completed by a search list, its labels taken as they stand."""
+    """An absolute name, never completed by a search list, with its labels unchanged."""
     return dns.name.Name([*(label.encode("ascii") for label in name.split(".")), b""])
 
 
 def _present(record: Any) -> str:
-    """A record's data as Answer has it; names in lower case without final dot, odd octets escaped."""
+    """A record's data in the form of Answer: names in lower case without final dot, odd octets escaped."""
     match dns.rdatatype.to_text(record.rdtype):
         case "TXT":
             return b"".join(record.strings).decode("latin-1")
@@ -283,5 +283,5 @@ def _system_servers() -> Sequence[str]:
         servers = dns.resolver.Resolver().nameservers
     except dns.resolver.NoResolverConfiguration:
         servers = []
-    # As the C library does without a configuration: the resolver on this host.
+    # Like the C library without a configuration: the resolver on this host.
     return [server for server in servers if isinstance(server, str)] or ["127.0.0.1"]

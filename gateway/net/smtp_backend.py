@@ -1,7 +1,7 @@
 """Opens SMTP sessions with a backend's hosts. The only file that knows aiosmtplib.
 
-aiosmtplib's own `sendmail` and `data` rewrite line ends and addresses. It connects, greets and secures; the session is
-then taken over by `smtp_session`, so that what goes out is what came in, octet for octet.
+aiosmtplib's own `sendmail` and `data` rewrite line ends and addresses. So it only connects, greets and starts TLS;
+`smtp_session` then takes the session over and sends the received octets unchanged.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _LOGGED_IN, _GO_ON = 235, 334
 
 
 class _LenientProtocol(aiosmtplib.protocol.SMTPProtocol):
-    """Passes over empty lines before a reply: some hosts send one behind their greeting. What it keeps of a host is
-    bounded by the library (32 kB)."""
+    """Ignores empty lines before a reply: some hosts send one after their greeting. The library limits the octets kept
+    of a host (32 kB)."""
 
     def _read_response_from_buffer(self) -> aiosmtplib.SMTPResponse | None:
         while (end := self._buffer.find(b"\n")) >= 0 and not self._buffer[:end].strip(b" \t\r"):
@@ -56,7 +56,7 @@ aiosmtplib.smtp.SMTPProtocol = _LenientProtocol  # type: ignore[attr-defined]
 
 
 class SmtpDialer:
-    """Opens sessions with a backend's hosts: greeting, EHLO, and TLS as the backend asks for it."""
+    """Opens sessions with a backend's hosts: greeting, EHLO, and TLS according to the backend's settings."""
 
     def __init__(self, settings: BackendSettings, hostname: str) -> None:
         """`hostname` is our name in EHLO unless the settings have one. Raises OSError: authorities not readable."""
@@ -70,10 +70,10 @@ class SmtpDialer:
         self._login, self._password = settings.login, settings.password
 
     async def open(self, host: Host, address: IPText, deadline: float) -> BackendSession:
-        """A session on which MAIL may follow. Raises NoReply and Refused.
+        """A session that is ready for MAIL. Raises NoReply and Refused.
 
-        Opportunistic TLS goes down one step at a time, each on a connection of its own: a certificate that proves
-        nothing is better than none, and plain text is better than no delivery (RFC 7435).
+        Opportunistic TLS falls back one step at a time, each on a new connection: an unproven certificate is better
+        than none, and plain text is better than no delivery (RFC 7435).
         """
         tls = self._contexts.current()
         if tls.mode == "off":
@@ -143,14 +143,14 @@ class SmtpDialer:
         return opened
 
     async def _log_in(self, smtp: aiosmtplib.SMTP, peer: Peer) -> None:
-        """AUTH (RFC 4954). Only ever under TLS that has proven whom we talk to: `config.backends` sees to that."""
+        """AUTH (RFC 4954). Only under TLS that has verified the host: `config.backends` ensures that."""
         offered = smtp.esmtp_extensions.get("auth", "").upper().split()
         with _as_silence(Phase.AUTH, peer):
             if "PLAIN" in offered:
                 token = f"\0{self._login}\0{self._password}"
                 said = await _answer(smtp, await smtp.execute_command(b"AUTH", b"PLAIN", _encode(token)), token)
             elif "LOGIN" in offered:
-                # Without an initial response: some servers take none, and all ask.
+                # Without an initial response: some servers accept none, and all ask.
                 said = await _answer(smtp, await smtp.execute_command(b"AUTH", b"LOGIN"), self._login, self._password)
             else:
                 text = f"{peer.host} [{peer.address}]: offers neither AUTH PLAIN nor LOGIN, and we are to log in"
@@ -205,7 +205,7 @@ async def _greet(smtp: aiosmtplib.SMTP, peer: Peer) -> None:
 
 
 async def _greet_again(smtp: aiosmtplib.SMTP, peer: Peer, tls: ClientTls) -> None:
-    """EHLO under TLS. With TLS 1.3 a host that refuses our certificate says so only now, by ending the connection."""
+    """EHLO under TLS. With TLS 1.3 a host that refuses our certificate shows it only now, by ending the connection."""
     try:
         await _greet(smtp, peer)
     except NoReply as lost:
@@ -215,7 +215,7 @@ async def _greet_again(smtp: aiosmtplib.SMTP, peer: Peer, tls: ClientTls) -> Non
 
 
 async def _answer(smtp: aiosmtplib.SMTP, said: aiosmtplib.SMTPResponse, *secrets: str) -> aiosmtplib.SMTPResponse:
-    """Each secret as long as the host asks for one; what it says then."""
+    """Send each secret as long as the host asks for one; returns its last answer."""
     for secret in secrets:
         if said.code != _GO_ON:
             break
@@ -229,7 +229,8 @@ def _encode(secret: str) -> bytes:
 
 @contextmanager
 def _as_silence(phase: Phase, peer: Peer) -> Iterator[None]:
-    """Whatever the library or the system raises when there is no reply becomes NoReply; a refused session, Refused."""
+    """Any exception of the library or the system for a missing reply becomes NoReply; a refused session becomes
+    Refused."""
     try:
         yield
     except aiosmtplib.SMTPResponseException as error:
@@ -239,5 +240,5 @@ def _as_silence(phase: Phase, peer: Peer) -> Iterator[None]:
 
 
 def _until(seconds: float, deadline: float) -> float:
-    """So many seconds, but for what is left until the deadline."""
+    """So many seconds, limited by the time until the deadline."""
     return max(min(seconds, deadline - asyncio.get_running_loop().time()), 0.1)

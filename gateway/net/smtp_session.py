@@ -1,4 +1,4 @@
-"""A session with a host on which mail transactions follow each other: what is said, what is heard, how long to wait."""
+"""A session with a host for mail transactions in turn: its commands, replies and time limits."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from gateway.net.outcomes import NoReply, Peer, Phase, read_reply
 from gateway.net.wire import NotSmtp, ReplyStream
 
 _TRUSTED_IDLE = 1.0
-"""Seconds of idleness after which a session is asked whether it still lives."""
+"""Seconds of idleness after which a session is tested before use."""
 _CLOSING = 421
 
 
 class Patience(Value):
-    """How long a host may take, in seconds (RFC 5321 section 4.5.3.2)."""
+    """The time limits for a host, in seconds (RFC 5321 section 4.5.3.2)."""
 
     command: float
     """For the reply to a command."""
@@ -32,7 +32,7 @@ class Patience(Value):
 
 
 class BackendSession:
-    """One open connection, greeted and secured. After an exception it is over."""
+    """One open connection, greeted and with TLS as configured. After an exception it is over."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class BackendSession:
         patience: Patience,
         deadline: float,
     ) -> None:
-        """`deadline`: until when the content must have been sent, in the loop's time."""
+        """`deadline`: the loop's time by which the content must have been sent."""
         self.host = host
         self.peer = peer
         self.extensions = extensions
@@ -64,12 +64,12 @@ class BackendSession:
         return self._stream.connected
 
     def say(self, phase: Phase, *commands: bytes) -> None:
-        """Send commands; `hear` has the replies in the same order."""
+        """Send commands; `hear` returns the replies in the same order."""
         self._clean = False
         self._write(phase, b"".join(command + b"\r\n" for command in commands), len(commands))
 
     async def hear(self, phase: Phase) -> Reply:
-        """The next reply. A host that says 421 closes the session (RFC 5321 section 3.8)."""
+        """The next reply. A host that replies 421 closes the session (RFC 5321 section 3.8)."""
         most = self._patience.data if phase is Phase.DATA else self._patience.command
         return await self._hear(phase, self._until(most))
 
@@ -79,7 +79,7 @@ class BackendSession:
         return await self.hear(phase)
 
     async def is_ready(self) -> bool:
-        """The connection lives and no transaction is open on it."""
+        """The connection works and no transaction is open on it."""
         if not self.connected or self._stream.answered:
             return False
         if self._clean and _time() - self._last_used < _TRUSTED_IDLE:
@@ -91,7 +91,7 @@ class BackendSession:
         return self._clean
 
     async def send_content(self, pieces: AsyncGenerator[bytes, None]) -> tuple[Phase, Reply]:
-        """DATA's content; `pieces` are stuffed already."""
+        """The content by DATA; `pieces` are already stuffed."""
         replies = 1
         with self._over_on_error():
             held = b""
@@ -107,7 +107,7 @@ class BackendSession:
             return Phase.DOT, await self._conclude()
 
     async def send_chunks(self, pieces: AsyncGenerator[bytes, None]) -> tuple[Phase, Reply]:
-        """The content by BDAT (RFC 3030 section 2), as it is."""
+        """The content by BDAT (RFC 3030 section 2), unchanged."""
         ahead = "pipelining" in self.extensions
         unheard = 0
         with self._over_on_error():
@@ -140,7 +140,7 @@ class BackendSession:
             await self._stream.drain(self._until(self._patience.block))
 
     async def _early(self) -> Reply:
-        """A host may refuse in the middle of the content; the session ends, for the rest is not sent."""
+        """A host may refuse in the middle of the content. The session then ends, because the rest is not sent."""
         reply = await self._hear(Phase.CONTENT, 0.1)
         if reply.code < 400:
             raise NoReply(Phase.CONTENT, Reply(451, "5.0", f"{self.peer.host} answered before the end"))
@@ -165,7 +165,7 @@ class BackendSession:
             except asyncio.CancelledError:
                 if phase is not Phase.DOT or not self._stream.replied:
                     raise
-                code, text = self._stream.take()  # what became of the message outweighs that nobody waits any more
+                code, text = self._stream.take()  # the result of the message matters more than the end of the wait
         with self._over_on_error():
             reply = read_reply(phase, code, text, self.peer)
         self._last_used = _time()
@@ -174,7 +174,7 @@ class BackendSession:
         return reply
 
     def _until(self, seconds: float) -> float:
-        """So many seconds, but for what is left of the attempt."""
+        """So many seconds, limited by the time left for the attempt."""
         return max(min(seconds, self.deadline - _time()), 0.1)
 
     @contextmanager
@@ -192,13 +192,13 @@ class BackendSession:
         self._stream.close()
 
     def abort(self) -> None:
-        """Drop the connection: what was written and not yet sent is discarded."""
+        """Drop the connection: written but unsent octets are discarded."""
         self._stream.abort()
 
 
 @contextmanager
 def _as_silence(phase: Phase, peer: Peer) -> Iterator[None]:
-    """Whatever ends the wait for a reply without one becomes NoReply."""
+    """Any exception during the wait for a reply becomes NoReply."""
     try:
         yield
     except NotSmtp as error:
@@ -210,7 +210,7 @@ def _as_silence(phase: Phase, peer: Peer) -> Iterator[None]:
 
 
 def silence(phase: Phase, peer: Peer, error: BaseException) -> NoReply:
-    """The host gave no reply: why, in our words."""
+    """The host gave no reply: the reason, in our words."""
     detail = "4.1" if phase in (Phase.GREETING, Phase.HELLO) else "4.2"
     return NoReply(phase, Reply(451, detail, f"{peer.host} [{peer.address}]: {_explain(phase, error)}"))
 

@@ -1,4 +1,4 @@
-"""The machine's clock and chance, as ports.Clock asks for them."""
+"""The machine's clock and random numbers, for ports.Clock."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Ed25519Signer:
 
 
 def make_signer(key: RSAPrivateKey | Ed25519PrivateKey) -> Signer:
-    """What signs with this key."""
+    """The signer for this key."""
     return RsaSigner(key) if isinstance(key, RSAPrivateKey) else Ed25519Signer(key)
 
 
@@ -53,7 +53,7 @@ def load_signer(path: Path) -> RsaSigner:
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 
 _STEP = 10.0
-"""Seconds by which a clock may be set right without that being a jump."""
+"""Seconds by which a clock may be corrected without counting as a jump."""
 
 
 def _elapsed() -> float:
@@ -66,20 +66,20 @@ class SystemClock:
 
     def __init__(self, shard: int = 0) -> None:
         self._ahead = time.time() - _elapsed()
-        """Of the wall clock, before `_elapsed`."""
+        """Difference of the wall clock to `_elapsed`."""
         self._shard = _DIGITS[shard]
         self._serial = itertools.count(random.SystemRandom().randrange(1 << 20))
         self._random = random.Random()
 
     def now(self) -> float:
-        """The wall clock, as long as it does not jump: then it goes on as it was, until the jump is adopted."""
+        """The wall clock without jumps: after a jump it continues as before, until the jump is adopted."""
         jump = self.jump()
         if not jump:
             self.adopt()
         return _elapsed() + self._ahead
 
     def jump(self) -> float:
-        """Seconds by which the wall clock has jumped; 0 as a rule."""
+        """Seconds by which the wall clock has jumped; usually 0."""
         jump = time.time() - _elapsed() - self._ahead
         return jump if abs(jump) > _STEP else 0.0
 
@@ -94,7 +94,7 @@ class SystemClock:
         return self._random.random()
 
     def new_id(self) -> str:
-        """15 characters: 9 of milliseconds since 1970, the shard, 5 that tell ids of one millisecond apart."""
+        """15 characters: 9 of milliseconds since 1970, the shard, 5 that distinguish ids of one millisecond."""
         milliseconds = int(time.time() * 1000)
         return _base32(milliseconds, 9) + self._shard + _base32(next(self._serial), 5)
 

@@ -1,4 +1,4 @@
-"""TLS towards backends: contexts, and whether a certificate carries a name that we expect (RFC 6125)."""
+"""TLS towards backends: contexts, and whether a certificate has an expected name (RFC 6125)."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from gateway.model.value import Value
 Mode = Literal["required", "opportunistic", "off"]
 
 _MOST_SHOWN = 3
-"""Names of a certificate that a message shows; some carry a hundred."""
+"""Names of a certificate that a message shows; some have a hundred."""
 
 
 class ClientTls(Value):
-    """How a backend's hosts are spoken to."""
+    """The TLS parameters for a backend's hosts."""
 
     mode: Mode
     names: tuple[str, ...]
-    """One of them must be in the certificate; the host's own name when empty."""
+    """The certificate must have one of them; the host's own name when empty."""
     verifying: ssl.SSLContext
     """Trusts the configured authorities, or the system's. Names are matched here, because there may be several."""
     trusting: ssl.SSLContext
-    """Takes any certificate: for opportunistic TLS with a host that cannot prove its own."""
+    """Accepts any certificate: for opportunistic TLS with a host that cannot prove its own."""
 
     hint: str = ""
-    """What may be wrong with the certificate that we show."""
+    """The possible fault of our own certificate."""
 
     def expected(self, host: str) -> tuple[str, ...]:
         return self.names or (host,)
@@ -53,7 +53,7 @@ def client_tls(settings: BackendSettings) -> ClientTls:
 
 
 class ClientContexts:
-    """A backend's contexts; made anew when the certificate that is shown to it has changed on disk."""
+    """A backend's contexts; renewed when the certificate that is shown to it has changed on disk."""
 
     def __init__(self, settings: BackendSettings) -> None:
         """Raises OSError: a file cannot be read."""
@@ -62,7 +62,7 @@ class ClientContexts:
         self._current = client_tls(settings)
 
     def current(self) -> ClientTls:
-        """What new connections use: the last that could be read."""
+        """The contexts for new connections: the last readable ones."""
         with suppress(OSError):
             stamp = self._look()
             if stamp != self._stamp:
@@ -76,17 +76,17 @@ class ClientContexts:
 
 
 class TlsTrouble(Exception):
-    """TLS did not come about on this connection."""
+    """TLS was not established on this connection."""
 
     def __init__(self, why: str, certificate: bool = False) -> None:
-        """`certificate`: all was well but the certificate."""
+        """`certificate`: the certificate alone is at fault."""
         super().__init__(why)
         self.why = why
         self.certificate = certificate
 
 
 def certificate_trouble(certificate: Mapping[str, Any], expected: Sequence[str]) -> str:
-    """What is wrong with the names of a verified certificate; empty when one is expected."""
+    """The fault in the names of a verified certificate; empty when one is expected."""
     carried = certificate_names(certificate)
     if match_name(expected, carried):
         return ""
@@ -100,7 +100,7 @@ def certificate_names(certificate: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def match_name(expected: Sequence[str], carried: Sequence[str]) -> bool:
-    """True when one of the names carried is expected. On either side `*.x` stands for one label (RFC 6125 section
+    """True when one of the certificate's names is expected. On either side `*.x` stands for one label (RFC 6125 section
     6.4.3); an address matches only itself."""
     return any(_equal(one, other) for one in expected for other in carried)
 
@@ -134,7 +134,7 @@ def describe_session(session: ssl.SSLObject) -> Tls:
 
 
 def explain_failure(error: BaseException) -> str:
-    """Why TLS did not come about, in one line."""
+    """The reason why TLS was not established, in one line."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message or "certificate not verified"
     if isinstance(error, ssl.SSLError):

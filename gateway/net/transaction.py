@@ -1,4 +1,4 @@
-"""One mail transaction with one host: MAIL, RCPT, DATA or BDAT, content. Knows SMTP, not the library that speaks it."""
+"""One mail transaction with one host: MAIL, RCPT, DATA or BDAT, content. Knows SMTP, but not the SMTP library."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from gateway.model.value import Value
 from gateway.net.outcomes import NoReply, Peer, Phase, Result, Unsendable, answered, decided_here, unanswered
 from gateway.net.wire import ContentUnreadable, is_stuffed, wire_form, wire_size
 
-# A quoted local part may hold a space (RFC 5321 section 4.1.2); nothing else here may, and no control character at all.
+# A quoted local part may contain a space (RFC 5321 section 4.1.2); no other part may, and no part may contain a control
+# character.
 _QUOTED = r'"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"'
 _WORD = r'[^\s"<>@\x00-\x1f\x7f]+'
 _MAILBOX = re.compile(f"(?:{_QUOTED}|{_WORD})(?:@{_WORD})?")
 _PARAMETER = re.compile(r"[^\s\x00-\x1f\x7f]+")
 
 Extensions = Mapping[str, str]
-"""What the host offered in EHLO: lower-case keyword to parameters."""
+"""The extensions of the host's EHLO reply: lower-case keyword to parameters."""
 
 
 def uses_chunks(claim: Claim, extensions: Extensions) -> bool:
-    """The content goes by BDAT (RFC 3030): DATA cannot carry it, or would put dots in that are not there."""
+    """The content goes by BDAT (RFC 3030): DATA cannot carry it, or would add dots."""
     return "chunking" in extensions and (claim.message.content.chunks_only or is_stuffed(claim))
 
 
 def mail_argument(claim: Claim, extensions: Extensions) -> bytes:
-    """All that follows `MAIL `. Raises Unsendable for what this host cannot take for any recipient."""
+    """The text after `MAIL `. Raises Unsendable for a message that this host cannot take for any recipient."""
     transfer = claim.transfer
     utf8 = _needs_utf8(claim, extensions)
     words = ["FROM:" + _path(transfer.rewritten or transfer.mail_from, "1.7", extensions)]
@@ -56,7 +57,7 @@ def mail_argument(claim: Claim, extensions: Extensions) -> bytes:
 
 
 def rcpt_argument(rcpt: Recipient, extensions: Extensions) -> bytes:
-    """All that follows `RCPT `. Raises Unsendable for what this host cannot take for this recipient."""
+    """The text after `RCPT `. Raises Unsendable for a recipient that this host cannot take."""
     words = ["TO:" + _path(rcpt.mailbox, "1.3", extensions)]
     if "dsn" in extensions:
         # RFC 3461 section 4.1 and 4.2
@@ -66,7 +67,7 @@ def rcpt_argument(rcpt: Recipient, extensions: Extensions) -> bytes:
 
 
 def read_capabilities(extensions: Extensions) -> Capabilities:
-    """What the host takes, as far as recipients can be refused for it."""
+    """The host's capabilities, as far as they can refuse recipients."""
     return Capabilities(_size_limit(extensions.get("size", "")), "smtputf8" in extensions, "chunking" in extensions)
 
 
@@ -83,8 +84,8 @@ def _path(mailbox: Mailbox | None, malformed: str, extensions: Extensions) -> st
 
 
 def _parameter(name: str, value: str, extensions: Extensions) -> list[str]:
-    """The parameter exactly as it came, or nothing: a value outside ASCII cannot go to a host without SMTPUTF8 (RFC
-    6533 section 3), and it is no part of the message."""
+    """The parameter exactly as received, or none: a value outside ASCII cannot go to a host without SMTPUTF8 (RFC 6533
+    section 3), and it is not part of the message."""
     if not value or (not value.isascii() and "smtputf8" not in extensions):
         return []
     if not _PARAMETER.fullmatch(value) or not _encodable(value):
@@ -101,8 +102,8 @@ def _encodable(text: str) -> bool:
 
 
 def _needs_utf8(claim: Claim, extensions: Extensions) -> bool:
-    """True when SMTPUTF8 is to be said. What does not need it goes to a host without it as well (RFC 6531 section
-    3.1); each address is judged where it is written."""
+    """True when SMTPUTF8 must be sent. Mail that does not need it also goes to a host without it (RFC 6531 section
+    3.1); each address is checked when it is written."""
     if "smtputf8" in extensions:
         return claim.transfer.smtputf8 or _has_utf8_address(claim.transfer)
     if claim.transfer.smtputf8 and not (claim.message.evidence.header.isascii() and claim.transfer.prefix.isascii()):
@@ -159,21 +160,21 @@ class Session(Protocol):
         """One command, one reply."""
 
     async def send_content(self, pieces: AsyncGenerator[bytes, None]) -> tuple[Phase, Reply]:
-        """Send the pieces and the final dot; the reply, and whether it came before the dot or after it.
+        """Send the pieces and the final dot. Returns the reply, and whether it came before the dot or after it.
 
         The last piece and the dot are sent only when the iterator has ended without an exception. Raises NoReply, and
-        whatever the iterator raises; the session is then over, and no dot was sent.
+        any exception of the iterator; the session is then over, and no dot was sent.
         """
 
     async def send_chunks(self, pieces: AsyncGenerator[bytes, None]) -> tuple[Phase, Reply]:
-        """The same by BDAT; the last chunk takes the place of the dot."""
+        """The same by BDAT; the last chunk replaces the dot."""
 
     def abort(self) -> None:
-        """Drop the connection: what was written and not yet sent is discarded."""
+        """Drop the connection: written but unsent octets are discarded."""
 
 
 class StaleSession(Exception):
-    """A session that was used before turned out dead at MAIL: nothing was sent, and a new one may do."""
+    """A reused session turned out to be dead at MAIL: nothing was sent, and a new session may work."""
 
 
 class _Step(Value):
@@ -182,7 +183,7 @@ class _Step(Value):
     phase: Phase
     command: bytes
     at: int = -1
-    """Which recipient a RCPT names."""
+    """The recipient that a RCPT names."""
 
 
 class Transaction:
@@ -233,14 +234,14 @@ class Transaction:
         self._conclude(phase, reply)
 
     def _conclude(self, phase: Phase, reply: Reply) -> None:
-        """The reply decides for every recipient that has no result of its own."""
+        """The reply decides for every recipient without a result of its own."""
         for at in self._open():
             self._results[at] = answered(self._rcpts[at], phase, reply, self._session.peer)
 
     async def _prepare(self, steps: Sequence[_Step]) -> bool:
-        """All that comes before the content; False when there is nobody to send it to.
+        """Everything before the content; False when no recipient remains.
 
-        Where the host offers it, the commands go out together (RFC 2920 section 3.1): one round trip for all.
+        If the host offers it, the commands go out together (RFC 2920 section 3.1): one round trip for all.
         """
         ahead = "pipelining" in self._session.extensions
         if ahead:
@@ -255,14 +256,14 @@ class Transaction:
         if self._open():
             return True
         if ahead and steps[-1].phase is Phase.DATA and reply.code == _GO_AHEAD:
-            # It waits for content that nobody is to get: no octet of it is sent.
+            # The host waits for content without a recipient: no octet of it is sent.
             self._session.abort()
         return False
 
     def _learn(self, step: _Step, reply: Reply) -> None:
-        """What a reply before the content says. After a refused MAIL the rest is only consequence."""
+        """Evaluate a reply before the content. After a refused MAIL the other replies only follow from it."""
         if reply.code == _CLOSING:
-            # The host closes the session: this is about all of them (RFC 5321 section 3.8).
+            # The host closes the session: this concerns all recipients (RFC 5321 section 3.8).
             self._conclude(step.phase, reply)
         elif step.phase is Phase.RCPT:
             if step.at not in self._results and not 200 <= reply.code < 300:

@@ -1,4 +1,5 @@
-"""A message as it goes over the wire of DATA: prefix and content, without the dropped spans, dot-stuffed, proven."""
+"""A message as DATA transmits it: prefix and content, without the dropped spans, dot-stuffed, checked against its
+hash."""
 
 from __future__ import annotations
 
@@ -17,16 +18,16 @@ from gateway.ports import ContentAltered
 _MOST_REPLY, _MOST_LINES, _MOST_LINE = 65_536, 1_000, 8_192
 """Octets and lines of one reply, and octets of one line (promise P7)."""
 _MOST_UNREAD = 65_536
-"""Octets of replies that wait for us before no more is read."""
+"""Octets of replies that may wait for us before reading stops."""
 _HIGH_WATER = 256 * 1024
 """Octets that may wait in the transport before we wait for the host (promise P7)."""
 _POLLS = 3
-"""How often the loop looks at its sockets between the end of a time-out and its effect."""
+"""Rounds in which the loop reads its sockets between the end of a time-out and its effect."""
 _LINE = re.compile(rb"([0-9]{3})(?:([ \t-])(.*))?", re.DOTALL)
 
 
 class NotSmtp(Exception):
-    """What came is no SMTP reply (RFC 5321 section 4.2), or nothing had asked for it."""
+    """The octets are not an SMTP reply (RFC 5321 section 4.2), or no command had asked for one."""
 
 
 class ReplyStream(asyncio.Protocol):
@@ -35,21 +36,21 @@ class ReplyStream(asyncio.Protocol):
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._buffer = bytearray()
-        """A line whose end has not come."""
+        """A line without its end so far."""
         self._lines: list[bytes] = []
-        """Lines of a reply whose last one has not come."""
+        """Lines of a reply without its last line so far."""
         self._size = 0
         """Octets of that reply, and of empty lines before it."""
         self._replies: deque[tuple[int, str]] = deque()
         self._unread = 0
         """Octets of those."""
         self._expected = 0
-        """Replies that have been asked for and have not come."""
+        """Replies that are expected and have not arrived."""
         self._held_back = False
-        """Nothing more is read for now."""
+        """Reading is paused."""
         self._paused = False
         self._end: Exception | None = None
-        """Why nothing more comes."""
+        """The reason why no more octets come."""
         self._waiter: asyncio.Future[None] | None = None
         transport.set_write_buffer_limits(_HIGH_WATER)
         transport.set_protocol(self)
@@ -60,12 +61,12 @@ class ReplyStream(asyncio.Protocol):
 
     @property
     def answered(self) -> bool:
-        """A reply is there to be read, or none will ever come."""
+        """A reply is ready, or none will ever come."""
         return bool(self._replies) or self._end is not None
 
     @property
     def replied(self) -> bool:
-        """A reply is there to be read."""
+        """A reply is ready."""
         return bool(self._replies)
 
     def write(self, octets: bytes, replies: int = 0) -> None:
@@ -76,13 +77,13 @@ class ReplyStream(asyncio.Protocol):
         self._transport.write(octets)
 
     async def drain(self, seconds: float) -> None:
-        """Wait until the host has taken enough of what was written, or says something. Raises TimeoutError."""
+        """Wait until the host has taken enough of the written octets, or replies. Raises TimeoutError."""
         deadline = asyncio.get_running_loop().time() + seconds
         while self._paused and not self.answered:
             await self._change(deadline)
 
     async def read(self, seconds: float) -> tuple[int, str]:
-        """Code and text of the next reply, lines separated by LF; an octet that is no UTF-8 becomes a lone surrogate.
+        """Code and text of the next reply, lines separated by LF; an octet that is not UTF-8 becomes a lone surrogate.
 
         Raises NotSmtp, ConnectionResetError when the connection ends first, and TimeoutError.
         """
@@ -94,7 +95,7 @@ class ReplyStream(asyncio.Protocol):
         return self.take()
 
     def take(self) -> tuple[int, str]:
-        """The next reply, which is there."""
+        """The next reply, which must be ready."""
         code, text = self._replies.popleft()
         self._unread = self._unread - len(text) if self._replies else 0
         if self._held_back and self._unread < _MOST_UNREAD // 2 and self.connected:
@@ -106,7 +107,7 @@ class ReplyStream(asyncio.Protocol):
         self._transport.close()
 
     def abort(self) -> None:
-        """Drop the connection: what was written and not yet sent is discarded."""
+        """Drop the connection: written but unsent octets are discarded."""
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -140,7 +141,7 @@ class ReplyStream(asyncio.Protocol):
         self._wake()
 
     def _take_line(self, line: bytes) -> None:
-        """A line without its LF. An empty one means nothing: some hosts send it behind a reply."""
+        """Take a line without its LF. An empty one is ignored: some hosts send it after a reply."""
         line = line.rstrip(b"\r")
         self._size += len(line) + 2
         found = _LINE.fullmatch(line)
@@ -155,7 +156,7 @@ class ReplyStream(asyncio.Protocol):
                 self._refuse()
 
     def _conclude(self, code: int) -> None:
-        """The last line of a reply has come."""
+        """The last line of a reply has arrived."""
         text = b"\n".join(self._lines).decode("utf-8", "surrogateescape")
         self._replies.append((code, text))
         self._expected -= 1
@@ -164,7 +165,7 @@ class ReplyStream(asyncio.Protocol):
         self._lines.clear()
 
     def _refuse(self) -> None:
-        """No more is read of a host that says what it must not say. The replies before that stand."""
+        """Stop reading from a host that violates the protocol. The replies before that stay valid."""
         self._finish(NotSmtp())
         self._lines.clear()
         self._buffer.clear()
@@ -175,7 +176,7 @@ class ReplyStream(asyncio.Protocol):
         self._wake()
 
     async def _change(self, deadline: float) -> None:
-        """Wait until something has come, or there is room again. One waits at a time. Raises TimeoutError."""
+        """Wait until octets arrive, or there is room again. One waits at a time. Raises TimeoutError."""
         loop = asyncio.get_running_loop()
         waiter = self._waiter = loop.create_future()
         timer = loop.call_at(deadline, self._expire, waiter, 0)
@@ -186,8 +187,8 @@ class ReplyStream(asyncio.Protocol):
             self._waiter = None
 
     def _expire(self, waiter: asyncio.Future[None], polls: int) -> None:
-        """Time is over: what is in the socket by then has come in time. After a stall, of us or of the machine, a timer
-        is due before the loop has looked at its sockets."""
+        """Time is over; octets already in the socket count as in time. After a stall, of us or of the machine, a timer
+        fires before the loop has read its sockets."""
         if waiter.done():
             return
         if polls < _POLLS:
@@ -204,11 +205,11 @@ _CRLF = b"\r\n"
 
 
 class ContentUnreadable(Exception):
-    """The spool does not give the content: our fault, never the backend's."""
+    """The spool does not deliver the content: our fault, never the backend's."""
 
 
 def wire_size(prefix: bytes, message: Message) -> int:
-    """Octets of the message as RFC 1870 section 3 counts them: CRLFs included, dot-stuffing and final dot not."""
+    """Octets of the message as RFC 1870 section 3 counts them: with CRLFs, without dot-stuffing and final dot."""
     return len(prefix) + message.content.size - sum(span.end - span.start for span in message.dropped)
 
 
@@ -250,7 +251,7 @@ class Stuffer:
 
 
 def is_stuffed(claim: Claim) -> bool:
-    """On its way by DATA the message gets dots that it does not have. Cutting could put one at the start of a line."""
+    """True when DATA would add dots to the message. Cutting could put a dot at the start of a line."""
     prefix, message = claim.transfer.prefix, claim.message
     return bool(message.content.leading_dot or message.dropped or prefix.startswith(b".") or b"\r\n." in prefix)
 
@@ -258,9 +259,9 @@ def is_stuffed(claim: Claim) -> bool:
 async def wire_form(
     claim: Claim, read: Callable[[], AsyncIterator[bytes]], chunks: bool = False
 ) -> AsyncGenerator[bytes, None]:
-    """The octets between 354 and the final dot; for `chunks` (BDAT) the message as it is.
+    """The octets between 354 and the final dot; for `chunks` (BDAT) the message unchanged.
 
-    When the iterator ends without an exception, the octets read had the hash of those received. Whoever sends keeps the
+    When the iterator ends without an exception, the octets read had the hash of the received ones. The sender keeps the
     last piece and the final dot back until then (promise P2). Raises ContentAltered, ContentUnreadable, Unsendable.
     """
     prefix, message = claim.transfer.prefix, claim.message
@@ -293,5 +294,5 @@ async def wire_form(
     if pending:
         yield stuffer.stuff(pending) if stuffed else pending
     if not chunks and tail not in (b"", _CRLF):
-        # The final dot would need a CRLF that was not received. Content that came by DATA always has it.
+        # The final dot would need a CRLF that was not received. Content received by DATA always has it.
         raise Unsendable(Reply(554, "6.1", "The message does not end in CRLF: DATA cannot carry it unaltered"))

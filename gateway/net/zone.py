@@ -1,6 +1,6 @@
-"""DNS as a table: what a zone file answers, without a network.
+"""DNS as a table: the answers of a zone file, without a network.
 
-A name is there when it is listed or something below it is; every other name is NXDOMAIN. No wildcards, no delegation.
+A name exists when it or a name below it is listed; every other name is NXDOMAIN. No wildcards, no delegation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MOST_CNAMES = 8
 _FAILURES = {"TIMEOUT": Answer(DnsStatus.TIMEOUT), "SERVFAIL": Answer(DnsStatus.SERVFAIL)}
 
 Entry: TypeAlias = Answer | dict[str, Answer]
-"""What stands at a name: an answer for each type, or one failure for all of them."""
+"""The entry of a name: an answer for each type, or one failure for all of them."""
 
 
 class ZoneError(ValueError):
@@ -32,8 +32,8 @@ class Zone:
         self._above = {above for name in entries for above in _ancestors(name)}
 
     def find(self, question: Question) -> Answer:
-        """The answer, aliases in the zone followed. As from a real resolver, only the name asked for can be NXDOMAIN:
-        a name that has a CNAME exists."""
+        """The answer, aliases in the zone followed. As from a real resolver, only the queried name can be NXDOMAIN: a
+        name that has a CNAME exists."""
         name = fold_name(question.name)
         kind = question.type.upper()
         for hop in range(MOST_CNAMES + 1):
