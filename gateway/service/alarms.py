@@ -1,6 +1,6 @@
-"""Alarms: an event of level ALARM is brought to people, by every way that is configured, and the same one only once.
+"""Alarms: each event of level ALARM reaches people by every configured way, and the same alarm only once.
 
-In: events, as any sink gets them. Out: what couriers carry. The log and the metrics have every event anyway.
+In: events, as any sink gets them. Out: alarms for couriers. The log and the metrics have every event anyway.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from gateway.plan.own_mail import post
 from gateway.ports import Clock, EventSink, IntakeStore, Tally
 
 _GATHER = 3.0
-"""Seconds for which more alarms are awaited, so that what happens together is told together."""
+"""Seconds for which further alarms are awaited, so that simultaneous ones are sent together."""
 _MOST_TOGETHER = 50
 _MOST_WAITING = 1000
 _MOST_REMEMBERED = 10_000
 _PAUSES = (5.0, 30.0, 120.0)
-"""Seconds before a courier that failed is asked again."""
+"""Seconds before a failed courier is tried again."""
 
 
 class Courier(Protocol):
-    """Brings alarms to people."""
+    """Sends alarms to people."""
 
     @property
     def name(self) -> str: ...
 
     async def tell(self, alarms: Sequence[Alarm]) -> None:
-        """Bring these, at least one. Raises when they did not arrive."""
+        """Send these alarms, at least one. Raises when they did not arrive."""
 
 
 def fan_out(*sinks: EventSink) -> EventSink:
-    """One sink for several: each gets every event, in this order. What goes wrong in one is told to all of them, and
-    never to whoever has something to say: it may have to answer for a delivery."""
+    """One sink for several: each gets every event, in this order. All of them are told of a fault in one, but never the
+    emitter, which may have to answer for a delivery."""
 
     def emit(event: Event) -> None:
         for sink in sinks:
@@ -54,18 +54,18 @@ def fan_out(*sinks: EventSink) -> EventSink:
 @dataclass(slots=True)
 class _Told:
     until: float
-    """Monotonic seconds until which the same alarm is not told again."""
+    """Monotonic seconds until which the same alarm is not sent again."""
     repeated: int = 0
 
 
 class Alarms:
-    """Takes every event, tells those that are alarms."""
+    """Takes every event and sends those that are alarms."""
 
     def __init__(
         self, couriers: Sequence[Courier], clock: Clock, emit: EventSink, repeat_after: float, tally: Tally
     ) -> None:
-        """`emit` takes what is to be said of the couriers themselves; `repeat_after` is in seconds. `tally` knows what
-        another worker has told."""
+        """`emit` takes events about the couriers themselves; `repeat_after` is in seconds. `tally` knows the alarms
+        sent by other workers."""
         self._couriers = couriers
         self._clock = clock
         self._emit = emit
@@ -73,12 +73,12 @@ class Alarms:
         self._tally = tally
         self._told: dict[tuple[str, ...], _Told] = {}
         self._claims: dict[tuple[str, ...], asyncio.TimerHandle] = {}
-        """What this worker has told or is about to tell."""
+        """The alarms that this worker has sent or is about to send."""
         self._waiting: asyncio.Queue[Alarm] = asyncio.Queue(_MOST_WAITING)
         self._telling: set[asyncio.Task[None]] = set()
 
     def __call__(self, event: Event) -> None:
-        """Queue the event if it is an alarm and was not told lately."""
+        """Queue the event if it is an alarm and was not sent lately."""
         if event.level is not Level.ALARM or not self._couriers:
             return
         now = self._clock.monotonic()
@@ -89,14 +89,14 @@ class Alarms:
             told.repeated += 1
             return
         if self._waiting.full():
-            return  # the log has it, and the next one of its kind is told
+            return  # the log has it, and the next one of its kind is sent
         if self._claim(key):
             alarm = Alarm(event.name, event.id, self._clock.now(), fields, told.repeated if told else 0)
             self._waiting.put_nowait(alarm)
-        self._remember(key, now)  # whether it is told here or by another worker
+        self._remember(key, now)  # whether this worker or another one sends it
 
     def _claim(self, key: tuple[str, ...]) -> bool:
-        """True when no other worker has told this lately."""
+        """True when no other worker has sent this lately."""
         name = " ".join(("alarm", *key))
         if self._tally.add(name) > 1:
             self._tally.add(name, -1)
@@ -105,20 +105,20 @@ class Alarms:
         return True
 
     def _give_up(self, key: tuple[str, ...]) -> None:
-        """Whoever has it next tells it."""
+        """Let the worker that next has this alarm send it."""
         handle = self._claims.pop(key, None)
         if handle is not None:
             handle.cancel()
             self._tally.add(" ".join(("alarm", *key)), -1)
 
     def _remember(self, key: tuple[str, ...], now: float) -> None:
-        self._told.pop(key, None)  # so that the order is that of telling
+        self._told.pop(key, None)  # so that the order is that of sending
         self._told[key] = _Told(now + self._repeat_after)
         if len(self._told) > _MOST_REMEMBERED:
             del self._told[next(iter(self._told))]
 
     async def run(self) -> None:
-        """Tell what waits, until cancelled. Couriers do not wait for each other."""
+        """Send waiting alarms, until cancelled. Couriers do not wait for each other."""
         while True:
             alarms = [await self._waiting.get()]
             await asyncio.sleep(_GATHER)
@@ -129,13 +129,13 @@ class Alarms:
             task.add_done_callback(self._telling.discard)
 
     async def close(self) -> None:
-        """Tell nothing more."""
+        """Send nothing more."""
         for task in self._telling:
             task.cancel()
         await asyncio.gather(*self._telling, return_exceptions=True)
 
     async def _tell_all(self, alarms: Sequence[Alarm]) -> None:
-        """By all couriers. What none of them could bring is told again when it happens again."""
+        """Send by all couriers. An alarm that none could deliver is sent again at its next occurrence."""
         if not any(await asyncio.gather(*(self._tell(courier, alarms) for courier in self._couriers))):
             for alarm in alarms:
                 key = _find_key(alarm.name, alarm.fields)
@@ -143,7 +143,7 @@ class Alarms:
                 self._give_up(key)
 
     async def _tell(self, courier: Courier, alarms: Sequence[Alarm]) -> bool:
-        """Try it a few times; what fails at last is in the log, at a level that makes no alarm of it."""
+        """Try the courier a few times; a final failure goes to the log, at a level below alarm."""
         for pause in (*_PAUSES, None):
             try:
                 await courier.tell(alarms)
@@ -159,7 +159,7 @@ class Alarms:
 
 
 def _find_key(name: str, fields: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """By what an alarm is the same as another."""
+    """The key that equal alarms share."""
     return (name, *(value for field, value in fields if field in ABOUT))
 
 
@@ -177,7 +177,7 @@ class MailCourier:
         route: Callable[[Mailbox], str],
         wake: Callable[[], None],
     ) -> None:
-        """`route` names the backend that takes mail to a mailbox; `wake` is called when some is due."""
+        """`route` names the backend for mail to a mailbox; `wake` is called when a transfer is due."""
         self._to = to
         self._hostname = hostname
         self._spool = spool

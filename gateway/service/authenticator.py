@@ -1,4 +1,4 @@
-"""Runs the pure judgement over live DNS: fetch what it lacks, run it again, within bounds."""
+"""Runs the pure judgement over live DNS: it fetches missing answers and runs the check again, within limits."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from gateway.ports import Clock, EventSink, Resolver
 _PERIOD = 300.0
 _MOST_NAMES = 4000
 _MANY = 20
-"""Domains without an answer in that time that make it an outage, when they are half of all that were asked about."""
+"""Domains without an answer in that time that make it an outage, if they are half of all domains asked about."""
 _REPEAT = 3600.0
 
 
 class Outage:
-    """What DNS answered lately."""
+    """The recent answers of DNS."""
 
     def __init__(self) -> None:
         self._asked: dict[str, tuple[float, bool]] = {}
-        """Domain -> when it was last asked about, and whether an answer was missing; oldest first."""
+        """Domain -> the time of its last question, and whether an answer was missing; oldest first."""
         self._failed = 0
-        """How many of them had none."""
+        """Number of domains with a missing answer."""
         self._alarmed: float | None = None
 
     def note(self, lookups: Iterable[Lookup], now: float) -> Iterator[Event]:
-        """Learn from the answers of one judgement. An alarm at the start of an outage and each hour that it lasts; a
-        notice at its end."""
+        """Learn from the answers of one judgement. Gives an alarm at the start of an outage and each hour while it
+        lasts, and a notice at its end."""
         answers: dict[str, bool] = {}
         for lookup in lookups:
             domain = organization_of(lookup.question.name)
@@ -75,8 +75,8 @@ T = TypeVar("T")
 
 
 class Authenticator:
-    """The only loop that does IO for a verdict. One message may spend `budget` seconds on DNS; what is missing then
-    counts as timed out, so a check that needs it ends in temperror (promise P7)."""
+    """The only loop that does IO for a verdict. One message may spend `budget` seconds on DNS. Answers missing after
+    that count as timed out, so a check that needs them ends in temperror (promise P7)."""
 
     def __init__(self, resolver: Resolver, clock: Clock, budget: float) -> None:
         self._resolver = resolver
@@ -86,7 +86,7 @@ class Authenticator:
         self._prefetching: set[asyncio.Task[object]] = set()
 
     async def run(self, check: Callable[[DnsView], T], asker: str = "") -> tuple[T, DnsView]:
-        """The check's result and the window that holds every answer it rests on. `asker`: see ports.Resolver."""
+        """The check's result and the view with every answer behind it. `asker`: see ports.Resolver."""
         window = DnsView(self._resolver.known, self._memory)
         deadline = self._clock.monotonic() + self._budget
         asked = 0
@@ -106,7 +106,7 @@ class Authenticator:
         try:
             return await asyncio.wait_for(self._resolver.fetch(questions, asker), seconds)
         except TimeoutError:
-            # This judgement ends with what has come.
+            # This judgement ends with the answers available so far.
             return {question: self._resolver.known(question) or Answer(DnsStatus.TIMEOUT) for question in questions}
 
     def _conclude(self, check: Callable[[DnsView], T], window: DnsView) -> T:
@@ -119,8 +119,8 @@ class Authenticator:
         raise RuntimeError("a check keeps asking for names it was told time out")
 
     def prefetch(self, questions: Collection[Question], asker: str) -> Callable[[], None]:
-        """Start lookups that a later judgement will ask for. Whoever calls what this returns ends those of them that
-        nobody else waits for; it must be called when the transaction is over, however it ends."""
+        """Start lookups that a later judgement will ask for. The returned function ends those that no other asker waits
+        for; it must be called when the transaction is over, in every case."""
         missing = [question for question in questions if self._resolver.known(question) is None]
         if not missing:
             return _nothing
@@ -149,8 +149,8 @@ def _attempt(check: Callable[[DnsView], T], window: DnsView) -> T | None:
 async def keep_usable(
     lists: Sequence[BlockList], authenticator: Authenticator, emit: EventSink
 ) -> tuple[BlockList, ...]:
-    """The lists but those that answer their self-test wrongly (RFC 5782 section 5); each of these is an alarm, and is
-    ignored. A list that does not answer is kept: for as long as it is silent, mail finds it in `dnsbl.errors`."""
+    """The lists without those that answer their self-test wrongly (RFC 5782 section 5); each of these is an alarm, and
+    is ignored. A list that does not answer is kept; while it is silent, it appears in `dnsbl.errors`."""
     if not lists:
         return ()
     broken, _ = await authenticator.run(partial(find_broken, tuple(lists)))

@@ -15,9 +15,9 @@ Pair = tuple[Path, Path | None]
 class Certificates:
     """Certificates and the TLS settings around them.
 
-    `context` stays the same: it hands each handshake to the newest certificates, so a session keeps those it began
-    with. The first pair is for clients that ask for no name, or for one that no certificate has (RFC 6066 section 3).
-    Raises OSError, ssl.SSLError, ValueError when made with files that cannot be used.
+    `context` stays the same: it passes each handshake to the newest certificates, so a session keeps those of its
+    start. The first pair is for clients that ask for no name, or for an unknown one (RFC 6066 section 3). Raises
+    OSError, ssl.SSLError, ValueError when made with unusable files.
     """
 
     def __init__(self, pairs: Sequence[Pair], client_ca: Path | None = None, session_tickets: bool = True) -> None:
@@ -31,7 +31,7 @@ class Certificates:
 
     def refresh(self) -> bool:
         """Read the files again if any has changed. True when it has. Raises OSError, ssl.SSLError, ValueError when they
-        cannot be used, once for each change: the certificates in use stay then."""
+        are unusable, once for each change; the certificates in use then stay."""
         stamp = self._look()
         if stamp == self._stamp:
             return False
@@ -40,7 +40,7 @@ class Certificates:
             self._first, self._by_name = self._read()
         except OSError as error:
             if not isinstance(error, ssl.SSLError):
-                self._stamp = ()  # not readable now: look again, nothing of the file itself need change
+                self._stamp = ()  # unreadable now: try again, even if the file itself does not change
             raise
         return True
 
@@ -60,7 +60,7 @@ class Certificates:
         return context
 
     def _read(self) -> tuple[ssl.SSLContext, dict[str, ssl.SSLContext]]:
-        """The first certificate's context, and each by its names; of two with one name the first is taken."""
+        """The first certificate's context, and each by its names; if two have the same name, the first is used."""
         contexts = [self._load(pair) for pair in self._pairs]
         index: dict[str, ssl.SSLContext] = {}
         for pair, context in zip(self._pairs, contexts, strict=True):

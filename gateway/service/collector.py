@@ -1,4 +1,4 @@
-"""Takes a message's octets as they arrive: scans, hashes and keeps them, in memory or on disk, without a copy."""
+"""Takes a message's octets as they arrive: it scans, hashes and keeps them, in memory or on disk, without a copy."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from gateway.ports import ContentWriter, IntakeStore
 from gateway.service.inquiry import Inquiry
 
 IN_MEMORY = 1_048_576
-"""Octets up to which a message is kept in memory and inside its row; larger ones go to a file as they come."""
+"""Octets up to which a message is kept in memory and inside its row; larger ones go to a file as they arrive."""
 
 _LONGEST_LINE = 131_072
 """Octets of a header line, its CRLF not counted."""
 _TOO_LONG = re.compile(rb"^[^\n]{%d}" % (_LONGEST_LINE + 2), re.MULTILINE)
-"""Anchored: tried once for each line, else the time would grow with the square of its length."""
+"""Anchored, so that it is tried once for each line: otherwise the time would grow with the square of its length."""
 MOST_HEADER_FIELDS = 10_000
-"""Beyond that only reading the header would hold up other sessions."""
+"""With more fields, reading the header alone would delay other sessions."""
 
 
 class Collector:
@@ -37,8 +37,8 @@ class Collector:
         digests: Collection[tuple[str, int | None]] = (),
         carry: bool = False,
     ) -> None:
-        """`digests` are wanted of the body besides what its signatures ask for; `carry`: whether bare newlines can be
-        carried is wanted too."""
+        """`digests` are wanted of the body in addition to those for its signatures; `carry`: check also whether bare
+        newlines can be carried."""
         self._spool = spool
         self._digests = frozenset(digests)
         self._header_limit = header_limit
@@ -51,18 +51,18 @@ class Collector:
         self._kept = bytearray()
         self._writer: ContentWriter | None = None
         self.header: tuple[Field, ...] = ()
-        """The header, parsed: once its end has been seen."""
+        """The header, parsed, once its end has arrived."""
         self.header_too_big = False
 
     @property
     def bare_newline(self) -> bool:
-        """A bare CR, a bare LF or a NUL was seen."""
+        """A bare CR, a bare LF or a NUL has arrived."""
         return self._scanner.bare_newline
 
     @property
     def can_be_carried(self) -> bool:
-        """Bare newlines are in the body only, and none where a lone dot could be read as the end of data. False where
-        that was not wanted."""
+        """Bare newlines are in the body only, and none of them could make a lone dot look like the end of data. False
+        if this was not checked."""
         if self._lone_dots is None or self._hasher is None:
             return False
         header = OctetScanner()
@@ -86,7 +86,7 @@ class Collector:
             await self._writer.drain()
 
     def _scan_header(self, chunk: bytes) -> None:
-        """Look for the blank line; from there on the body is hashed as it comes."""
+        """Search for the blank line; from there on the body is hashed as it arrives."""
         start = max(0, len(self._head) - 3)
         self._head += chunk
         if self._head.startswith(b"\r\n") or self._head.find(b"\r\n\r\n", start) >= 0:
@@ -116,7 +116,7 @@ class Collector:
         if self._writer is not None:
             self._writer.write(chunk)
             return
-        # One buffer, not a list: a client that sends octet by octet must not cost an object for each.
+        # One buffer, not a list: a client that sends single octets must not cost an object for each.
         self._kept += chunk
         if self._scanner.size > IN_MEMORY:
             self._writer = self._spool.open_content()
@@ -157,20 +157,20 @@ class Collector:
 
 
 def _is_excessive(header: bytes) -> bool:
-    """It has a longer line, or more fields (lines that continue none), than is read."""
+    """The header has a longer line, or more fields (lines that continue none), than is read."""
     if len(header) > _LONGEST_LINE and _TOO_LONG.search(header):
         return True
     return header.count(b"\n") - header.count(b"\n ") - header.count(b"\n\t") > MOST_HEADER_FIELDS
 
 
 MOST_HOPS = 50
-"""Received fields beyond which a message is taken to be in a loop (RFC 5321 section 6.3)."""
+"""Received fields beyond which a message is treated as looping (RFC 5321 section 6.3)."""
 MOST_PASSES = 4
-"""How often a message may have been here before."""
+"""Number of earlier passes through this host that a message may have."""
 
 
 def find_fault(collector: Collector, hostname: str) -> str | None:
-    """What the content shows by itself; None when nothing is wrong."""
+    """The fault that the content shows by itself; None when there is none."""
     header = collector.header
     if collector.bare_newline and not collector.can_be_carried:
         return "bare-newline"
@@ -187,7 +187,8 @@ def find_fault(collector: Collector, hostname: str) -> str | None:
 
 
 async def find_obstacle(collector: Collector, routes: Sequence[Route], inquiry: Inquiry, client: IPText) -> str | None:
-    """Why the content cannot go where it should: bare newlines take BDAT, which each backend must be known to offer."""
+    """The reason why the content cannot be delivered: bare newlines require BDAT, which each backend must be known to
+    offer."""
     for route in routes if collector.bare_newline else ():
         takes_chunks = await inquiry.takes_chunks(route, client)
         if not takes_chunks:

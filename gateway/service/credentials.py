@@ -1,4 +1,4 @@
-"""Who may log in: passwords against their argon2 hashes (RFC 9106), slowly for whoever guesses."""
+"""Logins: passwords checked against their argon2 hashes (RFC 9106), slowly for clients that guess."""
 
 from __future__ import annotations
 
@@ -26,27 +26,28 @@ _INVALID = Reply(535, "7.8", "Authentication credentials invalid")
 _LATER = Reply(454, "7.0", "Temporary authentication failure")
 _THREADS = 2
 _MOST_WAITING = 32
-"""Logins under way beyond which the next is told to come later: each costs a thread and its hash's memory."""
+"""Logins under way beyond which the next is deferred: each costs a thread and its hash's memory."""
 _MOST_OF_STRANGERS = 20
-"""The same for a name from networks where it has not logged in before: guesses leave the other places to its owner."""
+"""The same for a name from networks without an earlier login: guesses leave the other places to its owner."""
 _PASSWORD_OCTETS = 1024
 _PATIENCE_SECONDS = 600.0
-"""How long failures of a network are remembered."""
+"""Seconds for which failures of a network are remembered."""
 _MOST_FAILURES = 20
-"""Failures of a network within that time, after which nothing is tried any more."""
+"""Failures of a network within that time, after which no further login is tried."""
 _MOST_DELAY_SECONDS = 8.0
 _MOST_NETWORKS = 10_000
 _MOST_FAILURES_OF_NAME = 50
-"""Failures of one name within that time, from wherever, after which it is locked but for networks it is used from."""
+"""Failures of one name within that time, from all networks, after which it is locked except for networks with earlier
+logins."""
 _LOCKED_SECONDS = 900.0
 _MOST_ACCOUNTS = 100_000
-"""Names that are remembered, those that do not exist among them."""
+"""Names that are remembered, including unknown ones."""
 _MOST_OF_A_NAME = 255
-"""Characters of a name that can exist."""
+"""Characters of the longest possible name."""
 
 
 def hash_password(password: str) -> str:
-    """The hash that stands in the users' file."""
+    """The hash for the users' file."""
     return PasswordHasher().hash(password)
 
 
@@ -58,28 +59,28 @@ class _Failures:
 
 @dataclass(slots=True)
 class _Account:
-    """What a name has met lately, whether it exists or not: its lock must not tell."""
+    """The recent history of a name, known or unknown: its lock must not show the difference."""
 
     failures: _Failures
     locked_until: float = 0.0
     networks: dict[str, None] = field(default_factory=dict)
-    """Where it has logged in from, the latest last."""
+    """The networks of its logins, the latest last."""
 
 
 _MOST_NETWORKS_OF_NAME = 64
 _MOST_OCTETS = 2_097_152
-"""Of the file of successes; beyond, the older half is forgotten."""
+"""Octets of the file of successes; beyond them, the older half is removed."""
 
 
 class Successes:
-    """Which name has logged in from which network, kept in a file: lines that all workers add to. An owner is known
-    where he has been also after a restart."""
+    """Names with the networks of their logins, in a file to which all workers add lines. So an owner's networks are
+    known after a restart."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def read(self) -> list[tuple[str, str]]:
-        """Names and networks, the oldest first; a line that cannot be read is left out. Raises OSError."""
+        """Names and networks, the oldest first; an unreadable line is left out. Raises OSError."""
         try:
             with os.fdopen(os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
                 lines = file.read(2 * _MOST_OCTETS).splitlines()
@@ -99,7 +100,7 @@ class Successes:
             self._shorten()
 
     def _shorten(self) -> None:
-        """What another worker adds at this moment may be lost: then a network is a stranger's once more."""
+        """A line that another worker adds at this moment may be lost; that network then counts as unknown again."""
         pairs = list(dict.fromkeys(reversed(self.read())))[::-1]
         kept = b"".join(_write_pair(*pair) for pair in pairs)[-_MOST_OCTETS // 2 :].partition(b"\n")[2]
         beside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
@@ -124,7 +125,8 @@ def _read_pair(line: bytes) -> tuple[str, str] | None:
 
 
 class Credentials:
-    """Checks logins. The user file is read again when it has changed; one that is broken leaves the last good one."""
+    """Checks logins. The users' file is read again when it has changed; a broken one leaves the last good one in
+    use."""
 
     def __init__(
         self,
@@ -134,8 +136,8 @@ class Credentials:
         directory: LoginSource | None = None,
         successes: Path | None = None,
     ) -> None:
-        """`path`: the users' file; `directory` is asked about names that are not in it; `successes` is the file that
-        remembers who has logged in from where."""
+        """`path`: the users' file; `directory` is asked about names that are not in it; `successes` is the file of
+        earlier logins."""
         self._path = path
         self._directory = directory
         self._clock = clock
@@ -145,17 +147,17 @@ class Credentials:
         self._waiting = 0
         self._stamp: tuple[int, int, int] | None = None
         self._users: Mapping[str, str] = {}
-        """Hashes by name in lower case: people write their name as the keyboard of the day has it."""
+        """Hashes by name in lower case, because people type their name in any letter case."""
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
         self._successes = None if successes is None else Successes(successes)
         self._remember()
 
     async def check(self, name: str, password: str, client: IPText) -> Reply | None:
-        """None when the password is this user's, else what the client is told.
+        """None when the password is this user's, else the reply to the client.
 
-        An unknown name takes as long as a wrong password and is locked like one that exists. Each failure of a network
-        makes its next answer slower.
+        An unknown name takes as long as a wrong password and is locked like a known one. Each failure of a network
+        delays its next answer.
         """
         network = network_of(client)
         failures = self._failures_of(network)
@@ -164,7 +166,7 @@ class Credentials:
         most = _MOST_WAITING if known else _MOST_OF_STRANGERS
         if failures.count >= _MOST_FAILURES or self._waiting >= most or self._is_locked(account, network):
             return _LATER
-        failures.count += 1  # until it has succeeded: else many at once would all be the first
+        failures.count += 1  # until it succeeds: otherwise several at once would all count as the first
         failures.last = self._clock.monotonic()
         delay = min(0.25 * 2**failures.count, _MOST_DELAY_SECONDS)
         self._waiting += 1
@@ -190,7 +192,7 @@ class Credentials:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _verify(self, name: str, password: str) -> bool:
-        """In a thread: reads the file if it has changed, and hashes."""
+        """In a thread: read the file if it has changed, and hash."""
         self._refresh()
         users = self._users
         known = users.get(name.lower())
@@ -227,8 +229,8 @@ class Credentials:
             self._users = {name.lower(): hash for name, hash in users.items()}
 
     def _account(self, name: str) -> _Account:
-        """To a directory upper and lower case are one name. Whoever fills the memory with names pushes out the oldest
-        of those that have not logged in."""
+        """A directory ignores letter case in a name. A client that fills the memory with names displaces the oldest of
+        those that have not logged in."""
         account = self._accounts.setdefault(name.lower(), _Account(_Failures(0, self._clock.monotonic())))
         self._accounts.move_to_end(name.lower())
         while len(self._accounts) > _MOST_ACCOUNTS:
@@ -259,7 +261,7 @@ class Credentials:
         self._emit(Event("logins-not-remembered", "", fields, Level.WARNING))
 
     def _is_locked(self, account: _Account | None, network: str) -> bool:
-        """The owner goes on from where he has been: a guesser elsewhere must not lock him out."""
+        """The owner can still log in from earlier networks: a guesser elsewhere must not lock him out."""
         if account is None or self._clock.monotonic() >= account.locked_until:
             return False
         return network not in account.networks
@@ -279,7 +281,7 @@ class Credentials:
                 self._emit(Event("login-locked", "", fields, Level.ALARM))
 
     def _failures_of(self, network: str) -> _Failures:
-        """What the client's network has failed at lately. Only so many networks are remembered."""
+        """The recent failures of the client's network. The number of remembered networks is limited."""
         failures = self._failures.get(network)
         if failures is None or self._clock.monotonic() - failures.last > _PATIENCE_SECONDS:
             failures = _Failures(0, self._clock.monotonic())
@@ -291,7 +293,7 @@ class Credentials:
 
 
 def _add_network(account: _Account, network: str) -> bool:
-    """Whether it is a new one."""
+    """True when it is a new one."""
     new = network not in account.networks
     account.networks.pop(network, None)
     account.networks[network] = None

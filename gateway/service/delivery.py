@@ -1,7 +1,7 @@
-"""The scheduler: takes due transfers from the spool, has their backends send them, and settles what became of them.
+"""The scheduler: takes due transfers from the spool, sends them by their backends, and settles the outcomes.
 
-Each claim has one task, which alone settles it: a claim ends settled, held, or given back, whatever happens. When the
-time of a client that waits for its answer is over, the task goes on without it.
+Each claim has one task, which alone settles it: every claim ends settled, held, or returned. When the time of a waiting
+client is over, the task goes on without it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _MOST_CLAIMS = 50
 """Claims taken from the spool at once."""
 _PAUSE_AFTER_ERROR = 5.0
 _RETRY_AFTER_ERROR = 300.0
-"""Seconds after which a transfer is tried again whose attempt failed by a fault of ours."""
+"""Seconds until the next try of a transfer whose attempt failed by a fault of ours."""
 _DRAIN_STEP, _DRAIN_ROUNDS = 0.1, 100
-"""Every how many seconds, and how often, what was cancelled is looked after."""
+"""Interval in seconds, and number, of checks for the end of cancelled tasks."""
 
 
 class Delivery:
-    """Delivers what the spool holds, from `start` until `drain`."""
+    """Delivers the mail in the spool, from `start` until `drain`."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Delivery:
         route_dsn: Callable[[Mailbox], str],
         traffic: Traffic,
     ) -> None:
-        """`route_dsn` names the backend that takes a DSN to this mailbox."""
+        """`route_dsn` names the backend for a DSN to this mailbox."""
         self._spool = spool
         self._backends = backends
         self._clock = clock
@@ -61,12 +61,12 @@ class Delivery:
         self._loop: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to deliver whatever is due."""
+        """Begin to deliver due transfers."""
         self._loop = asyncio.create_task(self._run())
 
     @property
     def backends(self) -> frozenset[str]:
-        """Names of the backends that mail can be given to."""
+        """Names of the backends that can take mail."""
         return frozenset(self._backends)
 
     def has_room(self, backend: str) -> bool:
@@ -74,32 +74,33 @@ class Delivery:
         return self._reservations.room(backend) > 0
 
     def reserve(self, backends: Sequence[str]) -> bool:
-        """Set a connection to each of these aside, for a message about to be stored; False when one has none for it."""
+        """Reserve a connection to each of these, for a message about to be stored; False when one has none for it."""
         return self._reservations.reserve(backends)
 
     def forgo(self, backends: Sequence[str]) -> None:
-        """What was reserved is not needed."""
+        """Return unused reservations."""
         self._reservations.release(backends)
         self.wake()
 
     def admits(self, backend: str) -> bool:
-        """Mail for it is let in: the backend does not refuse all for a fault of ours."""
+        """True when mail for it is accepted: the backend does not refuse everything for a fault of ours."""
         return self._traffic.admits(backend)
 
     def wake(self) -> None:
-        """Something new is due."""
+        """A new transfer is due."""
         self._woken.set()
 
     async def enqueue(self, backends: Sequence[str]) -> None:
-        """New mail for these waits in the spool. Returns later while it comes faster than it leaves."""
+        """New mail for these waits in the spool. The return is delayed while mail arrives faster than it leaves."""
         self.wake()
         await asyncio.sleep(self._reservations.pressure(filter(self._traffic.moves, backends)))
 
     async def attempt(self, claim: Claim, deadline: float) -> Outcomes | None:
         """One attempt of a claimed transfer whose client waits until `deadline` (monotonic).
 
-        The outcomes, once they are settled on stable storage: `find_refusal` says what of them the client is told.
-        None when that is not so in time, or no connection is free: it is told 250, and delivery goes on by itself.
+        Returns the outcomes once they are settled on stable storage; `find_refusal` makes the client's reply of them.
+        None when they are not settled in time, or no connection is free: the client gets 250, and delivery goes on by
+        itself.
         """
         if not self._may_start(claim.transfer):
             await self._turn_down(claim)
@@ -121,12 +122,12 @@ class Delivery:
             await self._turn_down(claim)
 
     async def _turn_down(self, claim: Claim) -> None:
-        """What was handed over is not started; the connection that was promised to it is free for others."""
+        """The transfer is not started; its reserved connection is free for others."""
         self._reservations.release((claim.transfer.backend,))
         await self._give_back(claim, claim.transfer.due)
 
     async def move_times(self, seconds: float, adopt: Callable[[], None]) -> None:
-        """The wall clock has jumped: what is stored and what is under way moves along, then the jump is adopted."""
+        """The wall clock has jumped: move stored times and those under way along, then adopt the jump."""
         async with self._claiming:
             await self._spool.move_times(seconds)
             for job in self._jobs.values():
@@ -137,7 +138,7 @@ class Delivery:
         self.wake()
 
     async def drain(self, seconds: float = 0.0) -> None:
-        """Start nothing more; give what is under way this long, then give its claims back."""
+        """Start nothing more; give attempts under way this long, then return their claims."""
         self._stopping = True
         self.wake()
         if self._jobs:
@@ -146,7 +147,7 @@ class Delivery:
             if not self._jobs:
                 break
             for task, job in self._jobs.items():
-                # What is being written down is not disturbed: the client may be told by it.
+                # A settlement being written is not disturbed: the client's reply may depend on it.
                 if not job.writing and not job.stopped:
                     job.stopped = True
                     task.cancel()
@@ -169,7 +170,7 @@ class Delivery:
         return room and not self._stopping and fresh.id not in self._begun
 
     def _room(self, backend: str) -> int:
-        """How many attempts may start, whatever is promised."""
+        """Number of attempts that may start, regardless of reservations."""
         known = self._backends.get(backend)
         if self._stopping or known is None:
             return 0
@@ -182,10 +183,10 @@ class Delivery:
             waiting.cancel()
 
     async def _time_to_sleep(self) -> float:
-        """Until something is due that an open backend takes, or a pause ends that something waits for."""
+        """Seconds until a transfer to an open backend is due, or a pause ends that a transfer waits for."""
         now = self._clock.now()
         closed = [name for name in self._backends if not self._reservations.room(name)]
-        # Said before anything is awaited: all jobs may end together meanwhile, and then none is left to wake us.
+        # Set before any await: all jobs may end meanwhile, and no job would then be left to wake us.
         self._backlog = bool(closed)
         full = not all(backend.room() for backend in self._backends.values())
         due = await self._spool.reader.next_due(closed)
@@ -194,13 +195,13 @@ class Delivery:
         return find_sleep(now, due, waiting, self._traffic.next_opening(), full)
 
     async def _claim_due(self) -> int:
-        """Take and start what is due and has a free connection; how many."""
+        """Take and start due transfers with a free connection; returns their number."""
         taken = 0
         for name in self._backends:
             if room := min(self._reservations.room(name), _MOST_CLAIMS):
                 async with self._claiming:  # until each claim has its job
                     taken += await self._claim(name, room)
-                await asyncio.sleep(0)  # the tasks take their slots before the room is asked again
+                await asyncio.sleep(0)  # the tasks take their slots before the room is checked again
         return taken
 
     async def _claim(self, name: str, room: int) -> int:
@@ -211,7 +212,7 @@ class Delivery:
             job = under_way.get(claim.transfer.id)
             if job is not None:
                 # The wall clock has jumped past the lease. The attempt goes on under the new claim: a second one would
-                # double the message.
+                # duplicate the message.
                 job.claim = claim
             elif self._stopping:
                 await self._give_back(claim, claim.transfer.due)
@@ -231,8 +232,8 @@ class Delivery:
         return job
 
     async def _work(self, job: AttemptJob) -> None:
-        """The whole life of a claim, which may be renewed meanwhile. Once there are outcomes it is never given back:
-        some backend may have the message."""
+        """The whole life of a claim, which may be renewed meanwhile. Once there are outcomes it is never returned: some
+        backend may have the message."""
         transfer = job.claim.transfer
         started = self._clock.now()
         outcomes = None
@@ -259,7 +260,7 @@ class Delivery:
                 self.wake()
 
     def _learn(self, transfer: Transfer, outcomes: Outcomes) -> None:
-        """What the attempt says of the backend."""
+        """Learn about the backend from the attempt."""
         try:
             if self._traffic.learn(transfer, outcomes):
                 self.wake()
@@ -275,7 +276,7 @@ class Delivery:
         try:
             return await backend.deliver(claim, partial(self._read, claim))
         except ContentAltered:
-            # Promise P2: what changed in the spool is never sent.
+            # Promise P2: content altered in the spool is never sent.
             fields = (("transfer", claim.transfer.id), ("backend", claim.transfer.backend))
             self._emit(Event("content-altered", claim.transfer.message_id, fields, Level.ALARM))
             await self._spool.hold(job.claim, "the stored content is not what was received")
@@ -291,7 +292,7 @@ class Delivery:
         try:
             await self._spool.release(claim, due)
         except Exception as error:
-            # The lease runs out by itself.
+            # The lease expires by itself.
             self._report_error("release", claim.transfer.message_id, error)
         self.wake()
 

@@ -1,6 +1,6 @@
 """Keeps the address maps fresh: reads them again when their files change, and keeps the last good copy when that fails.
 
-In: the files, by their names in the configuration. Out: a routing table that takes the place of the one before.
+In: the files, by their names in the configuration. Out: a routing table that replaces the one before.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from gateway.ports import Clock, EventSink
 from gateway.service.runtime import RuntimeConfig
 
 _PAUSE = 1.0
-"""Seconds between looks. A file is read when two looks in a row find it the same, so that nobody's half is read."""
+"""Seconds between checks. A file is read when two checks in a row find it unchanged, so that a half-written file is
+never read."""
 
 _GRACE = 60.0
 """Seconds that the first fetch of a map gets before its absence is an alarm."""
@@ -33,15 +34,15 @@ _Stamp = tuple[int, int, int, int]
 
 @dataclass(slots=True)
 class _Watched:
-    """One map."""
+    """One map under watch."""
 
     seen: _Stamp | None = None
-    """What the last look found."""
+    """The file's state at the last check."""
     done: _Stamp | None = None
-    """What was read last, well or not."""
+    """The state that was last read, with or without success."""
     problem: str = ""
     failing_since: float | None = None
-    """Monotonic; None when the last copy is that of the file."""
+    """Monotonic time of the first failure; None when the last copy equals the file."""
     told_stale: bool = False
 
 
@@ -56,7 +57,7 @@ class Directory:
         emit: EventSink,
         running: Collection[str],
     ) -> None:
-        """`adopt` replaces the routing table in force; `running` names the backends that mail can go to."""
+        """`adopt` replaces the routing table in force; `running` names the backends that can take mail."""
         self._runtime = runtime
         self._adopt = adopt
         self._clock = clock
@@ -75,7 +76,7 @@ class Directory:
             await asyncio.sleep(_PAUSE)
 
     async def round(self) -> None:
-        """One look at every map."""
+        """Check every map once."""
         config = self._runtime().config
         if config is not self._config:
             self._watched = self._watch(config)
@@ -87,8 +88,8 @@ class Directory:
         self._tell_staleness(config)
 
     def _watch(self, config: Config) -> tuple[_Watched, ...]:
-        """Another configuration: each of its maps is read again, as its domains and backends may be others. A map that
-        it shares with the one before has been failing for as long as before."""
+        """The maps of another configuration: each is read again, because its domains and backends may differ. A map
+        shared with the earlier configuration keeps its time of failure."""
         before = map_files(self._config) if self._config is not None else ()
         known = dict(zip(before, self._watched, strict=True))
         watched = tuple(known.pop(file, _Watched()) for file in map_files(config))
@@ -118,7 +119,7 @@ class Directory:
         if problem:
             self._fail(file, watched, problem)
         elif routing.maps[at] and not entries:
-            # A failed export, most likely: it would refuse everybody.
+            # Most likely a failed export: the empty map would refuse all recipients.
             self._fail(file, watched, "has no address any more; remove it from [routing] maps if that is meant")
         else:
             changed = entries != routing.maps[at]
@@ -131,7 +132,7 @@ class Directory:
                 await self._keep_copy(file)
 
     def _read(self, config: Config, file: Path) -> tuple[dict[str, str], str]:
-        """The entries, and what is wrong with the file."""
+        """The entries, and the faults of the file."""
         entries, problems = read_map(file, our_domains(config), config.backend, _breathe)
         if problems:
             return entries, f"line {problems[0].line}: {problems[0].problem}"
@@ -139,7 +140,7 @@ class Directory:
         return entries, f"backend {', '.join(new)} is new: restart to use it" if new else ""
 
     async def _keep_copy(self, file: MapFile) -> None:
-        """For a start with a file that is broken then."""
+        """Keep a copy for a start when the file is broken."""
         try:
             await asyncio.to_thread(write_copy, file.path, file.copy)
         except OSError as error:
@@ -155,7 +156,7 @@ class Directory:
             self._emit(Event("map-unreadable", "", fields, Level.ALARM))
 
     def _tell_staleness(self, config: Config) -> None:
-        """One map is enough: nobody knows what it would list."""
+        """One failing map makes the whole table stale, because its missing entries are unknown."""
         stale = False
         for file, watched in zip(map_files(config), self._watched, strict=True):
             age = self._age(file, watched)
@@ -163,7 +164,7 @@ class Directory:
                 watched.told_stale = False
                 continue
             stale = True
-            # What was never fetched may be under way.
+            # A map that was never fetched may be on its way.
             if not watched.told_stale and (age < math.inf or self._clock.monotonic() > self._began + _GRACE):
                 watched.told_stale = True
                 problem = watched.problem or "not fetched for too long"
@@ -174,7 +175,7 @@ class Directory:
             self._adopt(replace(routing, stale=stale))
 
     def _age(self, file: MapFile, watched: _Watched) -> float:
-        """Seconds for which nobody has known that the last good copy is what the source says."""
+        """Seconds since the last good copy was last known to equal its source."""
         if file.remote:
             try:
                 return self._clock.now() - file.stamp.stat().st_mtime
@@ -184,12 +185,11 @@ class Directory:
 
 
 def keep_maps(runtime: RuntimeConfig, before: RuntimeConfig) -> RoutingTable:
-    """The new routing, with the last good copies of the maps that both configurations have: what the files say now is
-    for the directory to judge, which tells a map that is being written, or has lost everything, from one that is good.
-    """
+    """The new routing table, with the last good copy of every map that both configurations use. Only the directory
+    decides when a file replaces its copy, because it can tell a good file from a half-written or empty one."""
     routing = runtime.routing
     last_good = dict(zip(map_files(before.config), before.routing.maps, strict=True))
-    # Nobody is refused for a domain that has just become a listed one and is not in the copies yet.
+    # A domain that just became a listed one, and is not in the copies yet, refuses no recipients.
     fresh = routing.listed - before.routing.listed
     maps: list[Mapping[str, str]] = []
     for file, read in zip(map_files(runtime.config), routing.maps, strict=True):
@@ -201,7 +201,7 @@ def keep_maps(runtime: RuntimeConfig, before: RuntimeConfig) -> RoutingTable:
 
 
 def write_copy(path: Path, copy: Path) -> None:
-    """Put a file's content in the place of another's, in one step. Raises OSError."""
+    """Replace the copy by the file's content, in one step. Raises OSError."""
     copy.parent.mkdir(mode=0o700, exist_ok=True)
     unfinished = copy.with_name(f"{copy.name}.{os.getpid()}")
     shutil.copyfile(path, unfinished)
@@ -209,11 +209,11 @@ def write_copy(path: Path, copy: Path) -> None:
 
 
 def _breathe() -> None:
-    """Let the event loop's thread run at once: it would get its turn by itself, but late on a busy machine."""
+    """Let the event loop's thread run at once: otherwise its turn would come late on a busy machine."""
     time.sleep(0.001)
 
 
 def _stamp(file: Path) -> _Stamp:
     found = file.stat()
-    # The change time tells of a right that was given back.
+    # The change time also shows that a permission was restored.
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino

@@ -1,4 +1,4 @@
-"""The front end as configured: every listener with its certificates, its users and the limits they all share."""
+"""The front end as configured: every listener with its certificates and users, and the limits that all share."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class AdmissionSwitch:
         self._closed = True
 
     def before(self, reception: Reception) -> Reception:
-        """The same reception, behind the gate."""
+        """The same reception, behind this switch."""
         return _Guarded(self, reception)
 
     @property
@@ -47,11 +47,11 @@ class _Guarded:
 
 
 _LOOK_SECONDS = 30.0
-"""Between two looks at the certificates' files."""
+"""Seconds between checks of the certificates' files."""
 
 
 class FrontEnd:
-    """All listeners of one configuration. `open` and `close` stand around everything else."""
+    """All listeners of one configuration. `open` comes before everything else, `close` after it."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class FrontEnd:
         sockets: Mapping[str, socket.socket],
         directory: LoginSource | None = None,
     ) -> None:
-        """`receptions` by the role of the listeners that they serve; `sockets` are those bound already, by address."""
+        """`receptions` by the role of the listeners that they serve; `sockets` are already bound ones, by address."""
         self._config = config
         self._tally = tally
         self._sockets = sockets
@@ -80,8 +80,8 @@ class FrontEnd:
         self._credentials = Credentials(users, clock, emit, directory, successes) if known else None
 
     async def open(self) -> None:
-        """Listen everywhere. Raises OSError for an address that cannot be had or a file that cannot be read,
-        ssl.SSLError and ValueError for certificates that cannot be used; call `close` then, too."""
+        """Listen on every address. Raises OSError for an unavailable address or an unreadable file, ssl.SSLError and
+        ValueError for unusable certificates; call `close` then, too."""
         ours = [one for relay in self._config.relay for one in relay.addresses]
         ours += [one for hop in self._config.own_hop for one in hop.addresses]
         connections = ConnectionLimits(self._config.limits, self._tally, ours)
@@ -96,11 +96,11 @@ class FrontEnd:
         self._watch = asyncio.create_task(self._keep_fresh())
 
     async def refresh(self) -> None:
-        """Look whether certificates have changed, and take the new ones. What cannot be used changes nothing."""
+        """Check for changed certificates, and use the new ones. Unusable ones change nothing."""
         for name, certificates in self._certificates:
             try:
                 changed = await asyncio.to_thread(certificates.refresh)
-            except Exception as error:  # whatever is in the file, the others are looked at too
+            except Exception as error:  # after any fault in a file, the others are still checked
                 fields = (("listener", name), ("error", f"{type(error).__name__}: {error}"))
                 self._emit(Event("certificates-refused", "", fields, Level.ALARM))
             else:
@@ -108,7 +108,7 @@ class FrontEnd:
                     self._emit(Event("certificates-reloaded", "", (("listener", name),)))
 
     async def drain(self, seconds: float) -> None:
-        """Take no new session, and let open ones end for so long."""
+        """Accept no new session, and let open ones end for so long."""
         await asyncio.gather(*(listener.drain(seconds) for listener in self._listeners))
 
     async def close(self) -> None:

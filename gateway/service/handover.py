@@ -1,6 +1,6 @@
-"""From a stored message to its delivery, and the reply that its client gets.
+"""From a stored message to its delivery, and the reply to its client.
 
-It is stored: whatever goes wrong from here on, its client is told so, or would send it again.
+The message is stored. So its client gets 250 despite any later fault; otherwise it would send the message again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gateway.service.runtime import Deliverer
 
 @contextmanager
 def keep_word(emit: EventSink, id: str) -> Iterator[None]:
-    """A fault in the block is told to the admin alone."""
+    """Report a fault in the block to the admin only."""
     try:
         yield
     except Exception as error:
@@ -26,8 +26,8 @@ def keep_word(emit: EventSink, id: str) -> Iterator[None]:
 
 
 async def hand_over(deliverer: Deliverer, intake: Intake, deadline: float | None, accepted: Reply) -> Reply:
-    """Give what was stored to delivery. The client's reply is `accepted`, unless a backend says otherwise in time.
-    `deadline` (monotonic): until when the client waits for the backend; None when it does not."""
+    """Pass the stored message to delivery. The client's reply is `accepted`, unless a backend refuses in time.
+    `deadline` (monotonic): the end of the client's wait for the backend; None when it does not wait."""
     if not intake.transfers:
         return accepted
     if not intake.claimed or intake.message is None:
@@ -43,8 +43,8 @@ async def hand_over(deliverer: Deliverer, intake: Intake, deadline: float | None
 
 
 async def _deliver_now(deliverer: Deliverer, claim: Claim, deadline: float, accepted: Reply) -> Reply:
-    """In-session delivery (SPEC section 7): the backend's own permanent refusal is the client's answer. Anything else
-    is 250, for the message is stored."""
+    """In-session delivery (SPEC section 7): the backend's own permanent refusal is the client's answer. Any other
+    result is 250, because the message is stored."""
     outcomes = await deliverer.attempt(claim, deadline)
     refusal = find_refusal(outcomes or ())
     return refusal.with_id(claim.transfer.message_id) if refusal is not None else accepted

@@ -1,4 +1,4 @@
-"""Ends what is held: by an admin's word, or because its time is over. Sends postmaster a list of it each day."""
+"""Ends the holding of messages: on an admin's command, or at their expiry. Sends postmaster a daily list of them."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from gateway.service.runtime import RuntimeConfig
 _PURGE_PAUSE = 60.0
 """Seconds between rounds."""
 _STEP_PAUSE = 0.2
-"""Seconds between the steps of a round that finds much, so that mail goes first."""
+"""Seconds between the steps of a long round, so that mail goes first."""
 
 
 _CLOCK_EVERY = 0.5
-"""Seconds between looks at the clock; until then it goes on as it was."""
+"""Seconds between checks of the clock; until the next one it continues as before."""
 _LOOK_EVERY = 2.0
-"""Seconds between looks at how much room there is."""
+"""Seconds between checks of the room on the disk."""
 
 
 class JumpingClock(Protocol):
-    """A wall clock that may be set."""
+    """A wall clock that can be set."""
 
     def jump(self) -> float:
-        """Seconds by which it has jumped; 0 as a rule."""
+        """Seconds by which it has jumped; usually 0."""
 
     def adopt(self) -> None:
-        """Go by it from now on."""
+        """Adopt the jump."""
 
 
 class ClockWatch:
-    """Moves the times of what waits along when the wall clock jumps. Runs until cancelled."""
+    """Moves stored times along when the wall clock jumps. Runs until cancelled."""
 
     def __init__(
         self, clock: JumpingClock, move: Callable[[float, Callable[[], None]], Awaitable[None]], emit: EventSink
@@ -67,12 +67,12 @@ class ClockWatch:
 
 
 def tell_jump(seconds: float, emit: EventSink) -> None:
-    """While it ran, or found at the start when the clock had been set back meanwhile."""
+    """Report a jump: during the run, or found at the start when the clock had been set back."""
     emit(Event("clock-jumped", "", (("seconds", round(seconds)), ("fix", _SET_RIGHT)), Level.ALARM))
 
 
 def tell_start(moved: float, emit: EventSink) -> None:
-    """What the spool found at its start: a clock that was set back, or that nobody looked for long."""
+    """Report the spool's finding at its start: a clock that was set back, or a long gap between checks."""
     if moved < 0:
         tell_jump(moved, emit)
     elif moved > 0:
@@ -83,14 +83,14 @@ _SET_RIGHT = "the times of what waits were moved along; see to the machine's clo
 
 
 class StorageWatch:
-    """Tells when new mail is refused for want of room, when it is taken again, and what cannot be read. Runs until
+    """Reports when new mail is refused for lack of room, when it is accepted again, and unreadable rows. Runs until
     cancelled."""
 
     def __init__(self, spool: Spool, emit: EventSink) -> None:
         self._spool = spool
         self._emit = emit
         self.takes = True
-        """New mail is stored."""
+        """New mail is accepted."""
 
     async def run(self) -> None:
         while True:
@@ -114,7 +114,7 @@ class StorageWatch:
         self.tell_damage()
 
     def tell_damage(self) -> None:
-        """What was found since the last look."""
+        """Report the damage found since the last check."""
         for one in self._spool.take_damage():
             fields = (("transfer", one.transfer_id), ("error", one.why), ("fix", _LOOK_AT))
             self._emit(Event("row-unreadable", one.message_id, fields, Level.ALARM))
@@ -141,7 +141,7 @@ class Housekeeper:
             await asyncio.sleep(_STEP_PAUSE if removed else _PURGE_PAUSE)
 
     async def round(self) -> int:
-        """One bounded purge; how many rows went. A failure is told and tried again later."""
+        """One bounded purge; returns the number of removed rows. A failure is reported and tried again later."""
         try:
             return await self._spool.purge(self._clock.now())
         except Exception as error:
@@ -150,9 +150,9 @@ class Housekeeper:
 
 
 _PAUSE = 60.0
-"""Seconds between looks at the clock."""
+"""Seconds between checks of the clock."""
 _SOON = 259_200.0
-"""Seconds before its end from which on a message is listed as one that expires soon: three days."""
+"""Seconds before its expiry from which a message is listed as expiring soon: three days."""
 _DAY = 86_400.0
 _AT_ONCE = 1000
 _MOST_LISTED = 10_000
@@ -161,7 +161,7 @@ _EXPIRED = Reply(550, "4.7", "Nobody decided on it while it was held")
 
 
 class NotHeld(Exception):
-    """Nothing was done; the text says why, for the admin."""
+    """Nothing was done; the text gives the reason, for the admin."""
 
 
 class HeldMail:
@@ -176,7 +176,7 @@ class HeldMail:
         wake: Callable[[], None],
         route: Callable[[Mailbox], str],
     ) -> None:
-        """`wake` tells delivery that something is due; `route` names the backend that takes mail to this mailbox."""
+        """`wake` tells delivery that a transfer is due; `route` names the backend for mail to this mailbox."""
         self._spool = spool
         self._runtime = runtime
         self._clock = clock
@@ -185,7 +185,7 @@ class HeldMail:
         self._route = route
 
     async def release(self, id: str, by: str) -> None:
-        """Deliver a held message by the routes of now. Raises NotHeld."""
+        """Deliver a held message by the current routes. Raises NotHeld."""
         story = await self._spool.reader.story(id)
         if story is None or not story.held:
             raise NotHeld(f"{id} is not held")
@@ -201,18 +201,18 @@ class HeldMail:
 
     def _plan(self, trace: Trace, now: float) -> tuple[Transfer, ...]:
         runtime, ingress = self._runtime(), trace.edge or trace.internal
-        # What leaves us may be for any domain.
+        # Mail that leaves through us may be for any domain.
         routing = runtime.routing.reaching(runtime.outgoing.route) if trace.departure else runtime.routing
         routes = routing.group(trace.envelope.rcpts, ingress.client if ingress else None)
         return plan_release(trace, routes, runtime.context, now)
 
     async def delete(self, id: str, by: str) -> None:
-        """Remove a held message. Its sender is not told: it may be forged. Raises NotHeld."""
+        """Remove a held message. Its sender gets no DSN: the address may be forged. Raises NotHeld."""
         await self._end(id, by, "deleted", Final.DELETED, _DELETED)
         self._emit(Event("hold-deleted", id, (("by", by),)))
 
     async def run(self, lists: bool) -> None:
-        """Each minute, until cancelled. `lists`: it is this worker that sends the daily list, of all shards."""
+        """Work each minute, until cancelled. `lists`: this worker sends the daily list, of all shards."""
         while True:
             try:
                 await self.expire()
@@ -223,17 +223,17 @@ class HeldMail:
             await asyncio.sleep(_PAUSE)
 
     async def expire(self) -> None:
-        """Give up what nobody has decided on in time."""
+        """Expire the messages that nobody has decided on in time."""
         for id in await self._spool.reader.overdue(self._clock.now(), _AT_ONCE):
             try:
                 await self._end(id, "", "expired", Final.EXPIRED, _EXPIRED)
             except NotHeld:
-                # Decided on at this moment, or being sent to another backend: the next round sees.
+                # An admin has just decided, or the message is being sent to another backend: the next round sees it.
                 continue
             self._emit(Event("hold-expired", id, (), Level.WARNING))
 
     async def send_list(self) -> None:
-        """The day's list, once, from its hour on; none when there is nothing to tell."""
+        """Send the day's list, once, from its hour on; none when it would be empty."""
         settings, now = self._runtime().config.hold, self._clock.now()
         today = datetime.fromtimestamp(now, UTC)
         id = f"held-{today:%Y%m%d}"

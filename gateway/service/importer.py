@@ -1,7 +1,7 @@
-"""Fetches address maps from other servers, and puts each that is good in the place of the copy on disk.
+"""Fetches address maps from other servers, and replaces the copy on disk by each good one.
 
-In: sources. Out: files that the directory watches, in this worker and in all others. One that cannot be fetched, has a
-wrong line or has lost all its addresses leaves the last good copy as it is.
+In: sources. Out: files that the directory watches, in this worker and in all others. A map that cannot be fetched, has
+a wrong line or has lost all its addresses leaves the last good copy unchanged.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from gateway.ports import EventSink
 from gateway.service.runtime import RuntimeConfig
 
 _PAUSE = 1.0
-"""Seconds between looks whether the configuration is another."""
+"""Seconds between checks for a new configuration."""
 
 
 class Import(Value):
-    """One source, and what becomes of what it says."""
+    """One source, and the place of its copy."""
 
     source: MapSource
     file: Path
     """The last good copy."""
     stamp: Path
-    """Touched whenever the source was asked and its answer was good."""
+    """Touched whenever the source gave a good answer."""
     every: float
     strict: bool
-    """An address that is not ours is a mistake; otherwise it is passed over."""
+    """An address that is not ours is a mistake; otherwise it is ignored."""
 
 
 class Importer:
@@ -49,7 +49,7 @@ class Importer:
         backends: Collection[str],
         emit: EventSink,
     ) -> None:
-        """`make` gives the imports of a configuration; `backends` are those that mail can be given to."""
+        """`make` gives the imports of a configuration; `backends` are those that can take mail."""
         self._runtime = runtime
         self._make = make
         self._backends = backends
@@ -75,7 +75,7 @@ class Importer:
             await asyncio.sleep(one.every)
 
     async def fetch(self, one: Import) -> None:
-        """Ask the source once."""
+        """Query the source once."""
         name = one.source.name
         try:
             count = await asyncio.to_thread(self._take, one)
@@ -94,7 +94,7 @@ class Importer:
             self._emit(Event("map-unavailable", "", fields, Level.ALARM))
 
     def _take(self, one: Import) -> int:
-        """How many addresses a new copy has; 0 when the last one is good still. Raises MapUnavailable."""
+        """Number of addresses in a new copy; 0 when the last one is still valid. Raises MapUnavailable."""
         one.file.parent.mkdir(mode=0o700, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=one.file.parent) as directory:
             fetched = Path(directory) / "map.csv"
@@ -130,7 +130,7 @@ def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 
 def _leave_out_others(file: Path, domains: Collection[str]) -> None:
-    """Keep the addresses of our domains, each once, in an order that does not change from one time to the next."""
+    """Keep the addresses of our domains, each once, in a stable order."""
 
     def ours() -> Iterator[tuple[str, str]]:
         with file.open(encoding="utf-8", newline="") as stream:

@@ -1,4 +1,5 @@
-"""Where a message came in: the one place that tells the edge from the inside, for the live path and for `simulate`."""
+"""The place where a message came in: the one function that tells the edge from the inside, for the live path and for
+`simulate`."""
 
 from __future__ import annotations
 
@@ -21,9 +22,9 @@ def find_ingress(
 ) -> Ingress:
     """The ingress of a message on this connection.
 
-    Trust is by the address that the transport proves (TCP peer, or what a listed balancer or XCLIENT peer says), or by
-    login, never by anything inside the message. `header` is None before the content is in: for a listed relay the
-    client is then still unknown, and the ingress is asked for again at the end of data.
+    Trust comes from the address that the transport proves (the TCP peer, or the address given by a listed balancer or
+    XCLIENT peer), or from login, never from the message itself. `header` is None before the content has arrived: for a
+    listed relay the client is then still unknown, and the ingress is asked for again at the end of data.
     """
     peer = connection.client
     helo = connection.helo or helo
@@ -51,7 +52,7 @@ def find_ingress(
 
 
 def _own_hop_name(address: IPText, config: Config) -> str:
-    """Which own hop has this address; empty when none."""
+    """The own hop with this address; empty when there is none."""
     parsed = parse_ip(address)
     for hop in config.own_hop:
         if any(parsed in network for network in hop.addresses):

@@ -1,7 +1,7 @@
-"""What can be learnt of a backend before a message is delivered to it: what it takes, and which mailboxes it has.
+"""Inquiries about a backend before delivery: its capabilities, and its mailboxes.
 
-In: mailboxes, and the backends' own sessions. Out: "no such mailbox" where that is proven, else nothing: what cannot be
-told is accepted, and delivery decides.
+In: mailboxes, and the backends' own sessions. Out: "no such mailbox" when that is proven, else nothing: doubtful
+recipients are accepted, and delivery decides.
 """
 
 from __future__ import annotations
@@ -23,38 +23,39 @@ _NO_SUCH_MAILBOX = ("1.1", "1.10")
 
 
 def denies_mailbox(reply: Reply) -> bool:
-    """True for a reply to RCPT that says that there is no such mailbox. 550 alone, a 4yz, and a 5.7.x or any other code
-    may as well be about us."""
+    """True for a reply to RCPT that reports an unknown mailbox. 550 alone, a 4yz, and a 5.7.x or any other code may
+    also be about us."""
     return reply.permanent and reply.detail in _NO_SUCH_MAILBOX
 
 
 _EXISTS_SECONDS = 21_600.0
 _UNKNOWN_SECONDS = 300.0
-"""Short: a mailbox that was just created is not refused for longer."""
+"""Short, so that a newly created mailbox is not refused for longer."""
 _PROOF_SECONDS = 3600.0
 _TAKES_SECONDS = 600.0
 _PAUSE_SECONDS = 60.0
-"""After no answer, or one that tells nothing."""
+"""After no answer, or an inconclusive one."""
 _PATIENCE = 15.0
-"""Seconds that a client waits for what a backend says; the answer is remembered when it comes later."""
+"""Seconds for which a client waits for a backend's answer; a later answer is still remembered."""
 _MOST_REMEMBERED = 50_000
 
 
 class Inquiry(Protocol):
-    """What reception asks."""
+    """The questions of reception."""
 
     def capabilities(self, backend: str) -> Capabilities | None:
-        """What the backend takes; None when that is not known."""
+        """The backend's capabilities; None when they are not known."""
 
     async def is_unknown(self, mailbox: Mailbox, backend: str, client: IPText) -> bool:
-        """True when the backend is proven to say that it has no such mailbox; False when it has, or nobody can tell."""
+        """True when the backend is proven to report the mailbox as unknown; False when it exists, or the answer is in
+        doubt."""
 
     async def takes_chunks(self, route: Route, client: IPText) -> bool | None:
-        """Whether the route's backend takes BDAT; None when nobody can tell now."""
+        """Whether the route's backend takes BDAT; None when that is unknown now."""
 
 
 class NoInquiry:
-    """Nothing is known, and nobody is asked."""
+    """Knows nothing and asks no backend."""
 
     def capabilities(self, backend: str) -> Capabilities | None:
         return None
@@ -67,7 +68,7 @@ class NoInquiry:
 
 
 class Callout:
-    """Asks backends with RCPT from the null sender. It remembers what they say, and asks within a budget."""
+    """Asks backends with RCPT from the null sender. It remembers the answers, and asks within a budget."""
 
     def __init__(
         self, backends: Mapping[str, Backend], clock: Clock, emit: EventSink, limits: Limits, tally: Tally
@@ -77,13 +78,13 @@ class Callout:
         self._emit = emit
         self._budget = Budget(limits.callouts_per_client, limits.callouts_per_backend, tally)
         self._unknown: dict[str, tuple[float, bool]] = {}
-        """By backend and mailbox: until when it counts, and whether there is no such mailbox."""
+        """By backend and mailbox: the end of validity, and whether the mailbox is unknown."""
         self._proofs: dict[str, tuple[float, bool]] = {}
-        """By backend and domain: until when it counts, and whether the backend says that a mailbox does not exist."""
+        """By backend and domain: the end of validity, and whether the backend refuses unknown mailboxes."""
         self._takes: dict[str, tuple[float, bool]] = {}
-        """By backend and domain: until when it counts, and whether the backend takes anybody there."""
+        """By backend and domain: the end of validity, and whether the backend takes any recipient there."""
         self._silent: dict[str, float] = {}
-        """Backends that did not answer, each with the time until which it is left alone."""
+        """Backends without an answer, each with the time until which it is not asked."""
         self._asking: dict[str, asyncio.Task[bool]] = {}
         self._proving: dict[str, asyncio.Task[bool]] = {}
 
@@ -112,7 +113,8 @@ class Callout:
         known = self.capabilities(route.backend)
         if known is not None:
             return known.chunking
-        # Nobody has greeted it lately: a question does that. Who answers and is still not known differs by recipient.
+        # No session has greeted it lately, so a question opens one. If the backend answers and CHUNKING is still
+        # unknown, it differs by recipient.
         reply = await self._verify(route.rcpts[0].mailbox, route.backend, client)
         known = self.capabilities(route.backend)
         if known is not None:
@@ -146,7 +148,7 @@ class Callout:
         return unknown
 
     async def _is_proven(self, domain: str, backend: str, client: IPText) -> bool:
-        """The backend refuses a random name of the domain. Who wants to know meanwhile waits for the same answer."""
+        """True when the backend refuses a random name of the domain. Concurrent callers wait for the same answer."""
         key = f"{backend} {domain}"
         until, proven = self._proofs.get(key, (0.0, False))
         if self._clock.monotonic() < until:
@@ -171,8 +173,8 @@ class Callout:
         return proven
 
     async def _takes_somebody(self, domain: str, backend: str, client: IPText) -> bool:
-        """The backend does not refuse every name of the domain, as one does that does not serve it any more: it has
-        taken a mailbox lately, or takes postmaster (RFC 5321 section 4.5.1)."""
+        """True when the backend serves the domain, rather than refusing every name of it: it has taken a mailbox
+        lately, or takes postmaster (RFC 5321 section 4.5.1)."""
         key = f"{backend} {domain}"
         until, takes = self._takes.get(key, (0.0, False))
         if self._clock.monotonic() < until:
@@ -198,8 +200,8 @@ def _told(reply: Reply | Unanswered) -> str:
 
 
 class Budget:
-    """How many RCPTs each client may cause and each backend gets, by the minute: questions and proofs alike, of all
-    workers together."""
+    """Limits on the RCPTs that each client may cause and each backend gets in a minute: questions and proofs together,
+    over all workers."""
 
     def __init__(self, per_client: int, per_backend: int, tally: Tally) -> None:
         self._per_client = per_client
@@ -207,10 +209,10 @@ class Budget:
         self._minute = Minute(tally)
 
     def take(self, client: IPText, backend: str, now: float) -> bool:
-        """True when one more may be asked; `now` is monotonic."""
+        """True when one more question may be asked; `now` is monotonic."""
         keys = (f"callouts of {site_of(client)}", f"callouts to {backend}")
         most = (self._per_client, self._per_backend)
-        # Counted first: of two workers that are after the last question, none asks one too many.
+        # Count first: if two workers want the last question, neither exceeds the limit.
         counts = [self._minute.add(key, now) for key in keys]
         if all(count <= bound for count, bound in zip(counts, most, strict=True)):
             return True

@@ -1,4 +1,4 @@
-"""Judges a message: the pure judgement over DNS, and over what is remembered of its sender where that counts."""
+"""Judges a message: the pure judgement over DNS, and over the memory of its sender if that matters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gateway.service.authenticator import Authenticator, Outage
 
 
 class EarlyRules:
-    """One session's."""
+    """The early rules of one session."""
 
     def __init__(self, address: IPText) -> None:
         self._address = address
@@ -35,7 +35,7 @@ class EarlyRules:
     def ask(
         self, stage: Stage, find_ingress: Callable[[], Ingress], envelope: Envelope, context: JudgementContext
     ) -> Decision | None:
-        """The decision when it is not to let the client go on. Raises RuleFailure."""
+        """The decision, if it stops the client. Raises RuleFailure."""
         if stage is Stage.MAIL:
             self._transaction = ()
         if not context.asks(stage, envelope):
@@ -50,15 +50,15 @@ class EarlyRules:
         return None
 
     def complete(self, decision: Decision) -> Decision:
-        """The decision with every rule that was asked on the way to it; one asked alike for many recipients is there
-        once."""
+        """The decision with every rule asked on the way to it; a rule asked with the same result for many recipients
+        appears once."""
         earlier = (*self._session, *self._transaction)
         if not earlier:
             return decision
         heard = (*earlier, decision)
         considered = [hit for one in heard for hit in one.considered]
         shadow = [hit for one in heard for hit in one.shadow]
-        # What would have ended it first.
+        # A decision that would have ended it earlier.
         aside = next((one.shadow_set for one in heard if one.shadow_set), None)
         return replace(decision, considered=_once(considered), shadow=_once(shadow), shadow_set=aside)
 
@@ -68,7 +68,7 @@ def _once(hits: list[RuleHit]) -> tuple[RuleHit, ...]:
 
 
 def put_off(failure: RuleFailure, stage: Stage, rule_set: str) -> Decision:
-    """What becomes of mail when a rule cannot be asked: it waits, for the fault is ours (promise P5)."""
+    """The decision when a rule cannot be asked: mail is deferred, because the fault is ours (promise P5)."""
     reply = REPLIES["internal"]
     if stage is Stage.CONNECT:
         reply = replace(reply, code=421)
@@ -76,13 +76,13 @@ def put_off(failure: RuleFailure, stage: Stage, rule_set: str) -> Decision:
 
 
 def report_failure(failure: RuleFailure, id: str, stage: Stage) -> Event:
-    """For the admin: which rule, and why."""
+    """The event for the admin: the rule, and the reason."""
     fields = (("rule", failure.rule), ("stage", stage.value), ("error", failure.reason))
     return Event("rule-failed", id, fields, Level.ALARM)
 
 
 class Judged(Value):
-    """A judgement and what it rests on."""
+    """A judgement and its inputs."""
 
     judgement: Judgement
     window: DnsView
@@ -98,8 +98,8 @@ class Judge(Value):
     emit: EventSink
 
     async def judge(self, arrival: Arrival, message: Message, context: JudgementContext) -> Judged:
-        """The judgement. What is remembered is read only where it can matter: of the author's domain where DMARC does
-        not pass, of the greylist where the message would be let in. Raises RuleFailure."""
+        """The judgement. The memory is read only if it can matter: of the author's domain when DMARC does not pass, of
+        the greylist when the message would be accepted. Raises RuleFailure."""
         client = arrival.ingress.client
         judgement, window = await self.authenticator.run(
             partial(_judge, arrival, message, context, NOTHING_REMEMBERED), network_of(client) if client else ""
@@ -110,7 +110,7 @@ class Judge(Value):
         return again(judged, arrival, message, context, replace(judged.circumstances, greylisting=greylisting))
 
     async def _recall(self, judged: Judged, arrival: Arrival, message: Message, context: JudgementContext) -> Judged:
-        """What passed here before of the author's domain, and how long it has waited for DNS."""
+        """Add the memory of the author's domain, and the time that the message has waited for DNS."""
         dmarc, ingress = judged.judgement.authentication.dmarc, arrival.ingress
         if not isinstance(ingress, EdgeIngress) or ingress.client is None:
             return judged
@@ -144,7 +144,7 @@ class Judge(Value):
 def again(
     judged: Judged, arrival: Arrival, message: Message, context: JudgementContext, circumstances: Circumstances
 ) -> Judged:
-    """The same message under other circumstances: all DNS answers are there."""
+    """The same message under other circumstances: all DNS answers are known."""
     if circumstances == judged.circumstances:
         return judged
     return Judged(_judge(arrival, message, context, circumstances, judged.window), judged.window, circumstances)

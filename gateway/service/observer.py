@@ -1,4 +1,4 @@
-"""One event, many sinks: the log line and the metric of an event are made here and nowhere else."""
+"""One event, many sinks: only this module makes the log line and the metric of an event."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from gateway.model.envelope import IPText, network_of
 from gateway.model.event import Event, Level
 
 DIRECTORY = "metrics"
-"""Below the spool's: the one place that a gateway can surely write to."""
+"""Below the spool's: a directory that the gateway can certainly write to."""
 _KINDS = ("counter", "histogram")
 _OCTETS = 262_144
-"""Of a file: several times what all counters of a worker take."""
+"""Octets of a file: several times the size of all counters of a worker."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def clear_counters(spool: Path, workers: int) -> bool:
-    """Begin anew. Before the first worker counts. False when there is no room for the files: then each worker shows
-    its own counts. Raises OSError for a spool that cannot be written to."""
+    """Remove old counters, before the first worker counts. False when there is no room for the files: each worker then
+    shows its own counts. Raises OSError for a spool that is not writable."""
     directory = spool / DIRECTORY
     try:
         for made in (spool, directory):
@@ -53,7 +53,7 @@ def clear_counters(spool: Path, workers: int) -> bool:
 
 
 def _allocate(path: Path) -> None:
-    """Room for a file that is mapped: one with holes ends the process when the disk is full."""
+    """Reserve room for a mapped file: one with holes ends the process on a full disk."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         os.posix_fallocate(descriptor, 0, _OCTETS)
@@ -62,7 +62,8 @@ def _allocate(path: Path) -> None:
 
 
 def share_counters(spool: Path, worker: int) -> CollectorRegistry:
-    """From now on metrics that this process makes are kept in the shared files; gives what shows the sum of all."""
+    """Keep the metrics that this process makes from now on in the shared files; returns the registry that shows the sum
+    of all."""
     directory = str(spool / DIRECTORY)
     os.environ[_VARIABLE] = directory
     values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]
@@ -72,12 +73,12 @@ def share_counters(spool: Path, worker: int) -> CollectorRegistry:
 
 
 _MOST_WAITING = 10_000
-"""Log lines that may wait for a slow reader; beyond that they are counted and dropped, never waited for."""
+"""Log lines that may wait for a slow reader; further ones are counted and dropped, never waited for."""
 
 _PIECE = 4096
-"""PIPE_BUF: up to so many octets a pipe keeps together."""
+"""PIPE_BUF: a pipe keeps up to so many octets together."""
 _USUAL_LINE = 1024
-"""A line is shorter, but for rare ones."""
+"""A longer line is rare."""
 
 _RANKS = {level: rank for rank, level in enumerate(Level)}
 
@@ -92,27 +93,28 @@ _LABELS = {
     "failed": ("backend",),
     "listener-refused": ("reason",),
 }
-"""Which fields of an event become labels: only those with few values, never anything a client chooses."""
+"""The fields of an event that become labels: only those with few values, never anything that a client chooses."""
 
 
 _PACED = ("refused", "deferred-client", "shadow", "smtp")
-"""Events that a client can cause as often as it likes without bringing mail that is taken. All others have bounds of
-their own, or are told however many they are."""
+"""Events that a client can cause without limit and without accepted mail. All others have limits of their own, or are
+always written."""
 _TAKEN = tuple(action for action in Action if action.keeps)
-"""What the live rules did with a message that is ours now: all that is told of it is written."""
+"""Actions of the live rules that accept a message: all events about it are written."""
 _MOST_NAMED = 1000
-"""Networks whose dropped lines are counted each for itself."""
+"""Networks whose dropped lines are counted separately."""
 _MOST_OF_A_NETWORK = 300
-"""Lines of such events in a minute that are written of one /24 or /64."""
+"""Lines of such events in a minute that are written for one /24 or /64."""
 _MOST_IN_ALL = 3000
-"""The same of all networks together, in one worker."""
+"""The same for all networks together, in one worker."""
 _SECONDS = 60.0
 _LOOK_SECONDS = 5.0
-"""How often an idle log is asked whether lines were dropped."""
+"""Seconds between checks of an idle log for dropped lines."""
 
 
 class LinePace:
-    """Which lines of refused clients are written. What is not is counted, and told in one event for each minute."""
+    """The choice of lines of refused clients that are written. Other lines are counted, and reported in one event for
+    each minute."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -124,7 +126,7 @@ class LinePace:
         self._told: list[Event] = []
 
     def admits(self, event: Event, client: str) -> bool:
-        """Whether the line of a paced event is written. `client` is empty where the event names none."""
+        """True when the line of a paced event is written. `client` is empty if the event names none."""
         network = network_of(IPText(client)) if client and client != "unknown" else ""
         with self._lock:
             self._turn()
@@ -138,7 +140,7 @@ class LinePace:
             return False
 
     def take_told(self, last: bool = False) -> list[Event]:
-        """An event for each minute that is over and in which lines were dropped; `last`: for this minute too."""
+        """An event for each past minute with dropped lines; `last`: for this minute too."""
         with self._lock:
             self._turn(last)
             told, self._told = self._told, []
@@ -161,8 +163,8 @@ class Lines:
     """Makes the log line of an event."""
 
     def __init__(self, format: str, level: Level, worker: int | None = None, colors: bool = False) -> None:
-        """`worker` is shown in every line: which of several processes says it. `colors` are for a terminal, and for
-        text only."""
+        """`worker` is shown in every line, to tell several processes apart. `colors` are for a terminal, and for text
+        only."""
         self._least = _RANKS[level]
         self._json = format == "json"
         console = structlog.dev.ConsoleRenderer(colors=colors)
@@ -171,11 +173,11 @@ class Lines:
         self._worker = {} if worker is None else {"worker": worker}
 
     def shows(self, event: Event) -> bool:
-        """The event is not below the level that is shown."""
+        """The event is not below the displayed level."""
         return _RANKS[event.level] >= self._least
 
     def line(self, event: Event) -> str | None:
-        """None for an event below the level that is shown."""
+        """The line; None for an event below the displayed level."""
         if _RANKS[event.level] < self._least:
             return None
         line = {"event": event.name, "level": event.level.value, "id": event.id, **self._worker, **dict(event.fields)}
@@ -227,7 +229,7 @@ class Observer:
         return not self._pace.admits(event, str(fields.get("client", "")))
 
     def close(self) -> None:
-        """Write what waits, then stop."""
+        """Write the waiting lines, then stop."""
         self._waiting.put(None)
         self._writer.join(timeout=5)
 
@@ -249,7 +251,8 @@ class Observer:
             yield self._lines.line(event) or ""
 
     def _take(self) -> tuple[str, bool]:
-        """Whole lines, as many as a pipe takes in one piece, for others may write to it too; True after the last."""
+        """Whole lines, as many as a pipe takes in one piece, because others may write to it too; True after the
+        last."""
         lines: list[str] = []
         octets = 0
         while octets < _PIECE and (not lines or not self._waiting.empty()):

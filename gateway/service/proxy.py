@@ -1,4 +1,4 @@
-"""The PROXY protocol header, versions 1 and 2, that a balancer puts ahead of a connection it passes on."""
+"""The PROXY protocol header, versions 1 and 2, that a balancer puts ahead of a forwarded connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.ports import Connection
 from gateway.service.listener.parameters import is_client_name
 
 _IGNORED = frozenset({"NAME", "PORT", "PROTO", "LOGIN", "DESTADDR", "DESTPORT"})
-"""ADDR and HELO count. A LOGIN proves nothing here, and a NAME may be no more than what reverse DNS says."""
+"""ADDR and HELO count. A LOGIN proves nothing here, and a NAME may only repeat reverse DNS."""
 _NOTHING = frozenset({"[UNAVAILABLE]", "[TEMPUNAVAIL]"})
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-Fa-f]{2})*")
 _CODED = re.compile(r"\+([0-9A-Fa-f]{2})")
@@ -24,7 +24,7 @@ _SYNTAX = Reply(501, "5.4", "Syntax: XCLIENT attribute=value ...")
 
 
 def introduce(connection: Connection, argument: str) -> Connection | Reply:
-    """The connection as the peer describes it. What it leaves out stays as it was."""
+    """The connection as the peer describes it. Omitted values stay unchanged."""
     attributes = _read(argument)
     if attributes is None:
         return _SYNTAX
@@ -52,7 +52,7 @@ def introduce(connection: Connection, argument: str) -> Connection | Reply:
 
 
 def _read(argument: str) -> dict[str, str] | None:
-    """Upper-case names and decoded values; None when malformed, or a name comes twice."""
+    """Upper-case names and decoded values; None when malformed, or when a name is repeated."""
     attributes: dict[str, str] = {}
     for word in argument.split():
         name, equals, value = word.partition("=")
@@ -63,7 +63,7 @@ def _read(argument: str) -> dict[str, str] | None:
 
 
 HEADER_OCTETS = 4096
-"""Bound on a version 2 header with its extra fields; the longest that balancers send is some hundred octets."""
+"""Limit of a version 2 header with its extra fields; the longest in use have some hundred octets."""
 
 _V1_OCTETS = 107
 _V1 = re.compile(
@@ -79,26 +79,26 @@ _TCP4, _TCP6 = 0x11, 0x21
 _ADDRESSES = {_TCP4: 12, _TCP6: 36}
 """Octets of the address block by family and transport."""
 _NO_ADDRESS = (0x00, 0x31)
-"""Unspecified, and a UNIX stream: the connection is no client's from the network."""
+"""Unspecified, and a UNIX stream: the connection is not from a client on the network."""
 
 
 class NotProxy(ValueError):
-    """The octets are no PROXY header."""
+    """The octets are not a PROXY header."""
 
 
 class ProxyHeader(Value):
     """A whole header."""
 
     client: IPText | None
-    """Who connected to the balancer; None for its own connections (LOCAL, UNKNOWN), such as health checks."""
+    """The client of the balancer; None for the balancer's own connections (LOCAL, UNKNOWN), such as health checks."""
     octets: int
-    """How many octets the header took."""
+    """Number of octets of the header."""
 
 
 def read_proxy(octets: bytes) -> ProxyHeader | None:
     """The header at the start of `octets`, None when more octets are needed. Raises NotProxy.
 
-    It is decided within `HEADER_OCTETS`: more octets than that are never asked for.
+    `HEADER_OCTETS` are always enough: more octets are never requested.
     """
     if octets.startswith(_V1_START):
         return _read_v1(octets)

@@ -1,4 +1,4 @@
-"""Receives mail: what each SMTP command is answered, and what is stored before 250. Free of transport."""
+"""Receives mail: the reply to each SMTP command, and the writes before 250. Independent of the transport."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class MxReception:
     """Serves listeners of one role."""
 
     def __init__(self, services: Services, runtime: Callable[[], RuntimeConfig], role: Role | None = None) -> None:
-        """`role` is `mx` when none is given."""
+        """`role` is `mx` by default."""
         self._services = services
         self._runtime = runtime
         self._role = role or EdgeRole()
@@ -65,13 +65,13 @@ class MxConversation:
         self._collector: Collector | None = None
         self._overflow = False
         self._stored = ""
-        """Id of the message that was stored last, while its client is not known to have been told."""
+        """Id of the last stored message, while its client is not known to have got the reply."""
         self._early_rules = EarlyRules(connection.client)
         self._end_lookups: Callable[[], None] = _no_lookups
-        """Ends what was looked up ahead of the message."""
+        """Ends the lookups made ahead of the message."""
 
     async def admit(self) -> Reply | None:
-        """The reply when the rules refuse the connection itself."""
+        """The reply if the rules refuse the connection itself."""
         return await self._hear(Stage.CONNECT, Envelope(None, ()), "")
 
     def hello(self, name: str, esmtp: bool, tls: Tls | None) -> None:
@@ -129,8 +129,8 @@ class MxConversation:
         return Reply(250, "1.5", "Recipient OK")
 
     def _prefetch(self, envelope: Envelope) -> None:
-        """Start the lookups that every judgement needs. Not before a recipient was taken: who has no mail for us must
-        not make us work."""
+        """Start the lookups that every judgement needs. Not before a recipient was accepted: a client without mail for
+        us must not cause work."""
         ingress = self._ingress(None)
         if isinstance(ingress, EdgeIngress) and ingress.client is not None:
             early = client.questions(ingress, self._runtime.context.client)
@@ -177,7 +177,7 @@ class MxConversation:
         except SpoolFull:
             return await self._refuse_for_room()
         except Exception:
-            # What is stored is sent, whatever the client is told now: its retry is the same message.
+            # A stored message is sent, whatever the client's reply is now: its retry is the same message.
             self.answered(heard=False)
             raise
         finally:
@@ -194,7 +194,7 @@ class MxConversation:
             self._conclude(heard)
 
     def _conclude(self, heard: bool) -> None:
-        """The message that was taken last needs its place among the arrivals no more."""
+        """The last accepted message no longer needs its place among the arrivals."""
         slot, self._slot = self._slot, None
         if slot is not None:
             self._repetitions.conclude(slot, heard)
@@ -212,7 +212,7 @@ class MxConversation:
         self.abandon()
 
     async def _refuse_for_room(self) -> Reply:
-        """The spool is full, or too much is on its way in, of this client or in all (promise P7)."""
+        """The spool is full, or too many octets are on their way in, of this client or in all (promise P7)."""
         arrival = self._arrival(self._id, self._transaction())
         self._overflow = False
         self._leave_transaction()
@@ -231,7 +231,7 @@ class MxConversation:
         return self._role.find_ingress(self._client, self._runtime, header)
 
     async def _refuse_recipient(self, recipient: Recipient, rule: str, reply: Reply) -> Reply:
-        """Each refused recipient has an id and a trace of its own: the transaction may go on without it."""
+        """Each refused recipient has an id and a trace of its own, because the transaction may go on without it."""
         arrival = self._arrival("", replace(self._transaction(), rcpts=(recipient,)))
         if reply.permanent:
             self._role.note_refused(self._client, self._runtime, arrival.envelope)
@@ -251,7 +251,7 @@ class MxConversation:
         return await self._store(turn_away(arrival, put_off(failure, stage, rules.name)))
 
     def _arrival(self, id: str, envelope: Envelope) -> Arrival:
-        """Without content; what has no id yet gets one."""
+        """The arrival without content, with an id."""
         clock = self._services.clock
         return Arrival(id or clock.new_id(), clock.now(), self._ingress(None), envelope, None)
 
@@ -259,14 +259,15 @@ class MxConversation:
         return await self._store(refuse(arrival, rule, reply, stage))
 
     async def _store(self, intake: Intake) -> Reply:
-        """Leave the trace of a refusal; its reply, which stands also without one: then the event alone has its id."""
+        """Store the trace of a refusal. Returns its reply, which stands without a trace too: only the event then has
+        its id."""
         with suppress(SpoolFull):
             await self._services.spool.commit(intake)
         emit_all(self._services.emit, intake.events)
         return intake.trace.decision.reply.with_id(intake.trace.id)
 
     async def _receive(self, collector: Collector, deadline: float) -> Reply:
-        """Everything between the final dot and its answer."""
+        """Everything between the final dot and its reply."""
         message = await collector.finish()
         header = collector.header
         ingress = self._ingress(header)
@@ -283,9 +284,9 @@ class MxConversation:
         except UnderWay:
             return await self._store_refusal(arrival, "under-way", REPLIES["under-way"], Stage.DATA)
         if isinstance(known, str):
-            # Its client was not told that it is stored, and sends it again: it is delivered once.
+            # Its client did not get the reply and sends it again: the message is delivered once.
             self._services.emit(Event("repeated", known, (("client", self._client.connection.client),)))
-            # Once this reply is heard the message counts as told: the next one of the same octets is a new message.
+            # Once this reply is heard the client is known to have it: the next message of the same octets is a new one.
             self._stored, self._slot = known, self._repetitions.note_repeat(marks, known)
             return REPLIES["accepted"].with_id(known)
         self._slot = known
@@ -304,7 +305,7 @@ class MxConversation:
         return reply
 
     async def _take_in(self, arrival: Arrival, message: Message, routes: Sequence[Route]) -> Intake:
-        """Judge and store. What should be held and finds no room is turned back instead."""
+        """Judge and store. A message that should be held but finds no room is deferred instead."""
         services, context = self._services, self._runtime.context
         judge = Judge(services.authenticator, services.spool.reader, services.outage, services.emit)
         judged = await judge.judge(arrival, message, context)
@@ -324,7 +325,8 @@ class MxConversation:
         return await self._commit(arrival, again(judged, arrival, message, context, full), routes)
 
     async def _commit(self, arrival: Arrival, judged: Judged, routes: Sequence[Route]) -> Intake:
-        """Store it, claimed already when each of its backends has a connection free: then it is sent from memory."""
+        """Store it. It is already claimed if each of its backends has a connection free, and is then sent from
+        memory."""
         backends = [route.backend for route in routes]
         claimed = judged.judgement.decision.action.delivers and self._services.deliverer.reserve(backends)
         try:

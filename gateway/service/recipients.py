@@ -31,7 +31,7 @@ async def find_rcpt_refusal(
     admits: Callable[[str], bool],
 ) -> Refusal | None:
     """The first refusal, or None when the recipient may join the transaction. `routing` is that of the listener's role;
-    `admits` tells whether mail for a backend is let in."""
+    `admits` tells whether mail for a backend is accepted."""
     mailbox, most, inquiry = recipient.mailbox, runtime.config.limits.recipients, services.inquiry
     return (
         refuse_haste(mailbox, ingress, runtime, services)
@@ -61,10 +61,10 @@ def refuse_stopped_route(mailbox: Mailbox, routing: RoutingTable, admits: Callab
 async def refuse_by_callout(
     mailbox: Mailbox, client: IPText, routing: RoutingTable, inquiry: Inquiry
 ) -> Refusal | None:
-    """The refusal when the backend, asked where the admin wants that, is proven to have no such mailbox. Role addresses
-    exist without a question."""
+    """The refusal when the backend, asked if the admin wants that, is proven to have no such mailbox. Role addresses
+    need no question."""
     targets = routing.targets(mailbox)
-    # An alias and several deliveries are the admin's own word that the address exists.
+    # An alias, or several deliveries, are the admin's own statement that the address exists.
     own = len(targets) == 1 and targets[0].mailbox == mailbox
     if not own or mailbox.ascii_domain not in routing.callout or routing.role(mailbox):
         return None

@@ -1,9 +1,9 @@
-"""A message that comes again: from a client that was not told that it is stored, or that has given up while its first
-attempt still runs. It is answered by what becomes of the first attempt.
+"""Repetitions of a message: from a client that did not get the reply that it is stored, or that has given up while its
+first attempt still runs. The result of the first attempt answers them.
 
-Every worker writes the fingerprints of what it is taking into a table of its own, which all workers read. A fingerprint
-stays there until its client was told, or until the other workers find in the spool that it was not. What a dead worker
-left stays until its successor has read its shard.
+Every worker writes the fingerprints of the messages being taken into a table of its own, which all workers read. A
+fingerprint stays there until its client got the reply, or until the other workers find in the spool that it did not.
+The entries of a dead worker stay until its successor has read its shard.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from gateway.model.value import Value
 from gateway.ports import Clock, IntakeStore
 
 _SLOTS = 4096
-"""Messages that one worker takes at a time, or has just taken. Beyond them a retry is not known before the spool knows
+"""Messages that one worker takes at a time, or has just taken. Beyond them a retry is unknown until the spool knows
 it."""
 _WIDTH = 8
-"""Octets of a fingerprint that are compared: the first ones while it is taken, the next ones when it was."""
+"""Octets of a fingerprint that are compared: the first ones while the message is taken, the next ones afterwards."""
 _EMPTY = bytes(_WIDTH)
 _REPEATS = 1024
 """Answers to repetitions that a worker remembers."""
 _LOOK_EVERY = 0.05
-"""Seconds between looks at a first attempt."""
+"""Seconds between checks of a first attempt."""
 _STAYS = 3.0
-"""Seconds for which a message stays in the table. One whose client was not told: longer than the spool needs to show
-it. One whose client was told: longer than an attempt that it had given up before is read late."""
+"""Seconds for which a message stays in the table. Without a reply to its client: longer than the spool needs to show
+it. With a reply: longer than the late reading of an attempt that the client had given up before."""
 _PASS_ON_EVERY = 1.0
-"""Seconds after which the shard's owner writes down what was told at a repetition."""
+"""Seconds after which the shard's owner records replies to repetitions."""
 
 
 class UnderWay(Exception):
-    """What becomes of the first attempt is not known yet."""
+    """The result of the first attempt is not known yet."""
 
 
 class Repeat(Value):
@@ -44,18 +44,19 @@ class Repeat(Value):
     id: str
     """Of the stored message."""
     mark: bytes
-    """The first octets of the fingerprint by which it was found."""
+    """The first octets of the fingerprint that found it."""
     at: float
-    """When it was answered: monotonic, which is the same in all workers."""
+    """The time of the answer: monotonic, which is the same in all workers."""
     heard: bool
-    """Its client was told. Else that is not known yet."""
+    """Its client got the reply. False: not known yet."""
 
 
 _ENTRY = struct.Struct(f"={_WIDTH}sd31sB")
-"""Mark, time, id and state of a repeat. The state is the last octet, and written last: nobody reads half an entry."""
+"""Mark, time, id and state of a repeat. The state is the last octet and is written last, so that no worker reads half
+an entry."""
 _NOTHING, _OPEN, _HEARD = range(3)
 _NEWS = struct.Struct("=dQ")
-"""When a worker answered its last repeat, and how many of all were heard."""
+"""The time of a worker's last answer to a repeat, and its number of heard ones."""
 
 
 class RepeatTable:
@@ -68,7 +69,7 @@ class RepeatTable:
         self._next = 0
 
     def note(self, worker: int, id: str, mark: bytes, at: float) -> int:
-        """A repeat is being answered; its place."""
+        """A repeat is being answered; returns its place."""
         place = (worker * _REPEATS + self._next) * _ENTRY.size
         self._next = (self._next + 1) % _REPEATS
         self._set_state(place, _NOTHING)
@@ -80,7 +81,7 @@ class RepeatTable:
         return place
 
     def conclude(self, worker: int, place: int, id: str, heard: bool) -> None:
-        """Its client was told, or was not. Nothing is done when a newer one has taken its place."""
+        """Its client got the reply, or did not. Does nothing when a newer repeat has taken its place."""
         found = self._read(place)
         if found is None or found.id != id or found.heard:
             return
@@ -90,7 +91,7 @@ class RepeatTable:
             self._write_news(worker, at, count + 1)
 
     def bury(self, worker: int) -> None:
-        """The worker is dead: whether its open ones were heard will never be known."""
+        """The worker is dead: it remains unknown whether the clients of its open repeats got the reply."""
         for number in range(worker * _REPEATS, (worker + 1) * _REPEATS):
             if self._octets[(number + 1) * _ENTRY.size - 1] == _OPEN:
                 self._set_state(number * _ENTRY.size, _NOTHING)
@@ -98,11 +99,11 @@ class RepeatTable:
     def judge(
         self, marks: tuple[bytes, bytes], stored: tuple[str, bytes] | None, began: float
     ) -> tuple[tuple[str, bytes] | None, bool]:
-        """The message that an attempt repeats which `began` then, if there is one, and whether that is open still.
+        """The message that an attempt which `began` then repeats, if there is one, and whether that is still open.
 
-        A message is an id and the fingerprint that it was found by. `stored` is what the spool says: one whose client
-        was not told. An attempt that had begun before the first repeat that was heard is a repetition too. One that
-        began later is a new message.
+        A message is an id and the fingerprint that found it. `stored` is the spool's answer: a message whose client did
+        not get the reply. An attempt that began before the first heard repeat is a repetition too. A later one is a new
+        message.
         """
         if stored is None and all(self._read_news(worker)[0] < began for worker in range(self._workers)):
             return None, False
@@ -119,11 +120,11 @@ class RepeatTable:
         return None, False
 
     def count_heard(self) -> int:
-        """How many repeats were heard."""
+        """Number of heard repeats."""
         return sum(self._read_news(worker)[1] for worker in range(self._workers))
 
     def list_heard(self) -> set[str]:
-        """Ids of the messages whose client was told at a repetition."""
+        """Ids of the messages whose client got the reply at a repetition."""
         places = range(0, len(self._octets), _ENTRY.size)
         return {repeat.id for repeat in map(self._read, places) if repeat is not None and repeat.heard}
 
@@ -168,13 +169,13 @@ class Arrivals:
         return WorkerArrivals(self._table, self._repeats, self._open, number, self._workers)
 
     def bury(self, number: int) -> None:
-        """The worker is dead: nobody knows yet which of its clients were told."""
+        """The worker is dead: it is not known yet which of its clients got the reply."""
         self._open[number] = 0
         self._repeats.bury(number)
 
 
 class WorkerArrivals:
-    """One worker's table, and those of the others to look at."""
+    """One worker's table, with read access to those of the others."""
 
     def __init__(self, table: mmap.mmap, repeats: RepeatTable, open: mmap.mmap, number: int, workers: int) -> None:
         self._table = table
@@ -186,19 +187,19 @@ class WorkerArrivals:
         self._start = number * _SLOTS * _WIDTH
         self._free = list(range(_SLOTS))
         self._incomplete = monotonic()
-        """When some worker was last seen to be missing."""
+        """The last time at which some worker was missing."""
         self._taken: dict[int, bytes] = {}
-        """What is written into a slot when its message was taken."""
+        """The mark written into a slot when its message was taken."""
         self._answered: dict[int, tuple[int, str]] = {}
-        """Of a slot in which a repeat is being answered: the repeat's place in the table, and the stored message."""
+        """For a slot in which a repeat is being answered: the repeat's place in the table, and the stored message."""
 
     def begin(self) -> None:
-        """The worker's shards are open: the spool tells of every message of the dead."""
+        """The worker's shards are open: the spool knows every message of dead workers."""
         self._table[self._start : self._start + _SLOTS * _WIDTH] = bytes(_SLOTS * _WIDTH)
         self._open[self._number] = 1
 
     def enter(self, fingerprint: bytes) -> int | None:
-        """A message is being taken; its slot, None when there is none left."""
+        """A message is being taken; returns its slot, None when there is none left."""
         if not self._free:
             return None
         slot = self._free.pop()
@@ -207,14 +208,15 @@ class WorkerArrivals:
         return slot
 
     def answer(self, fingerprint: bytes, found_by: bytes, id: str, now: float) -> int | None:
-        """A repetition of the stored message `id` is being answered: as `enter`. It was found by a fingerprint."""
+        """A repetition of the stored message `id` is being answered, as in `enter`. `found_by` is the fingerprint that
+        found it."""
         slot = self.enter(fingerprint)
         if slot is not None:
             self._answered[slot] = self.repeats.note(self._number, id, found_by[:_WIDTH], now), id
         return slot
 
     def conclude(self, slot: int, heard: bool) -> None:
-        """Its client was told that it is stored, or it was not told."""
+        """Its client got the reply that it is stored, or did not."""
         if heard:
             self._put(slot, self._taken[slot])
         answered = self._answered.pop(slot, None)
@@ -222,7 +224,7 @@ class WorkerArrivals:
             self.repeats.conclude(self._number, *answered, heard)
 
     def leave(self, slot: int) -> None:
-        """Nothing is to be known of it any more."""
+        """Remove the entry."""
         self._taken.pop(slot, None)
         self._put(slot, _EMPTY)
         self._free.append(slot)
@@ -236,12 +238,12 @@ class WorkerArrivals:
         return _find(self._table, fingerprint[:_WIDTH])
 
     def has_taken(self, fingerprint: bytes) -> bool:
-        """Some worker has just taken it, and told its client."""
+        """Some worker has just taken it, and its client got the reply."""
         return _find(self._table, fingerprint[_WIDTH : 2 * _WIDTH])
 
     @property
     def complete(self) -> bool:
-        """Every worker has opened its shards, and for long enough that all know what these hold."""
+        """Every worker has opened its shards, long enough ago that all know their content."""
         now = monotonic()
         if self._open[:] != self._all_open:
             self._incomplete = now
@@ -257,23 +259,23 @@ def _find(table: mmap.mmap, mark: bytes) -> bool:
 
 
 class Repetitions:
-    """Asked about each message before it is judged."""
+    """The check of each message before it is judged."""
 
     def __init__(self, spool: IntakeStore, arrivals: WorkerArrivals, clock: Clock) -> None:
         self._spool = spool
         self._arrivals = arrivals
         self._clock = clock
         self._found_by: dict[str, bytes] = {}
-        """Id of a stored message that is about to be answered again -> the fingerprint that it was found by."""
+        """Id of a stored message that is about to be answered again -> the fingerprint that found it."""
 
     async def find(
         self, marks: tuple[bytes, bytes], deadline: float, gone: Callable[[], bool] = lambda: False
     ) -> str | int | None:
-        """The id of a stored message whose client was not told, or the slot of one that is taken for the first time.
-        `marks` are its fingerprints (`plan.intake.make_marks`).
+        """The id of a stored message whose client did not get the reply, or the slot of one that is taken for the first
+        time. `marks` are its fingerprints (`plan.intake.make_marks`).
 
-        Waits until `deadline` (monotonic) for what becomes of a first attempt. Raises UnderWay, also when the client
-        of this attempt is `gone` and a later attempt has been answered meanwhile.
+        Waits until `deadline` (monotonic) for the result of a first attempt. Raises UnderWay, also when the client of
+        this attempt is `gone` and a later attempt has been answered meanwhile.
         """
         fingerprint, _ = marks
         began = self._clock.monotonic()
@@ -281,14 +283,14 @@ class Repetitions:
             if gone() and self._arrivals.has_taken(fingerprint):
                 raise UnderWay
             missing = not self._arrivals.complete
-            # In this order: what is pending becomes unheard, never the other way round.
+            # In this order, because pending becomes unheard, never the other way round.
             pending = missing and await self._spool.reader.is_unanswered(marks)
             stored = await self._look_up(marks, sure=missing or self._arrivals.has(fingerprint))
             known, open = self._arrivals.repeats.judge(marks, stored, began)
             if known is not None:
                 id, self._found_by[id] = known
                 return id
-            # Nothing is awaited between the last look at the table and the entry in it.
+            # Nothing is awaited between the last check of the table and the entry in it.
             if not (pending or open or self._arrivals.has(fingerprint)):
                 return self._arrivals.enter(fingerprint)
             if self._clock.monotonic() >= deadline:
@@ -296,7 +298,7 @@ class Repetitions:
             await asyncio.sleep(_LOOK_EVERY)
 
     async def _look_up(self, marks: tuple[bytes, bytes], sure: bool) -> tuple[str, bytes] | None:
-        """The stored message whose client was not told, and the mark that it is stored under."""
+        """The stored message whose client did not get the reply, and the mark that it is stored under."""
         anywhere, network = marks
         id = await self._spool.find_unheard(marks, self._clock.now(), sure=sure)
         if id is None:
@@ -305,13 +307,13 @@ class Repetitions:
         return id, anywhere if wide == id else network
 
     def note_repeat(self, marks: tuple[bytes, bytes], id: str) -> int | None:
-        """A repetition of the stored message `id` is being answered: its slot, so that an attempt that is read late is
-        not taken for a new one."""
+        """A repetition of the stored message `id` is being answered. Returns its slot, so that an attempt read late
+        does not count as a new one."""
         found_by = self._found_by.pop(id, marks[0])
         return self._arrivals.answer(marks[0], found_by, id, self._clock.monotonic())
 
     def conclude(self, slot: int, heard: bool) -> None:
-        """The client of the message in this slot was told that it is stored, or it was not told."""
+        """The client of the message in this slot got the reply that it is stored, or did not."""
         self._arrivals.conclude(slot, heard)
         asyncio.get_running_loop().call_later(_STAYS, self._arrivals.leave, slot)
 
@@ -321,8 +323,8 @@ class Repetitions:
 
 
 async def pass_on(spool: IntakeStore, repeats: RepeatTable) -> None:
-    """Have the spool write down whose client was told at a repetition in another worker: the row stands in a shard
-    that only its owner writes. Runs until cancelled."""
+    """Let the spool record the clients that got the reply at a repetition in another worker, because only a shard's
+    owner writes the row. Runs until cancelled."""
     passed: set[str] = set()
     count = 0
     while True:

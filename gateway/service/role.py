@@ -1,5 +1,5 @@
-"""What distinguishes listeners by their role: whom they let in, where recipients may be, and what a message needs
-besides a judgement. The role here, `mx`, serves anyone who has mail for our domains."""
+"""The differences between listeners by their role: the clients accepted, the backends of recipients, and a message's
+needs besides a judgement. The role here, `mx`, serves anyone who has mail for our domains."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gateway.service.sending_limits import SendingLimits
 
 
 class Client(Value):
-    """What a session knows of its client."""
+    """A session's knowledge of its client."""
 
     connection: Connection
     helo: str = ""
@@ -36,22 +36,22 @@ class Client(Value):
 
 
 class Role(Protocol):
-    """A listener's."""
+    """The role of a listener."""
 
     sends: bool
     """Its clients are senders of ours: their mail may go anywhere, waits in the queue, and is signed."""
 
     def find_ingress(self, client: Client, runtime: RuntimeConfig, header: tuple[Field, ...] | None) -> Ingress:
-        """Where a message of this client comes in; `header` is None before it is there."""
+        """The ingress of a message from this client; `header` is None before the message has arrived."""
 
     def find_routing(self, runtime: RuntimeConfig) -> RoutingTable:
-        """Where its recipients live."""
+        """The routing table for its recipients."""
 
     def find_forced(self, client: Client, runtime: RuntimeConfig) -> Mailbox | None:
-        """The address that this client sends as, whatever it says."""
+        """The address that this client always sends as."""
 
     def refuse_mail(self, client: Client, runtime: RuntimeConfig, mail_from: Mailbox | None) -> Refusal | None:
-        """Why this client may not begin a transaction with this return path."""
+        """The refusal of a transaction from this client with this return path."""
 
     def depart(
         self,
@@ -62,17 +62,17 @@ class Role(Protocol):
         runtime: RuntimeConfig,
         routes: Sequence[Route],
     ) -> Arrival | Refusal:
-        """A judged message as it goes on, or why it may not."""
+        """A judged message as it leaves, or the refusal."""
 
     def note_taken(self, arrival: Arrival, runtime: RuntimeConfig) -> None:
-        """The message was stored, and the client is told 250."""
+        """The message was stored, and the client gets 250."""
 
     def note_refused(self, client: Client, runtime: RuntimeConfig, envelope: Envelope) -> None:
-        """The one recipient of `envelope` was refused for good."""
+        """The one recipient of `envelope` was refused permanently."""
 
 
 class EdgeRole:
-    """`mx`."""
+    """The role `mx`."""
 
     sends = False
 
@@ -107,7 +107,7 @@ class EdgeRole:
 
 
 class SendingRole:
-    """Both; on `submission` clients log in, and what their mail programs forgot is added."""
+    """Both sending roles; on `submission` clients log in, and fields that their mail programs forgot are added."""
 
     sends = True
 
@@ -116,7 +116,7 @@ class SendingRole:
         self._sending_limits = sending_limits
 
     def find_ingress(self, client: Client, runtime: RuntimeConfig, header: tuple[Field, ...] | None) -> Ingress:
-        """Inside: SPF is a question to the receiver of this mail, not to us (promise P3)."""
+        """Inside: the receiver of this mail evaluates SPF, not this gateway (promise P3)."""
         permit = self._find_permit(client, runtime)
         trusted_by = "nothing"
         if permit is not None:
@@ -191,13 +191,14 @@ class SendingRole:
             return None
         connection = client.connection
         if connection.unknown:
-            # A listed filter says that it does not know its client: then nobody does.
+            # A listed filter reports that it does not know its client: no other source knows it.
             return None
         return find_permit(runtime.outgoing.senders, client.login, connection.client, client.tls)
 
 
 class Failures:
-    """A sink: recipients of our senders' mail that a next hop refused for good count for the sender and its domain."""
+    """A sink: recipients of our senders' mail that a next hop refused permanently count for the sender and its
+    domain."""
 
     def __init__(self, sending_limits: SendingLimits, runtime: Callable[[], RuntimeConfig]) -> None:
         self._sending_limits = sending_limits
@@ -214,7 +215,7 @@ class Failures:
 
 
 def find_rates(account: str, runtime: RuntimeConfig) -> Rates:
-    """What an account may send in an hour."""
+    """The limits of an account in an hour."""
     kind, _, name = account.partition(" ")
     config = runtime.config
     if kind == "domain":
@@ -224,7 +225,7 @@ def find_rates(account: str, runtime: RuntimeConfig) -> Rates:
 
 
 def _accounts(sender: str, mail_from: Mailbox | None) -> Iterator[str]:
-    """Whom a message counts for."""
+    """The accounts that a message counts for."""
     if sender:
         yield f"sender {sender}"
     if mail_from is not None:

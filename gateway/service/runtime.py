@@ -1,4 +1,4 @@
-"""What a conversation works with: the runtime configuration, and the services behind it."""
+"""The tools of a conversation: the runtime configuration, and the services behind it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from gateway.service.tally import Minute, OctetsInFlight
 
 
 class Deliverer(Protocol):
-    """What reception needs of delivery."""
+    """The requirements of reception for delivery."""
 
     def reserve(self, backends: Sequence[str]) -> bool:
-        """Set a connection to each of these aside for a message that is about to be stored; False when one has none
-        free, or older mail is waiting for it."""
+        """Reserve a connection to each of these for a message that is about to be stored; False when one has none free,
+        or older mail is waiting for it."""
 
     def forgo(self, backends: Sequence[str]) -> None:
-        """What was reserved is not needed."""
+        """Return unused reservations."""
 
     def admits(self, backend: str) -> bool:
-        """Mail for it is let in."""
+        """Mail for it is accepted."""
 
     async def attempt(self, claim: Claim, deadline: float) -> Sequence[Outcome] | None:
         """One attempt of a claimed transfer; None when it is not settled by `deadline` (monotonic) and goes on."""
@@ -38,18 +38,18 @@ class Deliverer(Protocol):
         """One attempt of a transfer that was just stored as claimed, from memory; returns before it is done."""
 
     async def enqueue(self, backends: Sequence[str]) -> None:
-        """New mail for these waits in the spool. Returns later while it comes faster than it leaves."""
+        """New mail for these waits in the spool. The return is delayed while mail arrives faster than it leaves."""
 
 
 def _alone() -> WorkerArrivals:
-    """Those of a process that has no other beside it."""
+    """The table of a process without other workers."""
     arrivals = Arrivals().of_worker()
     arrivals.begin()
     return arrivals
 
 
 class RuntimeConfig(Value):
-    """What can be replaced while running: configuration and all that is made from it."""
+    """The replaceable part of a running gateway: configuration and everything made from it."""
 
     config: Config
     context: JudgementContext
@@ -58,7 +58,7 @@ class RuntimeConfig(Value):
 
 
 class Services(Value):
-    """What a conversation works with."""
+    """The services that a conversation uses."""
 
     clock: Clock
     spool: IntakeStore

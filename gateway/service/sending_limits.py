@@ -1,4 +1,4 @@
-"""What each sender and each domain has sent in the last hour, over all workers; who sends too much is suspended."""
+"""The mail of each sender and each domain in the last hour, over all workers; a sender above its limit is suspended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gateway.ports import Clock, EventSink, Tally
 DIRECTORY = "suspended"
 """Below the spool's."""
 _RESUMED = "resumed"
-"""Beside it: whose limits begin anew, and since when."""
+"""Beside it: the accounts whose limits restarted, and the times."""
 
 
 class Suspension(Value):
@@ -31,18 +31,18 @@ class Suspension(Value):
 
 
 class Suspensions:
-    """The accounts that are suspended, until somebody resumes them."""
+    """The suspended accounts, until an admin resumes them."""
 
     def __init__(self, spool: Path) -> None:
         self._directory = spool / DIRECTORY
         self._resumed = spool / _RESUMED
 
     def has(self, account: str) -> bool:
-        """One look at the directory: cheap enough for every message."""
+        """One access to the directory: cheap enough for every message."""
         return self._file(account).exists()
 
     def add(self, suspension: Suspension) -> bool:
-        """False when it was suspended already. Raises OSError."""
+        """Suspend an account. False when it was already suspended. Raises OSError."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         text = json.dumps({"account": suspension.account, "since": suspension.since, "reason": suspension.reason})
         try:
@@ -53,7 +53,7 @@ class Suspensions:
         return True
 
     def remove(self, account: str) -> bool:
-        """False when it was not suspended. Raises OSError."""
+        """Resume an account. False when it was not suspended. Raises OSError."""
         self._resumed.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = self._file(account)
         try:
@@ -64,7 +64,7 @@ class Suspensions:
         return True
 
     def generation(self, account: str) -> int:
-        """Another number after each time that it was resumed: what was counted before counts no more."""
+        """Another number after each resumption: earlier counts no longer apply."""
         try:
             return (self._resumed / self._file(account).name).stat().st_mtime_ns
         except OSError:
@@ -78,13 +78,13 @@ class Suspensions:
         return tuple(sorted(found, key=lambda one: one.since))
 
     def _file(self, account: str) -> Path:
-        # A login may be an address, which may have a slash; the word before it keeps `.` and `..` away.
+        # A login may be an address, which may contain a slash; the word before it prevents `.` and `..`.
         kind, _, name = account.partition(" ")
         return self._directory / f"{kind}={quote(name, safe='@+=')}"
 
     @staticmethod
     def _read(file: Path) -> Suspension:
-        """A file that was cut short by a crash still suspends."""
+        """A file that a crash cut short still suspends."""
         account = unquote(file.name.replace("=", " ", 1))
         try:
             tree = json.loads(file.read_text("utf-8"))
@@ -95,7 +95,7 @@ class Suspensions:
 
 _BUCKET = 60.0
 _WINDOW = 3600.0
-"""Seconds for which is counted, in steps of a bucket."""
+"""Seconds over which is counted, in steps of a bucket."""
 
 
 class SendingLimits:
@@ -112,7 +112,7 @@ class SendingLimits:
         return self._suspensions.has(account)
 
     def count(self, account: str, rates: Rates, recipients: int) -> None:
-        """A message for so many recipients was taken."""
+        """A message for so many recipients was accepted."""
         counted = f"{account} {self._suspensions.generation(account)}"
         messages = self._add(f"messages {counted}", 1)
         total = self._add(f"recipients {counted}", recipients)
@@ -122,7 +122,7 @@ class SendingLimits:
             self._suspend(account, f"more than {rates.recipients} recipients in an hour")
 
     def fail(self, account: str, rates: Rates, rcpt: str) -> None:
-        """A recipient was refused for good. The same one counts once in an hour."""
+        """A recipient was refused permanently. The same one counts once in an hour."""
         counted = f"{account} {self._suspensions.generation(account)}"
         if self._add(f"failed {counted} {rcpt}", 1) > 1:
             return
@@ -130,14 +130,14 @@ class SendingLimits:
             self._suspend(account, f"more than {rates.failures} recipients were refused in an hour")
 
     def expire(self) -> None:
-        """Take back what is older than an hour."""
+        """Remove counts older than an hour."""
         now = self._clock.monotonic()
         while self._buckets and self._buckets[0][0] <= now - _WINDOW:
             for old, counted in self._buckets.popleft()[1].items():
                 self._tally.add(old, -counted)
 
     async def run(self) -> None:
-        """Each minute, until cancelled: a worker that counts nothing more must not count against the others."""
+        """Work each minute, until cancelled: a worker that no longer counts must not count against the others."""
         while True:
             self.expire()
             await asyncio.sleep(_BUCKET)
@@ -146,7 +146,7 @@ class SendingLimits:
         try:
             suspended = self._suspensions.add(Suspension(account, self._clock.now(), reason))
         except OSError as error:
-            # The message is stored already: the client must not be told otherwise, and send it again.
+            # The message is already stored: the client must not get another reply, and send it again.
             failed = (("account", account), ("reason", reason), ("error", str(error)))
             self._emit(Event("suspension-failed", "", failed, Level.ALARM))
             return

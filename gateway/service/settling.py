@@ -1,5 +1,4 @@
-"""Writes down what became of an attempt, until it is written: it happened, and a backend that has taken a message must
-not get it again.
+"""Writes the outcomes of an attempt until that succeeds: a backend that has taken a message must not get it again.
 
 In: a job and its outcomes. Out: the settlement in the spool, the client's answer, and the events.
 """
@@ -23,11 +22,11 @@ from gateway.service.reservation import AttemptJob, Outcomes
 _PAUSES = (0.2, 1.0, 5.0, 15.0, 60.0)
 """Seconds between tries to write a settlement; the last one repeats."""
 _MOST_FAILURES = 3
-"""How often a settlement may fail for another reason than a full disk: then the least is written, and the rest held."""
+"""Failures of a settlement, other than by a full disk, after which the minimum is written and the rest held."""
 
 
 class Told(Value):
-    """What an attempt told, and when."""
+    """The outcomes of an attempt, and its times."""
 
     outcomes: Outcomes
     started: float
@@ -47,8 +46,8 @@ class SettlementWriter:
         route_dsn: Callable[[Mailbox], str],
         claiming: asyncio.Lock,
     ) -> None:
-        """`route_dsn` names the backend that takes a DSN to this mailbox. Whoever has `claiming` takes claims, which
-        may be renewed ones of jobs."""
+        """`route_dsn` names the backend for a DSN to this mailbox. The holder of `claiming` takes claims, which may be
+        renewed ones of jobs."""
         self._spool = spool
         self._clock = clock
         self._emit = emit
@@ -57,8 +56,8 @@ class SettlementWriter:
         self._claiming = claiming
 
     async def write(self, job: AttemptJob, told: Told) -> bool:
-        """Write what became of the claim; True when something new may be due. Raises CancelledError only, after one
-        more try: what is not written then is tried again by whoever owns the spool next."""
+        """Write the outcomes of the claim; True when a new transfer may be due. Raises CancelledError only, after one
+        more try: the next owner of the spool tries unwritten transfers again."""
         failures: list[str] = []
         hold_full = False
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
@@ -93,11 +92,11 @@ class SettlementWriter:
         self._emit(Event("error", job.claim.transfer.message_id, fields, Level.ALARM))
 
     async def _write_once(self, job: AttemptJob, told: Told, failures: list[str], hold_full: bool) -> bool:
-        """One try; again when the claim was renewed meanwhile. True when something new may be due."""
+        """One try; again when the claim was renewed meanwhile. True when a new transfer may be due."""
         while True:
             job.writing = True
             if len(failures) > _MOST_FAILURES:
-                # Not even the least can be written.
+                # Even the minimum cannot be written.
                 await self._spool.hold(job.claim, f"what became of it cannot be written down: {failures[-1]}")
                 return False
             if len(failures) == _MOST_FAILURES:
@@ -106,7 +105,7 @@ class SettlementWriter:
                 settlement = self._plan(job, told, hold_full)
             written = await self._spool.settle(settlement)
             if not written:
-                async with self._claiming:  # what is being taken may be this very claim, renewed
+                async with self._claiming:  # a claim being taken may be this very claim, renewed
                     renewed = job.claim.epoch != settlement.epoch
                 if renewed:
                     continue

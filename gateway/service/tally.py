@@ -1,10 +1,10 @@
-"""Counts that hold over all workers: connections of an address, sessions with a backend, questions in a minute.
+"""Counts over all workers: connections of an address, sessions with a backend, questions in a minute.
 
-Every worker adds to a table of its own, which nobody else writes; a count is the sum over all tables. So nothing is
-locked, and what a dead worker held is gone when its table is cleared. A table has a fixed size (promise P7): a key has
-a place in each of its rows, chosen by a keyed hash, and the least of the rows counts. A count is never too low. It is
-too high for a key all of whose places others have filled: with 65,536 other keys counted, for about one key in 2,000;
-with 20,000, for none in 100,000.
+Every worker adds to a table of its own, which no other worker writes; a count is the sum over all tables. So nothing is
+locked, and a dead worker's counts vanish when its table is cleared. A table has a fixed size (promise P7): a key has a
+place in each of its rows, chosen by a keyed hash, and the smallest of the rows counts. A count is never too low. It is
+too high for a key whose places are all used by others: with 65,536 other keys counted, for about one key in 2,000; with
+20,000, for none in 100,000.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from gateway.model.envelope import IPText, site_of
 from gateway.ports import Tally
 
 _PLACES = 262_144
-"""In a row."""
+"""Places of a row."""
 _ROWS = 5
 _TABLE = _PLACES * _ROWS
 _WIDTH = 4
-"""Octets of a count: written in one piece."""
+"""Octets of a count, which is written in one piece."""
 _KEYS_REMEMBERED = 4096
 
 
@@ -34,15 +34,15 @@ class SharedCounts:
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
         self._secret = os.urandom(16)
-        # Pages that nobody has written take no memory.
+        # Unwritten pages take no memory.
         self._counts = memoryview(mmap.mmap(-1, workers * _TABLE * _WIDTH)).cast("i")
 
     def tally(self, worker: int = 0) -> WorkerTally:
-        """What this worker counts with."""
+        """The table that this worker counts with."""
         return WorkerTally(self._counts, self._secret, worker, self.workers)
 
     def clear(self, worker: int) -> None:
-        """The worker is dead: it holds nothing any more."""
+        """The worker is dead: its counts no longer apply."""
         start = worker * _TABLE
         self._counts[start : start + _TABLE] = memoryview(bytes(_TABLE * _WIDTH)).cast("i")
 
@@ -78,21 +78,21 @@ class WorkerTally:
 
 
 IN_FLIGHT = "megabytes in flight"
-"""The key of what all clients together have on its way in."""
+"""The key of all clients' octets on their way in."""
 
 
 class OctetsInFlight:
-    """Counts octets: in all, and of each client. When more than half of what may be on its way in is, a client may have
-    as much as is still free and no more: the next one always finds room, however many the others are."""
+    """Counts octets: in all, and of each client. When more than half of the limit is used, a client may use at most as
+    much as is still free. So the next client always finds room, regardless of the number of others."""
 
     def __init__(self, tally: Tally | None = None) -> None:
         self._tally = tally or SharedCounts().tally()
         self._all = _Octets(self._tally, IN_FLIGHT)
         self._clients: dict[str, _Octets] = {}
-        """Of those that have any."""
+        """The clients with any octets."""
 
     def add(self, octets: int, client: IPText) -> None:
-        """So much more has come of this client, or is gone again."""
+        """Octets of this client have arrived, or are gone again."""
         site = site_of(client)
         count = self._clients.setdefault(site, _Octets(self._tally, f"megabytes in flight of {site}"))
         for one in (self._all, count):
@@ -101,7 +101,7 @@ class OctetsInFlight:
             del self._clients[site]
 
     def room(self, client: IPText, limits: Limits) -> int:
-        """How many octets more may come of this client; below 0 when there are too many already."""
+        """Number of octets that this client may still send; below 0 when it has already sent too many."""
         site = site_of(client)
         count = self._clients.get(site) or _Octets(self._tally, f"megabytes in flight of {site}")
         theirs = max(limits.bytes_in_flight_per_client, limits.message_size)
@@ -112,14 +112,14 @@ class OctetsInFlight:
 
 
 class _Octets:
-    """One count. Workers tell each other of whole megabytes."""
+    """One count. Workers share whole megabytes only."""
 
     def __init__(self, tally: Tally, key: str) -> None:
         self._tally = tally
         self._key = key
         self._told = 0
         self.own = 0
-        """Those of this worker."""
+        """The octets of this worker."""
 
     def add(self, octets: int) -> None:
         self.own += octets
@@ -143,23 +143,23 @@ class Minute:
         self._tally = tally or SharedCounts().tally()
         self._minute = -1.0
         self._counted: Counter[str] = Counter()
-        """What this worker has counted in the minute."""
+        """The counts of this worker in the minute."""
 
     def add(self, key: str, now: float) -> int:
-        """Once more; how often by now. `now` is monotonic."""
+        """Count once more; returns the number so far. `now` is monotonic."""
         minute = now // _SECONDS
         if minute != self._minute:
             for counted, number in self._counted.items():
                 self._tally.add(counted, -number)
             self._counted.clear()
             self._minute = minute
-        # The minute is in the key: another worker may not have left the last one yet.
+        # The minute is in the key, because another worker may still be in the last one.
         key = f"{key} in {minute}"
         self._counted[key] += 1
         return self._tally.add(key)
 
     def take_back(self, key: str) -> None:
-        """It did not happen after all."""
+        """The counted event did not happen."""
         key = f"{key} in {self._minute}"
         self._counted[key] -= 1
         self._tally.add(key, -1)

@@ -1,6 +1,7 @@
-"""What is under way to each backend, and what may follow: window, pauses, message rate, and routes that are stopped.
+"""Flow control of all backends: window, pauses, message rate, and stopped routes.
 
-In: what each attempt told. Out: how many attempts may start, whether mail for a backend is let in, and events.
+In: the outcomes of each attempt. Out: the number of attempts that may start, whether mail for a backend is accepted,
+and events.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from gateway.policy.flow import BackendFlow, Pace, Sign, read_sign
 from gateway.ports import Clock, EventSink
 
 _LET_IN = 10.0
-"""Seconds for which nothing more is let in for a stopped route, after one message that may be the probe."""
+"""Seconds for which no more mail is accepted for a stopped route, after one message that may be the probe."""
 _MOVES = 1.0
 """Seconds after a delivery for which a backend counts as taking mail."""
 
 
 class Share(Value):
-    """What this process may use of a backend. With several workers each has a part of the whole."""
+    """This process's share of a backend. With several workers each has a part of the whole."""
 
     connections: int
     messages_per_minute: float = 0.0
@@ -37,9 +38,9 @@ class _Lane:
     flow: BackendFlow = field(default_factory=BackendFlow)
     busy: int = 0
     let_in: float = float("-inf")
-    """When a message was last let in although the route is stopped."""
+    """The last time at which a message was accepted although the route is stopped."""
     delivered: float = float("-inf")
-    """When it last took a message."""
+    """The last time at which it took a message."""
 
 
 class Traffic:
@@ -52,7 +53,7 @@ class Traffic:
         self._lanes = {name: _open(share, now) for name, share in shares.items()}
 
     def room(self, backend: str, free: int) -> int:
-        """How many attempts may start now; `free` connections are there for them."""
+        """Number of attempts that may start now with `free` connections."""
         lane, now = self._lanes[backend], self._clock.monotonic()
         allowed = min(free, flow.allow(lane.flow, lane.busy, now))
         if lane.pace is not None:
@@ -60,7 +61,7 @@ class Traffic:
         return allowed
 
     def admits(self, backend: str) -> bool:
-        """Mail for this backend is let in. While its route is stopped that is one message at each time for a probe."""
+        """Mail for this backend is accepted. While its route is stopped, that is one message for each probe."""
         lane = self._lanes.get(backend)
         if lane is None or not lane.flow.stopped:
             return True
@@ -80,14 +81,14 @@ class Traffic:
                 lane.pace = flow.spend(lane.pace, lane.share.messages_per_minute, self._clock.monotonic())
 
     def end(self, backend: str) -> None:
-        """An attempt has ended, whatever it told."""
+        """An attempt has ended, with or without a sign."""
         lane = self._lanes.get(backend)
         if lane is not None:
             lane.busy -= 1
             lane.flow = flow.give_up(lane.flow)
 
     def learn(self, transfer: Transfer, outcomes: Sequence[Outcome]) -> bool:
-        """What an attempt under way told. True when that ends the backend's trouble."""
+        """Learn from an attempt under way. True when that ends the backend's trouble."""
         lane = self._lanes.get(transfer.backend)
         if lane is None:
             return False
@@ -103,12 +104,12 @@ class Traffic:
         return lane is not None and self._clock.monotonic() - lane.delivered < _MOVES
 
     def hurry(self) -> None:
-        """An admin wants it tried now: no pause runs any more."""
+        """An admin wants an attempt now: running pauses end."""
         for lane in self._lanes.values():
             lane.flow = flow.hurry(lane.flow, self._clock.monotonic())
 
     def next_opening(self) -> float | None:
-        """Seconds until a backend takes again that takes nothing now; None when no such time is known."""
+        """Seconds until a backend that takes nothing now takes mail again; None when no such time is known."""
         now = self._clock.monotonic()
         waits = []
         for lane in self._lanes.values():
@@ -138,7 +139,7 @@ def _open(share: Share, now: float) -> _Lane:
 
 
 def _explain(backend: str, outcomes: Sequence[Outcome]) -> tuple[tuple[str, str], ...]:
-    """Who blames us for what, and what mends it."""
+    """The party that blames us, the reason, and the remedy."""
     blaming = next(one for one in outcomes if one.scope is Scope.OURS and one.remote_mta)
     refusal = classify(blaming.reply, blaming.remote_mta, backend=True)
     return (

@@ -1,4 +1,4 @@
-"""Who is there: the client's address as far as the transport proves it, and its TLS."""
+"""The client's identity: its address as far as the transport proves it, and its TLS."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from gateway.service.listener.listener_state import ListenerState
 from gateway.service.proxy import HEADER_OCTETS, NotProxy, ProxyHeader, read_proxy
 
 _PROXY_SECONDS = 5.0
-"""How long a balancer may take to send its header; it has it ready when it connects."""
+"""Seconds for a balancer to send its header, which is ready when it connects."""
 
 
 class HealthCheck:
-    """The conversation with a balancer itself: it may greet and leave, and no mail is taken from it."""
+    """The conversation with a balancer itself: it may greet and leave, but no mail is accepted from it."""
 
     def hello(self, name: str, esmtp: bool, tls: Tls | None) -> None:
         pass
@@ -63,7 +63,7 @@ class HealthCheck:
 
 
 class ClientIdentity:
-    """Whose connection it is, as far as it is proven, and whether it is counted."""
+    """The client of a connection, as far as it is proven, and whether it is counted."""
 
     def __init__(self, state: ListenerState) -> None:
         self._state = state
@@ -79,7 +79,7 @@ class ClientIdentity:
             raise SessionOver(REPLIES["too-busy"], "too-many-connections")
 
     async def arrive(self, inflow: Inflow, peer: IPText) -> None:
-        """Learn who it is. Raises SessionOver when there are too many, or a PROXY header is due and does not come."""
+        """Identify the client. Raises SessionOver when there are too many, or a required PROXY header is missing."""
         self._connection = await _identify(inflow, peer, self._state)
         if self._connection is not None:
             self._admit(self._connection.client)
@@ -95,14 +95,14 @@ class ClientIdentity:
 
     @property
     def may_introduce(self) -> bool:
-        """XCLIENT is for the TCP peer itself: not for whoever stands behind a balancer with a listed address."""
+        """XCLIENT is for the TCP peer itself: not for a client behind a balancer with a listed address."""
         connection = self._connection
         if connection is None or connection.source is ClientSource.PROXY:
             return False
         return any(parse_ip(connection.peer) in network for network in self._state.settings.xclient_from)
 
     def introduce(self, argument: str) -> Reply | None:
-        """XCLIENT: from now on it is another's connection; or the reply that refuses it."""
+        """XCLIENT: from now on the connection is another client's; or the reply that refuses it."""
         if self._connection is None or not self.may_introduce:
             self._state.journal.note("xclient", self.client or "")
             return proxy.DENIED
@@ -114,12 +114,13 @@ class ClientIdentity:
         return None
 
     def tls(self, own: Tls | None) -> Tls | None:
-        """What is known of the client's TLS: the connection's own is that of whoever introduced it by XCLIENT."""
+        """The known TLS of the client. The connection's own TLS belongs to the peer, if that has introduced the client
+        by XCLIENT."""
         introduced = self._connection is not None and self._connection.source is ClientSource.XCLIENT
         return None if introduced else own
 
     def leave(self) -> None:
-        """The connection is gone: give its place back. Not earlier, or a client could hold more than it may."""
+        """The connection is gone: return its place. Not earlier, or a client could hold more than its limit."""
         self._release()
         if self._entered:
             self._entered = False
@@ -142,8 +143,8 @@ class ClientIdentity:
 async def _identify(inflow: Inflow, peer: IPText, state: ListenerState) -> Connection | None:
     """The connection as the transport proves it; None for a balancer's own, such as a health check.
 
-    A listed balancer must send a PROXY header. Without one the session is over: what it passes on is not known to come
-    from the client, and is reported, because it is a mistake in the balancer's configuration or in ours.
+    A listed balancer must send a PROXY header. Without one the session is over, because its octets are not known to
+    come from the client. That is reported, because it is a mistake in the balancer's configuration or in ours.
     """
     settings = state.settings
     address = parse_ip(peer)
@@ -162,14 +163,14 @@ async def _identify(inflow: Inflow, peer: IPText, state: ListenerState) -> Conne
 
 
 async def _read_header(inflow: Inflow) -> ProxyHeader | None:
-    """None when nothing came at all: a health check that only holds the port open, which is counted and no fault."""
+    """The header; None when no octet came: a health check that only opens the port is counted, and is not a fault."""
     deadline = asyncio.get_running_loop().time() + _PROXY_SECONDS
     while (header := read_proxy(inflow.peek(HEADER_OCTETS))) is None:
         try:
             await inflow.wait_more(deadline)
         except SessionOver as over:
             if over.reply is None:
-                raise  # it left again without a word: a balancer that only tries the port
+                raise  # it left without an octet: a balancer that only tries the port
             if not len(inflow):
                 return None
             raise NotProxy("no whole header in time") from None
@@ -178,7 +179,7 @@ async def _read_header(inflow: Inflow) -> ProxyHeader | None:
 
 
 def read_tls(transport: asyncio.BaseTransport) -> Tls:
-    """What was negotiated. The subject is that of a client certificate that our TLS context has verified."""
+    """The negotiated TLS. The subject is that of a client certificate that our TLS context has verified."""
     session = transport.get_extra_info("ssl_object")
     cipher = session.cipher()
     subject = (session.getpeercert() or {}).get("subject", ())
@@ -190,5 +191,5 @@ def read_tls(transport: asyncio.BaseTransport) -> Tls:
 
 
 def _escape(value: str) -> str:
-    """RFC 4514 section 2.4, so that no value of a subject reads as another attribute."""
+    """Escaped by RFC 4514 section 2.4, so that no value of a subject reads as another attribute."""
     return re.sub(r'([,+"\\<>;=])', r"\\\1", value)

@@ -1,4 +1,4 @@
-"""How many connections there are: in all, from an address, from its network; and how many come in a minute."""
+"""Limits on connections: in all, from an address, from its network; and on new ones in a minute."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _WORKERS = "workers"
 
 
 class ConnectionLimits:
-    """Counts open connections, those of all workers. One object may serve several listeners, then its limits hold over
-    all of them."""
+    """Counts open connections, those of all workers. If several listeners share one object, its limits cover all of
+    them."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class ConnectionLimits:
         ours: Collection[IPv4Network | IPv6Network] = (),
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`ours` are networks of relays and hops of our own: they may be as fast as they like."""
+        """`ours` are networks of relays and hops of our own: their rate is not limited."""
         self._ours = ours
         self._now = now
         self._most = limits.connections
@@ -41,11 +41,11 @@ class ConnectionLimits:
         self._open = 0
 
     def is_fair(self) -> bool:
-        """This worker has no more connections than the average one: the next is its to take."""
+        """True when this worker has no more connections than the average: it may take the next one."""
         return self._open * self._tally.total(_WORKERS) <= self._tally.total(_ALL)
 
     def pressure(self) -> float:
-        """How much is used up, 1 being all of it: of the connections, or of the octets that may be on their way in."""
+        """The used share of a limit, 1 being all: of the connections, or of the octets on their way in."""
         octets = self._tally.total(IN_FLIGHT) << 20
         return max(self._tally.total(_ALL) / self._most, octets / self._most_octets)
 
@@ -66,7 +66,7 @@ class ConnectionLimits:
         return of_address <= self._most_per_address and of_network <= self._most_per_network
 
     def is_too_fast(self, client: IPText) -> bool:
-        """The client's connection that was just admitted is one too many in this minute."""
+        """True when the client's connection just admitted is one too many in this minute."""
         address = ipaddress.ip_address(client)
         if any(address in network for network in self._ours):
             return False

@@ -1,4 +1,4 @@
-"""A session's mail transactions: the order of their steps, the size limit, and what an exception becomes."""
+"""A session's mail transactions: the order of their steps, the size limit, and the replies to exceptions."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class _State(Enum):
     NONE = auto()
     OPEN = auto()
     BROKEN = auto()
-    """Something failed inside a transaction: until it is left, each of its commands gets the reply that said so.
-    Otherwise recipients pipelined behind a 451 would meet a 503, and be bounced for our fault (promise P5)."""
+    """A step inside a transaction failed: until the transaction ends, each of its commands gets the same reply.
+    Otherwise recipients pipelined after a 451 would get a 503, and be bounced for our fault (promise P5)."""
 
 
 class Dialogue:
     """Stands between the commands and a Conversation.
 
-    Whatever a hook raises becomes 451 4.3.0 with the id that `report` gives it, and ends the transaction.
+    Any exception of a hook becomes 451 4.3.0 with the id from `report`, and ends the transaction.
     """
 
     def __init__(self, conversation: Conversation, most_octets: int, report: Callable[[BaseException], str]) -> None:
@@ -44,7 +44,7 @@ class Dialogue:
         self._chunked = False
         self._octets = 0
         self.smtputf8 = False
-        """MAIL of the transaction that is open, or was the last one, had that parameter (RFC 6531 section 3.4)."""
+        """MAIL of the open or else the last transaction had that parameter (RFC 6531 section 3.4)."""
 
     @property
     def idle(self) -> bool:
@@ -53,20 +53,20 @@ class Dialogue:
 
     @property
     def proven(self) -> bool:
-        """A recipient was taken in the open transaction, or a message lately."""
+        """A recipient was accepted in the open transaction, or a message lately."""
         return self._accepted > 0
 
     @property
     def refusal(self) -> Reply | None:
-        """What broke the transaction, if something did."""
+        """The reply that broke the transaction, if it is broken."""
         return self._refusal if self._state is _State.BROKEN else None
 
     def fail(self, error: Exception) -> Reply:
-        """Report an exception; the reply tells the client no more than where to find it."""
+        """Report an exception; the reply gives the client only its id."""
         return REPLIES["internal"].with_id(self._report(error))
 
     def hello(self, name: str, esmtp: bool, tls: Tls | None) -> Reply | None:
-        """HELO or EHLO (RFC 5321 section 4.1.4: it ends a transaction). A reply only when that failed."""
+        """HELO or EHLO (RFC 5321 section 4.1.4: it ends a transaction). Returns a reply only after a failure."""
         self.reset()
         try:
             self._conversation.hello(name, esmtp, tls)
@@ -75,7 +75,7 @@ class Dialogue:
         return None
 
     def login(self, name: str) -> Reply | None:
-        """The client has proven who it is. A reply only when that failed."""
+        """The client has authenticated. Returns a reply only after a failure."""
         try:
             self._conversation.login(name)
         except Exception as error:
@@ -83,7 +83,7 @@ class Dialogue:
         return None
 
     def force_sender(self, argument: str) -> ParsedPath | None:
-        """What MAIL says when its path cannot be read, for a client whose sender is known without it."""
+        """The arguments of MAIL when its path cannot be read, for a client whose sender is known without it."""
         try:
             sender = self._conversation.forced_sender()
         except Exception as error:
@@ -92,7 +92,7 @@ class Dialogue:
         return replace_path(argument, sender) if sender is not None else None
 
     async def refuse_sender(self, reply: Reply, path: Mailbox | None = None) -> Reply:
-        """The listener refuses MAIL by itself; the reply gets its id, and a trace is left."""
+        """The listener refuses MAIL by itself; the reply gets its id, and a trace is stored."""
         return await self._ask(partial(self._conversation.refuse, reply, path))
 
     async def refuse(self, reply: Reply, path: Mailbox | None = None) -> Reply:
@@ -124,7 +124,7 @@ class Dialogue:
         return reply
 
     async def begin(self, chunked: bool) -> Reply:
-        """Ask to send content: 354, also for each further BDAT; or why not."""
+        """Ask to send content: 354, also for each further BDAT; or a refusal."""
         if self._state is not _State.OPEN:
             return self.refusal or _NO_MAIL
         if not self._accepted:
@@ -142,7 +142,7 @@ class Dialogue:
         return reply
 
     async def take(self, octets: bytes) -> None:
-        """Pass content on; when the transaction is broken it is dropped."""
+        """Pass content on; in a broken transaction it is dropped."""
         if not self._receiving or not octets:
             return
         self._octets += len(octets)
@@ -155,7 +155,7 @@ class Dialogue:
             self._break(self.fail(error))
 
     async def finish(self) -> Reply:
-        """The content is complete. It runs to its end also when the client goes away meanwhile."""
+        """The content is complete. This step runs to its end even if the client disconnects meanwhile."""
         refusal = self.refusal
         self._state = _State.NONE
         self._receiving = False
@@ -175,7 +175,7 @@ class Dialogue:
             self._report(error)
 
     def reset(self) -> None:
-        """RSET, or anything else that ends a transaction without a message."""
+        """RSET, or any other end of a transaction without a message."""
         if self._state is _State.OPEN:
             self._abandon()
         self._state = _State.NONE

@@ -1,4 +1,4 @@
-"""Octets from the client, waiting to be read: command lines, content, and how long to wait for them."""
+"""Octets from the client, waiting to be read: command lines, content, and the time limits for them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from gateway.model.reply import Reply
 from gateway.service.listener.dialogue import Dialogue
 
 _HIGH = 65_536
-"""Octets beyond which the transport is held back."""
+"""Octets beyond which the transport is paused."""
 _LOW = 16_384
 _POLLS = 3
-"""How often the loop looks at its sockets between the end of a time-out and its effect."""
+"""Rounds in which the loop reads its sockets between the end of a time-out and its effect."""
 _CR = 13
 _TIMEOUT = Reply(421, "4.2", "Timeout, closing the connection")
 _BARE_LF = Reply(500, "5.2", "A command line ends in CRLF")
 
 
 class SessionOver(Exception):
-    """The session ends. `reply` is what the client is still told; None when it is gone, or need not know. `reason` is
-    the listener's word for why it was refused, for the journal; empty when that needs no telling."""
+    """The session ends. `reply` is the last reply to the client; None when it is gone, or needs none. `reason` is the
+    listener's word for the refusal, for the journal; empty when there is nothing to report."""
 
     def __init__(self, reply: Reply | None, reason: str = "") -> None:
         super().__init__(reply)
@@ -36,7 +36,8 @@ class Inflow:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, note_held: Callable[[int], None]) -> None:
-        """`note_held` is told how many octets wait here while they are many, and 0 when they are not any more."""
+        """`note_held` is called with the number of octets that wait here while they are many, and with 0 when they no
+        longer are."""
         self._loop = loop
         self._note_held = note_held
         self._octets = bytearray()
@@ -54,18 +55,18 @@ class Inflow:
 
     @property
     def ended(self) -> bool:
-        """The client sends nothing more."""
+        """The client sends no more octets."""
         return self._ended
 
     def attach(self, transport: asyncio.Transport) -> None:
-        """The transport that feeds us; said again when TLS replaces it."""
+        """Set the transport that feeds this buffer; called again when TLS replaces it."""
         self._release()
         self._transport = transport
 
     def feed(self, octets: bytes) -> None:
-        """Octets have come."""
+        """Octets have arrived."""
         if self._closed:
-            return  # under TLS they may still come while we wait for the client's close_notify
+            return  # under TLS they may still arrive while we wait for the client's close_notify
         self._octets += octets
         if len(self._octets) > _HIGH and not self._held_back and self._transport is not None:
             self._held_back = True
@@ -74,17 +75,17 @@ class Inflow:
         self._wake()
 
     def end(self) -> None:
-        """No more will come; what has come can still be read."""
+        """No more octets will arrive; those here can still be read."""
         self._ended = True
         self._wake()
 
     def stop(self, reply: Reply) -> None:
-        """End the session as soon as it waits for the client, now or later."""
+        """End the session at its next wait for the client."""
         self._stopped = reply
         self._wake()
 
     def close(self) -> None:
-        """Nobody reads any more."""
+        """Nothing is read any more."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -93,7 +94,7 @@ class Inflow:
         self._release()
 
     async def wait_more(self, deadline: float) -> None:
-        """Until more octets than now are here. `deadline` is in the loop's time."""
+        """Wait for more octets than now. `deadline` is in the loop's time."""
         before = len(self._octets)
         while len(self._octets) == before:
             await self._wait(deadline)
@@ -108,7 +109,7 @@ class Inflow:
         self._let_flow()
 
     def take_all(self) -> bytes:
-        """Everything that is here; the transport is no longer held back."""
+        """All octets here; the transport is no longer paused."""
         octets = bytes(self._octets)
         self._octets.clear()
         self._release()
@@ -119,7 +120,7 @@ class Inflow:
         self._octets[:0] = octets
 
     async def read(self, most: int, deadline: float) -> bytes:
-        """At least one octet, at most `most`."""
+        """Read at least one octet, at most `most`."""
         while not self._octets:
             await self._wait(deadline)
         if len(self._octets) <= most:
@@ -180,8 +181,8 @@ class Inflow:
         self._timer = self._loop.call_at(deadline, self._check_silence)
 
     def _check_silence(self, polls: int = 0) -> None:
-        """Time may be over. What is in the socket by then has come in time: after a stall, of us or of the machine, a
-        timer is due before the loop has looked at its sockets."""
+        """Time may be over. Octets in the socket by then count as in time: after a stall, of us or of the machine, a
+        timer fires before the loop has read its sockets."""
         self._timer = None
         if self._waiter is None or self._waiter.done():
             return
@@ -208,20 +209,20 @@ _CHUNK = 262_144
 _HALF = 0.5
 _NEARLY = 0.875
 _SHORT_SECONDS = 30.0
-"""How long a client may be silent when nearly all is used up."""
+"""Seconds for which a client may be silent when nearly all of a limit is used."""
 _WINDOW_SECONDS = 30.0
 _RATE = 1024
-"""Octets in a second, on the average of a window, that content must bring when half of all is used up."""
+"""Octets in a second, on the average of a window, that content must bring when half of a limit is used."""
 _RATE_NEARLY = 16_384
-"""The same when nearly all is."""
+"""The same when nearly all is used."""
 
 
 class ClientPatience:
-    """How long the client of a session is waited for. While less than half of what clients may use up is used, as long
-    as the settings say; beyond, content needs a least rate, and in the end silence may be short only."""
+    """The time limits for the client of a session. The settings apply while less than half of a limit is used. Beyond
+    that, content needs a minimum rate, and finally only short silence is allowed."""
 
     def __init__(self, now: Callable[[], float], end_at: float, pressure: Callable[[], float]) -> None:
-        """`pressure` tells how much is used up, 1 being all."""
+        """`pressure` gives the used share, 1 being all."""
         self._now = now
         self._end_at = end_at
         self._pressure = pressure
@@ -229,17 +230,17 @@ class ClientPatience:
         self._octets = 0
 
     def due(self, seconds: float) -> float:
-        """Until when a client that may be silent for `seconds` must have spoken."""
+        """The time by which a client that may be silent for `seconds` must have sent something."""
         if seconds > _SHORT_SECONDS and self._pressure() >= _NEARLY:
             seconds = _SHORT_SECONDS
         return min(self._now() + seconds, self._end_at)
 
     def restart(self) -> None:
-        """Content may come from now on."""
+        """Content may arrive from now on."""
         self._began, self._octets = self._now(), 0
 
     def content_due(self, seconds: float, octets: int) -> float:
-        """The same inside content, of which so many octets have come since it was asked last."""
+        """The same inside content; `octets` have arrived since the last call."""
         self._octets += octets
         pressure = self._pressure()
         rate = _RATE_NEARLY if pressure >= _NEARLY else _RATE
@@ -249,7 +250,8 @@ class ClientPatience:
 
 
 async def read_data(inflow: Inflow, dialogue: Dialogue, due: Callable[[int], float]) -> None:
-    """Up to CRLF.CRLF. `due` is told how many octets came, and tells until when the next ones must have come."""
+    """Read up to CRLF.CRLF. `due` takes the number of new octets, and gives the time by which the next ones must
+    arrive."""
     framing = DataFraming()
     octets = b""
     while not framing.done:
@@ -259,7 +261,7 @@ async def read_data(inflow: Inflow, dialogue: Dialogue, due: Callable[[int], flo
 
 
 async def read_chunk_of(size: int, inflow: Inflow, dialogue: Dialogue, due: Callable[[int], float]) -> None:
-    """Exactly `size` octets, also when they are not wanted: behind them comes the next command."""
+    """Read exactly `size` octets, even unwanted ones, because the next command follows them."""
     octets = b""
     while size:
         octets = await inflow.read(min(size, _CHUNK), due(len(octets)))

@@ -1,4 +1,4 @@
-"""What the sessions of one listener share."""
+"""The state that all sessions of one listener share."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ _WINDOW_SECONDS = 60.0
 
 
 class Journal:
-    """The first of a kind is told at once; what follows within a minute is counted, and told together at its end.
+    """The first refusal of a kind is reported at once; further ones within a minute are counted, and reported together
+    at its end.
 
-    Reasons are words of ours, a dozen of them: however many clients there are, that bounds memory and log lines.
+    Reasons are a dozen words of ours: so the number of clients does not affect memory and log lines.
     """
 
     def __init__(self, emit: EventSink, listener: str) -> None:
@@ -45,7 +46,7 @@ class Journal:
         self._send(reason, client, 1)
 
     def alarm(self, error: OSError) -> None:
-        """The system gives no connection: descriptors or memory are used up."""
+        """The system gives no connection: descriptors or memory are exhausted."""
         now = asyncio.get_running_loop().time()
         if now >= self._alarm_again:
             self._alarm_again = now + _WINDOW_SECONDS
@@ -54,7 +55,7 @@ class Journal:
             self._emit(Event("no-connection-taken", "", fields, Level.ALARM))
 
     def close(self) -> None:
-        """Tell what was counted."""
+        """Report the counted refusals."""
         for reason in tuple(self._more):
             self._more[reason][2].cancel()
             self._tell(reason)
@@ -70,11 +71,11 @@ class Journal:
 
 
 EXTENSIONS = ("PIPELINING", "SIZE", "8BITMIME", "STARTTLS", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8", "CHUNKING")
-"""The service extensions that a listener speaks, in the order it names them."""
+"""The service extensions of a listener, in the order of the EHLO reply."""
 
 
 class ListenerSettings(Value):
-    """One listening socket."""
+    """The settings of one listening socket."""
 
     name: str
     hostname: str
@@ -82,36 +83,39 @@ class ListenerSettings(Value):
     address: str = ""
     """`host:port`, `[::1]:25`; port 0 takes a free one. Not used when `sock` is given."""
     sock: socket.socket | None = None
-    """A socket that is bound already."""
+    """A socket that is already bound."""
     tls: ssl.SSLContext | None = None
     """For STARTTLS; None: not offered. TLS 1.2 or newer (RFC 8996)."""
     implicit_tls: bool = False
-    """TLS from the first octet (RFC 8314 section 3), after the PROXY header where one is due."""
+    """TLS from the first octet (RFC 8314 section 3), after the PROXY header if one is required."""
     proxy_from: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Balancers that must send a PROXY header; nobody else may."""
+    """Balancers that must send a PROXY header; no other peer may."""
     xclient_from: tuple[IPv4Network | IPv6Network, ...] = ()
-    """TCP peers that may say by XCLIENT for whom they speak."""
+    """TCP peers that may name their client by XCLIENT."""
     credentials: Credentials | None = None
-    """For AUTH, under TLS only; then no mail is taken before it. None: AUTH is not spoken."""
+    """For AUTH, under TLS only; mail then requires a login. None: AUTH is not supported."""
     limits: Limits = field(default_factory=Limits)
     extensions: tuple[str, ...] = EXTENSIONS
-    """What EHLO names, in order. What is missing of `EXTENSIONS` is not spoken; a word beyond them is only named."""
+    """The extensions in the EHLO reply, in order. Those of `EXTENSIONS` left out are not supported; other words are
+    only listed."""
     devices: bool = False
-    """MAIL and RCPT are read as devices write them: without brackets, and a forced sender's MAIL whatever it says."""
+    """MAIL and RCPT are accepted as devices write them: without brackets, and a forced sender's MAIL with any
+    argument."""
     debug: bool = False
     """Each command and its reply is an event of level debug."""
     carry: bool = False
-    """Bare newlines in a body are carried where that is safe."""
+    """Bare newlines in a body are carried if that is safe."""
     require_tls: bool = False
     """No mail before STARTTLS."""
     banner: str = "ESMTP Waypost"
-    """What follows our name in the greeting."""
+    """The text after our name in the greeting."""
     greet_pause: float = 0.0
-    """Seconds that a client must be silent before it is greeted. Who talks earlier is cut off in any case."""
+    """Seconds that a client must be silent before its greeting. A client that talks before it is cut off in any
+    case."""
 
     def name_extensions(self, secured: bool, may_introduce: bool) -> tuple[str, ...]:
-        """EHLO's lines: SIZE with its limit (RFC 1870), STARTTLS not under TLS (RFC 3207 section 4.2), AUTH only there
-        (RFC 4954 section 4), XCLIENT only for listed peers."""
+        """The lines of the EHLO reply: SIZE with its limit (RFC 1870), STARTTLS not under TLS (RFC 3207 section 4.2),
+        AUTH only under TLS (RFC 4954 section 4), XCLIENT only for listed peers."""
         hidden = "STARTTLS" if secured or self.tls is None else ""
         words = [
             f"SIZE {self.limits.message_size}" if word == "SIZE" else word for word in self.extensions if word != hidden
@@ -123,7 +127,7 @@ class ListenerSettings(Value):
         return tuple(words)
 
     def check(self) -> None:
-        """Raises ValueError when the settings contradict themselves."""
+        """Raises ValueError when the settings contradict each other."""
         if self.tls is not None and self.tls.minimum_version < ssl.TLSVersion.TLSv1_2:
             raise ValueError(f"listener {self.name}: TLS below 1.2 is allowed (RFC 8996)")
         if self.tls is None and (self.require_tls or self.implicit_tls or self.credentials is not None):
@@ -132,24 +136,24 @@ class ListenerSettings(Value):
 
 _MOST_OF_A_COMMAND = 500
 _TURN = 32
-"""Commands after which other sessions get their turn, however many this client has pipelined."""
+"""Commands after which other sessions get their turn, regardless of pipelining."""
 _FREE = 16
-"""Commands of a session, since its last message, that wait for nobody: most have no more."""
+"""Commands of a session, since its last message, that are not delayed: most sessions have no more."""
 _MANY = 8
 """Sessions with pipelined commands beyond which each of them is slowed down, so that the others are served at once."""
 _PAUSE = 0.0005
 """Seconds that each such session adds to a turn."""
 _MOST_HELD = 4_194_304
-"""Octets that clients may have sent ahead of what is read, in sessions that have more than a little of it: beyond,
-those that hold most and have brought no mail are ended."""
+"""Octets that clients may have sent ahead of reading, in sessions with many of them. Beyond that limit, the sessions
+that hold most and have brought no mail are ended."""
 
 
 _LEAST_REST = 2.0
-"""Seconds that a session may be idle in any case: a client on a slow line takes its time."""
+"""Seconds that a session may always be idle: a client on a slow line needs time."""
 
 
 class SessionState(Protocol):
-    """A session, as the listener sees it."""
+    """A session, from the listener's view."""
 
     @property
     def task(self) -> Task[Any]:
@@ -163,18 +167,18 @@ class SessionState(Protocol):
 
     @property
     def proven(self) -> bool:
-        """It has mail for us."""
+        """The session has mail for us."""
 
     @property
     def rests_since(self) -> float | None:
-        """Since when it waits for a command outside a transaction, in the loop's time; None when it does not."""
+        """The loop's time since which it waits for a command outside a transaction; None when it does not."""
 
     def abort(self) -> None:
         """Drop its connection."""
 
 
 class ListenerState:
-    """Settings, the reception served, and the sessions that are open."""
+    """Settings, the reception, and the open sessions."""
 
     def __init__(
         self,
@@ -191,21 +195,21 @@ class ListenerState:
         self.journal = Journal(emit, settings.name)
         self._emit = emit
         self.sessions: set[SessionState] = set()
-        """Sessions that are not over."""
+        """Sessions that have not ended."""
         self.draining = False
-        """No new transaction is begun."""
+        """No new transaction may begin."""
         self.busy = 0
         """Sessions that have pipelined commands and wait for their next turn."""
         self._held: dict[SessionState, int] = {}
         self._held_in_all = 0
         self._connected: set[SessionState] = set()
         self.empty = asyncio.Event()
-        """No connection is open. A session that is over may still have its last reply to send."""
+        """No connection is open. An ended session may still have to send its last reply."""
         self.empty.set()
 
     async def take_turns(self, commands: int) -> None:
-        """Let others go first when so many commands were done without a message. Of many sessions that go on and on
-        each waits the longer, the more they are: a flood of commands takes a part of the time only."""
+        """Let other sessions go first after so many commands without a message. The more such sessions there are, the
+        longer each waits: so a flood of commands takes only a part of the time."""
         if commands < _FREE or commands % max(_TURN // (1 + self.busy), 1):
             return
         self.busy += 1
@@ -215,7 +219,7 @@ class ListenerState:
             self.busy -= 1
 
     def note_held(self, session: SessionState, octets: int) -> None:
-        """So many octets of this session wait to be read: many, or 0."""
+        """Note the octets of this session that wait to be read: many, or 0."""
         self._held_in_all += octets - self._held.pop(session, 0)
         if not octets:
             return
@@ -240,7 +244,7 @@ class ListenerState:
 
     @property
     def connected(self) -> frozenset[SessionState]:
-        """Whose connection is open."""
+        """The sessions with an open connection."""
         return frozenset(self._connected)
 
     def enter(self, session: SessionState) -> None:
@@ -250,8 +254,8 @@ class ListenerState:
         self.empty.clear()
 
     def note_exchange(self, client: IPText | None, line: bytes | None, reply: Reply | None) -> None:
-        """A command and what it was answered, for a log of level debug. A password is never in it: those that are not
-        behind AUTH come where no command is awaited."""
+        """Emit a command and its reply, for a log of level debug. It never contains a password: passwords that do not
+        follow AUTH come when no command is expected."""
         if not self.settings.debug:
             return
         said = (line or b"")[:_MOST_OF_A_COMMAND].decode("utf-8", "backslashreplace")

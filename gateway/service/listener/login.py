@@ -22,15 +22,15 @@ _INVALID_PURPOSE = 26
 _MOST_UNREAD = 4096
 """Octets of earlier replies; well below what stops a writer."""
 _MOST_HELD = 16_384
-"""Octets that the TLS layer may hold for us or for the client, beside those of one read: its loop's own bound is 512
+"""Octets that the TLS layer may hold for us or for the client, besides those of one read. The loop's own limit is 512
 KiB each way."""
 
 
 async def start_tls(writer: asyncio.StreamWriter, context: ssl.SSLContext, take_early: Callable[[], bytes]) -> None:
-    """Do the handshake as the server. `take_early` gives what of it was read already: the client's first octets may
-    come in one packet with a PROXY header, or before the loop has turned.
+    """Do the handshake as the server. `take_early` gives its octets that were already read: the client's first octets
+    may arrive in one packet with a PROXY header, or before the loop's next round.
 
-    Raises OSError (ssl.SSLError and timeouts are) when there is no TLS.
+    Raises OSError (which includes ssl.SSLError and timeouts) when there is no TLS.
     """
     pipe = writer.transport
     if pipe.get_write_buffer_size() > _MOST_UNREAD:
@@ -49,7 +49,7 @@ async def start_tls(writer: asyncio.StreamWriter, context: ssl.SSLContext, take_
 
 
 def name_failure(error: OSError) -> str:
-    """The word for the journal: what of the client's certificate was refused, if that is why."""
+    """The word for the journal: the refused part of the client's certificate, if that is the reason."""
     if not isinstance(error, ssl.SSLCertVerificationError):
         return "tls"
     return "tls-certificate-purpose" if error.verify_code == _INVALID_PURPOSE else "tls-certificate"
@@ -61,7 +61,7 @@ async def _hand_over(
     upgrade: asyncio.Future[None],
     take_early: Callable[[], bytes],
 ) -> None:
-    """Give the TLS layer, once it is in place, what was read before."""
+    """Pass the octets read before to the TLS layer, once it is in place."""
     while pipe.get_protocol() is before and not upgrade.done():  # noqa: ASYNC110 one turn, and no event tells it
         await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -71,7 +71,7 @@ async def _hand_over(
 
 
 class _Bounded(Protocol):
-    """The transport that both loops' TLS protocols give."""
+    """The transport of both loops' TLS protocols."""
 
     def set_read_buffer_limits(self, *, high: int) -> None: ...
 
@@ -79,7 +79,7 @@ class _Bounded(Protocol):
 
 
 class _Buffered(Protocol):
-    """asyncio.BufferedProtocol, which both loops' TLS protocols are."""
+    """asyncio.BufferedProtocol, the base of both loops' TLS protocols."""
 
     def get_buffer(self, sizehint: int) -> memoryview: ...
 
@@ -113,26 +113,26 @@ _SYNTAX = Reply(501, "5.4", "Syntax: AUTH mechanism [initial-response]")
 _USERNAME, _PASSWORD = "VXNlcm5hbWU6", "UGFzc3dvcmQ6"
 
 Ask = Callable[[str], Awaitable[bytes | None]]
-"""Sends a challenge, which is base64 already, and returns the client's line; None for one that is too long."""
+"""Sends a challenge, already in base64, and returns the client's line; None for one that is too long."""
 
 
 class Login:
-    """Whether one session's client has proven who it is."""
+    """The authentication of one session's client."""
 
     def __init__(self, state: ListenerState, ask: Ask) -> None:
         self._state = state
         self._ask = ask
         self._failed = 0
         self.name = ""
-        """Empty before."""
+        """Empty until then."""
 
     @property
     def due(self) -> bool:
-        """It has to log in before it may send mail."""
+        """The client has to log in before it may send mail."""
         return self._state.settings.credentials is not None and not self.name
 
     async def attempt(self, argument: str, client: IPText | None, secured: bool, dialogue: Dialogue) -> Reply:
-        """AUTH. Raises SessionOver when it has failed too often."""
+        """AUTH. Raises SessionOver after too many failures."""
         credentials = self._state.settings.credentials
         if credentials is None or client is None:
             return NOT_HERE
@@ -154,7 +154,7 @@ class Login:
 
 
 async def _read_credentials(argument: str, ask: Ask) -> tuple[str, str] | Reply:
-    """Name and password as the client gives them, or the reply that ends the attempt."""
+    """Name and password from the client, or the reply that ends the attempt."""
     words = argument.split()
     if not 1 <= len(words) <= 2:
         return _SYNTAX
@@ -172,7 +172,7 @@ async def _read_credentials(argument: str, ask: Ask) -> tuple[str, str] | Reply:
 
 
 def _split_plain(message: str | Reply) -> tuple[str, str] | Reply:
-    """RFC 4616 section 2: authorization identity, authentication identity, password. Nobody may act for another."""
+    """RFC 4616 section 2: authorization identity, authentication identity, password. No client may act for another."""
     if isinstance(message, Reply):
         return message
     parts = message.split("\0")

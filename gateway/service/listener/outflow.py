@@ -1,4 +1,4 @@
-"""Replies to the client: written at once, and never more of them than it reads."""
+"""Replies to the client: written at once, and limited to the number that it reads."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from gateway.model.value import Value
 from gateway.service.listener.inflow import SessionOver
 
 _LOOKS = (0.05, 0.2, 0.75, 2.0)
-"""Seconds between looks at a connection on which our reply is not acknowledged yet when the session ends."""
+"""Seconds between checks of a connection whose last reply is not yet acknowledged when the session ends."""
 
 _SOON = 1.0
-"""Seconds after which a reply is looked after that no further command has followed."""
+"""Seconds after which a reply without a further command is checked."""
 
 
 class LineState(Enum):
-    """What TCP says of the way to the client."""
+    """TCP's state of the connection to the client."""
 
     OPEN = auto()
     ENDED = auto()
-    """The client's host has said that nothing more comes. It may still read."""
+    """The client's host has closed its direction. It may still read."""
     CLOSED = auto()
     """Both directions are over, by a reset or by a time-out."""
 
 
 class Line(Value):
-    """The way to the client at one instant."""
+    """The connection to the client at one instant."""
 
     state: LineState
     unacknowledged: int
     """Octets of ours that the client's host has not acknowledged."""
     round_trip: float = 0.0
-    """Seconds; the shortest that was seen."""
+    """The shortest round trip seen, in seconds."""
 
 
 class ReplyTracker:
-    """For one session; `tell` is called once for each reply that was `sent`."""
+    """The replies of one session; `tell` is called once for each reply that was `sent`."""
 
     def __init__(self, tell: Callable[[bool], None], look: Callable[[], Line | None]) -> None:
-        """`look` gives None when there is no connection to look at."""
+        """`look` gives None when there is no connection."""
         self._tell = tell
         self._look = look
         self._open = False
         self._ended = False
-        """The client had ended its direction before our reply went out."""
+        """The client had closed its direction before our reply went out."""
         self._ahead = False
         """The client had sent more than its message before our reply went out."""
         self._at = 0.0
@@ -68,7 +68,7 @@ class ReplyTracker:
             self._timer = asyncio.get_running_loop().call_later(_SOON, self._look_again)
 
     def spoke(self) -> None:
-        """The client has sent another command. One that it sent ahead tells nothing."""
+        """The client has sent another command. A command sent ahead proves nothing."""
         if self._open and not (self._ahead and self._is_unacknowledged()):
             self._conclude(True)
 
@@ -78,7 +78,7 @@ class ReplyTracker:
             self._conclude(not self._is_unacknowledged())
 
     def lost(self, error: Exception | None, ended: bool) -> None:
-        """The connection is over. `ended`: the client had ended its direction by then."""
+        """The connection is over. `ended`: the client had closed its direction by then."""
         if not self._open:
             return
         line = self._look()
@@ -87,19 +87,20 @@ class ReplyTracker:
         elif not line.unacknowledged:
             self._conclude(True)
         else:
-            # A reset takes the acknowledgement with it that was still to come. It tells that the reply had arrived if
-            # it came later than the reply's way there and its own way back, unless the client had closed before.
+            # A reset removes an acknowledgement that was still to come. The reply had arrived if the reset came later
+            # than the reply's way there and the reset's way back, unless the client had closed before.
             reset = isinstance(error, ConnectionError) and not (ended or self._ended)
             self._conclude(reset and monotonic() - self._at > line.round_trip)
 
     def _look_again(self) -> None:
-        """A client that says nothing more may have another attempt of the same message wait for this one's end."""
+        """A client that sends nothing more may have another attempt of the same message wait for the end of this
+        one."""
         line = self._look()
         if line is not None and not line.unacknowledged:
             self._conclude(True)
 
     async def close(self) -> None:
-        """The session ends: what is acknowledged soon was heard."""
+        """The session ends: a reply acknowledged soon counts as heard."""
         for seconds in _LOOKS:
             line = self._look() if self._open else None
             if line is None or not line.unacknowledged or line.state is LineState.CLOSED:
@@ -122,27 +123,27 @@ class ReplyTracker:
 _UNREAD = 32_768
 """Octets of replies that a client may leave unread."""
 _LINGER_SECONDS = 10.0
-"""How long the last reply may take to leave."""
+"""Seconds for the last reply to leave."""
 _TCP_INFO_OCTETS = 152
 _ROUND_TRIP = slice(148, 152)
-"""Where Linux's `struct tcp_info` has `tcpi_min_rtt`, in microseconds; its first octet is the state."""
+"""Position of `tcpi_min_rtt`, in microseconds, in Linux's `struct tcp_info`; its first octet is the state."""
 _STATES = {7: LineState.CLOSED, 8: LineState.ENDED}
 """TCP_CLOSE and TCP_CLOSE_WAIT."""
 
 
 class Outflow:
-    """The way to the client. Attached anew when TLS replaces the transport."""
+    """The connection to the client. Attached again when TLS replaces the transport."""
 
     def __init__(self, silent: bool) -> None:
         self._pipe: asyncio.Transport | None = None
         self._silent = silent
-        """Nothing is said before TLS is up: a TLS client could not read it."""
+        """No reply is sent before TLS: a TLS client could not read it."""
         self._linger: asyncio.TimerHandle | None = None
         self._gone = False
 
     @property
     def pipe(self) -> asyncio.Transport:
-        """The transport. There is one from the first moment of a session on."""
+        """The transport. It exists from a session's first moment."""
         assert self._pipe is not None
         return self._pipe
 
@@ -151,11 +152,11 @@ class Outflow:
 
     @property
     def gone(self) -> bool:
-        """The connection is no more."""
+        """The connection is closed."""
         return self._gone
 
     def unmute(self) -> None:
-        """TLS is up."""
+        """TLS is in place."""
         self._silent = False
 
     def write(self, reply: Reply, utf8: bool = False) -> None:
@@ -164,7 +165,7 @@ class Outflow:
             self.pipe.write(reply.wire(utf8))
 
     async def wait_until_read(self, drain: Callable[[], Awaitable[None]], seconds: float) -> None:
-        """Wait while the client leaves too much unread. Raises SessionOver when it goes on doing so."""
+        """Wait while the client leaves too much unread. Raises SessionOver if it continues."""
         if self.pipe.get_write_buffer_size() <= _UNREAD:
             return
         try:
@@ -174,8 +175,8 @@ class Outflow:
             raise SessionOver(None, "does-not-read") from None
 
     def look(self) -> Line | None:
-        """What TCP says of the connection; None when there is none any more. Under TLS, the octets that were not given
-        to the socket yet count too."""
+        """TCP's view of the connection; None when there is none. Under TLS, octets not yet given to the socket count
+        too."""
         connection: socket.socket | None = self.pipe.get_extra_info("socket")
         if connection is None:
             return None
@@ -190,13 +191,13 @@ class Outflow:
         return Line(state, unacknowledged, round_trip)
 
     def close(self) -> None:
-        """Close the connection when what was written has left; a TLS client's goodbye is not waited for long."""
+        """Close the connection when the written octets have left; the wait for a TLS client's close is short."""
         if not self._gone:
             self._linger = asyncio.get_running_loop().call_later(_LINGER_SECONDS, self.pipe.abort)
         self.pipe.close()
 
     def end(self) -> None:
-        """The connection is no more: nothing of it is kept for later."""
+        """The connection is closed: nothing of it is kept."""
         self._gone = True
         if self._linger is not None:
             self._linger.cancel()

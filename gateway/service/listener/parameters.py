@@ -1,4 +1,4 @@
-"""The parameters of MAIL and RCPT: what they say, and which of them are refused."""
+"""The parameters of MAIL and RCPT: their values, and the refusal of bad ones."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ CONSTANT = {
 """Commands whose reply is always the same."""
 
 BEFORE_TLS = frozenset({"EHLO", "HELO", "STARTTLS", "NOOP", "RSET", "QUIT", "BDAT", "AUTH"})
-"""What is not refused where TLS is required (RFC 3207 section 4); BDAT refuses when it has read its chunk, and AUTH
-has a reply of its own for it."""
+"""Commands that are not refused when TLS is required (RFC 3207 section 4); BDAT refuses when it has read its chunk, and
+AUTH has a reply of its own for it."""
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _FOREIGN = frozenset({b"CONNECT", b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"POST", b"PUT", b"PROXY"})
-"""HTTP that a web page was made to send us, and PROXY headers of balancers that are not listed."""
+"""HTTP that a web page caused a browser to send us, and PROXY headers of unlisted balancers."""
 _CLIENT_NAME = re.compile(r"[!#-'*-:=?-\[\]-~]{1,255}")
-"""Printable, and nothing that nests or ends anything where the name is written down (comments of Received)."""
+"""Printable, and without characters that nest or end text where the name is written (comments of Received)."""
 _CHUNK = re.compile(r"([0-9]{1,15})(?: +(LAST))?", re.ASCII | re.IGNORECASE)
 
 
 def read_command(line: bytes) -> tuple[str, str]:
-    """The verb in upper case and the argument. Raises SessionOver for what no SMTP client sends.
+    """The verb in upper case and the argument. Raises SessionOver for a line that no SMTP client sends.
 
     Octets that are not UTF-8 become lone surrogates, which no argument allows.
     """
@@ -49,13 +49,13 @@ def read_command(line: bytes) -> tuple[str, str]:
 
 
 def is_client_name(name: str) -> bool:
-    """It may be what a client calls itself: whether the name is true is not asked (RFC 5321 section 4.1.4)."""
+    """The text can be a client's name; its truth is not checked (RFC 5321 section 4.1.4)."""
     return bool(_CLIENT_NAME.fullmatch(name))
 
 
 def read_client_name(name: str, any: bool, client: IPText | None) -> str:
-    """What the client calls itself; empty when it may not. Where `any` name will do, because it proves nothing there,
-    the client's address stands in place of one that cannot be (RFC 5321 section 4.1.3)."""
+    """The client's own name; empty when it is not allowed. If `any` name is acceptable, because it proves nothing
+    there, the client's address replaces an impossible name (RFC 5321 section 4.1.3)."""
     if is_client_name(name):
         return name
     if not any or not name or client is None:
@@ -66,7 +66,7 @@ def read_client_name(name: str, any: bool, client: IPText | None) -> str:
 def read_chunk(argument: str) -> tuple[int, bool]:
     """BDAT's octets, and whether the chunk is the last (RFC 3030 section 2).
 
-    Raises SessionOver when it is malformed: where the chunk ends is not known, so nothing behind it can be read.
+    Raises SessionOver when it is malformed: the end of the chunk is then unknown, so nothing after it can be read.
     """
     found = _CHUNK.fullmatch(argument)
     if not found:
@@ -124,9 +124,9 @@ def read_sender(path: ParsedPath, extensions: tuple[str, ...], most_octets: int)
     """The envelope that MAIL opens and its SIZE in octets, or the reply that refuses it."""
     given = path.parameters
     if not _are_known(given, _OF_MAIL, extensions) or (given.get("AUTH", "<>") != "<>" and "AUTH" not in extensions):
-        return _UNKNOWN  # `AUTH=<>` says nothing and is sent also where AUTH is not offered (RFC 4954 section 5)
+        return _UNKNOWN  # `AUTH=<>` means nothing and is also sent when AUTH is not offered (RFC 4954 section 5)
     if given.get("AUTH", "<>") != "<>" and not _XTEXT.fullmatch(mend_xtext(given["AUTH"])):
-        return _malformed("AUTH")  # otherwise it is taken as `<>`: nobody here is trusted to say it
+        return _malformed("AUTH")  # otherwise it counts as `<>`: no client here is trusted to name another sender
     size = given.get("SIZE")
     if size is not None and not _SIZE.fullmatch(size):
         return _malformed("SIZE")

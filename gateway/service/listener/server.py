@@ -18,19 +18,20 @@ from gateway.service.listener.session import SmtpSession
 
 BACKLOG = 1024
 _SHY_SECONDS = 0.01
-"""How long a worker that has more than its share leaves connections to the others."""
+"""Seconds for which a worker with more than its share leaves connections to the others."""
 _MOST_AT_ONCE = 16
-"""What it takes then, if they are still there: the others may be stuck."""
+"""Connections that it then takes, if they still wait: the other workers may be blocked."""
 _SEND_OCTETS = 65_536
-"""Replies that the system keeps for a client that does not read: a client gets no more work out of us than fits."""
+"""Octets of replies that the system keeps for a client that does not read. This limits the work that such a client
+gets."""
 _FULL_SECONDS = 1.0
-"""After the system has refused a descriptor or memory."""
+"""Seconds of pause after the system has refused a descriptor or memory."""
 
 
 def bind_socket(address: str, beside: Collection[str] = ()) -> socket.socket:
     """A socket that listens on `host:port` or `[::1]:25`. Raises OSError, which names the address.
 
-    `[::]:25` takes IPv4 too, unless one of the addresses that are listened on `beside` it is an IPv4 one of that port.
+    `[::]:25` takes IPv4 too, unless `beside` contains an IPv4 address with that port.
     """
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
@@ -59,13 +60,13 @@ class Acceptor:
         is_fair: Callable[[], bool],
         tell: Callable[[OSError], None],
     ) -> None:
-        """`make` gives the protocol of a new connection; `is_fair` tells whether this worker is the one to take it;
-        `tell` is told why the system gives no connection."""
+        """`make` gives the protocol of a new connection; `is_fair` tells whether this worker should take it; `tell`
+        gets the error when the system gives no connection."""
         sock.setblocking(False)
         sock.listen(BACKLOG)
         name = sock.getsockname()
         self.address: tuple[str, int] = (name[0], name[1])
-        """Host and port, the real one where port 0 was asked for."""
+        """Host and port; the actual port if port 0 was requested."""
         self._sock = sock
         self._make = make
         self._is_fair = is_fair
@@ -76,7 +77,7 @@ class Acceptor:
         self._loop.add_reader(sock, self._take_one)
 
     def close(self) -> None:
-        """Take nothing more. What was taken goes on."""
+        """Accept no more connections. Open ones go on."""
         if self._sock.fileno() < 0:
             return
         self._loop.remove_reader(self._sock)
@@ -97,7 +98,7 @@ class Acceptor:
                 return
 
     def _accept(self) -> bool:
-        """True when there was one."""
+        """True when there was a connection."""
         try:
             connection, _ = self._sock.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -117,7 +118,7 @@ class Acceptor:
         try:
             await self._loop.connect_accepted_socket(self._make, connection)
         except OSError:
-            connection.close()  # gone already
+            connection.close()  # already gone
 
     def _rest(self, seconds: float, then: Callable[[], None]) -> None:
         self._loop.remove_reader(self._sock)
@@ -125,22 +126,22 @@ class Acceptor:
 
 
 _CUT_SECONDS = 5.0
-"""What running commits get to end when we close."""
+"""Seconds for running commits to end on closing."""
 _CANCEL_SECONDS = 1.0
 
 
 class SmtpListener:
-    """A listener that is served. Made by `serve`."""
+    """A running listener. Made by `serve`."""
 
     def __init__(self, state: ListenerState, acceptor: Acceptor) -> None:
         self._state = state
         self._acceptor = acceptor
         self.address = acceptor.address
-        """Host and port, the real one where port 0 was asked for."""
+        """Host and port; the actual port if port 0 was requested."""
 
     @property
     def sessions(self) -> int:
-        """How many are open."""
+        """Number of open sessions."""
         return len(self._state.sessions)
 
     def stop_accepting(self) -> None:
@@ -151,8 +152,8 @@ class SmtpListener:
         """Stop accepting, and let sessions end: each gets 421 4.3.2 as soon as it waits for its client outside a
         transaction.
 
-        When `seconds` are over, whoever waits for its client is cut off with 421, also inside a transaction. A message
-        that is complete is still answered. True when every session has ended.
+        After `seconds`, every session that waits for its client is cut off with 421, even inside a transaction. A
+        complete message is still answered. True when every session has ended.
         """
         self.stop_accepting()
         self._state.draining = True
@@ -163,7 +164,7 @@ class SmtpListener:
         return await self._wait_for_sessions(_CANCEL_SECONDS)
 
     async def close(self) -> None:
-        """End everything, in `_CUT_SECONDS` and a little more, whatever clients and commits do."""
+        """End everything, within little more than `_CUT_SECONDS`, regardless of clients and commits."""
         self.stop_accepting()
         self._state.draining = True
         self._cut(REPLIES["shutting-down"])
@@ -205,11 +206,11 @@ async def serve(
     connections: ConnectionLimits | None = None,
     emit: EventSink = _ignore,
 ) -> SmtpListener:
-    """Listen. `report` takes an exception of ours and returns the id that the client is told; `emit` takes what the
-    listener refuses by itself.
+    """Listen. `report` takes an exception of ours and returns its id for the client; `emit` takes the listener's own
+    refusals.
 
-    Listeners that are given the same connection limits share them. Raises OSError when the address cannot be had,
-    ValueError when the settings contradict themselves.
+    Listeners with the same connection limits object share the limits. Raises OSError when the address is unavailable,
+    ValueError when the settings contradict each other.
     """
     if settings.tls is not None and settings.tls.minimum_version is ssl.TLSVersion.MINIMUM_SUPPORTED:
         # Some builds of Python, Debian's among them, set no minimum of their own.

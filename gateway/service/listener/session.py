@@ -35,13 +35,13 @@ from gateway.service.listener.parameters import (
 class SmtpSession(SMTP):
     """The connection's protocol and the session's task in one.
 
-    Of aiosmtpd it keeps the connection, the task and the table of commands. Its loop is replaced, because that ends
-    commands at a bare LF, cancels a running commit when the client leaves, answers a bug of ours with 500, and forgets
-    the PROXY address at STARTTLS. Each command is a method `smtp_VERB` that returns its reply.
+    It keeps aiosmtpd's connection, task and table of commands. It replaces aiosmtpd's loop, because that ends commands
+    at a bare LF, cancels a running commit when the client leaves, answers a bug of ours with 500, and forgets the PROXY
+    address at STARTTLS. Each command is a method `smtp_VERB` that returns its reply.
     """
 
     _dissolved = False
-    """Nothing is left of it."""
+    """All its parts are released."""
 
     def __init__(self, state: ListenerState) -> None:
         loop = asyncio.get_running_loop()
@@ -67,7 +67,7 @@ class SmtpSession(SMTP):
         super().__init__(None, hostname=state.settings.hostname, loop=loop)
 
     def __dir__(self) -> list[str]:
-        # aiosmtpd asks twice for all our members, for each connection, to find the commands among them: 0.25 ms
+        # aiosmtpd reads all our members twice for each connection to find the commands: 0.25 ms
         return _COMMANDS
 
     @property
@@ -85,7 +85,7 @@ class SmtpSession(SMTP):
 
     @property
     def proven(self) -> bool:
-        """A recipient was taken: it has mail for us."""
+        """A recipient was accepted: the session has mail for us."""
         return self._dialogue.proven
 
     def retire(self, reply: Reply) -> None:
@@ -109,7 +109,7 @@ class SmtpSession(SMTP):
         return not self._secured
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The client is gone. The session finds out when it next reads or writes: a commit is not cancelled."""
+        """The client is gone. The session finds out at its next read or write: a commit is not cancelled."""
         if self._dissolved:
             return  # the TLS layer that went with the handshake
         self._receipt.lost(error, self._inflow.ended)
@@ -123,7 +123,7 @@ class SmtpSession(SMTP):
             self._dissolve()
 
     def _reset_timeout(self, duration: float | None = None) -> None:
-        """aiosmtpd's timer would run during a commit; ours is the Inflow's."""
+        """aiosmtpd's timer would run during a commit; the Inflow has a timer of its own."""
 
     async def _handle_client(self) -> None:
         try:
@@ -135,18 +135,18 @@ class SmtpSession(SMTP):
                 self._state.journal.note(over.reason, self._identity.client or "")
             if over.reply is not None:
                 self._outflow.write(over.reply)
-        except Exception as error:  # of `connect`, or of ours: how far the client's octets were read is not known
+        except Exception as error:  # of `connect`, or of ours: the position in the client's octets is unknown
             self._outflow.write(Reply(421, "3.0", f"Internal error, try again later ({self._state.report(error)})"))
         finally:
             await self._receipt.close()
             self._leave()
 
     async def _greet(self) -> None:
-        """Everything before the first command: who it is, whether it may come in, and our 220."""
+        """Everything before the first command: the client's identity, its admission, and our 220."""
         self._identity.enter()
         peer = self._outflow.pipe.get_extra_info("peername")
         if not peer:
-            raise SessionOver(None)  # gone before we looked
+            raise SessionOver(None)  # gone before its first turn
         await self._identity.arrive(self._inflow, ip_text(peer[0]))
         if self._settings.implicit_tls:
             await self._secure()
@@ -173,7 +173,7 @@ class SmtpSession(SMTP):
             raise SessionOver(parameters.TOO_MANY_COMMANDS, "too-many-commands")
         await self._state.take_turns(self._commands)
         if self._outflow.gone and not self.proven:
-            raise SessionOver(None)  # nobody hears what the rest of its commands would be answered
+            raise SessionOver(None)  # no client is left for the replies to its other commands
         reply = await self._obey(line)
         self._state.note_exchange(self._identity.client, line, reply)
         if reply is not None:
@@ -264,7 +264,7 @@ class SmtpSession(SMTP):
         self._outflow.write(parameters.START_TLS)
         await self._secure()
         self._dialogue.reset()
-        self._greeted = False  # RFC 3207 section 4.2: what was said before TLS counts for nothing
+        self._greeted = False  # RFC 3207 section 4.2: commands before TLS do not count
         return None
 
     async def smtp_AUTH(self, argument: str) -> Reply:
@@ -291,7 +291,7 @@ class SmtpSession(SMTP):
             await start_tls(self._writer, context, self._inflow.take_all)
         except OSError as error:
             self._identity.leave()
-            self._state.disconnect(self)  # the TLS layer has gone with the handshake, and tells us no more
+            self._state.disconnect(self)  # the TLS layer ended with the handshake, and reports nothing more
             raise SessionOver(None, name_failure(error)) from None
         self._attach(self._writer.transport)
         self._outflow.unmute()
@@ -326,7 +326,7 @@ class SmtpSession(SMTP):
         return reply
 
     async def _tell(self, reply: Reply) -> None:
-        """Send a reply, and end the session with 421 and 221, and after too many refusals."""
+        """Send a reply. End the session after 421 and 221, and after too many refusals."""
         if reply.code in (221, 421):
             raise SessionOver(reply)
         self._outflow.write(reply, self._dialogue.smtputf8)
@@ -347,10 +347,10 @@ class SmtpSession(SMTP):
             self._dissolve()
 
     def _dissolve(self) -> None:
-        """Session and connection are over: let go of everything, or its memory would wait for the garbage collector."""
+        """Session and connection are over: release everything, or its memory would wait for the garbage collector."""
         closed: asyncio.Future[None] = vars(self)["_closed"]
         if closed.done() and not closed.cancelled():
-            closed.exception()  # else asyncio says that nobody has asked for it
+            closed.exception()  # otherwise asyncio warns that the exception was never retrieved
         vars(self).clear()
         self._dissolved = True
 
