@@ -81,6 +81,19 @@ def is_signed_list(header: Sequence[Field], results: Authentication) -> bool:
     return any(one.result is DkimVerdict.PASS and organization_of(one.domain) == house for one in results.dkim)
 
 
+def find_agent(agents: Sequence[str], results: Authentication) -> str:
+    """The one domain that Sender names, where it sent the message on behalf of another author and says so by its own
+    proof: a signature of it passes, and SPF does for its MAIL FROM. So does whoever forwards a meeting, whose organizer
+    stays in From (RFC 5322 section 3.6.2)."""
+    if len(agents) != 1 or results.spf.result is not SpfVerdict.PASS:
+        return ""
+    house = organization_of(agents[0])
+    if organization_of(results.spf.domain) != house or organization_of(results.dmarc.domain) == house:
+        return ""
+    signs = any(one.result is DkimVerdict.PASS and organization_of(one.domain) == house for one in results.dkim)
+    return f"Sender at {agents[0]}, which signs it and sent it" if signs else ""
+
+
 def find_notification(envelope: Envelope, header: Sequence[Field], author: Author) -> str:
     """The sign that this is a report or an automatic answer, with the null sender that both must have (RFC 3464, RFC
     3834); empty when it is neither."""

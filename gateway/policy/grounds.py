@@ -3,7 +3,7 @@
 RFC 9989 section 7.4 forbids rejecting on p=reject alone, because mail that took an indirect way fails DMARC without
 being forged. So each piece of evidence for an indirect way is searched for, and a ground exists only without such
 evidence. Evidence counts when it is plausible: a signature whose key exists, a seal that verifies, a hop with a public
-address, a list that signs or is known here.
+address, a list that signs or is known here, a sender on the author's behalf that signs.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ GROUNDS = (OWN_DOMAIN, PROTECTED, DIRECT_SPOOF, STRANGE_SOURCE)
 ADDED_FIELD = "added-field"
 
 AUTHOR_SIGNATURE = "author-signature"
-EVIDENCE = (AUTHOR_SIGNATURE, "list", "earlier-hop", "arc")
+EVIDENCE = (AUTHOR_SIGNATURE, "list", "sender", "earlier-hop", "arc")
 """Each piece is evidence for an indirect way. None ever accepts by itself."""
 
 _ONCE = (
@@ -192,15 +192,15 @@ def indirect_evidence(
     header: Sequence[Field],
     authentication: Authentication,
     signature: str,
-    listed: str,
+    said: Mapping[str, str],
     relays: Collection[str],
 ) -> tuple[Finding, ...]:
-    """The members of `EVIDENCE` that the message carries, in that order. `listed` is the field of a plausible list,
-    `relays` are the names that our own listed relays write after `by`."""
+    """The members of `EVIDENCE` that the message carries, in that order. `said` are its plausible claims, of a list and
+    of a sender on the author's behalf; `relays` are the names that our own listed relays write after `by`."""
     arc = authentication.arc
     found = {
         AUTHOR_SIGNATURE: "" if signature == "none" else f"a signature of the author's organization: {signature}",
-        "list": listed,
+        **said,
         "earlier-hop": _earlier_hop(ingress, header, authentication, relays),
         # Anyone can write a chain that does not verify.
         "arc": f"ARC sealed by {', '.join(arc.sealers)}" if arc.result is ArcVerdict.PASS else "",

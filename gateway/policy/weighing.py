@@ -17,7 +17,7 @@ from gateway.model.history import Circumstances, Standing
 from gateway.model.ingress import EdgeIngress, Ingress
 from gateway.model.result import Authentication, DkimVerdict, DmarcVerdict, SpfVerdict
 from gateway.model.value import Value, field
-from gateway.policy.claims import find_list, find_notification, find_own_half, is_signed_list
+from gateway.policy.claims import find_agent, find_list, find_notification, find_own_half, is_signed_list
 from gateway.policy.grounds import (
     DIRECT_SPOOF,
     OWN_DOMAIN,
@@ -33,6 +33,8 @@ from gateway.policy.grounds import (
     signed_header,
 )
 from gateway.policy.sealers import find_trusted
+
+_NO_FINDINGS: tuple[Finding, ...] = ()
 
 Firewall: TypeAlias = Literal["published", "reject", "quarantine"]
 ListedAction: TypeAlias = Literal["ignore", "quarantine", "reject"]
@@ -119,23 +121,24 @@ def weigh(
     passing = [one.domain for one in authentication.dkim if one.result is DkimVerdict.PASS]
     listed = find_list(header, authentication, signature, known)
     notification = find_notification(envelope, header, author)
-    sender = forwarder = own_half = ""
-    evidence: tuple[Finding, ...] = ()
-    grounds: tuple[Finding, ...] = ()
+    unproven, sender, forwarder, own_half = False, "", "", ""
+    evidence = grounds = _NO_FINDINGS
     if isinstance(ingress, EdgeIngress):
+        agents = find_domains(header, "sender")
+        unproven = _is_unproven(agents, ingress, passing, authentication, settings)
         if own or protected:
             sender = find_source(settings.senders, ingress.client, passing, author.domains)
             own_half = find_own_half(header, envelope, authentication, own, notification)
         forwarder = find_source(settings.forwarders, ingress.client, passing, author.domains)
-        evidence = indirect_evidence(ingress, header, authentication, signature, listed, settings.relays)
-        if ingress.client is not None:
-            claimed = () if vouched or sender else _claimed(own, protected)
-            grounds = (*claimed, *_suspected(authentication, signature, evidence, circumstances))
+        said = {"list": listed, "sender": find_agent(agents, authentication)}
+        evidence = indirect_evidence(ingress, header, authentication, signature, said, settings.relays)
+        claimed = () if vouched or sender else _claimed(own, protected)
+        grounds = (*claimed, *_suspected(authentication, signature, evidence, circumstances)) if ingress.client else ()
     return Weighed(
         own=own,
         protected=protected,
         vouched=vouched,
-        sender_unproven=_is_sender_unproven(ingress, header, authentication, settings),
+        sender_unproven=unproven,
         sender=sender,
         forwarder=forwarder,
         signature=signature,
@@ -151,16 +154,18 @@ def weigh(
     )
 
 
-def _is_sender_unproven(
-    ingress: Ingress, header: Sequence[Field], authentication: Authentication, settings: FactSettings
+def _is_unproven(
+    agents: Sequence[str],
+    ingress: EdgeIngress,
+    passing: Collection[str],
+    authentication: Authentication,
+    settings: FactSettings,
 ) -> bool:
     """Sender, which mail programs show beside From (RFC 5322 section 3.6.2), names a domain of ours or a protected one,
-    and nothing stands for it."""
-    senders = find_domains(header, "sender") if isinstance(ingress, EdgeIngress) else ()
-    claimed = find_zones(senders, settings.own | settings.protected) if senders else ()
+    and nothing stands for it. `agents` are the domains that it names."""
+    claimed = find_zones(agents, settings.own | settings.protected) if agents else ()
     if not claimed or _passes_for(claimed, authentication):
         return False
-    passing = [one.domain for one in authentication.dkim if one.result is DkimVerdict.PASS]
     return not find_source(settings.senders, ingress.client, passing, claimed)
 
 

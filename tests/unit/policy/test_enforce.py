@@ -111,6 +111,12 @@ INDIRECT = {
         SPOOF, header="Received: from x (unknown [192.0.2.5]) by mx.stranger.example with ESMTP\n" + SPOOF.header
     ),
     "author-signature": replace(SPOOF, dkim=(signature("microsoft.com", DkimVerdict.FAIL),)),
+    "sender": replace(
+        SPOOF,
+        header="Sender: attendee@stranger.example\n" + SPOOF.header,
+        spf=spf(SpfVerdict.PASS, "bounces.stranger.example"),
+        dkim=(signature("stranger.example"),),
+    ),
 }
 
 
@@ -634,3 +640,54 @@ PROVEN = {
 @pytest.mark.parametrize("name", PROVEN)
 def test_honest_mail_with_our_name_in_sender_passes(name: str) -> None:
     assert PROVEN[name].judged(ENFORCE).action is Action.ACCEPT
+
+
+MEETING = Scene(
+    "From: Organizer <olga@stranger.example>\nSender: ann@third.example\nContent-Type: text/calendar; method=REQUEST",
+    mail_from="ann@third.example",
+    spf=spf(SpfVerdict.PASS, "third.example"),
+    dkim=(signature("third.example"),),
+    dmarc=FAIL,
+    policy=REJECT,
+)
+
+
+def test_a_forwarded_meeting_is_marked_whoever_forwards_it() -> None:
+    """The organizer stays in From; the forwarder is in Sender, signs, and is in MAIL FROM."""
+    ours = replace(
+        MEETING,
+        header=MEETING.header.replace("third", "own"),
+        mail_from="ann@own.example",
+        spf=spf(SpfVerdict.PASS, "own.example"),
+    )
+    for scene in (
+        MEETING,
+        replace(ours, dkim=(signature("own.example"),)),
+        replace(MEETING, standing=Standing.STRANGER, client_known=("network",)),
+    ):
+        decision = scene.judged(ENFORCE)
+        assert (decision.action, decision.rule) == (Action.QUARANTINE, "dmarc-unproven")
+    for refused in (
+        replace(MEETING, dkim=()),
+        replace(MEETING, spf=spf(SpfVerdict.PASS, "fourth.example")),
+        replace(MEETING, spf=spf(SpfVerdict.FAIL, "third.example")),
+        replace(MEETING, header="From: olga@stranger.example"),
+        replace(MEETING, standing=Standing.STRANGER),
+        replace(MEETING, header=MEETING.header.replace("olga@stranger", "olga@own")),
+    ):
+        assert refused.judged(ENFORCE).action is Action.REJECT
+
+
+def test_a_forwarded_meeting_of_one_of_us_proves_its_sender() -> None:
+    """Our other half forwards what a stranger organizes: SPF or our signature stands for Sender."""
+    half = replace(
+        MEETING,
+        header=MEETING.header.replace("third", "own"),
+        mail_from="ann@own.example",
+        spf=spf(SpfVerdict.PASS, "own.example"),
+        dkim=(signature("contoso.onmicrosoft.com"),),
+        dmarc=DmarcVerdict.NONE,
+        policy=None,
+    )
+    assert half.facts()["sender.unproven"] is False
+    assert half.judged(ENFORCE).action is Action.ACCEPT

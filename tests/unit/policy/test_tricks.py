@@ -21,6 +21,8 @@ ZONE = {
     "gone._domainkey.victim.example": {"TXT": ["v=DKIM1; p="]},
     "evil.example": {"TXT": [f"v=spf1 ip4:{FORGER} -all"], "MX": ["10 mx.evil.example"], "A": [FORGER]},
     "sel1._domainkey.evil.example": {"TXT": [signing_key()[1]]},
+    "other.example": {"TXT": [f"v=spf1 ip4:{FORGER} -all"], "MX": ["10 mx.other.example"], "A": [FORGER]},
+    "sel1._domainkey.other.example": {"TXT": [signing_key()[1]]},
 }
 FORGED = plain(VICTIM)
 B64 = "QUFB" * 86
@@ -83,6 +85,16 @@ CHEAP = {
         sender="",
     ),
     "the victim in Sender": Trick("Sender: ceo@victim.example"),
+    "the forger in Sender": Trick("Sender: x@evil.example"),
+    "the forger in Sender, signed by another": Trick(
+        "Sender: x@evil.example", change=lambda octets: sign(octets, "other.example")
+    ),
+    "a Sender that signs, and MAIL FROM of another": Trick(
+        "Sender: x@evil.example", change=lambda octets: sign(octets, "evil.example"), sender="x@other.example"
+    ),
+    "two addresses in Sender, one of which signs": Trick(
+        "Sender: x@evil.example, ceo@victim.example", change=lambda octets: sign(octets, "evil.example")
+    ),
     "the victim in Resent-From": Trick("Resent-From: ceo@victim.example"),
     "results of others": Trick("Authentication-Results: mx.victim.example; dmarc=pass header.from=victim.example"),
     "MAIL FROM of the victim": Trick(sender=VICTIM),
@@ -95,6 +107,9 @@ PRICED = {
     "a signature of a real message": Trick(change=lambda octets: sign(octets, "victim.example") + b"Pay here.\r\n"),
     "a list that signs": Trick(
         change=lambda octets: sign(b"List-Id: <news.evil.example>\r\n" + octets, "evil.example")
+    ),
+    "a Sender that signs": Trick(
+        change=lambda octets: sign(b"Sender: x@evil.example\r\n" + octets, "evil.example", fields=[b"from", b"sender"])
     ),
     "an automatic answer": Trick("Auto-Submitted: auto-replied", sender=""),
     "a read receipt": Trick(
