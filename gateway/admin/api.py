@@ -18,7 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 class _Server(uvicorn.Server):
-    """uvicorn takes SIGTERM for itself; here the gateway's own drain has it."""
+    """uvicorn without its own SIGTERM handling: the gateway's own drain handles the signal."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -27,12 +27,12 @@ class _Server(uvicorn.Server):
 
 _MOST_CONNECTIONS = 64
 _REQUEST_SECONDS = 10.0
-"""How long a connection may be open without a request."""
+"""Seconds for which a connection may be open without a request."""
 
 
 class BoundedHttp(H11Protocol):
-    """uvicorn's protocol with the bounds that it lacks: connections that ask for nothing hold few descriptors, not for
-    long, and never keep a request out."""
+    """uvicorn's protocol with the limits that it lacks: connections without a request use few descriptors, are closed
+    soon, and never keep a request out."""
 
     opened = 0.0
 
@@ -54,8 +54,8 @@ def make_application(
     hindrance: Callable[[], str],
     waiting: Callable[[], Awaitable[dict[str, int]]],
 ) -> Starlette:
-    """`/metrics` for Prometheus, `/healthz` while the process lives, `/readyz` while it takes mail: `hindrance` says
-    why it does not, nothing when it does."""
+    """`/metrics` for Prometheus, `/healthz` while the process lives, `/readyz` while it takes mail. `hindrance` gives
+    the reason for refusing mail; empty when there is none."""
 
     async def metrics(request: Request) -> Response:
         lines = [

@@ -1,7 +1,7 @@
-"""The control socket: what an admin asks of the running gateway.
+"""The control socket: an admin's commands to the running gateway.
 
-In each shard's directory lies a Unix socket that only its owner, and root, can use. One line is one request, one line
-its answer, both JSON:
+Each shard's directory contains a Unix socket that only its owner, and root, can use. Each request and each answer is
+one line of JSON:
 
     {"command": "hold", "arguments": {"message": "0t5f..."}}
     {"answer": ...}  or  {"refused": "why, and what to do instead"}
@@ -25,26 +25,26 @@ SOCKET = "control"
 _LONGEST_LINE = 16_777_216
 """Octets of a request or an answer."""
 _PATIENCE = 300.0
-"""Seconds that the asking side waits for its answer."""
+"""Seconds that the client of the socket waits for its answer."""
 
 Arguments = Mapping[str, Any]
 Handler = Callable[[Arguments], Awaitable[Any]]
-"""Does one command and gives its answer as plain JSON values. Raises Refused."""
+"""Runs one command and returns its answer as plain JSON values. Raises CommandRefused."""
 Commands = Mapping[str, Handler]
 
 
 class CommandRefused(Exception):
-    """A command is not done; the text says why, for the admin."""
+    """A command is refused; the text gives the reason, for the admin."""
 
 
 class NobodyThere(Exception):
-    """No gateway runs that owns the shard."""
+    """No running gateway owns the shard."""
 
 
 @contextlib.asynccontextmanager
 async def serve_control(shard: Path, commands: Commands, report: Callable[[BaseException], str]) -> AsyncIterator[None]:
-    """Answer in the shard's directory until the block ends. Only for who holds the shard's lock: a socket that is left
-    from before is removed. `report` takes an unknown exception and gives the id under which the log has it."""
+    """Answer in the shard's directory until the block ends. Only for the holder of the shard's lock, because an old
+    socket is removed. `report` takes an unknown exception and gives the id under which the log has it."""
     asked: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -68,7 +68,8 @@ async def serve_control(shard: Path, commands: Commands, report: Callable[[BaseE
 
 
 async def ask(shard: Path, command: str, arguments: Arguments) -> Any:
-    """The running gateway's answer. Raises NobodyThere, and Refused for whatever else there is no answer for."""
+    """The running gateway's answer. Raises NobodyThere, and CommandRefused when there is no answer for any other
+    reason."""
     try:
         with _short_path(shard) as path:
             reader, writer = await asyncio.open_unix_connection(path, limit=_LONGEST_LINE)
@@ -94,7 +95,7 @@ async def ask(shard: Path, command: str, arguments: Arguments) -> Any:
 
 
 async def run_command(commands: Commands, command: str, arguments: Arguments) -> Any:
-    """One command's answer. Raises Refused, also for a command that there is not."""
+    """One command's answer. Raises CommandRefused, also for an unknown command."""
     handler = commands.get(command)
     if handler is None:
         raise CommandRefused(f"no command {command!r}; there are: {', '.join(sorted(commands)) or 'none'}")
@@ -111,7 +112,7 @@ async def _answer_all(
         try:
             line = await reader.readline()
         except ValueError:
-            # What follows in the stream is the rest of that line.
+            # The following octets in the stream are the rest of that line.
             writer.write(_line({"refused": f"a request has at most {_LONGEST_LINE} octets"}))
             await writer.drain()
             return
@@ -128,7 +129,7 @@ async def _answer(line: bytes, commands: Commands, report: Callable[[BaseExcepti
     except (CommandRefused, StoryUnreadable) as refused:
         return {"refused": str(refused)}
     except Exception as error:
-        # The admin reads the log; what went wrong stands there with its place.
+        # The admin reads the log, which has the fault and its place.
         return {"refused": f"a fault of the gateway: its log has the event {report(error)}"}
 
 
@@ -150,7 +151,7 @@ def _line(tree: Mapping[str, Any]) -> bytes:
 
 
 def _listen(shard: Path) -> socket.socket:
-    """Bound, closed to all others, and only then listening: in between nobody can connect."""
+    """A socket that is bound, closed to all others, and only then listening: in between nobody can connect."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         (shard / SOCKET).unlink(missing_ok=True)
@@ -166,7 +167,8 @@ def _listen(shard: Path) -> socket.socket:
 
 @contextlib.contextmanager
 def _short_path(shard: Path) -> Iterator[str]:
-    """The socket by way of its open directory: a socket's address holds 107 octets, a spool may lie deeper."""
+    """A short path to the socket through its open directory: a socket's address holds 107 octets, and a spool's path
+    may be longer."""
     directory = os.open(shard, os.O_PATH | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{directory}/{SOCKET}"

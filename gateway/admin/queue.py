@@ -1,7 +1,7 @@
-"""Commands on what waits: hold, release, retry, reroute, bounce, delete. Each takes ids of messages or transfers.
+"""Commands on waiting mail: hold, release, retry, reroute, bounce, delete. Each takes ids of messages or transfers.
 
-The answer to each is a list with one object for each id: `done` has the transfers that were changed, `refused` says why
-others were not. Both are empty when nothing of that id waits here.
+The answer to each is a list with one object for each id: `done` has the changed transfers, `refused` the reasons for
+the unchanged ones. Both are empty when nothing waits here under that id.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from gateway.tools.results import Json
 
 
 def hold_commands(held_mail: HeldMail) -> Commands:
-    """Each takes `id` and `by`, and answers why nothing was done, or null. A message that another shard holds is none
-    of this one's, so that is no refusal."""
+    """Each takes `id` and `by`, and answers with the reason when nothing was done, or null. A message that another
+    shard holds is not this one's, so that is not a refusal."""
 
     async def release(arguments: Arguments) -> Json:
         try:
@@ -59,35 +59,35 @@ _DONE = {
     "bounce": "bounced",
     "delete": "deleted",
 }
-"""What a message's story says of a command. That it was tried sooner is no part of it."""
+"""The entry for a command in a message's story. An earlier retry has no entry."""
 
 
 class QueueStore(Protocol):
-    """What an admin's commands on the queue need of a shard."""
+    """The requirements of an admin's queue commands for a shard."""
 
     @property
     def reader(self) -> SpoolReader: ...
 
     async def amend(self, message_id: str, plan: Callable[[tuple[Pending, ...]], Amendment]) -> Amendment:
-        """Read a message's transfers, have `plan`, which is pure, say what becomes of them, and write that: one
-        transaction, in which no attempt can begin or end. What `plan` said; what it raises is raised here."""
+        """Read a message's transfers, have the pure `plan` decide about them, and write that: one transaction, in which
+        no attempt can begin or end. Returns the result of `plan`; its exceptions are raised here."""
 
 
 class QueueDesk(Value):
-    """What the commands need."""
+    """The context of the commands."""
 
     spool: QueueStore
     clock: Clock
     emit: EventSink
     runtime: Callable[[], RuntimeConfig]
     backends: Collection[str]
-    """Those that mail can be given to."""
+    """The backends that can take mail."""
     route_dsn: Callable[[Mailbox], str]
     wake: Callable[[], None] = lambda: None
-    """Called when something new may be due."""
+    """Called when a transfer may have become due."""
 
     def commands(self) -> Commands:
-        """By the names that the control socket knows them by."""
+        """The commands by their names in the control socket."""
         return {
             "queue hold": self.hold,
             "queue release": self.release,
@@ -98,12 +98,12 @@ class QueueDesk(Value):
         }
 
     async def hold(self, arguments: Arguments) -> Json:
-        """Keep back until released: {"ids": [...], "reason": "..."}."""
+        """Hold until released: {"ids": [...], "reason": "..."}."""
         reason = _reason(arguments, "held by the administrator")
         return await self._amend_all("hold", arguments, lambda pending: amendment.hold(pending, reason))
 
     async def release(self, arguments: Arguments) -> Json:
-        """Let what is held go, at once."""
+        """Release held transfers, at once."""
         now = self.clock.now()
         return await self._amend_all("release", arguments, lambda pending: amendment.release(pending, now))
 
@@ -113,7 +113,7 @@ class QueueDesk(Value):
         return await self._amend_all("retry", arguments, lambda pending: amendment.retry(pending, now))
 
     async def reroute(self, arguments: Arguments) -> Json:
-        """Give to another backend: {"ids": [...], "backend": "..."}."""
+        """Route to another backend: {"ids": [...], "backend": "..."}."""
         backend = arguments.get("backend")
         if not isinstance(backend, str) or backend not in self.backends:
             raise CommandRefused(f"no backend {backend!r}; there are: {', '.join(sorted(self.backends))}")
@@ -126,7 +126,7 @@ class QueueDesk(Value):
         return await self._amend_all("reroute", arguments, act, await self._find_loops(arguments, routing, backend))
 
     async def bounce(self, arguments: Arguments) -> Json:
-        """Fail all that is left, and tell the sender if it may be told: {"ids": [...], "reason": "..."}."""
+        """Fail all remaining recipients, with a DSN if one is allowed: {"ids": [...], "reason": "..."}."""
         config = self.runtime().config
         reply, terms, now = self._reply("returned-by-admin", arguments, config), retry_terms(config), self.clock.now()
 
@@ -137,7 +137,7 @@ class QueueDesk(Value):
         return await self._amend_all("bounce", arguments, act)
 
     async def delete(self, arguments: Arguments) -> Json:
-        """End all that is left and tell nobody: {"ids": [...], "reason": "..."}."""
+        """End all remaining recipients without a DSN: {"ids": [...], "reason": "..."}."""
         reply, now = self._reply("deleted-by-admin", arguments, self.runtime().config), self.clock.now()
         return await self._amend_all("delete", arguments, lambda pending: amendment.delete(pending, reply, now))
 
@@ -146,7 +146,7 @@ class QueueDesk(Value):
         return replace(reply, text=_reason(arguments, reply.text))
 
     async def _find_loops(self, arguments: Arguments, routing: RoutingTable, backend: str) -> dict[str, str]:
-        """Which messages came from that backend, so that they would go round for ever."""
+        """The messages that came from that backend, and would loop."""
         loops = {}
         for id in _ids(arguments):
             story = await self.spool.reader.story(_message_id(id))

@@ -1,7 +1,6 @@
-"""The composition root: the only package that knows which adapter fills which port. Imported by `cli` and the demo.
+"""The composition root: the only package that knows the adapter of each port. Imported by `cli` and the demo.
 
-Each name is imported when it is first used, so that a command that only reads the spool loads neither rules nor
-listeners.
+Each name is imported at its first use, so that a command that only reads the spool loads neither rules nor listeners.
 """
 
 from __future__ import annotations

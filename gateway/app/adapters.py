@@ -1,4 +1,4 @@
-"""From a configuration to what fills the ports."""
+"""From a configuration to the adapters of the ports."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def make_resolver(config: Config, zone: str | None = None) -> Resolver:
 
 
 def make_simulation_context() -> SimulationContext:
-    """What `simulate` needs of the world."""
+    """The adapters that `simulate` needs."""
     return SimulationContext(read_config, make_runtime, make_resolver, time.time)
 
 
 def make_retention(config: Config) -> RetentionPeriods:
-    """How long the spool keeps what is done with."""
+    """The spool's retention periods."""
     kept = config.retention
     return RetentionPeriods(kept.delivered, kept.failed, kept.trace, kept.refused_octets)
 
 
 def make_traffic(config: Config, clock: Clock, emit: EventSink, tally: Tally) -> Traffic:
-    """What may be under way to each backend. Each worker has its part of the rate."""
+    """The flow control of all backends. Each worker has its part of the rate."""
     shares = {
         name: Share(one.connections, one.messages_per_minute / tally.workers) for name, one in _backends(config).items()
     }
@@ -66,14 +66,14 @@ def make_imports(config: Config) -> list[Import]:
 def _make_source(settings: HttpMap | LdapMap) -> MapSource:
     if isinstance(settings, HttpMap):
         return HttpSource(settings)
-    # Its library is large, and few need it.
+    # Its library is large, and few configurations need it.
     from gateway.net.ldap import LdapSource
 
     return LdapSource(settings)
 
 
 def make_login_source(config: Config) -> LoginSource | None:
-    """The directory of who may log in, beside the users' file."""
+    """The directory for logins, besides the users' file."""
     if config.submission.ldap is None:
         return None
     from gateway.net.ldap import LdapLogins
@@ -84,7 +84,7 @@ def make_login_source(config: Config) -> LoginSource | None:
 def make_couriers(
     config: Config, spool: Spool, clock: Clock, route: Callable[[Mailbox], str], wake: Callable[[], None]
 ) -> tuple[Courier, ...]:
-    """The ways by which alarms are told."""
+    """The couriers that send alarms."""
     settings, hostname = config.alarm, config.server.hostname
     couriers: list[Courier] = [Webhook(settings.webhook, hostname)] if settings.webhook else []
     to = [found for text in settings.mail if (found := mailbox(text))]
@@ -94,7 +94,7 @@ def make_couriers(
 
 
 def make_backends(config: Config, resolver: Resolver, clock: Clock, tally: Tally) -> dict[str, Backend]:
-    """Every next hop by its name. Raises OSError for authorities that cannot be read."""
+    """Every next hop by its name. Raises OSError for unreadable authorities."""
     settings = _backends(config)
     hostname = config.server.hostname
     allowed = config.delivery.mx_networks

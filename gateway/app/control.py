@@ -1,4 +1,4 @@
-"""What an admin's command does: asked of the running gateway, or done on the spool while no gateway runs."""
+"""The execution of an admin's command: by the running gateway, or on the spool while no gateway runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gateway.spool.sqlite import SqliteSpool
 
 _TRIES = 20
 _PAUSE = 0.5
-"""Seconds between tries while a gateway that starts or stops has the lock and does not answer yet, or any more."""
+"""Seconds between tries while a starting or stopping gateway has the lock and does not answer."""
 
 Owning = Callable[[Path], AbstractAsyncContextManager[Commands]]
 """Takes a shard's lock, and gives the commands that need no running gateway."""
@@ -34,8 +34,8 @@ Owning = Callable[[Path], AbstractAsyncContextManager[Commands]]
 async def order(config: Path, command: str, arguments: Arguments) -> list[Any]:
     """Each shard's answer: its running gateway's, or else that of the same operation done here, under its lock.
 
-    `config` is the configuration file. Raises Refused when a shard refuses, SpoolUnusable when there is no spool or its
-    lock cannot be had, ConfigErrors.
+    `config` is the configuration file. Raises CommandRefused when a shard refuses, SpoolUnusable when there is no spool
+    or its lock is unavailable, ConfigErrors.
     """
 
     def own(shard: Path) -> AbstractAsyncContextManager[Commands]:
@@ -77,4 +77,4 @@ async def _own(path: Path, shard: Path) -> AsyncIterator[Commands]:
 
 
 def _unheard(event: Event) -> None:
-    """The answer says what was done; the log is the gateway's."""
+    """Drop the event: the answer reports the result, and the log belongs to the gateway."""

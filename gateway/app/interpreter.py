@@ -1,8 +1,8 @@
-"""What the interpreter itself would print, as events: a line of the log each, and never more than a few a minute.
+"""The interpreter's own output as events: one log line each, and only a few in a minute.
 
 Python writes some faults to standard error by itself: exceptions that nobody can catch (a callback of the TLS library,
-a thread that ends), warnings, and what its own library logs. Each is several lines that are no JSON, and whoever causes
-one can cause thousands.
+a thread that ends), warnings, and the log of its own library. Each is several lines that are not JSON, and a client
+that can cause one can cause thousands.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from gateway.ports import EventSink
 
 _WINDOW_SECONDS = 60.0
 _MOST_KINDS = 50
-"""That are told within a window; what else there is counts together."""
+"""Kinds that are reported separately within a window; all others count together."""
 _MOST_TEXT = 500
 _OTHERS = "others"
 
 
 class InterpreterLog:
-    """Takes what is said, from any thread. The first of a kind is told at once; what follows within a minute is
-    counted, and told with the next one after it."""
+    """Takes the output, from any thread. The first of a kind is reported at once; further ones within a minute are
+    counted, and reported with the next one after it."""
 
     def __init__(self, emit: EventSink) -> None:
         self._emit = emit
@@ -40,7 +40,7 @@ class InterpreterLog:
         self._more: dict[str, int] = {}
 
     def note(self, where: str, kind: str, text: str, at: str = "") -> None:
-        """`kind` and `at` tell which are alike; the text may hold what a stranger sent."""
+        """Equal ones have the same `kind` and `at`; the text may contain a stranger's octets."""
         alike = f"{where} {kind} {at}"
         with self._lock:
             now = time.monotonic()
@@ -74,7 +74,7 @@ class InterpreterLog:
 
 
 class _Handler(logging.Handler):
-    """What libraries log: asyncio, aiosmtpd, the HTTP server."""
+    """The log records of libraries: asyncio, aiosmtpd, the HTTP server."""
 
     def __init__(self, log: InterpreterLog) -> None:
         super().__init__(logging.WARNING)
@@ -85,13 +85,13 @@ class _Handler(logging.Handler):
             error = record.exc_info[1] if record.exc_info else None
             text = record.getMessage() + (f" ({type(error).__name__}: {error})" if error else "")
             self._log.note(record.name, record.levelname.lower(), text, f"{record.pathname}:{record.lineno}")
-        except Exception:  # a record whose arguments do not fit it
+        except Exception:  # a record whose arguments do not fit its format
             self._log.note(record.name, record.levelname.lower(), str(record.msg))
 
 
 @contextmanager
 def capture(emit: EventSink) -> Iterator[InterpreterLog]:
-    """Everything goes to `emit` meanwhile. The loop's exceptions are for its own handler: `handle_loop`."""
+    """Send everything to `emit` meanwhile. The loop's exceptions go to its own handler: `handle_loop`."""
     log = InterpreterLog(emit)
     handler = _Handler(log)
     before = sys.unraisablehook, threading.excepthook, warnings.showwarning

@@ -1,4 +1,4 @@
-"""What commands need to look at a spool: the configuration and the readers. It loads no rules and no listener."""
+"""The needs of commands that read a spool: the configuration and the readers. It loads no rules and no listener."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from gateway.spool.view import ShardedView
 
 
 def read_config(path: Path, copies: bool = False) -> Config:
-    """The configuration with what the environment adds. Raises ConfigErrors.
+    """The configuration with values from the environment. Raises ConfigErrors.
 
-    With `copies` nothing is said of the maps: the last good copy stands in for one that is broken.
+    With `copies` faults of maps are not reported: the last good copy replaces a broken one.
     """
     return load.load(path, os.environ, check_maps=not copies)
 
 
 def find_spool(path: Path) -> Path:
-    """The spool of a configuration file, even while the rest of the file is wrong. Raises ConfigErrors."""
+    """The spool of a configuration file, even if the file has other mistakes. Raises ConfigErrors."""
     return load.find_spool(path, os.environ)
 
 
 def open_reader(config: Config) -> ShardedView:
-    """The spool to look at, whether the gateway runs or not. Raises SpoolUnusable."""
+    """A reader of the spool, whether the gateway runs or not. Raises SpoolUnusable."""
     return ShardedView(config.server.spool)

@@ -1,4 +1,4 @@
-"""Reading configuration, rules and maps again beside the mail: all or nothing, one reading at a time."""
+"""Reading configuration, rules and maps again while mail flows: all or nothing, one reading at a time."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from gateway.spool.reader import find_shards
 
 
 async def promote(path: Path, name: str) -> str:
-    """Name the set in the configuration and have a running gateway read it; what came of it. When the gateway refuses,
-    the file is as it was. Raises NotWritten, Refused."""
+    """Name the set in the configuration and have a running gateway read it; returns the result. When the gateway
+    refuses, the file is restored. Raises NotWritten, CommandRefused."""
     file, before = _name(path, name)
     try:
         answers = await _reload(path)
@@ -45,7 +45,7 @@ async def promote(path: Path, name: str) -> str:
 
 
 def _name(path: Path, name: str) -> tuple[Path, bytes]:
-    """Name the set; the file, and what stood in it. A link stays one."""
+    """Name the set; returns the file and its earlier content. A link stays one."""
     file = path.resolve()
     before = file.read_bytes()
     _write(file, name_set(before.decode("utf-8-sig"), name).encode(), name)
@@ -68,7 +68,7 @@ async def _reload(path: Path) -> list[dict[str, Any]]:
 
 
 def _write(file: Path, octets: bytes, name: str) -> None:
-    """The whole new file or the old one, whatever happens; owner and mode stay."""
+    """Write the whole new file or keep the old one, even after a crash; owner and mode stay."""
     fresh = file.with_name(f".{file.name}.new")
     try:
         with fresh.open("wb") as stream:
@@ -89,22 +89,22 @@ def _write(file: Path, octets: bytes, name: str) -> None:
 _FIXED = frozenset(
     "server listener submission backend limits dns dnsbl delivery retention admin log alarm".split()  # noqa: SIM905
 )
-"""Sections that count from the next start on."""
+"""Sections that take effect at the next start."""
 
 
 class Reloaded(Value):
-    """What came of a reload."""
+    """The result of a reload."""
 
     problem: str = ""
-    """Every mistake, each with its place; then everything stays as it was."""
+    """Every mistake, each with its place; everything then stays unchanged."""
     changed: tuple[str, ...] = ()
-    """Sections that say something new, and `rules` when the rule set does."""
+    """Changed sections, and `rules` for a changed rule set."""
     after_restart: tuple[str, ...] = ()
-    """Those of them that count from the next start on."""
+    """The changed sections that take effect at the next start."""
 
 
 class Reloader:
-    """Replaces the runtime configuration by what the files say now."""
+    """Replaces the runtime configuration by the current content of the files."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Reloader:
         running: Collection[str],
         emit: EventSink,
     ) -> None:
-        """`running` names the backends that mail can be given to."""
+        """`running` names the backends that can take mail."""
         self._runtime = runtime
         self._adopt = adopt
         self._running = running
@@ -154,7 +154,7 @@ class Reloader:
         unknown = sorted(runtime.routing.backends().difference(self._running))
         if unknown:
             return self._refuse(f"backend {', '.join(unknown)} is new: restart to use it")
-        # Only lists that passed their self-test at start are asked.
+        # Only lists that passed their self-test at start are used.
         runtime = with_lists(runtime, before.context.client.lists)
         changed = [
             name for name in Config.model_fields if getattr(runtime.config, name) != getattr(before.config, name)
@@ -177,7 +177,7 @@ class Reloader:
 
 
 def _laid_out(context: JudgementContext) -> list[tuple[object, ...]]:
-    """Every rule as values that can be compared: compiled expressions cannot."""
+    """Every rule as comparable values: compiled expressions are not comparable."""
     sets = [context.rules, context.rules.beside, context.shadow, *context.domain_rules.values()]
     return [
         (

@@ -1,4 +1,4 @@
-"""From a configuration to the runtime configuration: all that can be replaced while the gateway runs."""
+"""From a configuration to the runtime configuration: the part that can be replaced while the gateway runs."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from gateway.service.runtime import RuntimeConfig
 
 
 def make_runtime(config: Config, copies: bool = False) -> RuntimeConfig:
-    """Everything that can be replaced while running, with the last good copies of maps that are broken where `copies`
-    says so. Raises RuleErrors, ConfigErrors."""
+    """The runtime configuration; with `copies`, the last good copies replace broken maps. Raises RuleErrors,
+    ConfigErrors."""
     hostname = config.server.hostname
     authserv_id = config.server.authserv_id or hostname
     rules, facts = load_rules(config), fact_settings(config)
@@ -65,7 +65,7 @@ def read_runtime(path: Path) -> RuntimeConfig:
 
 
 def route_dsn(runtime: RuntimeConfig, return_path: Mailbox) -> str:
-    """A DSN to one of ours goes by our routes, any other by the configured backend or directly."""
+    """The backend of a DSN: our routes for an own domain, else the configured backend or the recipient's MX."""
     return runtime.routing.backend_for(return_path) or runtime.config.delivery.dsn_backend or DIRECT
 
 
@@ -75,7 +75,7 @@ def with_lists(runtime: RuntimeConfig, lists: tuple[BlockList, ...]) -> RuntimeC
 
 
 def make_outgoing(config: Config) -> Outgoing:
-    """Who may send through us, with the keys that sign for them in memory. Raises ConfigErrors."""
+    """The senders that may send through us, with their signing keys in memory. Raises ConfigErrors."""
     directory = config.outbound.keyring
     keys: list[SigningKey] = []
     try:

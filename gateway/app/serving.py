@@ -30,7 +30,7 @@ from gateway.service.runtime import RuntimeConfig
 def serve(path: Path) -> int:
     """Serve until SIGTERM or SIGINT, drain, and return the exit status. SIGHUP reads the configuration again.
 
-    Raises whatever keeps it from starting. With several workers it returns, or raises, in each of them too.
+    Raises any error that prevents the start. With several workers it returns, or raises, in each of them too.
     """
     os.umask(0o077)
     runtime = make_runtime(read_config(path, copies=True), copies=True)
@@ -45,20 +45,20 @@ def serve(path: Path) -> int:
 
 
 _GARBAGE = 20_000
-"""Objects made after which the collector looks at the young ones: a message makes and drops some thousands, and next to
+"""New objects after which the collector examines the young ones: a message makes and drops some thousands, and almost
 none of them in a cycle."""
 _OLDER = 4
-"""Looks at the young ones after which the older ones are looked at: a session's end leaves cycles there, and with more
-they grew to some 15 MB of each worker in three minutes."""
+"""Young collections after which the older objects are examined. A session's end leaves cycles there; with a larger
+number they grew to some 15 MB in each worker in three minutes."""
 
 
 _OTHER_DESCRIPTORS = 1024
-"""For lookups (512 at most), the spool, logs, the admin's port and what else is open."""
+"""For lookups (512 at most), the spool, logs, the admin's port and other open files."""
 _MOST_DESCRIPTORS = 1_048_576
 
 
 def raise_descriptors(config: Config) -> Event | None:
-    """Have as many descriptors as the system allows; an alarm when what is configured may need more."""
+    """Request as many descriptors as the system allows; returns an alarm when the configuration may need more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < allowed:
@@ -77,9 +77,10 @@ _LARGE = 131_072
 
 
 def _give_memory_back() -> None:
-    """Have the C library map what is large by itself and give it back when it is freed. Its own rule keeps it: after a
-    thousand TLS sessions, each with a buffer of 256 KiB of which little is used, the process stayed at 900 MB."""
-    with suppress(OSError, AttributeError):  # musl has no mallopt, and no need of it
+    """Have the C library map large blocks separately and return them when they are freed. Its own rule keeps them:
+    after a thousand TLS sessions, each with a buffer of 256 KiB of which little is used, the process stayed at 900
+    MB."""
+    with suppress(OSError, AttributeError):  # musl has no mallopt, and does not need it
         library = ctypes.CDLL(None)
         library.mallopt(_MMAP_THRESHOLD, _LARGE)
         library.mallopt(_TRIM_THRESHOLD, _LARGE)
@@ -111,7 +112,7 @@ async def _serve(
             if post.late:
                 gateway.reload(path)
             await stopping.wait()
-            # Without a supervisor a new gateway may want the spool: it does not wait for clients.
+            # Without a supervisor a new gateway may need the spool: it does not wait for clients.
             await gateway.drain(0.0 if orphaned.is_set() else runtime.config.server.drain_timeout)
     finally:
         observer.close()
@@ -123,7 +124,7 @@ def make_lines(config: Config, worker: int | None = None) -> Lines:
 
 
 def _watch(lifeline: int | None, stopping: asyncio.Event) -> asyncio.Event:
-    """Set, with `stopping`, when the supervisor is gone."""
+    """An event that is set, together with `stopping`, when the supervisor is gone."""
     orphaned = asyncio.Event()
 
     def end() -> None:
@@ -138,7 +139,7 @@ def _watch(lifeline: int | None, stopping: asyncio.Event) -> asyncio.Event:
 
 
 def _say(lines: Lines, event: Event) -> None:
-    """The supervisor's few events, without a thread; dropped when nobody reads."""
+    """Write the supervisor's few events, without a thread; dropped when the log is not read."""
     line = lines.line(event)
     if line is not None and select([], [sys.stdout], [], 0)[1]:
         sys.stdout.write(line)

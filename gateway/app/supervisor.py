@@ -1,7 +1,7 @@
 """One process for each core: the supervisor binds the sockets, forks the workers, and replaces those that die.
 
-It forks before there is a thread or a loop, and itself never has either: so a worker shares the pages of everything
-that was loaded and read by then. What a dead worker had on stable storage its successor finds in its shard.
+It forks before any thread or loop starts, and never has either itself: so a worker shares the pages of everything
+loaded by then. A successor finds the stable storage of a dead worker in its shard.
 """
 
 from __future__ import annotations
@@ -29,23 +29,24 @@ from gateway.service.tally import SharedCounts
 
 
 class WorkerContext(Value):
-    """By default that of the only worker, which shares nothing and binds its sockets itself."""
+    """The context of one worker. The default is that of a single worker, which shares nothing and binds its sockets
+    itself."""
 
     number: int = 0
     workers: int = 1
     tally: Tally = field(default_factory=lambda: SharedCounts().tally())
     sockets: Mapping[str, socket.socket] = field(default_factory=dict)
-    """Those bound already, by address."""
+    """Sockets that are already bound, by address."""
     arrivals: WorkerArrivals = field(default_factory=lambda: Arrivals().of_worker())
     counters: CollectorRegistry | None = None
     """Shows the metrics of all workers."""
     lifeline: int | None = None
     """A pipe that ends when the supervisor does."""
     late: bool = False
-    """It takes a dead worker's place: the runtime configuration may have been replaced since the start."""
+    """It replaces a dead worker: the runtime configuration may have been replaced since the start."""
 
     def report_ready(self) -> None:
-        """Tell the supervisor that mail is taken."""
+        """Tell the supervisor that mail is accepted."""
         self.tally.add(ready_key(self.number))
 
 
@@ -56,7 +57,8 @@ def ready_key(worker: int) -> str:
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
-"""Seconds between a worker's death and its successor: doubled each time that one did not live as long as this."""
+"""Longest time in seconds between a worker's death and its successor. The time doubles with each worker that lived for
+less than this."""
 _GRACE = 30.0
 """Seconds beyond `drain_timeout` after which a worker that has not ended is killed."""
 
@@ -66,17 +68,17 @@ class _Seat:
     """One worker's place."""
 
     pid: int = 0
-    """0 while it is empty."""
+    """0 while the place is empty."""
     since: float = 0.0
     pause: float = 0.0
     next: float | None = None
-    """When it is filled again."""
+    """The time at which it is filled again."""
     proven: bool = False
-    """A worker was ready here: what ends one now is no mistake of the configuration."""
+    """A worker was ready here: a later death is not a mistake of the configuration."""
 
 
 class Supervisor:
-    """Made once, before anything runs. Raises OSError for an address or a directory that cannot be had."""
+    """Made once, before anything runs. Raises OSError for an unavailable address or directory."""
 
     def __init__(self, config: Config, emit: EventSink) -> None:
         self._config = config
@@ -90,9 +92,9 @@ class Supervisor:
         self._seats = [_Seat() for _ in range(config.server.workers)]
 
     def run(self) -> WorkerContext | int:
-        """Returns once in each worker, with its post; in the supervisor when all is over, with the exit status."""
+        """Returns once in each worker, with its context; in the supervisor at the end, with the exit status."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        # What is there now is never garbage: the collector would touch, and so copy, every shared page.
+        # Existing objects are never garbage: the collector would touch, and so copy, every shared page.
         gc.collect()
         gc.freeze()
         while True:
@@ -111,7 +113,7 @@ class Supervisor:
                 return self._stop(status)
 
     def _fork(self, number: int, seat: _Seat) -> WorkerContext | None:
-        """The new worker's post, in the worker."""
+        """The new worker's context, in the worker."""
         sys.stdout.flush()
         sys.stderr.flush()
         late = seat.next is not None
@@ -133,12 +135,12 @@ class Supervisor:
         )
 
     def _patience(self) -> float:
-        """Seconds until a seat is to be filled."""
+        """Seconds until a place is to be filled."""
         now = time.monotonic()
         return min((max(seat.next - now, 0) for seat in self._seats if seat.next is not None), default=3600.0)
 
     def _reap(self) -> int | None:
-        """Take note of workers that have ended. The exit status when the gateway cannot even start."""
+        """Note the workers that have ended. Returns the exit status when the gateway cannot even start."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -160,7 +162,7 @@ class Supervisor:
         now = time.monotonic()
         lived = now - seat.since
         seat.pause = _FIRST_PAUSE if lived > _LONGEST_PAUSE else min(max(seat.pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
-        # The first death is followed at once: mail waits.
+        # The successor of the first death starts at once, because mail waits.
         pause = 0.0 if lived > _LONGEST_PAUSE or seat.pause == _FIRST_PAUSE else seat.pause
         seat.next = now + pause
         fields = (("worker", number), ("status", status), ("seconds", round(lived, 1)), ("next_in", pause))
@@ -173,7 +175,7 @@ class Supervisor:
                     os.kill(seat.pid, number)
 
     def _stop(self, status: int) -> int:
-        """Let every worker drain. Nobody can connect any more once they have closed their sockets too."""
+        """Let every worker drain. Nobody can connect any more once they too have closed their sockets."""
         for sock in self._sockets.values():
             sock.close()
         self._tell_all(signal.SIGTERM)

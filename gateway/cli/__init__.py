@@ -1,7 +1,7 @@
-"""The `waypost` command: options in, text or JSON out. What it does is done by `app`, `tools` and `diagnosis`.
+"""The `waypost` command: options in, text or JSON out. `app`, `tools` and `diagnosis` do the work.
 
-The table lists every command, so that help is shown without loading one, and only the module of the command that was
-asked for is imported: a tool that looks at a file starts at once.
+The table lists every command, so that help is shown without loading one. Only the module of the requested command is
+imported: a tool that reads a file starts at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gateway.cli.options import fail, group
 
 
 class CommandModule(NamedTuple):
-    """One module of commands. With a group its commands stand below the group's name, without one by themselves."""
+    """One module of commands. With a group its commands are below the group's name, without one at the top level."""
 
     module: str
     group: str
@@ -116,7 +116,7 @@ _ABOUT = "An SMTP relay gateway that judges each message once, at the true edge,
 
 
 def main() -> None:
-    """Entry point. A mistake of the user's is a message and exit status 2, never a traceback."""
+    """Entry point. A mistake of the user's gives a message and exit status 2, never a traceback."""
     words = sys.argv[1:]
     if words == ["--version"]:
         words = ["version"]
@@ -130,8 +130,8 @@ def main() -> None:
 
 
 def load_commands(words: Sequence[str]) -> typer.Typer:
-    """The commands of the module that the first word asks for. When it asks for none, as `--help` does, all of them
-    with their summaries alone."""
+    """The commands of the module that the first word names. If it names none, like `--help`, all of them with their
+    summaries alone."""
     commands = group(_ABOUT)
     for row in MODULES:
         if words and words[0] in row.summaries:
@@ -145,11 +145,11 @@ def load_commands(words: Sequence[str]) -> typer.Typer:
 
 
 def _do_nothing() -> None:
-    """Stands for a command in the list: a command that is named is loaded."""
+    """Stands for a command in the list: a named command is loaded."""
 
 
 def _describe_mistake(error: Exception) -> str | None:
-    """What to tell the user; None for an error of our own. The classes are imported only now that one is needed."""
+    """The message for the user; None for an error of our own. The classes are imported only now that one is needed."""
     from gateway.admin.control import CommandRefused
     from gateway.config.mistakes import ConfigErrors
     from gateway.policy.rules import RuleErrors

@@ -76,7 +76,7 @@ def hold_delete(ids: IdsArgument = None, config: ConfigOption = DEFAULT_CONFIG, 
 
 
 def _decide(command: str, done: str, ids: list[str] | None, domain: str, config: ConfigOption) -> int:
-    """Have it done by whoever owns the spool, one message after the other; 1 when one of them was not."""
+    """Let the spool's owner do it, one message after the other; returns 1 when one of them was refused."""
     if bool(ids) == bool(domain):
         raise ValueError("give ids, or --domain")
     if domain:

@@ -22,7 +22,7 @@ from gateway.tools.keys import Publication, check_keys, keys_json, make_keys, re
 commands = group("The DKIM keys that outgoing mail is signed with.")
 
 _LEAST_KEEP = 7 * 86_400.0
-"""Seconds for which a retired key's record stays in DNS at least: others queue mail too."""
+"""Minimum of seconds for which a retired key's record stays in DNS: others queue mail too."""
 
 DomainArgument = Annotated[str, typer.Argument(help="A domain of ours.")]
 AnyDomainArgument = Annotated[str, typer.Argument(help="A domain of ours; all of them when left out.")]
@@ -83,7 +83,7 @@ def rotate_keys(
 
 
 def _reload(config: Path) -> None:
-    """Have a running gateway take the keys; one that does not run takes them when it starts."""
+    """Have a running gateway load the keys; one that does not run loads them when it starts."""
     try:
         answers = asyncio.run(app.order(config, "reload", {}))
     except (CommandRefused, OSError, ValueError) as error:

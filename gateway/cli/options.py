@@ -1,4 +1,4 @@
-"""What the commands share: options, JSON on standard output, and how a mistake of the user's ends."""
+"""The common parts of the commands: options, JSON on standard output, and the exit after a mistake of the user's."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ DnsOption = Annotated[
     Path | None, typer.Option("--dns", help="Answer DNS from this zone file; no network is used.", metavar="ZONE")
 ]
 _WIDEST = 100_000
-"""Columns that no table needs."""
+"""More columns than any table needs."""
 
 
 def group(help: str) -> typer.Typer:
-    """A set of commands of its own."""
+    """A group of commands."""
     return typer.Typer(
         help=help,
         no_args_is_help=True,
@@ -43,13 +43,14 @@ def print_json(tree: Any, indent: int | None = 2) -> None:
 
 
 def say(text: str, error: bool = False) -> None:
-    """Lines for people, on standard output or standard error: what an argument or a file brought moves no cursor."""
+    """Lines for people, on standard output or standard error. Text from an argument or a file cannot move the
+    cursor."""
     print("\n".join(map(clean, text.split("\n"))), file=sys.stderr if error else sys.stdout)
 
 
 def print_text(text: RenderableType) -> None:
-    """For people: no line is broken and no cell of a table is cut, however narrow the terminal is, so that an address
-    or an id can be copied."""
+    """For people: no line is broken and no cell of a table is cut, even on a narrow terminal, so that an address or an
+    id can be copied."""
     Console(highlight=False, soft_wrap=True, width=_WIDEST).print(text)
 
 

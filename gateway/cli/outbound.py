@@ -1,4 +1,4 @@
-"""`waypost outbound`: who may not send through us for now."""
+"""`waypost outbound`: the senders and domains that are suspended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`waypost policy`: the rules, what they can ask about, and whether they do what they were written for."""
+"""`waypost policy`: the rules, their facts, and the results of their examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`waypost queue`: what waits for delivery, and what an admin does about it."""
+"""`waypost queue`: waiting mail, and an admin's commands on it."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def queue_delete(
 
 
 def _choose(config: Path, ids: list[str] | None, chosen: Filter, everything: bool) -> list[str]:
-    """The ids that are meant: those given, or those of what waits and is chosen."""
+    """The chosen ids: those given, or those of waiting mail that the filter chooses."""
     if [bool(ids), chosen.chooses, everything].count(True) != 1:
         fail("Say which: ids, or some of --backend, --sender and --rcpt, or --all.")
     if ids:
@@ -232,9 +232,9 @@ def _read_queue(config: Path, most: int) -> Sequence[QueueEntry]:
 
 
 def _order(config: Path, command: str, ids: list[str], as_json: bool, **arguments: str) -> None:
-    """Have it done, some ids at a time, and say what came of it. Exit status 1 when something was not done."""
+    """Order it, some ids at a time, and print the result. Exit status 1 when something was refused."""
     answers: list[dict[str, Any]] = []
-    # With nothing chosen it is asked all the same: a wrong argument is told.
+    # An empty choice is sent too, so that a wrong argument is reported.
     starts: Sequence[int] = range(0, max(len(ids), 1), _AT_ONCE)
     steps = track(starts, f"queue {command}") if len(starts) > 1 and sys.stderr.isatty() else starts
     for start in steps:

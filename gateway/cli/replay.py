@@ -1,4 +1,4 @@
-"""`waypost replay` and `waypost promote`: what other rules would have done, and putting them in force."""
+"""`waypost replay` and `waypost promote`: the decisions of other rules, and putting those in force."""
 
 from __future__ import annotations
 

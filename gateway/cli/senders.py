@@ -1,4 +1,4 @@
-"""`waypost senders`: who writes as us."""
+"""`waypost senders`: the sources that write as us."""
 
 from __future__ import annotations
 

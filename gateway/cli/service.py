@@ -1,4 +1,4 @@
-"""`waypost serve` and what stands before it: check, init, and the demo."""
+"""`waypost serve` and the commands before it: check, init, and the demo."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def init(
 ) -> None:
     """Write a first configuration file with comments."""
     try:
-        # Secrets are written into it.
+        # Admins write secrets into it.
         made = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(made, "w", encoding="utf-8") as stream:
             stream.write(write_first(hostname, domain))
@@ -136,7 +136,7 @@ def _show_reload(problem: str, changed: list[str], after_restart: list[str]) -> 
 
 
 def _find_notes(config: Config) -> Iterator[str]:
-    """What is no mistake, and worth knowing."""
+    """Points that are not mistakes, but worth knowing."""
     for name, backend in config.backend.items():
         if backend.certificate is not None and is_for_servers_alone(backend.certificate):
             yield f"backend.{name}.certificate {SERVERS_ALONE}"
@@ -145,12 +145,12 @@ def _find_notes(config: Config) -> Iterator[str]:
 
 
 async def _ask_dns(runtime: RuntimeConfig) -> tuple[DomainFinding, ...]:
-    """What DNS says of every domain of ours, and of every `dkim` that the configuration names."""
+    """The findings of DNS about every own domain, and about every `dkim` in the configuration."""
     config = runtime.config
     asker = Authenticator(app.make_resolver(config), SystemClock(), _DNS_BUDGET)
     guarded = any("spf.only" in rule.condition.text for rule in runtime.context.rules.rules[Stage.DATA])
     found: list[DomainFinding] = []
-    # Maps that were never fetched tell nothing yet: then every backend that a directory names may have mailboxes.
+    # Maps that were never fetched contribute nothing yet: every backend that a directory names may then have mailboxes.
     directories = config.routing.ldap if runtime.routing.stale else ()
     fetched = frozenset(name for one in directories for name in (one.backend, *one.backends.values()))
     for domain in dict.fromkeys(one.name for one in config.domain):

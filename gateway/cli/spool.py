@@ -25,7 +25,7 @@ _ALL = 10_000_000
 _AT_ONCE = 500
 """Ids in one request to the gateway."""
 _QUIET = 3
-"""So many looks in a row must find nothing: an open session may bring one more message."""
+"""Consecutive checks that must find nothing: an open session may bring one more message."""
 
 
 @commands.command("check")

@@ -1,4 +1,4 @@
-"""`waypost user`: who may log in at submission listeners."""
+"""`waypost user`: the logins of submission listeners."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The test CA: made anew at each start, trusted by nobody but the demo."""
+"""The test CA: made anew at each start, trusted only by the demo."""
 
 from __future__ import annotations
 

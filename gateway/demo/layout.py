@@ -1,4 +1,4 @@
-"""Where everything of the demo is. All of it stays below `var/demo` of the directory it was started in."""
+"""The paths of the demo. All of them stay below `var/demo` of the directory in which it was started."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gateway.model.value import Value
 DOMAIN = "demo.example"
 HOSTNAME = "mx.demo.example"
 BACKEND_NAMES = {"google": "google.demo.example", "microsoft": "microsoft.demo.example"}
-"""What the stand-ins' certificates say, by backend."""
+"""The names in the stand-ins' certificates, by backend."""
 MAILBOXES = {"alice@demo.example": "google", "bob@demo.example": "microsoft"}
 PORT = 2525
 ADMIN_PORT = 8025
@@ -46,7 +46,7 @@ class Layout(Value):
 
     @property
     def state(self) -> Path:
-        """Ports of the demo that runs; there only while it is ready."""
+        """Ports of the running demo; the file exists only while the demo is ready."""
         return self.directory / "state.json"
 
     @property
@@ -54,7 +54,7 @@ class Layout(Value):
         return self.directory / "lock"
 
     def certificate(self, name: str) -> Path:
-        """Certificate of `gateway` or of a backend, the CA's own left out."""
+        """Certificate of `gateway` or of a backend, without the CA's own."""
         return self.directory / f"{name}.pem"
 
     def key(self, name: str) -> Path:
@@ -64,7 +64,7 @@ class Layout(Value):
         return self.directory / f"{name}.log"
 
     def inbox(self, backend: str) -> Path:
-        """Where a stand-in writes what it is sent."""
+        """The directory in which a stand-in writes its messages."""
         return self.directory / backend
 
 
@@ -73,13 +73,13 @@ class NotRunning(Exception):
 
 
 class State(Value):
-    """What send-sample needs to know of the demo that runs."""
+    """The facts about the running demo that send-sample needs."""
 
     port: int
     admin_port: int
 
     def write(self, layout: Layout) -> None:
-        """Say that the demo is ready."""
+        """Record that the demo is ready."""
         part = layout.state.with_suffix(".part")
         part.write_text(json.dumps({"port": self.port, "admin_port": self.admin_port}) + "\n")
         part.rename(layout.state)

@@ -20,7 +20,7 @@ _SPACES = re.compile(rb"[ \t]+")
 
 
 class Sample(Value):
-    """One message, and what must become of it."""
+    """One message, and its expected result."""
 
     kind: str
     mail_from: str
@@ -29,11 +29,11 @@ class Sample(Value):
     accepted: bool
     """Delivered octet for octet; else refused with a reply that names DMARC."""
     expected: str
-    """The same in words."""
+    """The expected result in words."""
 
 
 def make_samples(key: RSAPrivateKey, now: float, token: str) -> tuple[Sample, ...]:
-    """All samples. `token` makes their Message-IDs this run's own."""
+    """All samples. `token` makes their Message-IDs unique to this run."""
     alice, bob = "alice@demo.example", "bob@demo.example"
     return (
         Sample(
@@ -72,7 +72,7 @@ def _heading(author: str, to: str, subject: str, now: float, token: str) -> str:
 
 
 def _multipart(now: float, token: str) -> bytes:
-    """Two adjacent boundary lines without a blank line between them: what incident 1 is about."""
+    """Two adjacent boundary lines without a blank line between them: the case of incident 1."""
     attachment = "\r\n".join(
         base64.b64encode(bytes((line + at) % 256 for at in range(57))).decode() for line in range(24)
     )

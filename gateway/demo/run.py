@@ -1,4 +1,4 @@
-"""`waypost demo`: where it stands and which ports it takes."""
+"""`waypost demo`: its directory and its ports."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from gateway.demo.supervisor import supervise
 
 
 def run_demo(root: Path) -> int:
-    """Run the demo below `root` until SIGINT or SIGTERM; the exit status. Raises ValueError when a variable of the
-    environment that should hold a port does not."""
+    """Run the demo below `root` until SIGINT or SIGTERM; returns the exit status. Raises ValueError when a variable of
+    the environment that should hold a port does not."""
     port = _read_port(PORT_VARIABLE, PORT)
     return supervise(Layout(root.absolute()), port, _read_port(ADMIN_PORT_VARIABLE, ADMIN_PORT))
 

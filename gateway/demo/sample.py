@@ -1,4 +1,4 @@
-"""`waypost send-sample`: sends samples through the running demo, and looks at what became of each."""
+"""`waypost send-sample`: sends samples through the running demo, and checks the result of each."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from gateway.model.reply import Reply
 KINDS = ("signed", "spoof", "plain")
 _HELO = "mail.sender.example"
 _SECONDS = 20.0
-"""How long a delivery may take."""
+"""Seconds that a delivery may take."""
 
 
 def send_samples(root: Path, kind: str = "all") -> int:
-    """Send the samples of this kind to the demo below `root`. 0 when each ended as it should, else 1. Raises
+    """Send the samples of this kind to the demo below `root`. 0 when each had its expected result, else 1. Raises
     ValueError for an unknown kind."""
     if kind != "all" and kind not in KINDS:
         raise ValueError(f"there is no sample of kind {kind!r}: write one of {', '.join(KINDS)}, all")
@@ -43,7 +43,7 @@ def send_samples(root: Path, kind: str = "all") -> int:
 
 
 def _try(sample: Sample, layout: Layout, port: int) -> bool:
-    """Send one sample and tell what became of it."""
+    """Send one sample and report the result."""
     print(f"{sample.kind}: from <{sample.mail_from}> to {', '.join(sample.rcpts)}")
     print(f"  expected  {sample.expected}")
     try:
@@ -62,7 +62,7 @@ def _try(sample: Sample, layout: Layout, port: int) -> bool:
 
 
 def _send(sample: Sample, layout: Layout, port: int) -> Reply:
-    """One transaction under TLS; the reply to the final dot, or the one that refused it earlier."""
+    """One transaction under TLS; the reply to the final dot, or an earlier refusal."""
     context = ssl.create_default_context(cafile=layout.ca_file)
     with smtplib.SMTP("127.0.0.1", port, local_hostname=_HELO, timeout=60) as client:
         client.starttls(context=context)
@@ -78,7 +78,7 @@ def _send(sample: Sample, layout: Layout, port: int) -> Reply:
 
 
 def _check_delivered(sample: Sample, reply: Reply, layout: Layout) -> list[str]:
-    """What is wrong, if anything, with a message that should have arrived unchanged."""
+    """The faults, if any, of a message that should have arrived unchanged."""
     if reply.code != 250:
         return ["it should have been accepted"]
     problems = []
@@ -119,5 +119,6 @@ def _wait_for(sample: Sample, inbox: Path) -> Path | None:
 
 
 def _find(sample: Sample, inbox: Path) -> Path | None:
-    """The transaction that ends in exactly the sample's octets; its Message-ID tells it from those of earlier runs."""
+    """The transaction that ends in exactly the sample's octets; its Message-ID distinguishes it from those of earlier
+    runs."""
     return next((path for path in sorted(inbox.glob("*.eml")) if path.read_bytes().endswith(sample.octets)), None)

@@ -1,4 +1,4 @@
-"""The demo's gateway.toml: what an admin would write for a domain split between Google and Microsoft."""
+"""The demo's gateway.toml: an admin's file for a domain split between Google and Microsoft."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ def _table(heading: str, **settings: object) -> list[str]:
 
 
 def _toml(value: object) -> str:
-    """Strings, numbers and lists of them are written alike in TOML and JSON."""
+    """Strings, numbers and lists of them have the same form in TOML and JSON."""
     return json.dumps(value)

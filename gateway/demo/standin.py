@@ -1,4 +1,4 @@
-"""A stand-in backend: speaks SMTP as Google or Microsoft do, demands TLS, and writes what it is sent.
+"""A stand-in backend: speaks SMTP as Google or Microsoft do, requires TLS, and writes each message to a file.
 
 Run as `python -m gateway.demo.standin --kind google --port 2626 --directory D --certificate C --key K`. Each
 transaction becomes D/<id>.eml, exactly the octets received after dot-unstuffing, and D/<id>.json beside it.
@@ -30,13 +30,13 @@ from gateway.service.listener import ListenerSettings, serve
 
 
 class Manner(Value):
-    """How a provider's server presents itself."""
+    """The behaviour of a provider's server."""
 
     hostname: str
     banner: str
     extensions: tuple[str, ...]
     one_domain: bool
-    """All recipients of a transaction are of one domain."""
+    """All recipients of a transaction must be of one domain."""
     thanks: Reply
     """The answer to the final dot; `{id}` is the transaction's."""
 
@@ -61,7 +61,7 @@ MANNERS = {
     ),
 }
 _SIZE = 157_286_400
-"""What both providers say."""
+"""The size that both providers announce."""
 _SEVERAL_DOMAINS = Reply(451, "3.0", "Multiple destination domains per transaction is unsupported. Please try again.")
 
 
@@ -122,7 +122,7 @@ class StoredTransaction:
             self._file.write(chunk)
 
     async def finish(self) -> Reply:
-        """Whoever sees the .eml finds the .json beside it."""
+        """Write the .json file first, so that a reader of the .eml finds it."""
         if self._file is None:
             raise RuntimeError("end of data without data")
         self._file.close()
@@ -151,7 +151,7 @@ class StoredTransaction:
 
 
 def _describe(envelope: Envelope, tls: Tls | None) -> dict[str, object]:
-    """What the .json file says."""
+    """The content of the .json file."""
     return {
         "mail_from": str(envelope.mail_from or ""),
         "rcpts": [str(one.mailbox) for one in envelope.rcpts],
@@ -168,7 +168,7 @@ def _describe(envelope: Envelope, tls: Tls | None) -> dict[str, object]:
 
 
 async def run(kind: str, port: int, directory: Path, certificate: Path, key: Path) -> None:
-    """Serve on 127.0.0.1 until SIGTERM. Raises OSError when the port cannot be had."""
+    """Serve on 127.0.0.1 until SIGTERM. Raises OSError when the port is unavailable."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate, key)
@@ -193,7 +193,7 @@ async def run(kind: str, port: int, directory: Path, certificate: Path, key: Pat
 
 
 def _prepare(directory: Path) -> None:
-    """Make the directory, and remove what a killed process left half written."""
+    """Make the directory, and remove half-written files of a killed process."""
     directory.mkdir(parents=True, exist_ok=True)
     for rest in (*directory.glob("*.part"), *directory.glob("*.facts")):
         rest.unlink()

@@ -1,4 +1,4 @@
-"""Makes everything anew, starts the processes, says `ready`, and stops them all in the end."""
+"""Makes all files anew, starts the processes, prints `ready`, and stops them all in the end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class CannotStart(Exception):
-    """The demo cannot start; the text says what to do about it."""
+    """The demo cannot start; the text gives the remedy."""
 
 
 class _Stopped(Exception):
@@ -78,7 +78,7 @@ def _run(layout: Layout, state: State) -> int:
 
 
 class _Owned:
-    """One demo at a time in a directory: two would write over each other's files."""
+    """One demo at a time in a directory: two would overwrite each other's files."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -98,7 +98,7 @@ class _Owned:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
-    """SIGINT and SIGTERM end the demo at its next step; once it is stopping, further ones change nothing."""
+    """SIGINT and SIGTERM end the demo at its next step; during the stop, further ones change nothing."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         for one in (signal.SIGINT, signal.SIGTERM):
@@ -129,7 +129,7 @@ def _free_port() -> int:
 
 
 def _clear(layout: Layout) -> None:
-    """Remove what an earlier demo left, whatever state it was left in."""
+    """Remove the files of an earlier demo in any state."""
     for path in layout.directory.iterdir():
         if path == layout.lock:
             continue
@@ -168,7 +168,8 @@ class _Processes:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, command: list[str]) -> None:
-        """In a session of its own, so that Ctrl-C reaches the supervisor alone; output goes to `<name>.log`."""
+        """Start a process in a session of its own, so that Ctrl-C reaches the supervisor alone; output goes to
+        `<name>.log`."""
         parent = os.getpid()
         with self._layout.log(name).open("wb") as log:
             self._running[name] = subprocess.Popen(
@@ -199,7 +200,7 @@ class _Processes:
             time.sleep(_POLL_SECONDS)
 
     def stop(self) -> None:
-        """The gateway first, while its backends still take mail."""
+        """Stop the gateway first, while its backends still take mail."""
         for name in reversed(self._running):
             process = self._running[name]
             process.terminate()
@@ -211,7 +212,7 @@ class _Processes:
 
 
 def _die_with(parent: int) -> None:
-    """In a fresh child: end when the supervisor does, also when it is killed and can stop nobody."""
+    """In a fresh child: end when the supervisor does, even if it is killed and cannot stop any process."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         os._exit(1)
@@ -234,7 +235,7 @@ def _is_ready(admin_port: int) -> bool:
 
 
 def _tell(layout: Layout, state: State) -> None:
-    """Where everything is, and last a line that is just `ready`."""
+    """Print the paths, and last a line that is just `ready`."""
     places = {
         "SMTP": f"127.0.0.1:{state.port}, STARTTLS with a certificate of {layout.ca_file}",
         "metrics": f"http://127.0.0.1:{state.admin_port}/metrics, health at /healthz, readiness at /readyz",

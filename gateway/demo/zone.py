@@ -1,4 +1,4 @@
-"""The demo's DNS: every name that the samples need, and none that is asked of the network."""
+"""The demo's DNS: every name that the samples need. No name is asked of the network."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def make_zone(key: RSAPrivateKey) -> str:
         "demo.example": {"MX": ["10 mx.demo.example"], "TXT": ["v=spf1 mx -all"]},
         "mx.demo.example": {"A": ["127.0.0.1"]},
         "_dmarc.demo.example": {"TXT": ["v=DMARC1; p=reject"]},
-        # Whom the signed sample is from: SPF and DKIM vouch for it, and it asks to reject everything else.
+        # The author of the signed sample: SPF and DKIM vouch for it, and it asks to reject everything else.
         SIGNER: {"MX": ["10 mail.sender.example"], "TXT": [_LOCAL]},
         "mail.sender.example": {"A": ["127.0.0.1"]},
         f"{SELECTOR}._domainkey.{SIGNER}": {"TXT": [f"v=DKIM1; k=rsa; p={public}"]},
         f"_dmarc.{SIGNER}": {"TXT": ["v=DMARC1; p=reject"]},
-        # Whom the spoof claims to be from, as published on 21 November 2026, and where it is really from.
+        # The claimed author of the spoof, as published on 21 November 2026, and its actual origin.
         "microsoft.com": {"TXT": ["v=spf1 ip4:192.0.2.0/24 -all"]},
         "_dmarc.microsoft.com": {"TXT": ["v=DMARC1; p=reject; pct=100; fo=1"]},
         "other.example": {"MX": ["10 mail.other.example"], "TXT": [_LOCAL]},
         "mail.other.example": {"A": ["127.0.0.1"]},
-        # A sender with SPF and nothing else.
+        # A sender with SPF only.
         "plain.example": {"MX": ["10 mail.plain.example"], "TXT": [_LOCAL]},
         "mail.plain.example": {"A": ["127.0.0.1"]},
     }

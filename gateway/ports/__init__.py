@@ -1,7 +1,8 @@
-"""The ports: what the services need of the world. `net` and `spool` fill them; only `app` knows which.
+"""The ports: the requirements of the services for the outside. `net` and `spool` implement them; only `app` knows the
+implementations.
 
-`Reception` and `Conversation` are filled by the services and asked by the listener. Everything here is imported as
-`from gateway.ports import Clock`, by whoever stands above this floor.
+The services implement `Reception` and `Conversation`, and the listener calls them. Every floor above imports these
+names as `from gateway.ports import Clock`.
 """
 
 from gateway.ports.conversation import Connection, Conversation, Reception

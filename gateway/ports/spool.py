@@ -1,4 +1,4 @@
-"""Durable state: what its owner writes, and the reader by which everybody looks at it."""
+"""Durable state: the writes of its owner, and the reader for everybody else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gateway.model.value import Value
 
 
 class ContentAltered(Exception):
-    """The octets about to be sent do not hash to what was received (promise P2). Nothing was sent."""
+    """The octets about to be sent do not have the hash of the received ones (promise P2). Nothing was sent."""
 
 
 class SpoolFull(Exception):
@@ -31,19 +31,19 @@ class SpoolFull(Exception):
 
 
 class SpoolDoubtful(SpoolFull):
-    """As SpoolFull, but the disk has not told yet what it kept: after a crash the write may be there."""
+    """Like SpoolFull, but the disk has not yet reported its state: after a crash the write may be there."""
 
 
 class HoldFull(Exception):
-    """As much is held of the Author Domain, or in all, as may be; nothing was written."""
+    """The quota of held mail is full, for the Author Domain or in all; nothing was written."""
 
 
 class StoryUnreadable(Exception):
-    """What is stored of a message cannot be read; the text says what of it."""
+    """The stored data of a message cannot be read; the text names the part."""
 
 
 class Damage(Value):
-    """A transfer that cannot be read, and is kept back for that."""
+    """A transfer that cannot be read, and is held for that reason."""
 
     message_id: str
     transfer_id: str
@@ -51,12 +51,12 @@ class Damage(Value):
 
 
 class Storage(Value):
-    """How much room the spool has."""
+    """The room on the spool's disk."""
 
     free: int
-    """Octets left on its file system."""
+    """Octets free on its file system."""
     inside: int
-    """Octets of its own files that are free to be written again; asked only when little is left outside."""
+    """Octets of its own files that are free for new writes; determined only when little is free outside."""
     reserve: int
     """Octets that receptions leave free."""
     takes: bool
@@ -67,7 +67,7 @@ class ContentWriter(Protocol):
     """Takes content too large for memory, while it arrives."""
 
     def write(self, chunk: bytes) -> None:
-        """The next octets. Does not wait for the disk and never raises: `finish` tells what went wrong."""
+        """Take the next octets. Does not wait for the disk and never raises: `finish` reports errors."""
 
     async def drain(self) -> None:
         """Wait while the disk is far behind. Called between writes, it keeps memory bounded and the loop free."""
@@ -76,41 +76,41 @@ class ContentWriter(Protocol):
         """Make file and directory entry durable; returns the path for `Content.path`. Raises SpoolFull."""
 
     def discard(self) -> None:
-        """Remove what was written. Does nothing once a commit has been asked to store it."""
+        """Remove the octets. Does nothing once a commit has been asked to store them."""
 
 
 class IntakeReader(Protocol):
-    """What is remembered of a sender or a message while one is received."""
+    """The memory of a sender or a message that reception reads."""
 
     async def recall(self, domain: str, source: str, names: Sequence[str] = ()) -> History:
-        """What receptions have taught of an Author Domain, of a client's network, and of the domains that sign for the
-        client."""
+        """The memory of an Author Domain, of a client's network, and of the domains that sign for the client."""
 
     async def acquaintance(self, key: str) -> Acquaintance | None:
-        """What receptions have taught the greylist of somebody; it may have expired."""
+        """The greylist's entry of a sender; it may have expired."""
 
     async def is_unanswered(self, marks: tuple[bytes, bytes]) -> bool:
-        """A message with one of these fingerprints is stored of which nothing says yet whether its client was told."""
+        """A message with one of these fingerprints is stored, and it is not yet known whether its client got the
+        reply."""
 
 
 class SpoolReader(IntakeReader, Protocol):
-    """All that can be read of a spool without owning it: each call sees one consistent state of each shard."""
+    """All reads of a spool that need no ownership: each call sees one consistent state of each shard."""
 
     async def story(self, id: str) -> Story | None:
-        """All that is stored of one message; None when nothing is. Raises StoryUnreadable."""
+        """Everything stored about one message; None when there is nothing. Raises StoryUnreadable."""
 
     async def content(self, id: str) -> AsyncIterator[bytes] | None:
-        """The octets kept of a message, in chunks; None when none are."""
+        """The stored octets of a message, in chunks; None when there are none."""
 
     async def count_traces(self, since: float) -> int:
-        """How many messages were received since then."""
+        """Number of messages received since then."""
 
     def traces(self, since: float) -> AsyncIterator[Sequence[Trace]]:
-        """The traces of messages received since then, in that order within a shard, some at a time. One that cannot be
-        read is left out."""
+        """The traces of messages received since then, in that order within a shard, some at a time. Unreadable ones are
+        left out."""
 
     async def failed(self, limit: int) -> Sequence[Failure]:
-        """Recipients who did not get their message, in up to `limit` attempts, the last ones first."""
+        """Failed recipients of up to `limit` attempts, the latest first."""
 
     async def held(self, limit: int) -> Sequence[HeldEntry]:
         """Up to `limit` held messages, the oldest first."""
@@ -119,91 +119,91 @@ class SpoolReader(IntakeReader, Protocol):
         """Up to `limit` messages whose time to be held has ended since then, at `expires`."""
 
     async def overdue(self, now: float, limit: int) -> Sequence[str]:
-        """Ids of up to `limit` messages whose time to be held is over. The reader of a worker's spool looks in the
-        shards that this worker owns."""
+        """Ids of up to `limit` messages whose time to be held is over. The reader of a worker's spool reads the shards
+        that this worker owns."""
 
     async def senders(self, domains: Collection[str], limit: int) -> Sequence[Sender]:
         """Sources of mail of these domains and of those below them, the last seen first."""
 
     async def queue(self, limit: int) -> Sequence[QueueEntry]:
-        """Up to `limit` transfers that have no final outcome yet, earliest due first; held ones too."""
+        """Up to `limit` transfers without a final outcome, earliest due first; held ones too."""
 
     async def counts(self) -> dict[str, int]:
-        """How many transfers wait or are under way, by backend; held ones are not counted."""
+        """Number of transfers that wait or are under way, by backend; held ones are not counted."""
 
     async def next_due(self, skip: Collection[str] = ()) -> float | None:
-        """When the earliest transfer to a backend not in `skip` is due, or its lease runs out; None when none waits.
-        The reader of a worker's spool looks in the shards that this worker owns."""
+        """The time at which the earliest transfer to a backend not in `skip` is due, or its lease ends; None when none
+        waits. The reader of a worker's spool reads the shards that this worker owns."""
 
     async def close(self) -> None: ...
 
 
 class IntakeStore(Protocol):
-    """What reception needs of a spool."""
+    """The requirements of reception for a spool."""
 
     @property
     def reader(self) -> IntakeReader: ...
 
     async def commit(self, intake: Intake) -> None:
         """Store a reception, on stable storage when this returns; one that is not `durable` is written soon, or lost
-        with the process. Raises SpoolFull, and HoldFull for one with `hold`: its content is still the caller's."""
+        with the process. Raises SpoolFull, and HoldFull for one with `hold`; the content then still belongs to the
+        caller."""
 
     def note_answer(self, id: str, heard: bool) -> None:
-        """Whether the client of a stored message was told that it is; written soon."""
+        """Note whether the client of a stored message got the reply; written soon."""
 
     async def find_unheard(self, marks: tuple[bytes, bytes], now: float, sure: bool = False) -> str | None:
-        """The id of a stored message with one of these fingerprints whose client was not told, as far as is remembered.
-        What became known within the last second may be missed, unless the answer has to be `sure`. It is asked here
-        because the answers that wait to be written are written first."""
+        """The id of a stored message with one of these fingerprints whose client did not get the reply, as far as is
+        known. Facts from the last second may be missed, unless the answer has to be `sure`. The spool offers this
+        itself, not its reader, because waiting answers are written first."""
 
     def open_content(self) -> ContentWriter:
         """A place for content above the in-memory limit."""
 
 
 class Spool(IntakeStore, Protocol):
-    """Durable state, written by its owner. Every method that writes is one transaction; it returns when that is on
-    stable storage, but for `claim` and `release`: what they write need only outlive the process. Any of them may raise
-    SpoolFull."""
+    """Durable state, written by its owner. Every method that writes is one transaction, on stable storage when it
+    returns; the writes of `claim` and `release` need only outlive the process. Any of them may raise SpoolFull."""
 
     @property
     def reader(self) -> SpoolReader:
-        """What is stored in all shards. The spool closes it."""
+        """The reader of all shards. The spool closes it."""
 
     async def let_go(self, id: str, transfers: Sequence[Transfer], act: Act) -> bool:
-        """A held message is sent: by the transfers that it has, and by these. False, and nothing is written, when it
-        is not held, or is for another reason than a Hold."""
+        """Send a held message: by its own transfers, and by these. False, and nothing is written, when it is not held,
+        or is held for another reason than a Hold."""
 
     async def discard(self, id: str, act: Act) -> bool:
-        """A held message ends: its content and transfers go, the act says how. False when it is not held, or is for
-        another reason than a Hold, or is being sent just now."""
+        """End a held message: its content and transfers are deleted, and the act is recorded. False when it is not
+        held, or is held for another reason than a Hold, or is being sent now."""
 
     def read_content(self, content: Content) -> AsyncIterator[bytes]:
         """The octets in chunks of at most 1 MB. Raises ContentAltered when they are gone."""
 
     async def claim(self, skip: Collection[str], limit: int, now: float, lease: float) -> Sequence[Claim]:
         """Take up to `limit` due transfers whose backend is not in `skip`, for `lease` seconds: the oldest of each
-        backend, then the second of each, and so on, so that no backend's heap delays another's mail."""
+        backend, then the second of each, and so on, so that a backend with many does not delay another's mail."""
 
     async def release(self, claim: Claim, due: float) -> None:
-        """Give a claim back unused. A stale one is ignored."""
+        """Return a claim unused. A stale one is ignored."""
 
     async def settle(self, settlement: Settlement) -> bool:
-        """Write an attempt's outcome. False when the claim was lost (stale epoch): then nothing was written. After
+        """Write an attempt's outcome. False when the claim was lost (stale epoch); nothing was then written. After
         SpoolFull the same settlement can be tried again; after HoldFull, which one with `hold` may raise, another."""
 
     async def hold(self, claim: Claim, reason: str) -> None:
-        """Keep the transfer's message back until an admin decides (altered content)."""
+        """Hold the transfer's message until an admin decides (altered content)."""
 
     def take_damage(self) -> Sequence[Damage]:
-        """What was found to be unreadable since this was asked last."""
+        """The unreadable transfers found since the last call."""
 
     async def storage(self) -> Storage:
-        """How much room there is for new mail; tries to write where the last write failed."""
+        """The room for new mail. Tries a write if the last one failed."""
 
     async def move_times(self, seconds: float) -> None:
-        """The wall clock has jumped by so much: all times that are stored move along."""
+        """Move all stored times by the jump of the wall clock, in seconds."""
 
     async def purge(self, now: float) -> int:
-        """Remove what retention no longer asks for, a bounded number at a time; returns how many rows went."""
+        """Remove rows beyond their retention, a bounded number at a time; returns their number."""
 
     async def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""Time, chance, counts, keys and the log: what the machine gives."""
+"""Time, random numbers, counts, keys and the log: the resources of the machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Backend(Protocol):
     def name(self) -> str: ...
 
     def room(self) -> int:
-        """How many window slots are free: so many deliveries started now need not wait."""
+        """Number of free window slots: so many deliveries started now need not wait."""
 
     async def deliver(self, claim: Claim, content: Callable[[], AsyncIterator[bytes]]) -> tuple[Outcome, ...]:
         """Send prefix and content in one mail transaction, byte-exact. `content` opens the octets anew for each host
@@ -28,30 +28,30 @@ class Backend(Protocol):
         everything else is an Outcome."""
 
     def capabilities(self) -> Capabilities | None:
-        """What its hosts said they take: the most that any of them takes, but CHUNKING only when all do. None when
-        none said it lately, or when it depends on the recipient."""
+        """The announced capabilities of its hosts: the most that any of them takes, but CHUNKING only when all offer
+        it. None when no host announced any lately, or when it depends on the recipient."""
 
     async def verify(self, mailbox: Mailbox) -> Reply | Unanswered:
-        """The reply to RCPT for this mailbox from the null sender; no message is sent. Questions take at most half of
-        the window, and none that mail is using: they never stand in the way of mail. Does not raise."""
+        """The reply to RCPT for this mailbox from the null sender; no message is sent. Questions use at most half of
+        the window, and no slot that mail is using, so they never delay mail. Does not raise."""
 
     async def close(self) -> None: ...
 
 
 class Resolver(Protocol):
-    """DNS: a live view of what is known, and a way to learn more."""
+    """DNS: a live view of known answers, and a way to fetch more."""
 
     def known(self, question: Question) -> Answer | None:
         """The answer if it is in the cache and still fresh; never does IO."""
 
     async def fetch(self, questions: Collection[Question], asker: str = "") -> dict[Question, Answer]:
-        """Ask for all of them at once (single flight). A lookup that fails is an Answer too; never raises. `asker` is
-        on whose behalf: each has a fair share of the lookups under way; empty for the gateway's own.
-        May be cancelled by its caller: a lookup that nobody waits for any more ends."""
+        """Ask for all of them at once (single flight). A failed lookup is an Answer too; never raises. `asker`
+        identifies the party with a fair share of the lookups under way; empty for the gateway's own. May be cancelled
+        by its caller: a lookup without a waiting caller ends."""
 
 
 class Clock(Protocol):
-    """Time and chance."""
+    """Time and random numbers."""
 
     def now(self) -> float:
         """Wall clock, epoch seconds."""
@@ -67,22 +67,22 @@ class Clock(Protocol):
 
 
 class Tally(Protocol):
-    """Counts by key over all `workers` of the gateway; what a worker has counted goes with it."""
+    """Counts by key over all `workers` of the gateway; a worker's counts end with it."""
 
     workers: int
 
     def add(self, key: str, number: int = 1) -> int:
-        """Count so many more; returns how many there are now. A negative number takes back, and returns 0."""
+        """Count so many more; returns the number so far. A negative number takes back, and returns 0."""
 
     def total(self, key: str) -> int:
-        """How many there are."""
+        """The number so far."""
 
 
 class Signer(Protocol):
-    """A private key that seals."""
+    """A private key that signs."""
 
     def sign(self, digest: bytes) -> bytes:
-        """The signature of a SHA-256 digest. Does no IO, and the same digest gives the same one."""
+        """The signature of a SHA-256 digest. Does no IO, and the same digest always gives the same signature."""
 
 
 class EventSink(Protocol):
@@ -92,6 +92,6 @@ class EventSink(Protocol):
 
 
 def emit_all(sink: EventSink, events: Iterable[Event]) -> None:
-    """Hand each event to the sink."""
+    """Pass each event to the sink."""
     for event in events:
         sink(event)

@@ -1,4 +1,4 @@
-"""What was tried to deliver a message, what was answered, and what that means."""
+"""The attempts to deliver a message, the replies, and their meaning."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def attempt_json(attempt: Attempt) -> dict[str, Json]:
 
 
 def attempt_lines(story: Story) -> Iterator[str]:
-    """Each attempt, then when the next ones are due."""
+    """Each attempt, then the times of the next ones."""
     for attempt in story.attempts:
         seconds = attempt.ended - attempt.started
         yield f"{show_time(attempt.started)} to {attempt.backend}, {seconds:.3f} s"
@@ -39,7 +39,8 @@ def attempt_lines(story: Story) -> Iterator[str]:
 
 
 def _tell_decider(outcome: Outcome) -> str:
-    """Who said so: a host that answered, or this gateway, where no host did or ours was the demand that failed."""
+    """The source of the outcome: a host that answered, or this gateway, when no host did or our own requirement
+    failed."""
     if outcome.remote_mta:
         return f"by {outcome.remote_mta} [{outcome.remote_address or '?'}]"
     asked = f", about the host [{outcome.remote_address}]" if outcome.remote_address else ", no host was reached"
@@ -67,7 +68,7 @@ def _outcome_json(outcome: Outcome) -> dict[str, Json]:
 
 
 def _find_refusal(outcome: Outcome) -> Refusal | None:
-    """What the reply means; None for a delivery."""
+    """The meaning of the reply; None for a delivery."""
     if outcome.kind is OutcomeKind.DELIVERED:
         return None
     return classify(outcome.reply, outcome.remote_mta, backend=outcome.scope is Scope.OURS)

@@ -1,6 +1,6 @@
-"""All that is known of one message: for people as a story with its evidence, for programs as JSON.
+"""Everything known of one message: for people as a story with its evidence, for programs as JSON.
 
-In: a `Story` from the spool and what was found on checking it. Out: rich renderables, or plain JSON values.
+In: a `Story` from the spool and the results of checking it. Out: rich renderables, or plain JSON values.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ _MOST_SHOWN = 300
 
 
 class ContentState(StrEnum):
-    """What became of the octets received."""
+    """The state of the received octets."""
 
     IDENTICAL = "identical"
-    """Kept, and they hash to what was received."""
+    """Kept, with the hash of the received octets."""
     PURGED = "purged"
     ALTERED = "altered"
-    """Kept, and they do not: an alarm (promise P2)."""
+    """Kept, with another hash: an alarm (promise P2)."""
 
 
 class Replayed(StrEnum):
-    """What the stored evidence is judged to be now."""
+    """The result of judging the stored evidence now."""
 
     SAME = "same"
     DIFFERENT = "different"
@@ -62,14 +62,14 @@ class Replayed(StrEnum):
 
 
 class Checked(Value):
-    """What was found when the story was told."""
+    """The results of the checks made for the story."""
 
     content: ContentState
     replayed: Replayed
 
 
 async def check_content(trace: Trace, octets: AsyncIterable[bytes] | None) -> ContentState:
-    """Hash what is kept; `octets` is None when nothing is."""
+    """Hash the stored octets; `octets` is None when there are none."""
     if octets is None or trace.content is None:
         return ContentState.PURGED
     found = hashlib.sha256()
@@ -81,8 +81,8 @@ async def check_content(trace: Trace, octets: AsyncIterable[bytes] | None) -> Co
 def replay(trace: Trace, context: JudgementContext) -> Replayed:
     """Judge the stored evidence again, with the DNS answers of then and the rules of now (promise P4).
 
-    What an invariant refused, such as an unknown recipient, rests on no verdict that could come out otherwise. Of what
-    the rules of an earlier stage refused, they alone are asked.
+    A refusal by an invariant, such as an unknown recipient, depends on no verdict that could change. For a refusal at
+    an earlier stage, only the rules of that stage are asked.
     """
     if trace.version != TRACE_VERSION:
         return Replayed.DIFFERENT
@@ -171,7 +171,7 @@ def _ingress_json(trace: Trace) -> dict[str, Json]:
 
 
 def _client_json(authentication: Authentication | None) -> dict[str, Json]:
-    """What DNS says about the client itself; null before it was judged."""
+    """The answers of DNS about the client itself; null before it was judged."""
     if authentication is None:
         return {"iprev": None, "dnsbl": None}
     return {"iprev": asdict(authentication.iprev), "dnsbl": asdict(authentication.dnsbl)}
@@ -211,8 +211,8 @@ def _evidence_json(trace: Trace) -> Json:
 
 
 def _states(story: Story) -> Iterator[tuple[str, str, str | None]]:
-    """Each recipient, its state and the reply that put it there; in the end exactly one final state (promise P1). An
-    alias, and a mailbox at two backends, has the state of each address and copy that it stands for."""
+    """Each recipient, its state and the reply behind it; in the end exactly one final state (promise P1). An alias, and
+    a mailbox at two backends, has the state of each address and copy that it stands for."""
     targets = _find_targets(story)
     for one in story.trace.envelope.rcpts:
         rcpt = str(one.mailbox)
@@ -229,8 +229,8 @@ def _states(story: Story) -> Iterator[tuple[str, str, str | None]]:
 
 
 def _find_targets(story: Story) -> dict[str, list[tuple[str, str, str | None]]]:
-    """By the address that the client named: the addresses it went to, each with its state and reply. What was sent on
-    says by its original recipient whose it is (RFC 3461 section 5.2.5)."""
+    """By the address that the client named: the addresses it went to, each with its state and reply. A forwarded copy
+    names its recipient of ours as its original recipient (RFC 3461 section 5.2.5)."""
     named = {str(one.mailbox) for one in story.trace.envelope.rcpts}
     found: dict[str, list[tuple[str, str, str | None]]] = {}
     done = [(ending.rcpt, ending.state.value, str(ending.reply)) for ending in story.endings]
@@ -245,7 +245,7 @@ def _find_targets(story: Story) -> dict[str, list[tuple[str, str, str | None]]]:
 
 
 def render_story(story: Story, checked: Checked, everything: bool = False) -> Group:
-    """The story for people; `everything`: with the rules that were asked and said no."""
+    """The story for people; `everything`: with the rules that did not match."""
     trace = story.trace
     parts: list[Text] = [Text(f"Message {clean(trace.id)}, received {show_times(trace.received)}", "bold")]
     parts += [Text(line) for line in _header_lines(trace)]
@@ -267,7 +267,7 @@ _SHOWN_FIELDS = ("From", "Subject", "Message-ID")
 
 
 def _header_lines(trace: Trace) -> Iterator[str]:
-    """The fields by which people know a message."""
+    """The fields by which people recognise a message."""
     header = parse_header(trace.evidence.header) if trace.evidence else ()
     for name in _SHOWN_FIELDS:
         for field in fields(header, name)[:2]:
@@ -275,7 +275,7 @@ def _header_lines(trace: Trace) -> Iterator[str]:
 
 
 def render_evidence(trace: Trace, everything: bool = False) -> list[Text]:
-    """What the decision rests on: rules, DNS, and the fields put above."""
+    """The evidence of the decision: rules, DNS, and the fields put above."""
     hits = ((hit, "") for hit in trace.decision.considered if hit.matched or everything)
     shadow = ((hit, " (shadow)") for hit in trace.decision.shadow)
     rules = (
@@ -317,7 +317,7 @@ def _tell_content(story: Story, content: ContentState) -> str:
 
 
 def tell_gone(story: Story) -> str:
-    """Why the content is not here."""
+    """The reason why the content is not here."""
     if any(ending.state is Final.DELIVERED for ending in story.endings):
         return "deleted after delivery; the evidence is kept"
     if story.endings or story.acts or story.trace.decision.action.keeps:

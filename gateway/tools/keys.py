@@ -21,24 +21,24 @@ from gateway.ports import Resolver
 from gateway.tools.results import Json
 
 RSA_BITS = 2048
-"""RFC 8301 section 3.2: what signers should use; longer ones do not fit one string of a TXT record."""
+"""RFC 8301 section 3.2: the recommended size for signers; longer ones do not fit one string of a TXT record."""
 _TXT_STRING = 255
 """RFC 1035 section 3.3: octets in one string of a TXT record."""
 
 
 class KeyRefusal(ValueError):
-    """A step that would break signatures; the text says what to do instead."""
+    """A step that would break signatures; the text gives the alternative."""
 
 
 class Publication(Value):
-    """A key beside its DNS record, as it is to be and as it is found."""
+    """A key with its DNS record, as required and as found."""
 
     entry: KeyEntry
     record: str
     problem: str = ""
-    """What is wrong in DNS; empty when it is as it should be."""
+    """The fault in DNS; empty when there is none."""
     advice: str = ""
-    """What to do; empty when nothing."""
+    """The remedy; empty when none is needed."""
 
 
 def make_keys(directory: Path, domain: str, now: float) -> tuple[KeyEntry, KeyEntry]:
@@ -67,8 +67,8 @@ def make_keys(directory: Path, domain: str, now: float) -> tuple[KeyEntry, KeyEn
 
 
 def rotate(directory: Path, domain: str, now: float, keep: float) -> tuple[KeyEntry, ...]:
-    """Sign with the domain's new keys from now on; the ones before are retired. Keys that have been retired for `keep`
-    seconds are forgotten, with their files. Returns the domain's entries. Raises OSError, KeyringUnusable, KeyRefusal.
+    """Sign with the domain's new keys from now on; the previous ones are retired. Keys retired for `keep` seconds are
+    removed, with their files. Returns the domain's entries. Raises OSError, KeyringUnusable, KeyRefusal.
 
     Call it only when the records of the new keys have been seen in DNS.
     """
@@ -108,7 +108,7 @@ def show_keys(directory: Path, entries: Iterable[KeyEntry]) -> tuple[Publication
 async def check_keys(
     directory: Path, entries: Sequence[KeyEntry], resolver: Resolver, now: float, keep: float
 ) -> tuple[Publication, ...]:
-    """Each key beside what DNS says of it. `keep` is for how many seconds a retired key's record must stay. Raises
+    """Each key with its state in DNS. `keep` is the number of seconds that a retired key's record must stay. Raises
     OSError, KeyUnusable."""
     questions = {entry: Question(entry.record_name, "TXT") for entry in entries}
     answers = await resolver.fetch(questions.values())

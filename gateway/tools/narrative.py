@@ -1,4 +1,4 @@
-"""A message's story in plain words: who sent what as whom, what the checks found, and which rule decided.
+"""A message's story in plain words: the sender and its proof, the results of the checks, and the rule that decided.
 
 In: a `Trace`. Out: sentences, free of control characters. No verdict is made here.
 """
@@ -59,7 +59,7 @@ _ACTIONS = {
 
 
 def narrate(trace: Trace) -> list[str]:
-    """The story, a sentence or two for each step, in the order things happened."""
+    """The story, a sentence or two for each step, in order of time."""
     told = [_tell_ingress(trace), *_tell_departure(trace), _tell_envelope(trace.envelope)]
     if trace.authentication is not None:
         told += _tell_results(trace, trace.authentication)
@@ -82,7 +82,7 @@ def _tell_ingress(trace: Trace) -> str:
 
 
 def tell_proof(edge: EdgeIngress) -> str:
-    """What proves the client's address; why it is unknown when it is."""
+    """The proof of the client's address, or the reason why it is unknown."""
     if edge.client is None:
         return edge.reason
     if edge.source is not ClientSource.RECEIVED:
@@ -109,7 +109,7 @@ def _tell_inside(internal: InternalIngress, departure: Departure | None) -> str:
 
 
 def _tell_departure(trace: Trace) -> Iterator[str]:
-    """What the sender's settings put in the place of what the client said."""
+    """The sender's settings that replaced the client's own words."""
     departure = trace.departure
     if departure is None:
         return
@@ -244,8 +244,8 @@ def _tell_decision(decision: Decision, authentication: Authentication | None) ->
 
 
 def _find_signs(evidence: Collection[str], authentication: Authentication | None) -> list[str]:
-    """The evidence that says something of this message's way: none where DMARC passes, and a signature of the author's
-    organization only where it is broken."""
+    """The evidence that concerns this message's way: none when DMARC passes, and a signature of the author's
+    organization only when it is broken."""
     if authentication is None:
         return list(evidence)
     dmarc = authentication.dmarc

@@ -1,4 +1,4 @@
-"""`waypost queue`: what waits and what was done about it, for people and as JSON."""
+"""`waypost queue`: waiting mail and the commands on it, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -60,21 +60,21 @@ def render_failures(failures: Sequence[Failure]) -> Table | Text:
 
 
 _MOST_NAMED = 20
-"""Ids that an answer for people names one by one."""
+"""Ids that an answer for people names individually."""
 
 
 class Filter(Value):
-    """Which of the entries are meant. An address means itself, `@domain` all of the domain; empty means any."""
+    """The choice of entries. An address means itself, `@domain` the whole domain; empty means any."""
 
     backend: str = ""
     sender: str = ""
     rcpt: str = ""
     held: bool = False
-    """Only what is held."""
+    """Held entries only."""
 
     @property
     def chooses(self) -> bool:
-        """It means some of what waits, not all."""
+        """True when it chooses some of the waiting mail, not all."""
         return bool(self.backend or self.sender or self.rcpt)
 
     def takes(self, entry: QueueEntry) -> bool:
@@ -92,7 +92,7 @@ def _means(wanted: str, address: str) -> bool:
 
 
 def merge_answers(shards: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """What all shards answered about each id; a message lies in one of them."""
+    """The answers of all shards about each id; a message is in one of them."""
     return [
         {
             "id": answers[0]["id"],
@@ -104,7 +104,7 @@ def merge_answers(shards: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[st
 
 
 def render_answers(command: str, answers: Sequence[Mapping[str, Any]]) -> Group:
-    """What was done, then what was not and why."""
+    """The changed transfers, then the unchanged ones with the reasons."""
     done = [one for answer in answers for one in answer["done"]]
     named = f": {', '.join(done)}" if 0 < len(done) <= _MOST_NAMED else ""
     lines = [f"{command}: {len(done)} {'transfer' if len(done) == 1 else 'transfers'}{named}"]
@@ -138,7 +138,7 @@ def render_states(story: Story) -> Group:
 
 
 def _states(story: Story) -> list[dict[str, Json]]:
-    """Every recipient once: those that wait, then those that are done."""
+    """Every recipient once: waiting ones, then finished ones."""
     last: dict[tuple[str, str], str] = {}
     backends: dict[str, str] = {}
     for attempt in story.attempts:
@@ -158,7 +158,7 @@ def _states(story: Story) -> list[dict[str, Json]]:
         for ending in story.endings
     ]
     if story.held and not states:
-        # A rule holds the whole message: its transfers are made when it is released.
+        # A rule holds the whole message: its transfers are made at its release.
         states = [_state_of(rcpt, "", "held", None) for rcpt in story.trace.envelope.rcpts]
     return states
 
@@ -191,7 +191,7 @@ def queue_json(entries: Sequence[QueueEntry]) -> list[Json]:
 
 
 def render_queue(entries: Sequence[QueueEntry], now: float) -> Group:
-    """Two lines for each transfer; one line in all when nothing waits. An address is never broken over lines."""
+    """Two lines for each transfer; a single line when nothing waits. An address is never broken over lines."""
     if not entries:
         return Group(Text("The queue is empty."))
     lines: list[Text] = []
@@ -226,7 +226,7 @@ def _state(entry: QueueEntry) -> str:
 
 
 _SHOWN = ("date", "from", "sender", "reply-to", "to", "cc", "subject", "message-id", "list-id")
-"""The fields by which people know a message."""
+"""The fields by which people recognise a message."""
 _MOST_CHARACTERS = 500
 
 
@@ -236,7 +236,7 @@ def held_json(entries: Sequence[HeldEntry]) -> list[Json]:
 
 
 def render_held(entries: Sequence[HeldEntry], now: float) -> Group:
-    """Three lines for each message; one line in all when none is held."""
+    """Three lines for each message; a single line when none is held."""
     if not entries:
         return Group(Text("Nothing is held."))
     lines: list[Text] = []
@@ -253,7 +253,7 @@ def render_held(entries: Sequence[HeldEntry], now: float) -> Group:
 
 
 def render_held_message(story: Story) -> Group:
-    """What an admin decides by: how the message presents itself, and what was found."""
+    """The basis of an admin's decision: the message's own fields, and the results."""
     trace = story.trace
     header = parse_header(trace.evidence.header) if trace.evidence else ()
     shown = (
@@ -267,7 +267,7 @@ def render_held_message(story: Story) -> Group:
 
 
 def decode(text: str) -> str:
-    """A field's text as people see it (RFC 2047); as it is when that cannot be told."""
+    """A field's text as people see it (RFC 2047); unchanged when it cannot be decoded."""
     try:
         return str(make_header(decode_header(text)))
     except (LookupError, UnicodeError, ValueError):

@@ -1,5 +1,5 @@
-"""A mail transaction with nobody behind it: the very code that serves port 25, a spool that keeps nothing, no
-delivery. So what `simulate` says is what would happen.
+"""A mail transaction without consequences: the very code that serves port 25, a spool that keeps nothing, no delivery.
+So `simulate` shows the real result.
 
 In: envelope, octets, runtime configuration and a resolver. Out: the trace that the live path would have stored.
 """
@@ -33,7 +33,7 @@ _CHUNK = 1_048_576
 
 
 class Delivered(Value):
-    """What a client would hand over."""
+    """The input of a client."""
 
     ip: IPText
     helo: str
@@ -43,11 +43,11 @@ class Delivered(Value):
     now: float
     """Epoch seconds."""
     history: History = History()
-    """What the gateway is taken to remember of the author and the client."""
+    """The assumed memory of the author and the client."""
 
 
 class Rehearsed(Value):
-    """What would happen."""
+    """The result of the transaction."""
 
     trace: Trace
     refused: tuple[tuple[str, Reply], ...]
@@ -56,7 +56,7 @@ class Rehearsed(Value):
 
 async def rehearse(delivered: Delivered, runtime: RuntimeConfig, resolver: Resolver) -> Rehearsed:
     """Run one transaction from EHLO to the answer to the final dot. A message that is refused before its content is
-    judged is judged all the same, so that its results can be shown; the decision stays that refusal."""
+    still judged, so that its results can be shown; the decision stays that refusal."""
     clock = _Clock(delivered.now)
     spool = _Forgetful(delivered.history)
     authenticator = Authenticator(resolver, clock, runtime.config.dns.budget_seconds)
@@ -106,7 +106,7 @@ async def _judge_anyway(
     check = partial(judge, ingress, envelope, evidence, now=delivered.now, context=runtime.context, header=header)
     try:
         judgement, window = await authenticator.run(check)
-    except RuleFailure:  # the trace says which rule
+    except RuleFailure:  # the trace names the rule
         return trace
     return replace(trace, authentication=judgement.authentication, lookups=window.used)
 
@@ -133,7 +133,7 @@ def _envelope(delivered: Delivered, rcpts: Sequence[Mailbox]) -> Envelope:
 
 
 class _Clock:
-    """The wall clock stands at the moment asked for; waiting for DNS takes real time."""
+    """The wall clock stands still at the requested moment; waiting for DNS takes real time."""
 
     def __init__(self, now: float) -> None:
         self._now = now
@@ -161,7 +161,7 @@ def _ids() -> Iterator[str]:
 
 
 class _Forgetful:
-    """Takes receptions and content, and keeps the traces alone."""
+    """Takes receptions and content, and keeps only the traces."""
 
     def __init__(self, history: History) -> None:
         self._history = history
@@ -194,7 +194,7 @@ class _Forgetful:
 
 
 class _Nowhere:
-    """Large content has been scanned and hashed when it comes here; nobody reads it again."""
+    """A writer that drops large content, which has already been scanned and hashed and is not read again."""
 
     def write(self, chunk: bytes) -> None:
         pass
@@ -210,7 +210,7 @@ class _Nowhere:
 
 
 class _NoDelivery:
-    """No backend ever has room, so nothing is tried."""
+    """No backend ever has room, so no attempt starts."""
 
     def admits(self, backend: str) -> bool:
         return True
@@ -232,4 +232,4 @@ class _NoDelivery:
 
 
 def _ignore(event: Event) -> None:
-    """Nobody watches a rehearsal."""
+    """Drops the event: a rehearsal has no observer."""

@@ -1,4 +1,4 @@
-"""`waypost replay`: which past messages would be decided otherwise by these rules.
+"""`waypost replay`: the past messages that these rules would decide differently.
 
 In: traces in the order of their reception, and a runtime configuration. Out: the changes, as text or JSON.
 """
@@ -22,7 +22,7 @@ from gateway.tools.results import Json, safe_json, show_time
 
 
 class ReplayedVerdict(Value):
-    """One decision, as far as it is compared and shown."""
+    """One decision, with the compared and displayed parts."""
 
     action: str
     rule: str
@@ -35,7 +35,7 @@ class ReplayedVerdict(Value):
 
 
 class Change(Value):
-    """One message whose verdict comes out otherwise."""
+    """One message with a changed verdict."""
 
     id: str
     received: float
@@ -46,14 +46,14 @@ class Change(Value):
     then: ReplayedVerdict
     now: ReplayedVerdict
     kind: str = ""
-    """What the sender seems to be, where the message fails."""
+    """The apparent kind of the sender, if the message fails."""
     ours: bool = False
     """It writes as a domain of ours."""
 
 
 @dataclass(slots=True)
 class Replay:
-    """What came of it."""
+    """The results of a replay."""
 
     judged: int = 0
     passed_over: int = 0
@@ -64,7 +64,7 @@ class Replay:
 
     @property
     def kinds(self) -> Counter[tuple[str, str]]:
-        """How many messages went from one action to another."""
+        """Number of messages that changed from one action to another."""
         return Counter((one.then.action, one.now.action) for one in self.changes)
 
     @property
@@ -78,7 +78,7 @@ async def replay_all(
     context: JudgementContext,
     tick: Callable[[int], object] = lambda count: None,
 ) -> Replay:
-    """Judge every trace again. `tick` hears how many are done since it was called last."""
+    """Judge every trace again. `tick` gets the number done since its last call."""
     replay = Replay()
     async for traces in batches:
         for trace in traces:
@@ -152,7 +152,7 @@ def _verdict_json(verdict: ReplayedVerdict) -> dict[str, Json]:
 
 
 def render_replay(replay: Replay, rule_set: str, since: float) -> Group:
-    """Two lines for each change, and what they add up to."""
+    """Two lines for each change, and their totals."""
     lines: list[Text] = []
     for one in replay.changes:
         verdicts = f"{one.then.action} ({one.then.rule}) -> {one.now.action} ({one.now.rule})"

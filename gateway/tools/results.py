@@ -1,6 +1,6 @@
 """Results, decision and routes as plain JSON values, alike in every tool.
 
-Keys are always there; what is empty is null, or [] for a list. Domains are lower-case A-labels.
+Keys are always present; an empty value is null, or [] for a list. Domains are lower-case A-labels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gateway.tools.narrative import clean
 
 
 def render_section(title: str, lines: Iterable[str]) -> list[Text]:
-    """A heading and its lines; nothing at all when there are none."""
+    """A heading and its lines; empty when there are none."""
     shown = [Text(f"  {clean(line)}") for line in lines]
     return [Text(), Text(title, "bold"), *shown] if shown else []
 
@@ -38,13 +38,13 @@ def show_time(epoch: float) -> str:
 
 
 class Newlines(StrEnum):
-    """What line ends a file had, and what was made of them."""
+    """The line ends of a file, and their treatment."""
 
     CRLF = "crlf"
     CONVERTED = "converted"
     """There was no CRLF at all, so each LF was read as one."""
     MIXED = "mixed"
-    """Bare CR or LF are left as they are: they may be what a test is about."""
+    """Bare CR or LF stay unchanged, because a test may be about them."""
 
 
 def read_lines(octets: bytes, raw: bool) -> tuple[bytes, Newlines]:
@@ -63,8 +63,8 @@ _ARC: dict[str, Json] = {"result": None, "oldest_pass": None, "sealers": []}
 
 
 def safe_json(tree: dict[str, Json]) -> dict[str, Json]:
-    """The same tree with lone surrogates, which stand for octets that are no UTF-8, written as escapes: they can be
-    neither printed nor stored as UTF-8."""
+    """The same tree with lone surrogates as escapes. They stand for octets that are not UTF-8, and can be neither
+    printed nor stored as UTF-8."""
     return {name: _escape(item) for name, item in tree.items()}
 
 
@@ -100,7 +100,7 @@ def spf_json(spf: SpfResult) -> dict[str, Json]:
 
 
 def decision_json(decision: Decision) -> dict[str, Json]:
-    """What was decided. The reply is without the id that the client sees at its end."""
+    """The decision. The reply is without the id that the client sees at its end."""
     return {
         "action": decision.action.value,
         "rule": decision.rule,
@@ -117,7 +117,7 @@ def routes_json(trace: Trace) -> list[Json]:
 
 
 def lookup_json(lookup: Lookup) -> dict[str, Json]:
-    """One DNS question and what it was answered."""
+    """One DNS question and its answer."""
     return {
         "name": lookup.question.name,
         "type": lookup.question.type,
@@ -178,6 +178,6 @@ def _hits(hits: tuple[RuleHit, ...]) -> list[Json]:
 
 
 def _asides(decision: Decision) -> list[Json]:
-    """What other sets would do; `rule` and `set` as in the decision itself."""
+    """The decisions of other sets; `rule` and `set` as in the decision itself."""
     asides = [aside for aside in (decision.would, decision.shadow_set) if aside]
     return [{"action": aside.action.value, "rule": aside.rule, "set": aside.rule_set} for aside in asides]

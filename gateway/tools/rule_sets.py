@@ -1,4 +1,4 @@
-"""`waypost policy show`: the rules as they stand in force, where each comes from, and which settings feed it."""
+"""`waypost policy show`: the rules in force, the source of each, and their settings."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ _SETTINGS = {fact.name: fact.setting for fact in FACTS if fact.setting}
 
 
 _SECTIONS = {"policy": Policy, "greylisting": GreylistSettings}
-"""Those that a rule's settings can be in, as they come; what names no setting is a list of tables."""
+"""The sections of rule settings with defaults; a name outside them is a list of tables."""
 
 
 class Lawbook(Value):
-    """A rule set with what surrounds it."""
+    """A rule set with its files and settings."""
 
     rules: RuleSet
     files: Mapping[str, Path]
-    """Where each rule file is."""
+    """The place of each rule file."""
     config: Config | None
-    """None: no configuration was read, and every setting is as it comes."""
+    """None: no configuration was read, and every setting has its default."""
     domains: Mapping[str, str]
-    """Domains that have another set -> its name."""
+    """Domains with another set -> its name."""
 
 
 def find_settings(rule: Rule) -> list[str]:
-    """The settings that decide, beside the message, whether the rule holds."""
+    """The settings on which, besides the message, the rule's condition depends."""
     names = _NAME.findall(rule.condition.text)
     return list(dict.fromkeys(_SETTINGS[name] for name in names if name in _SETTINGS))
 
 
 def read_setting(config: Config | None, path: str) -> Json:
-    """What a setting says; what it says by default without a configuration."""
+    """A setting's value; its default without a configuration."""
     section, _, name = path.partition(".")
     if name:
         told: Json = (getattr(config, section) if config else _SECTIONS[section]()).model_dump(mode="json")[name]
@@ -55,7 +55,7 @@ def read_setting(config: Config | None, path: str) -> Json:
 
 
 def rule_sets_json(book: Lawbook) -> dict[str, Json]:
-    """Everything that `render_rule_sets` shows."""
+    """All contents of `render_rule_sets`."""
     beside = book.rules.beside
     return {
         "set": book.rules.name,
@@ -82,7 +82,7 @@ def _rule_json(book: Lawbook, rule: Rule) -> dict[str, Json]:
 
 
 def render_rule_sets(book: Lawbook) -> Group:
-    """For people: the rules in the order they are asked."""
+    """For people: the rules in the order of asking."""
     rules = _in_order(book.rules)
     parts = [Text(f"Set {book.rules.name}: {len(rules)} rules", "bold")]
     directories = dict.fromkeys(str(book.files[rule.file].parent) for rule in rules)

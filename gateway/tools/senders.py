@@ -1,6 +1,6 @@
-"""`waypost senders`: who writes as us, how often that passed and how often not, and how to let in who is known.
+"""`waypost senders`: the sources that write as us, their passes and failures, and the way to admit known ones.
 
-In: what receptions remember, and the configuration's named senders. Out: a table and lines to paste, or JSON.
+In: the memory of receptions, and the configuration's named senders. Out: a table and lines to paste, or JSON.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _MOST_NETWORKS = 8
 
 
 class Origin(Value):
-    """One source of an author domain's mail: whoever signs it, else a network."""
+    """One source of an author domain's mail: the domain that signs it, else a network."""
 
     domain: str
     signer: str
     networks: tuple[str, ...]
-    """Empty for those together that there was no room to tell apart."""
+    """Empty for the sum of those that had no room of their own."""
     name: str
     passed: int
     failed: int
@@ -50,11 +50,11 @@ class Origin(Value):
     named: str = ""
     """The configuration's name for it."""
     ours: bool = True
-    """It writes as a domain of ours, or a protected one; otherwise it can at most be let in as a forwarder."""
+    """It writes as an own domain, or a protected one; otherwise it can at most be admitted as a forwarder."""
 
 
 def find_origins(senders: Iterable[Sender], facts: FactSettings) -> list[Origin]:
-    """The sources, each once whatever networks it uses; those that fail most on top."""
+    """The sources, each once with all its networks; those with most failures on top."""
     found: dict[tuple[str, str, str], Origin] = {}
     for one in senders:
         key = (one.domain, one.signer, "" if one.signer else one.source)
@@ -68,7 +68,8 @@ def find_origins(senders: Iterable[Sender], facts: FactSettings) -> list[Origin]
 
 
 def _place(origin: Origin, facts: FactSettings) -> Origin:
-    """Whether it writes as a domain of ours or a protected one, and the configuration's name for it."""
+    """The source with two additions: whether it writes as an own or a protected domain, and the configuration's name
+    for it."""
     ours = any(is_subdomain(origin.domain, zone) for zone in facts.own | facts.protected)
     return replace(origin, named=_find_name(origin, facts.senders if ours else facts.forwarders), ours=ours)
 
@@ -94,8 +95,8 @@ def _find_name(origin: Origin, named: Sequence[Source]) -> str:
 
 
 def make_lines(origin: Origin) -> str:
-    """What to paste into the configuration: the source may write as a domain of ours, or pass on mail of others. Empty
-    when it needs no leave or cannot be told from others."""
+    """The lines to paste into the configuration: the source may write as an own domain, or pass on mail of others.
+    Empty when it needs no permission or cannot be distinguished from others."""
     if not origin.failed or origin.named:
         return ""
     if origin.signer and find_shared_signer(origin.signer):
@@ -106,7 +107,7 @@ def make_lines(origin: Origin) -> str:
     elif shared is not None or not origin.networks:
         return ""
     elif not origin.ours and not origin.passed:
-        return ""  # nothing tells a forwarder from a forger
+        return ""  # a forwarder cannot be distinguished from a forger
     else:
         name = _UNFIT.sub("-", origin.name).strip("-.") or _UNFIT.sub("-", origin.networks[0])
         proof = f"networks = [{', '.join(_quote(network) for network in origin.networks)}]"
@@ -120,7 +121,7 @@ def make_lines(origin: Origin) -> str:
 
 
 def explain_origin(origin: Origin) -> str:
-    """What the source seems to be, and what would mend it where it fails."""
+    """The apparent kind of the source, and the remedy for its failures."""
     if not origin.failed:
         return "passes"
     if origin.named:
@@ -147,7 +148,7 @@ def explain_origin(origin: Origin) -> str:
 
 
 def _explain_stranger(origin: Origin, service: SharedSigner | None) -> str:
-    """The same of a source that writes as a domain of others."""
+    """The same for a source that writes as a domain of others."""
     if service:
         return f"a customer of {service.name}, whose signature all have: it proves no forwarder"
     if origin.signer:
@@ -189,7 +190,7 @@ def senders_json(origins: Sequence[Origin]) -> list[Json]:
 
 
 def render_senders(origins: Sequence[Origin]) -> Group:
-    """A table, and below it the lines to paste for who fails."""
+    """A table, and below it the lines to paste for failing sources."""
     if not origins:
         return Group(Text(_NOTHING))
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -232,7 +233,7 @@ def _tell_source(origin: Origin) -> str:
 
 
 def read_domains(asked: Sequence[str], ours: Iterable[str]) -> list[str]:
-    """The domains to list: those asked for, else all of ours. Raises ValueError for what is no domain."""
+    """The domains to list: the requested ones, else all of ours. Raises ValueError for a text that is not a domain."""
     domains = []
     for text in asked:
         domain = a_label(text)

@@ -38,17 +38,17 @@ from gateway.tools.results import (
 )
 
 _HOSTNAME = "waypost.invalid"
-"""Our name where no configuration gives one (RFC 6761 section 6.4)."""
+"""Our name when no configuration gives one (RFC 6761 section 6.4)."""
 
 
 _KEYS = (
     "file", "ip", "helo", "mail_from", "rcpt", "dns", "now", "config", "policy", "standing", "client", "raw",
 )  # fmt: skip
 _ALIKE = 0.81
-"""How like an option a key must be to count as misspelt: `client_ip` is a key of the case's own."""
+"""The similarity to an option from which a key counts as misspelt: `client_ip` is a key of the case's own."""
 _MOST_REMEMBERED = 64
 _MANY = 100
-"""Messages that passed, where something is taken to be known."""
+"""Passed messages in an assumed memory."""
 _YEAR_10000 = 253_402_300_800
 """Epoch seconds: dates with more digits cannot be written in a header field."""
 K = TypeVar("K")
@@ -56,7 +56,7 @@ V = TypeVar("V")
 
 
 class CaseError(ValueError):
-    """A case that cannot be judged as it was asked for; the text says why."""
+    """A case that cannot be judged as requested; the text gives the reason."""
 
 
 class Case(Value):
@@ -75,11 +75,11 @@ class Case(Value):
     policy: str | None
     raw: bool
     history: History = History()
-    """What is taken to be remembered of the author's domain and of the client."""
+    """The assumed memory of the author's domain and of the client."""
 
 
 class SimulationContext(Value):
-    """What a simulation needs of the world."""
+    """The adapters that a simulation needs."""
 
     load_config: Callable[[Path], Config]
     make_runtime: Callable[[Config], RuntimeConfig]
@@ -99,8 +99,8 @@ class Simulation(Value):
 def read_case(options: Mapping[str, object], directory: Path) -> Case:
     """A case from options by name, as on the command line with `_` for `-`; relative paths start from `directory`.
 
-    Raises CaseError; OSError when the zone cannot be read. A key that looks like a misspelt option is an
-    error; other unknown keys are the case's own.
+    Raises CaseError; OSError when the zone cannot be read. A key that looks like a misspelt option is an error; other
+    unknown keys belong to the case.
     """
     for key in options:
         close = [] if key in _KEYS else get_close_matches(key.lower().replace("-", "_"), _KEYS, 1, _ALIKE)
@@ -136,8 +136,8 @@ def read_case(options: Mapping[str, object], directory: Path) -> Case:
 
 
 def _history(standing: str, client: str) -> History:
-    """What the gateway would remember. Where mail of the author's domain is said to have passed, mail of others has
-    passed from this client too, unless it is said to be unknown."""
+    """The assumed memory. If mail of the author's domain is assumed to have passed, mail of others has passed from this
+    client too, unless the client is assumed to be unknown."""
     if standing not in ("", *Standing) or client not in ("", "known", "unknown"):
         name, value = ("standing", standing) if standing not in ("", *Standing) else ("client", client)
         words = " or ".join(Standing) if name == "standing" else "known or unknown"
@@ -166,7 +166,7 @@ def _mailbox(name: str, value: object) -> Mailbox:
 
 
 def _sender(text: str) -> Mailbox:
-    """MAIL FROM as it is, also one that no RFC 5321 client can send: SPF has an answer to those too (RFC 7208 section
+    """MAIL FROM unchanged, even one that no RFC 5321 client can send: SPF has an answer for those too (RFC 7208 section
     4.3)."""
     path = text.removeprefix("<").removesuffix(">")
     local, at, domain = path.rpartition("@")
@@ -205,7 +205,7 @@ def _number(value: object) -> float | None:
 
 
 async def simulate(case: Case, simulation_context: SimulationContext) -> Simulation:
-    """Judge one case. Raises CaseError, OSError, and what the context raises for a bad configuration or zone."""
+    """Judge one case. Raises CaseError, OSError, and the context's errors for a bad configuration or zone."""
     octets, newlines = read_lines(case.file.read_bytes(), case.raw)
     config = simulation_context.load_config(case.config) if case.config else make_config(case.rcpts)
     if case.policy:
@@ -221,7 +221,7 @@ async def simulate(case: Case, simulation_context: SimulationContext) -> Simulat
 
 
 def make_config(rcpts: Iterable[Mailbox]) -> Config:
-    """What holds without a configuration: the recipients' domains are ours, all on one backend, policy `enforce`."""
+    """The configuration used without a file: the recipients' domains are ours, all on one backend, policy `enforce`."""
     domains = dict.fromkeys(mailbox.ascii_domain for mailbox in rcpts)
     try:
         return Config.model_validate(
@@ -267,7 +267,7 @@ def render_simulation(simulation: Simulation) -> Group:
 
 
 def _tell_assumed(history: History) -> str:
-    """The memory that the case was judged with, which may be no more than the default."""
+    """The memory assumed for the case, which may be the default."""
     author = {
         Standing.FAMILIAR: "mail of the author's domain has passed here from this network (familiar)",
         Standing.STRANGER: "mail of the author's domain has passed here, but never from this network (stranger)",
@@ -285,7 +285,7 @@ async def run_batch(
 ) -> AsyncIterator[dict[str, Json]]:
     """One result for each case line, in order; a case that cannot be judged gives `{index, file, error}`.
 
-    Relative paths in a case start from `directory`; those in `defaults` are the caller's to make absolute.
+    Relative paths in a case start from `directory`; the caller makes those in `defaults` absolute.
     """
     simulation_context = _remember(simulation_context)
     for index, line in enumerate(line for line in lines if line.strip()):
@@ -293,7 +293,7 @@ async def run_batch(
         try:
             tree = _parse_line(line)
             simulation = await simulate(read_case({**defaults, **tree}, directory), simulation_context)
-        except Exception as error:  # one bad case, whatever is wrong with it, must not end the run
+        except Exception as error:  # one bad case, for any reason, must not end the run
             yield safe_json({**_heading(index, tree, defaults), "error": _describe(error)})
             continue
         yield safe_json({**_heading(index, tree, defaults), **simulation_json(simulation)})
@@ -306,7 +306,7 @@ def _describe(error: Exception) -> str:
 
 
 def _remember(simulation_context: SimulationContext) -> SimulationContext:
-    """The same context, which makes nothing twice in a row of cases: rules take longer to compile than to ask."""
+    """The same context with a cache of its last results, because compiling rules takes longer than asking them."""
     configs: dict[Path, Config] = {}
     made: dict[str, RuntimeConfig] = {}
     resolvers: dict[tuple[str, str | None], Resolver] = {}

@@ -1,4 +1,4 @@
-"""`waypost policy test`: whether examples come true, those beside the rules and those in files of the admin's own.
+"""`waypost policy test`: the results of examples, those beside the rules and those in files of the admin's own.
 
 In: rule sets, TOML files with [[example]] tables, and a judge of message files. Out: a line for each example.
 """
@@ -32,18 +32,18 @@ _AT = re.compile(r" \(at line (\d+), column \d+\)$")
 
 
 class Trial(Value):
-    """One example and what came of it."""
+    """One example and its result."""
 
     place: str
     """`file:line`."""
     set: str
     name: str
     problem: str = ""
-    """What came out instead; empty when it came true."""
+    """The actual result; empty when the example is true."""
 
 
 class WantedDecision(Value):
-    """An example of a file of the admin's own."""
+    """An example from a file of the admin's own."""
 
     place: str
     name: str
@@ -92,7 +92,7 @@ async def _decide(one: WantedDecision, rules: RuleSet, simulation_context: Simul
 
 def read_wanted(file: Path, defaults: Mapping[str, object]) -> list[WantedDecision]:
     """The examples of a file. `defaults` are options of the cases in it. Raises RuleErrors with every mistake, OSError
-    when it cannot be read."""
+    when the file cannot be read."""
     text = read_text(file, toml=True)
     try:
         tree = tomllib.loads(text)
@@ -112,7 +112,7 @@ def read_wanted(file: Path, defaults: Mapping[str, object]) -> list[WantedDecisi
 
 
 class _Reader:
-    """One file, and the mistakes that it has."""
+    """One file, and its mistakes."""
 
     def __init__(self, file: Path, places: dict[KeyPath, Place], defaults: Mapping[str, object]) -> None:
         self._file = file
@@ -121,7 +121,7 @@ class _Reader:
         self.mistakes: list[RuleMistake] = []
 
     def read(self, number: int, table: dict[str, Any]) -> WantedDecision | None:
-        """The example; None when something is wrong with it."""
+        """The example; None when it has a mistake."""
         before = len(self.mistakes)
         known = _OF_A_FILE if "file" in table else ("stage", "facts")
         for key in table:
@@ -176,7 +176,7 @@ def trials_json(trials: Sequence[Trial]) -> list[Json]:
 
 
 def render_trials(trials: Sequence[Trial]) -> Group:
-    """What did not come true, and how many did."""
+    """The examples that are not true, and the number of true ones."""
     failed = [one for one in trials if one.problem]
     lines = [Text(clean(f"{one.place}: {one.set}: {one.name}: {one.problem}"), "red") for one in failed]
     return Group(*lines, Text(f"{len(trials) - len(failed)} of {len(trials)} examples come true."))

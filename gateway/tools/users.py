@@ -1,4 +1,4 @@
-"""`waypost user`: the file of logins, changed line by line and put in place in one step."""
+"""`waypost user`: the file of logins, changed line by line and replaced in one step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gateway.service.credentials import hash_password
 
 
 def check_name(name: str) -> str:
-    """Why this cannot be a login's name; empty when it can."""
+    """The reason why this cannot be a login's name; empty when it can."""
     if (
         not name
         or len(name) > 255
@@ -35,7 +35,7 @@ def add_user(file: Path, name: str, password: str) -> bool:
 
 
 def remove_user(file: Path, name: str) -> bool:
-    """False when there is no such name. Raises OSError."""
+    """Remove the name. False when there is no such name. Raises OSError."""
     lines = _lines(file)
     kept = [line for line in lines if _name(line) != name]
     if len(kept) == len(lines):
