@@ -1,6 +1,6 @@
-"""Received fields of any writer, read leniently for people (RFC 5321 section 4.4): what each claims, taken as a claim.
+"""Received fields of any writer, read leniently for people (RFC 5321 section 4.4): each field is only a claim.
 
-Nothing here proves where a message came from; for that see `received` and `relay_formats`.
+Nothing here proves a message's origin; for that see `received` and `relay_formats`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from gateway.model.envelope import IPText, ip_text
 from gateway.model.value import Value
 
 _MOST_OCTETS = 8192
-"""Of one field; the rest is not looked at."""
+"""Of one field; the rest is ignored."""
 _MOST_HOPS = 200
-"""The newest are read: mail that has gone further is in a loop."""
+"""Only the newest are read: mail with more hops is in a loop."""
 _SHORT = 3
-"""Letters of a second-level name that many share, as in `co.uk`."""
+"""Letters of a second-level name below which registries assign names, as in `co.uk`."""
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DATE = re.compile(
     r"(?P<day>\d{1,2})\s+(?P<month>[A-Za-z]{3})[a-z]*\.?\s+(?P<year>\d{4}|\d\d)\s+"
@@ -42,16 +42,16 @@ _SECURE = re.compile(
 
 
 class ReceivedHop(Value):
-    """One Received field's claims; what it does not say is empty or None."""
+    """One Received field's claims; missing values are empty or None."""
 
     sender: str
-    """What the client called itself."""
+    """The client's own name."""
     rdns: str
     address: IPText | None
     by: str
     protocol: str
     tls: str
-    """`1.3` and the like; `yes` where it says no version; empty without TLS."""
+    """`1.3` and the like; `yes` without a version; empty without TLS."""
     id: str
     recipient: str
     time: float | None
@@ -59,7 +59,7 @@ class ReceivedHop(Value):
     delay: float | None
     """Seconds since the hop before it; negative where clocks differ."""
     start: int
-    """Where the field stands in the header block."""
+    """Start of the field in the header block."""
 
 
 def read_hops(header: Sequence[Field]) -> tuple[ReceivedHop, ...]:
@@ -74,7 +74,8 @@ def read_hops(header: Sequence[Field]) -> tuple[ReceivedHop, ...]:
 
 
 def organisation(name: str) -> str:
-    """The part of a host name that an organisation has for itself, by rule of thumb; empty for what is no name."""
+    """The part of a host name that belongs to one organisation, by rule of thumb; empty for a text that is not a
+    name."""
     labels = name.lower().strip(".[]").split(".")
     if len(labels) < 2 or labels[-1].isdigit():
         return ""
@@ -135,10 +136,10 @@ def _read(field: Field, last: float | None) -> ReceivedHop:
     time = read_date(date)
     named = _FROM.match(trace)
     by = _BY.search(trace)
-    # What stands before `by` is the client's part: an address after it is the writer's own.
+    # Text before `by` is the client's part: an address after it is the writer's own.
     client = (trace[named.end() : by.start()] if by else trace[named.end() :]) if named else ""
     tls = _TLS.search(trace)
-    # Comments, one inside another, speak of ciphers and clients in the same words.
+    # Comments, one inside another, describe ciphers and clients in the same words.
     plain = _COMMENT.sub(" ", _COMMENT.sub(" ", trace))
     return ReceivedHop(
         sender=named["name"] if named else "",

@@ -1,6 +1,6 @@
 """A message as its MIME parts (RFC 2045, RFC 2046), read leniently: for reports and bounces, never for mail on its way.
 
-Whatever is broken is taken as text. Work is bounded; nothing raises.
+Broken parts are read as text. Work is bounded; nothing raises.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class MimePart(Value):
     parameters: Mapping[str, str]
     """Of Content-Type, names in lower case."""
     body: bytes
-    """As it stands in the message, transfer encoding and all."""
+    """As in the message, with its transfer encoding."""
     children: tuple[MimePart, ...]
 
     def walk(self) -> Iterator[MimePart]:
-        """This part and all parts in it, but none of an attached message."""
+        """This part and all parts in it, except those of an attached message."""
         yield self
         for child in self.children:
             yield from child.walk()
@@ -48,7 +48,7 @@ class MimePart(Value):
         return next((part for part in self.walk() if part.type in types), None)
 
     def value(self, name: str) -> str:
-        """A header field's value on one line; empty when it is not there."""
+        """A header field's value on one line; empty when it is missing."""
         found = fields(self.header, name)
         return unfold(found[0].value).encode("utf-8", "replace").decode() if found else ""
 
@@ -64,7 +64,7 @@ class MimePart(Value):
         return binascii.a2b_qp(self.body) if encoding == "quoted-printable" else self.body
 
     def text(self) -> str:
-        """The body as text; octets that its character set does not have are replaced."""
+        """The body as text; octets outside its character set are replaced."""
         charset = self.parameters.get("charset", "utf-8")
         try:
             return self.octets().decode(charset if _CHARSET.fullmatch(charset) else "latin-1", "replace")
@@ -87,7 +87,7 @@ def read_mime(octets: bytes) -> MimePart:
 
 
 def _read(octets: bytes, depth: int, left: Iterator[int]) -> MimePart:
-    """One part and those in it; `left` ends when the message has had its share of parts."""
+    """One part and those in it; `left` ends when the message's limit of parts is reached."""
     block, at = split_message(octets)
     header = parse_header(block)
     type, parameters = _content_type(header)
@@ -100,7 +100,7 @@ def _read(octets: bytes, depth: int, left: Iterator[int]) -> MimePart:
 
 
 def _split(body: bytes, boundary: str, left: Iterator[int]) -> Iterator[bytes]:
-    """The octets between delimiter lines (RFC 2046 section 5.1.1); a part that is not closed reaches to the end."""
+    """The octets between delimiter lines (RFC 2046 section 5.1.1); an unclosed part ends at the end."""
     mark = re.escape(boundary.encode("utf-8", "surrogateescape"))
     start = None
     for found in re.finditer(rb"(?:\A|\r\n)--" + mark + rb"(--)?[ \t]*(?=\r\n|\Z)", body):
@@ -123,7 +123,7 @@ def _content_type(header: tuple[Field, ...]) -> tuple[str, dict[str, str]]:
         if token.mark and token.text == "=" and not tokens[at - 1].mark:
             value = "" if tokens[at + 1].mark else tokens[at + 1].text
             for more in tokens[at + 2 :]:
-                # A boundary may hold `=`, which has to be quoted and often is not.
+                # A boundary may contain `=`, which must be quoted and often is not.
                 if not more.glued or more.text == ";":
                     break
                 value += more.text

@@ -1,4 +1,4 @@
-"""What tools need of the world when nothing is configured: DNS, from a zone file or from the network.
+"""The adapters of tools without a configuration: DNS, from a zone file or from the network.
 
 A composition root of its own, so that such a tool does not import the whole gateway.
 """
@@ -17,8 +17,8 @@ _BUDGET = 60.0
 
 
 def make_asker(zone: Path | None) -> Authenticator:
-    """Runs checks over the zone file's answers; without one, over those of the system's nameservers. Raises OSError
-    and ValueError for a zone that cannot be read."""
+    """Runs checks over the zone file's answers; without one, over those of the system's nameservers. Raises OSError and
+    ValueError for an unreadable zone."""
     clock = SystemClock()
     if zone is not None:
         return Authenticator(ZoneResolver(read_zone(zone.read_text("utf-8"))), clock, _BUDGET)

@@ -1,8 +1,8 @@
-"""Messages that Outlook saved as .msg: an OLE compound file ([MS-CFB]) of MAPI properties ([MS-OXMSG]), turned into a
-message as MIME has it.
+"""Messages that Outlook saved as .msg: an OLE compound file ([MS-CFB]) of MAPI properties ([MS-OXMSG]), converted to a
+MIME message.
 
-Only what the diagnosis tools read is taken: the header as it was received, the texts, the words of a delivery report,
-and attached messages. Work is bounded by the file's size, however often its sectors are named; whatever is broken is
+Only the parts that the diagnosis tools need are read: the header as received, the texts, the words of a delivery
+report, and attached messages. Work is bounded by the file's size, however often its sectors are named. Broken parts are
 left out, and nothing raises.
 """
 
@@ -17,7 +17,7 @@ MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _MOST_ENTRIES = 20_000
 _MOST_DEPTH = 4
 _MOST_FOLDERS = 2 * _MOST_DEPTH + 1
-"""Folders in folders: an attached message is two of them, and its recipients are one more."""
+"""Nested folders: an attached message needs two, and its recipients one more."""
 _END = 0xFFFFFFFA
 """Sector numbers from here on mark ends and free sectors."""
 _NOTHING = 0xFFFFFFFF
@@ -32,7 +32,7 @@ _ATTACHED_TYPE = "370E"
 _ATTACHED = "__SUBSTG1.0_37010102"
 _SHORT = (("Subject", "0037"), ("From", "0C1F"), ("From", "0C1A"), ("To", "0E04"))
 _ABOUT_RECIPIENT = (("Final-Recipient: rfc822; ", ("39FE", "3003", "3001")), ("Diagnostic-Code: smtp; ", ("0C1B",)))
-"""PidTagSmtpAddress, PidTagEmailAddress, PidTagDisplayName; PidTagSupplementaryInfo: what the server said."""
+"""PidTagSmtpAddress, PidTagEmailAddress, PidTagDisplayName; PidTagSupplementaryInfo: the server's words."""
 _TEXT_NAMES = (
     *(*_TEXTS, _HTML, _HEADER, _ATTACHED_TYPE),
     *(name for _, name in _SHORT),
@@ -42,7 +42,7 @@ _READ = frozenset(
     {f"__SUBSTG1.0_{name}{kind}" for name in _TEXT_NAMES for kind in ("001F", "001E")}
     | {f"__SUBSTG1.0_{_HTML}0102", _ATTACHED}
 )
-"""The streams that are looked at; all others are not read."""
+"""The streams that are read; all others are ignored."""
 
 
 class _Entry(Value):
@@ -65,12 +65,12 @@ class _Storage(Value):
 
 
 def is_outlook(octets: bytes) -> bool:
-    """By its first octets."""
+    """True for a .msg file, by its first octets."""
     return octets.startswith(MAGIC)
 
 
 def read_outlook(octets: bytes) -> bytes:
-    """The message as MIME has it, with CRLF; empty when the file cannot be read."""
+    """The message in MIME form, with CRLF; empty when the file is unreadable."""
     try:
         root = _CompoundFile(octets).read()
     except (struct.error, IndexError, ValueError):
@@ -116,7 +116,7 @@ class _CompoundFile:
             numbers = self._numbers([more])
             places += [number for number in numbers[:-1] if number < _END]
             more = numbers[-1]
-        # A sound file names each sector once, and no more than its size asks for.
+        # A sound file names each sector once, and no more than its size requires.
         most = 2 * len(self._octets) // (self._size * self._size // 4) + 1
         return self._numbers(list(dict.fromkeys(places))[:most])
 
@@ -129,7 +129,7 @@ class _CompoundFile:
         return self._octets[start : start + self._size]
 
     def _chain(self, number: int, fat: list[int] | None = None, most: int = _NOTHING) -> list[int]:
-        """The sectors of a stream, in order, and at most so many; a circle ends where it closes."""
+        """The sectors of a stream, in order, and at most so many; a circular chain ends at its first repetition."""
         table = self._fat if fat is None else fat
         found: dict[int, None] = {}
         while number < len(table) and number not in found and len(found) < most:
@@ -212,7 +212,7 @@ def _parts(folder: _Storage, depth: int) -> Iterator[bytes]:
 
 
 def _report(folder: _Storage) -> Iterator[str]:
-    """What a delivery report says of each recipient, as the fields of RFC 3464."""
+    """A delivery report's results for each recipient, as the fields of RFC 3464."""
     for name, recipient in sorted(folder.folders.items()):
         if not name.startswith("__RECIP"):
             continue
@@ -226,7 +226,7 @@ def _report(folder: _Storage) -> Iterator[str]:
 
 
 def _text(folder: _Storage, name: str) -> str:
-    """A property that is text, in Unicode or in the letters of its time."""
+    """A text property, in Unicode or in an older character set."""
     wide = folder.streams.get(f"__SUBSTG1.0_{name}001F")
     if wide is not None:
         return wide.decode("utf-16-le", "replace").rstrip("\0")
@@ -239,7 +239,7 @@ def _part(type: str, text: str) -> bytes:
 
 
 def _made_up(folder: _Storage) -> list[str]:
-    """A header for a message that never had one, as one's own or an internal one."""
+    """A header for a message that never had one, such as a draft or an internal message."""
     found: dict[str, str] = {}
     for name, property in _SHORT:
         value = " ".join(_text(folder, property).split())
@@ -249,7 +249,7 @@ def _made_up(folder: _Storage) -> list[str]:
 
 
 def _without_mime(header: str) -> list[str]:
-    """The header's lines without those that describe a body that is not there as it was."""
+    """The header's lines without those that describe the original body."""
     kept: list[str] = []
     skipping = False
     for line in header.split("\r\n"):

@@ -1,6 +1,7 @@
-"""Authentication-Results of any receiver, decoded: what each method said, with the notes that only big receivers write.
+"""Authentication-Results of any receiver, decoded: the result of each method, with the notes that only big receivers
+write.
 
-Claims of the server that wrote the field, read for people. The live path reads its own results elsewhere.
+They are claims of the server that wrote the field, read for people. The live path reads its own results elsewhere.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ _ADDRESS = re.compile(
 )
 _CHAIN = re.compile(r"\barc\s*=\s*pass\s*\((?P<comment>[^()]{0,400})\)", re.IGNORECASE)
 _WORDS = {"hardfail": "fail", "dkim_pass": "pass", "dkim_fail": "fail", "success": "pass", "failure": "fail"}
-"""Words of single writers, in those of RFC 8601."""
+"""Words of single writers, translated to RFC 8601."""
 _RECEIVED = re.compile(r"\s*(?P<result>[A-Za-z]{3,10})\b")
 _PAIR = re.compile(r"\b(?P<name>helo|envelope-from|identity)=\"?(?P<value>[^\s;\"]{1,320})", re.IGNORECASE)
 _DOMAIN = re.compile(r"domain of (?:transitioning )?(?P<domain>[^\s()]{1,320})", re.IGNORECASE)
 _COMMENT = re.compile(
     r"(?:\A|;)[^;=()]{0,80}?\bdkim(?:\s*/\s*1)?\s*=\s*\w+(?:\s*\((?P<comment>[^()]{1,200})\))?", re.IGNORECASE
 )
-"""Each result of DKIM at the start of its part of the field, with the comment behind it if there is one."""
+"""Each result of DKIM at the start of its part of the field, with the comment after it, if any."""
 _POLICY = re.compile(r"\bp=(?P<policy>none|quarantine|reject)\b", re.IGNORECASE)
 _APPLIED = re.compile(r"\b(?:dis|d)=(?P<applied>none|quarantine|reject)\b", re.IGNORECASE)
 
@@ -49,9 +50,9 @@ class StatedVerdict(Value):
     method: str
     result: str
     domain: str
-    """The domain that it is about; empty when the field does not say."""
+    """The domain of the result; empty when the field does not name one."""
     note: str
-    """What else the writer says: selector, comment, reason."""
+    """The writer's additions: selector, comment, reason."""
     identity: str = ""
     """Of SPF: `mailfrom` or `helo`."""
 
@@ -62,7 +63,7 @@ class StatedVerdict(Value):
 
     @property
     def broken(self) -> bool:
-        """A signature that does not verify, whatever the writer calls that."""
+        """A signature that does not verify, whatever the writer's word for it."""
         said = self.note.lower()
         hashed = "body hash" in said or "not verify" in said or "bad signature" in said
         return self.method == "dkim" and (self.word in ("fail", "permerror") or (self.word == "neutral" and hashed))
@@ -72,28 +73,28 @@ class Verdicts(Value):
     """One field."""
 
     writer: str
-    """The authserv-id; empty where there is none."""
+    """The authserv-id; empty when there is none."""
     kind: str
     """Empty for Authentication-Results; `arc`, or `original` for a renamed one."""
     instance: int
     """Of an ARC set; else 0."""
     start: int
-    """Where the field stands in the header block."""
+    """Start of the field in the header block."""
     results: tuple[StatedVerdict, ...]
     client: IPText | None
-    """The address that SPF was judged against, where the writer notes it."""
+    """The address that SPF was judged against, if the writer notes it."""
     action: str
-    """Microsoft: what was done about the DMARC policy; empty when not said."""
+    """Microsoft: the action under the DMARC policy; empty when not given."""
     policy: str
-    """The policy published for DMARC, where the writer notes it."""
+    """The policy published for DMARC, if the writer notes it."""
     compauth: str
     reason: str
-    """Microsoft: why compauth came out so, three digits."""
+    """Microsoft: the reason for compauth's result, three digits."""
     chain: str
-    """What the writer says of the ARC chain that it verified."""
+    """The writer's statement about the ARC chain that it verified."""
 
     def result(self, method: str) -> str:
-        """The word that counts for the method; empty when it is not there."""
+        """The result that counts for the method; empty when it is missing."""
         found = self.best(method)
         return found.word if found else ""
 
@@ -103,7 +104,7 @@ class Verdicts(Value):
         return found.domain if found else ""
 
     def best(self, method: str) -> StatedVerdict | None:
-        """Of several results: a pass; of SPF that of MAIL FROM, as the one of HELO counts for nothing beside it."""
+        """The one that counts of several results: a pass; for SPF that of MAIL FROM before that of HELO."""
         found = [one for one in self.results if one.method == method]
         if method == "spf":
             found = [one for one in found if one.identity != "helo"] or found
@@ -135,7 +136,7 @@ def _read_received(field: Field) -> ReceivedSpf:
 
 
 def read_verdicts(header: Sequence[Field]) -> Iterator[Verdicts]:
-    """The fields in order, newest first, at most a hundred; what is none is left out."""
+    """The fields in order, newest first, at most a hundred; malformed ones are left out."""
     for field in [field for field in header if field.lower in _NAMES][:_MOST_FIELDS]:
         kind = _NAMES[field.lower]
         text = unfold(field.value[:_MOST_OCTETS]).encode("utf-8", "replace").decode()
@@ -188,7 +189,7 @@ def _verdict(result: ParsedResult, comment: str) -> StatedVerdict:
 
 
 def _bare_domain(text: str) -> str:
-    """The domain of an address as writers give it: in brackets, in quotes, or alone."""
+    """The domain of an address in any writer's form: in brackets, in quotes, or alone."""
     bare = text.strip("<>\"' ").lower()
     return "" if bare == "none" else bare.rpartition("@")[2].strip("<>\"' ")
 

@@ -1,6 +1,6 @@
-"""How a message is built: its header, the delimiters between its parts, and the parts (RFC 2046 section 5.1).
+"""The structure of a message: its header, the delimiters between its parts, and the parts (RFC 2046 section 5.1).
 
-A scanner, no MIME parser: it finds places, decodes nothing, and takes every octet string. Never raises.
+A scanner, not a MIME parser: it finds places, decodes nothing, and accepts every octet string. Never raises.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _CHARSET = re.compile(_PARAMETER % rb"charset", re.IGNORECASE)
 _FORMAT = re.compile(_PARAMETER % rb"format", re.IGNORECASE)
 _MOST_PARTS = 500
 _LONGEST_HEADER = 65_536
-"""Octets of a part in which its blank line is looked for."""
+"""Octets of a part within which its blank line is searched for."""
 _DEEPEST = 50
 
 
 class Delimiter(Value):
-    """A line that divides parts; [start, end) with its CRLF."""
+    """A line that separates parts; [start, end) with its CRLF."""
 
     start: int
     end: int
@@ -36,13 +36,13 @@ class Delimiter(Value):
 
 
 class Part(Value):
-    """A leaf or a multipart: its header [start, body), what it holds [body, end)."""
+    """A leaf or a multipart: its header [start, body), its content [body, end)."""
 
     start: int
     body: int
     """After the blank line."""
     end: int
-    """Before the CRLF that belongs to the delimiter below, when there is one."""
+    """Before the CRLF that belongs to the following delimiter, when there is one."""
     fields: tuple[Field, ...]
     """With offsets from `start`."""
     depth: int
@@ -70,7 +70,7 @@ class Part(Value):
 
     @property
     def flowed(self) -> bool:
-        """format=flowed (RFC 3676): white space at line ends means something."""
+        """format=flowed (RFC 3676): white space at line ends has a meaning."""
         return self._parameter(_FORMAT) == "flowed"
 
     @property
@@ -87,12 +87,12 @@ class Part(Value):
 
 
 class Anatomy:
-    """One message, looked at from all sides. What costs is done when it is asked for, once."""
+    """The whole structure of one message. Costly parts are computed once, on demand."""
 
     def __init__(self, message: bytes) -> None:
         self.message = message
         self.block, self.body = split_message(message)
-        """The header block, and where the body starts."""
+        """The header block, and the start of the body."""
 
     @cached_property
     def header(self) -> tuple[Field, ...]:
@@ -105,7 +105,7 @@ class Anatomy:
 
     @cached_property
     def signatures(self) -> tuple[Signature, ...]:
-        """The DKIM signatures, top to bottom, as far as they can be read."""
+        """The DKIM signatures, top to bottom, as far as they are readable."""
         return tuple(read_signatures(self.header))
 
     @cached_property
@@ -121,12 +121,12 @@ class Anatomy:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """Every part, top to bottom; a message that is no multipart is its own only part."""
+        """Every part, top to bottom; a message that is not a multipart is its own only part."""
         return self._scanned[1]
 
     @cached_property
     def texts(self) -> tuple[Part, ...]:
-        """The parts that hold text as it is read: no multipart, no attachment, no base64."""
+        """The parts with readable text: no multipart, no attachment, no base64."""
         return tuple(
             part
             for part in self.parts
@@ -144,7 +144,7 @@ class Anatomy:
         open_boundaries = [boundary]
         delimiters: list[Delimiter] = []
         starts: list[tuple[int, int]] = []
-        """Where parts begin, each with its delimiter's number."""
+        """The starts of parts, each with its delimiter's number."""
         for line in _DASHES.finditer(self.message, self.body):
             text = line[0].rstrip(b" \t\r\n")[2:]
             depth, closes = _match(text, open_boundaries)
@@ -163,7 +163,7 @@ class Anatomy:
         return tuple(delimiters), parts or (self.whole,)
 
     def _inner_boundary(self, start: int, depth: int) -> bytes:
-        """The boundary that opens within the part at `start`, also one of a message that is the part."""
+        """The boundary that opens within the part at `start`, or within a message in that part."""
         part = self._read_part(start, len(self.message), depth)
         if part.type == "message/rfc822":
             part = self._read_part(part.body, len(self.message), depth)
@@ -187,7 +187,8 @@ class Anatomy:
 
 
 def _match(text: bytes, open_boundaries: list[bytes]) -> tuple[int, bool]:
-    """Depth of the boundary that a line after its dashes is, innermost first, and whether it closes; -1 for none."""
+    """Depth of the boundary that the text after a line's dashes names, innermost first, and whether it closes; -1 for
+    none."""
     for depth in range(len(open_boundaries) - 1, -1, -1):
         boundary = open_boundaries[depth]
         if text == boundary:

@@ -1,8 +1,8 @@
-"""Body hashes of a message as it would be after some edits, without hashing all of it anew each time.
+"""Body hashes of a message after some edits, without hashing all of it again each time.
 
-Canonicalisation goes line by line (RFC 6376 section 3.4), so only edited lines are canonicalised again, and what is
-before the first edit has been hashed before. Where that is not exact (l=, no final line break, an edit in the last
-line) the body is hashed as the gateway does it.
+Canonicalisation goes line by line (RFC 6376 section 3.4), so only edited lines are canonicalised again, and the octets
+before the first edit are already hashed. If that is not exact (l=, no final line break, an edit in the last line), the
+body is hashed as the gateway does it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST_STATES = 2000
 
 
 class WantedDigest(Value):
-    """A body hash that a signature asks for."""
+    """A body hash that a signature requires."""
 
     form: str
     length: int | None
@@ -28,11 +28,11 @@ class WantedDigest(Value):
 
 
 class BodyText:
-    """One body and all that is known of its canonical forms. `work` counts octets looked at, which is its time."""
+    """One body and its canonical forms so far. `work` counts the octets processed, as a measure of time."""
 
     def __init__(self, message: bytes, start: int, wanted: Sequence[WantedDigest]) -> None:
-        """`start`: where the body of `message` begins; edits are given in the message's offsets, and those in
-        its header change nothing here."""
+        """`start`: the offset of the body in `message`. Edits use the message's offsets, and edits in its header change
+        nothing here."""
         self._octets = message[start:]
         self._start = start
         self._wanted = wanted
@@ -42,7 +42,7 @@ class BodyText:
         self.work = len(self._octets) * (1 + len(self._forms))
 
     def matches(self, edits: Iterable[Edit]) -> bool:
-        """After the edits the body is one that was signed."""
+        """After the edits the body is a signed one."""
         moved = sorted(
             Edit(edit.start - self._start, edit.end - self._start, edit.octets)
             for edit in edits
@@ -82,15 +82,15 @@ class _Form:
             self._end -= 2
         self._canonical = memoryview(canonical)
         self._known = [0]
-        """Starts of lines in `octets` whose place in the canonical form is known, in order."""
+        """Starts of lines in `octets` with a known place in the canonical form, in order."""
         self._places = {0: 0}
         self._hashed = [0]
         self._states = {0: hashlib.sha256()}
         self.hashed = 0
-        """Octets that the last digest took."""
+        """Octets that the last digest hashed."""
 
     def digest(self, edits: Sequence[Edit]) -> bytes | None:
-        """SHA-256 after the edits, given in order; None where the end of the body is touched."""
+        """SHA-256 after the edits, given in order; None when they touch the end of the body."""
         if not edits:
             return None
         at = self._line_start(edits[0].start)
@@ -112,7 +112,7 @@ class _Form:
         self.hashed += len(octets)
 
     def _chunks(self, edits: Sequence[Edit]) -> Iterable[tuple[bytes, int, int]]:
-        """Whole lines as they are after the edits in them, with the span of lines that they replace."""
+        """Whole lines after the edits in them, with the span of lines that they replace."""
         group: list[Edit] = []
         start = end = 0
         for edit in edits:
@@ -138,7 +138,7 @@ class _Form:
         return found + 2 if found >= 0 else len(self._octets)
 
     def _place(self, line: int) -> int:
-        """Where the line that starts at `line` starts in the canonical form."""
+        """The start, in the canonical form, of the line that starts at `line`."""
         if line not in self._places:
             before = self._known[bisect_right(self._known, line) - 1]
             self._places[line] = self._places[before] + len(self._squeeze(self._octets[before:line]))

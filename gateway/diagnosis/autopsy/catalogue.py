@@ -1,4 +1,4 @@
-"""The catalogue: what mail servers are known to do to messages on their way, and how each of it is undone.
+"""The catalogue: known changes to messages by mail servers, and the inverse of each.
 
 B entries change the body and are proven by its hash, without any key; H entries change the header and are proven by the
 signature.

@@ -44,7 +44,7 @@ _LONGEST_BLOCK = 4000
 
 
 def delete_meta(anatomy: Anatomy) -> Iterator[Variant]:
-    """B05: a <meta> element that names the charset, in front of the HTML or in a <head> made for it."""
+    """B05: a <meta> element that names the charset, in front of the HTML or in a new <head>."""
     found = [
         (match.start(), match.end(), part)
         for part in anatomy.texts
@@ -65,7 +65,7 @@ def delete_meta(anatomy: Anatomy) -> Iterator[Variant]:
 
 
 def _line_break(octets: bytes, at: int) -> int:
-    """Where the line break and blanks before a place begin."""
+    """The start of the line break and blanks before a place."""
     while octets[at - 1 : at] in (b" ", b"\t"):
         at -= 1
     return at - 2 if octets[at - 2 : at] == b"\r\n" else at
@@ -82,8 +82,8 @@ def _head_start(octets: bytes, start: int, part: Part) -> int:
 
 
 def delete_footer(anatomy: Anatomy) -> Iterator[Variant]:
-    """B09: what follows the last line of dashes or underscores in a text, or the end of an encoded one, or stands
-    below the last delimiter."""
+    """B09: text after the last line of dashes or underscores, after the end of an encoded text, or below the last
+    delimiter."""
     yield from _after_encoded(anatomy)
     last = anatomy.delimiters[-1] if anatomy.delimiters else None
     if last is not None and last.closes and not last.depth and anatomy.message[last.end :].strip():
@@ -100,7 +100,7 @@ def delete_footer(anatomy: Anatomy) -> Iterator[Variant]:
 
 
 def _after_encoded(anatomy: Anatomy) -> Iterator[Variant]:
-    """Plain text that was put behind base64."""
+    """Plain text appended to base64."""
     for part in anatomy.parts:
         if part.encoding != "base64" or not part.type.startswith("text/"):
             continue
@@ -134,7 +134,7 @@ def _find_line(anatomy: Anatomy, part: Part) -> tuple[int, int] | None:
 
 
 def _find_block(anatomy: Anatomy, part: Part) -> tuple[int, int] | None:
-    """The first element near the top that holds such a warning and none of its own kind."""
+    """The first element near the top that contains such a warning and no element of its own kind."""
     octets = anatomy.message
     for opening in itertools.islice(_HTML_BLOCK.finditer(octets, part.body, part.end), _MOST_BLOCKS):
         closing = b"</" + opening[1].lower() + b">"
@@ -147,7 +147,7 @@ def _find_block(anatomy: Anatomy, part: Part) -> tuple[int, int] | None:
 
 
 def restore_links(anatomy: Anatomy) -> Iterator[Variant]:
-    """B21: links that lead through a scanner, each turned into the one that it carries."""
+    """B21: links that lead through a scanner, each replaced by the link in it."""
     edits = []
     for part in anatomy.texts:
         for pattern, decode in ((_SAFE_LINK, _decode_safe), (_DEFENSE_2, _decode_second), (_DEFENSE_3, _decode_third)):

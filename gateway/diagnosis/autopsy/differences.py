@@ -1,4 +1,4 @@
-"""The lines in which a message differs from its original, for whoever has both."""
+"""The lines in which a message differs from its original, for a user who has both."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from gateway.model.value import Value
 
 _MOST_COMPARED = 4_000
-"""Differing lines on either side that are still matched to each other; the time for it grows with their square."""
+"""Differing lines on either side that are still matched to each other; the time grows with their square."""
 
 
 class Difference(Value):
-    """Lines that were replaced, taken away or put in. Numbers count from 1."""
+    """Lines that were replaced, removed or inserted. Numbers count from 1."""
 
     original_line: int
     original: tuple[bytes, ...]
@@ -21,7 +21,7 @@ class Difference(Value):
 
 
 def find_differences(original: bytes, message: bytes) -> tuple[Difference, ...]:
-    """Top to bottom; a line is what ends in LF. One single difference where the messages have too little in common."""
+    """Top to bottom; a line ends in LF. A single difference when the messages have too little in common."""
     old, new = _split(original), _split(message)
     return tuple(_compare(old, new))
 
@@ -45,7 +45,7 @@ def _count_alike(one: list[bytes], other: list[bytes]) -> int:
 
 
 def _split(octets: bytes) -> list[bytes]:
-    """Lines with their ends; a bare CR is an octet like any other."""
+    """Lines with their ends; a bare CR is an ordinary octet."""
     return [line + b"\n" for line in octets.split(b"\n")[:-1]] + [
         last for last in [octets.rpartition(b"\n")[2]] if last
     ]

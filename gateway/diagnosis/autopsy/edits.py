@@ -1,4 +1,4 @@
-"""Edits: what would have to be done to a message to undo a change, and where that is in the file."""
+"""Edits: the edits that undo a change in a message, and their places in the file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def overlap(edits: Iterable[Edit]) -> bool:
 
 
 class Ruler:
-    """Leads from places in an edited message back to those in the message that it came from."""
+    """Maps places in an edited message back to those in its source."""
 
     def __init__(self, edits: Sequence[Edit]) -> None:
         self._rows = []
@@ -46,7 +46,7 @@ class Ruler:
             self._rows.append((start, start + len(edit.octets), edit, shift))
 
     def trace(self, offset: int) -> int:
-        """Where the octet at `offset` was; for one that an edit wrote, where that edit starts."""
+        """The source offset of the octet at `offset`; for an octet that an edit wrote, the start of that edit."""
         moved = 0
         for start, end, edit, shift in self._rows:
             if offset < start:

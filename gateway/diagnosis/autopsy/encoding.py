@@ -17,7 +17,7 @@ from gateway.diagnosis.autopsy.variants import Variant, VariantChoice
 
 _USUAL_WIDTHS = (76, 72, 75, 74, 73, 78, 71, 70, 64, 60)
 WIDTHS = (*_USUAL_WIDTHS, *(width for width in range(100, 39, -1) if width not in _USUAL_WIDTHS))
-"""Octets of a line as encoders make it, the usual ones first; RFC 2045 section 6.7 allows 76."""
+"""Octets of an encoder's lines, the usual lengths first; RFC 2045 section 6.7 allows 76."""
 _HEX = re.compile(rb"=([0-9A-Fa-f]{2})|=[ \t]*\r\n")
 _UNSAFE = re.compile(rb"[^\x20-\x3c\x3e-\x7e\t\r\n]|=")
 _LINE_END_SPACE = re.compile(rb"[ \t](?=\r\n|\Z)")
@@ -26,20 +26,20 @@ _AUTOCONVERTED = "x-mime-autoconverted"
 _CHARSETS = ("utf-8", "iso-8859-1", "windows-1252", "iso-8859-15")
 _CHARSET_VALUE = re.compile(rb'(charset[ \t]*=[ \t]*"?)([A-Za-z0-9_.:-]+)', re.IGNORECASE)
 _STARTS = (b"", b".", b"F", b".F")
-"""Octets that some encoders quote at the start of a line, to keep `.` and `From ` from being stuffed."""
+"""Octets that some encoders quote at the start of a line, so that `.` and `From ` are not stuffed."""
 _AFTER_EQUALS = re.compile(rb"(?<==)--([^\r\n]{1,200})")
 _GLUED = b"=\r\n"
 _LARGEST = 32_000_000
 
 
 def decode_quoted(octets: bytes) -> bytes:
-    """Quoted-printable decoded, soft line breaks removed; what is none is left."""
+    """Quoted-printable decoded, soft line breaks removed; any other text stays."""
     return _HEX.sub(lambda found: bytes.fromhex(found[1].decode()) if found[1] else b"", octets)
 
 
 def quote(octets: bytes, width: int, also: bytes = b"") -> bytes:
-    """Quoted-printable (RFC 2045 section 6.7) in lines of at most `width`; `also` are octets that are quoted as the
-    first of a line."""
+    """Quoted-printable (RFC 2045 section 6.7) in lines of at most `width`; `also` are octets that are quoted at the
+    start of a line."""
     escaped = _UNSAFE.sub(lambda found: b"=%02X" % found[0][0], octets)
     escaped = _LINE_END_SPACE.sub(lambda found: b"=%02X" % found[0][0], escaped)
     lines = escaped.split(b"\r\n")
@@ -70,7 +70,7 @@ def _within(anatomy: Anatomy, part: Part) -> bytes:
 
 
 def _rename(part: Part, encoding: bytes) -> list[Edit]:
-    """Content-Transfer-Encoding as it was."""
+    """Content-Transfer-Encoding with its earlier value."""
     field = part.find("content-transfer-encoding")
     if field is None:
         return []
@@ -79,7 +79,7 @@ def _rename(part: Part, encoding: bytes) -> list[Edit]:
 
 
 def _notes(anatomy: Anatomy, part: Part) -> list[Edit]:
-    """The fields that tell of the conversion, gone."""
+    """The fields that note the conversion, removed."""
     owners = {owner.start: owner for owner in (anatomy.whole, part)}
     return [
         Edit(owner.start + field.start, owner.start + field.end)
@@ -90,13 +90,13 @@ def _notes(anatomy: Anatomy, part: Part) -> list[Edit]:
 
 
 def quoted_to_eight_bit(anatomy: Anatomy) -> Iterator[Variant]:
-    """B12: quoted-printable back to 8bit (RFC 6152 section 3 is why a relay converts)."""
+    """B12: quoted-printable back to 8bit (a relay converts because of RFC 6152 section 3)."""
     found = [part for part in _leaves(anatomy) if part.encoding == "quoted-printable"]
     yield from _convert(anatomy, found, [(0.0, decode_quoted)], b"8bit")
 
 
 def eight_bit_to_quoted(anatomy: Anatomy) -> Iterator[Variant]:
-    """B13: 8bit back to quoted-printable, as the usual encoders write it."""
+    """B13: 8bit back to quoted-printable, in the form of the usual encoders."""
     found = [part for part in _leaves(anatomy) if part.encoding in ("8bit", "7bit", "binary")]
     if not any(not _within(anatomy, part).isascii() for part in found) and not _notes(anatomy, anatomy.whole):
         return
@@ -147,7 +147,7 @@ def base64_to_text(anatomy: Anatomy) -> Iterator[Variant]:
 
 
 def _plain(anatomy: Anatomy, part: Part) -> bytes | None:
-    """What base64 holds, with CRLF line ends; None for what is not base64."""
+    """The content of base64, with CRLF line ends; None for a part that is not base64."""
     try:
         text = base64.b64decode(b"".join(_within(anatomy, part).split()), validate=True)
     except binascii.Error:
@@ -174,7 +174,7 @@ def rewrap_base64(anatomy: Anatomy) -> Iterator[Variant]:
 
 
 def rewrap_quoted(anatomy: Anatomy) -> Iterator[Variant]:
-    """B15: quoted-printable with its soft line breaks elsewhere."""
+    """B15: quoted-printable with soft line breaks in other places."""
     found = [(part, _within(anatomy, part)) for part in _leaves(anatomy) if part.encoding == "quoted-printable"]
     for number, width in enumerate(WIDTHS):
         for at_words in (False, True):
@@ -189,8 +189,8 @@ def rewrap_quoted(anatomy: Anatomy) -> Iterator[Variant]:
 
 
 def _glued(anatomy: Anatomy) -> Iterator[int]:
-    """Where an `=` and the line break after it were taken for a soft one: a delimiter behind it on its line, or base64
-    whose padding is short by one."""
+    """Places where an `=` and the line break after it were taken for a soft one: with a delimiter after it on its line,
+    or with base64 whose padding is one short."""
     boundaries = {part.boundary for part in (anatomy.whole, *anatomy.parts)} - {b""}
     for match in _AFTER_EQUALS.finditer(anatomy.message, anatomy.body):
         if match[1] in boundaries or match[1].removesuffix(b"--") in boundaries:
@@ -203,7 +203,7 @@ def _glued(anatomy: Anatomy) -> Iterator[int]:
 
 
 def restore_charset(anatomy: Anatomy) -> Iterator[Variant]:
-    """B23: text back in the charset that it had, with its name in Content-Type."""
+    """B23: text back in its earlier charset, with its name in Content-Type."""
     for part in anatomy.texts:
         quoted = part.encoding == "quoted-printable"
         octets = decode_quoted(_within(anatomy, part)) if quoted else _within(anatomy, part)

@@ -1,4 +1,4 @@
-"""What a catalogue entry is."""
+"""The form of a catalogue entry."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Entry(Value):
     id: str
     name: str
     description: str
-    """What was done, as a sentence without subject that follows `the hop`."""
+    """The change, as a sentence without subject that follows `the hop`."""
     who: tuple[str, ...]
-    """Programs known to do it, by the keys of `programs`; empty where anything may."""
+    """Programs known to do it, by the keys of `programs`; empty when any program may."""
     undo: Callable[[Anatomy], Iterator[Variant]] | None
-    """Proposes inverses; None where what was there before cannot be known."""
+    """Proposes inverses; None when the earlier text cannot be known."""
     cost: float = 1.0
-    """How unlikely it is, before anything is known of the message; also in which order inverses are tried."""
+    """Improbability before anything is known of the message; also the order in which inverses are tried."""

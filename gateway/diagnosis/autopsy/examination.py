@@ -1,6 +1,7 @@
-"""`waypost autopsy`, the examination: which part of which signature fails, what was done to the message, and by whom.
+"""`waypost autopsy`, the examination: the failing part of a signature, the changes to the message, and the hop that
+made them.
 
-In: a message, the keys that DNS gave, the time. Out: an `Autopsy`. Pure: no clock, no socket, no disk.
+In: a message, the keys from DNS, the time. Out: an `Autopsy`. Pure: no clock, no socket, no disk.
 """
 
 from __future__ import annotations
@@ -38,57 +39,57 @@ from gateway.model.result import DkimResult
 from gateway.model.value import Value, replace
 
 LEAST_WORK = 150_000_000
-"""What a search may do, in units of about 10 ns."""
+"""Work allowed for a search, in units of about 10 ns."""
 _WORK_PER_OCTET = 20
-"""What it may do more for each octet of the message: some seconds for the largest."""
+"""Additional work for each octet of the message: some seconds for the largest."""
 _SEEN = 0.4
-"""How much likelier an entry is when a program known for it has left its marks."""
+"""Factor for an entry's cost when a program known for it has left its marks."""
 
 
 class AutopsyStatus(StrEnum):
-    """What came of it."""
+    """The result of an autopsy."""
 
     INTACT = "intact"
-    """The message is as it was signed."""
+    """The message is unchanged since it was signed."""
     FOUND = "found"
-    """What was done to it is known and proven."""
+    """The changes are known and proven."""
     SUSPECTED = "suspected"
     UNKNOWN = "unknown"
 
 
 class VerifiedBy(StrEnum):
-    """What proves a finding."""
+    """The proof of a finding."""
 
     BODY_HASH = "bodyhash"
     SIGNATURE = "signature"
 
 
 class Autopsy(Value):
-    """All that was found."""
+    """All results of an autopsy."""
 
     message: bytes
     conditions: tuple[ProofCondition, ...]
     results: tuple[DkimResult, ...]
-    """What a receiver would say of each signature."""
+    """A receiver's result for each signature."""
     status: AutopsyStatus
     part: FailingPart | None
-    """What fails of the signature that counts most; None when nothing does."""
+    """The failing part of the most important signature; None when nothing fails."""
     subject: ProofCondition | None
-    """That signature."""
+    """The most important signature."""
     steps: tuple[SearchStep, ...] = ()
     verified_by: VerifiedBy | None = None
     repaired: bytes | None = None
     """The message before the changes."""
     left: FailingPart | None = None
-    """What still fails after the repair."""
+    """The part that still fails after the repair."""
     suspicions: tuple[Suspicion, ...] = ()
     culprit: Culprit | None = None
     bodiless: bool = False
-    """The file holds no body, and a signature says that there was one."""
+    """The file has no body, and a signature shows that there was one."""
     trials: int = 0
-    """How many repairs were tried."""
+    """Number of repairs that were tried."""
     complete: bool = True
-    """The whole catalogue was tried; False when the search reached its bound."""
+    """The whole catalogue was tried; False when the search reached its limit."""
 
 
 def examine(
@@ -98,8 +99,8 @@ def examine(
     progress: Callable[[float, int], None] = lambda share, trials: None,
     work: int = LEAST_WORK,
 ) -> Autopsy:
-    """Examine a message; `answers` may lack keys, then no header can be proven. `now` is in epoch seconds; `progress`
-    is told the share of the allowed work that is used up, and the number of trials; `work` bounds a search."""
+    """Examine a message. `answers` may lack keys; no header can then be proven. `now` is in epoch seconds; `progress`
+    gets the used share of the allowed work, and the number of trials; `work` limits a search."""
     anatomy = Anatomy(message)
     conditions = examine_signatures(anatomy, answers, now)
     results = _verify(anatomy, answers, now)
@@ -146,8 +147,8 @@ def _verify(anatomy: Anatomy, answers: Mapping[Question, Answer], now: float) ->
 
 
 def _choose(anatomy: Anatomy, conditions: Sequence[ProofCondition]) -> ProofCondition | None:
-    """The signature to explain: the author's before any other's, one that verifies before one that is broken, and one
-    that is broken before one that cannot be judged."""
+    """The signature to explain: the author's before any other's, one that verifies before a broken one, and a broken
+    one before one that cannot be judged."""
     authors = find_author(anatomy.header).domains
 
     def weigh(condition: ProofCondition) -> tuple[bool, int]:
@@ -171,7 +172,7 @@ def _solve_body(
     now: float,
     effort: Effort,
 ) -> Solution | None:
-    """Undo what broke the body, and then what broke the header, for a signature covers both."""
+    """Undo the changes to the body, and then those to the header, because a signature covers both."""
     broken = [number for number, one in enumerate(conditions) if one.part is FailingPart.BODY]
     wanted = wanted_of(conditions[number].signature for number in broken)
     solution = search(
@@ -197,7 +198,7 @@ def _solve_header(
     effort: Effort,
     rulers: tuple[Ruler, ...],
 ) -> Solution | None:
-    """Undo what broke the header under the signatures of these numbers."""
+    """Undo the changes to the header under the signatures of these numbers."""
     relaxed: dict[bytes, bytes] = {}
     return search(
         anatomy,
@@ -212,7 +213,7 @@ def _solve_header(
 def _conclude(
     found: Autopsy, anatomy: Anatomy, solution: Solution, answers: Mapping[Question, Answer], now: float
 ) -> Autopsy:
-    """Believe a repair only if the judge of live mail finds it right."""
+    """Accept a repair only if the verification of live mail passes it."""
     after = examine_signatures(Anatomy(solution.message), answers, now)
     before = [one.part for one in found.conditions]
     mended = [

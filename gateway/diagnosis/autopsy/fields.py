@@ -1,7 +1,7 @@
 """Undoing changes to header fields: tags, added and replaced fields, folding and letter case (RFC 5322 section 2.2).
 
 Each function is the inverse of one catalogue entry: a message's anatomy in, variants out. Only fields that a signature
-names are touched, for no other can have broken it.
+names are edited, because no other field can have broken it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HINTS_FROM = ("x-original-from", "original-from", "author", "reply-to", "x-repl
 _HINTS_ID = ("x-original-message-id", "x-microsoft-original-message-id", "original-message-id")
 _NAMES = {"mime-version": ("MIME-Version", "Mime-Version"), "message-id": ("Message-ID", "Message-Id", "Message-id")}
 _WIDTHS = (72, 78, 76, 75, 74, 70, 68, 66, 80, 79, 77, 73, 71, 69, 67)
-"""Of a signature's lines, the usual ones first."""
+"""Widths of a signature's lines, the usual ones first."""
 _CUT = re.compile(rb"(?<=[^ \t\r\n])\r\n[ \t](?=[^ \t\r\n])")
 _LONGEST = 65_536
 _FOLD = re.compile(rb"\r\n[ \t]+")
@@ -32,12 +32,12 @@ _SPACE = re.compile(rb"[ \t\r\n]+")
 
 
 def signs_simply(anatomy: Anatomy) -> bool:
-    """Some signature takes header fields octet for octet (RFC 6376 section 3.4.1)."""
+    """Some signature covers header fields octet for octet (RFC 6376 section 3.4.1)."""
     return any(signature.header_form == "simple" for signature in anatomy.signatures)
 
 
 def value_edit(anatomy: Anatomy, field: Field, value: bytes) -> Edit:
-    """Put `value` in place of a field's own."""
+    """Replace a field's value by `value`."""
     start = anatomy.block.index(b":", field.start) + 1
     return Edit(start, start + len(field.value), value)
 
@@ -59,7 +59,8 @@ def delete_subject_tag(anatomy: Anatomy) -> Iterator[Variant]:
 
 
 def unfold_fields(anatomy: Anatomy) -> Iterator[Variant]:
-    """H03: fields folded elsewhere, which only a simple signature sees, or where there was no blank, which any does."""
+    """H03: fields folded elsewhere, which only affects a simple signature, or at a place without a blank, which affects
+    any."""
     yield Variant(tuple(_breaks(anatomy)), cost=0.2)
     if not signs_simply(anatomy):
         return
@@ -79,7 +80,7 @@ def unfold_fields(anatomy: Anatomy) -> Iterator[Variant]:
 
 
 def _breaks(anatomy: Anatomy) -> Iterator[Edit]:
-    """Line breaks, each with the blank that came with it, where there was no blank before: a long field cut in two."""
+    """Line breaks with their blanks at places that had no blank: a long field cut in two."""
     for field in anatomy.signed:
         start = anatomy.block.index(b":", field.start) + 1
         for found in _CUT.finditer(field.value[:_LONGEST]):
@@ -105,7 +106,7 @@ def _fill(field: Field, width: int, fold: bytes) -> bytes:
 
 
 def restore_from(anatomy: Anatomy) -> Iterator[Variant]:
-    """H05: From as some other field still has it; a list puts itself in its place to satisfy DMARC."""
+    """H05: From as another field still has it; a list replaces it by its own address to satisfy DMARC."""
     found = fields(anatomy.header, "from")
     if len(found) != 1:
         return
@@ -119,7 +120,7 @@ def restore_from(anatomy: Anatomy) -> Iterator[Variant]:
 
 
 def restore_message_id(anatomy: Anatomy) -> Iterator[Variant]:
-    """H06: the message id, where another field keeps the one it had."""
+    """H06: the message id, if another field keeps the earlier one."""
     for field in fields(anatomy.header, "message-id")[:1]:
         for name in _HINTS_ID:
             for hint in fields(anatomy.header, name)[:1]:
@@ -139,7 +140,7 @@ def delete_added_fields(anatomy: Anatomy) -> Iterator[Variant]:
 
 
 def restore_names(anatomy: Anatomy) -> Iterator[Variant]:
-    """H11: names of fields in other letter case; only a simple signature sees it."""
+    """H11: names of fields in other letter case; this only affects a simple signature."""
     if not signs_simply(anatomy):
         return
     for number in range(4):
@@ -152,13 +153,13 @@ def restore_names(anatomy: Anatomy) -> Iterator[Variant]:
 
 
 def _spellings(lower: str) -> tuple[str, ...]:
-    """A field's name as it is usually written, then in other ways."""
+    """A field's name in its usual spelling, then in others."""
     title = "-".join(word.capitalize() for word in lower.split("-"))
     return tuple(dict.fromkeys((*_NAMES.get(lower, ()), title, lower, lower.upper())))
 
 
 def refold_signature(anatomy: Anatomy) -> Iterator[Variant]:
-    """H13: the signature's own folding, as common signers write it; only a simple signature sees it."""
+    """H13: the signature's own folding, in the form of common signers; this only affects a simple signature."""
     if not signs_simply(anatomy):
         return
     found = [field for field in fields(anatomy.header, "dkim-signature") if len(field.value) < 8192]

@@ -1,7 +1,7 @@
-"""The way of a message: its Received fields, the programs that wrote them, and who saw it still intact.
+"""The way of a message: its Received fields, the programs that wrote them, and the hops that saw it intact.
 
-In: a message's anatomy. Out: the hop that most likely changed it, with grounds. What a header says is no proof: it is
-said as grounds, never as a verdict.
+In: a message's anatomy. Out: the hop that most likely changed it, with grounds. A header proves nothing: it yields
+grounds, never a verdict.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class SuspectHop(Value):
     """One Received field."""
 
     by: str
-    """The host that wrote it; empty where it does not say."""
+    """The host that wrote it; empty when the field does not name one."""
     programs: frozenset[str]
     start: int
-    """Where the field starts: what a later hop wrote stands above, so it has a smaller offset."""
+    """Start of the field. Fields of later hops are above it and have smaller offsets."""
 
 
 class Culprit(Value):
@@ -42,16 +42,16 @@ class Culprit(Value):
     name: str
     grounds: tuple[str, ...]
     afterwards: bool = False
-    """It is the last hop and found the message intact, so the change came after all hops."""
+    """The last hop found the message intact, so the change came after all hops."""
 
 
 class _Sighting(Value):
-    """Somebody on the way looked at the signature."""
+    """A server on the way checked the signature."""
 
     start: int
     intact: bool
     leaving: bool
-    """It was seen as it left, not as it came."""
+    """The check was made on departure, not on arrival."""
     ground: str
 
 
@@ -63,8 +63,8 @@ def read_hops(anatomy: Anatomy) -> tuple[SuspectHop, ...]:
 
 
 def find_culprit(anatomy: Anatomy, signature: Signature, body: bool, who: Sequence[str]) -> Culprit | None:
-    """The likeliest hop, as far as anything speaks for one. `body`: it is the body that was changed; `who`: programs
-    known to do what was done."""
+    """The most likely hop, if there are grounds for one. `body`: the body was changed; `who`: programs known to make
+    the change."""
     told = _converter(anatomy) if {"sendmail", "postfix"} & set(who) else None
     if told is not None:
         return told
@@ -89,7 +89,7 @@ def find_culprit(anatomy: Anatomy, signature: Signature, body: bool, who: Sequen
 
 
 def _last_witness(way: Sequence[SuspectHop], sightings: Sequence[_Sighting]) -> Culprit | None:
-    """The last hop, where it found the message intact and nobody found it broken."""
+    """The last hop, if it found the message intact and no server found it broken."""
     if not way or not way[-1].by or not all(seen.intact for seen in sightings):
         return None
     grounds = tuple(dict.fromkeys(seen.ground for seen in sightings if seen.start < way[-1].start))
@@ -97,12 +97,12 @@ def _last_witness(way: Sequence[SuspectHop], sightings: Sequence[_Sighting]) -> 
 
 
 def _narrow(way: Sequence[SuspectHop], sightings: Iterable[_Sighting]) -> tuple[list[SuspectHop], tuple[str, ...]]:
-    """The hops between the last that saw the message intact and the first that saw it broken."""
+    """The hops between the last that found the message intact and the first that found it broken."""
     suspects = list(way)
     grounds = []
     for seen in sightings:
         below = [hop for hop in way if hop.start > seen.start]
-        # The field stands above the Received line of the hop that wrote it, which came last.
+        # The field is above the Received line of the hop that wrote it, which is the latest one below.
         before = below if seen.leaving else below[:-1]
         left = [hop for hop in suspects if (hop not in before) == seen.intact]
         if left:
@@ -112,7 +112,7 @@ def _narrow(way: Sequence[SuspectHop], sightings: Iterable[_Sighting]) -> tuple[
 
 
 def _opinions(anatomy: Anatomy, signature: Signature, way: Sequence[SuspectHop]) -> Iterator[_Sighting]:
-    """What servers on the way said of this signature (RFC 8601)."""
+    """The results that servers on the way recorded for this signature (RFC 8601)."""
     for field in fields(anatomy.header, "authentication-results"):
         parsed = authres.parse(unfold(field.value)) if len(field.value) < _LONGEST_RESULTS else None
         for result in parsed.results if parsed else ():
@@ -129,7 +129,7 @@ def _opinions(anatomy: Anatomy, signature: Signature, way: Sequence[SuspectHop])
 
 
 def _seals(anatomy: Anatomy, signature: Signature, body: bool) -> Iterator[_Sighting]:
-    """An ARC message signature has a body hash too (RFC 8617 section 4.1.2): the same one means the same body."""
+    """An ARC message signature has a body hash too (RFC 8617 section 4.1.2): an equal hash means an equal body."""
     for field in fields(anatomy.header, "arc-message-signature") if body else ():
         seal = read_signature(field, "", AMS_FORMS)
         if not seal.problem and (seal.body_form, seal.length) == (signature.body_form, signature.length):
@@ -139,7 +139,7 @@ def _seals(anatomy: Anatomy, signature: Signature, body: bool) -> Iterator[_Sigh
 
 
 def _converter(anatomy: Anatomy) -> Culprit | None:
-    """Who converted a transfer encoding says so himself."""
+    """The server that converted a transfer encoding, which notes that itself."""
     for field in fields(anatomy.header, "x-mime-autoconverted"):
         text = unfold(field.value)
         found = _CONVERTED_BY.search(text)

@@ -41,12 +41,12 @@ def join_wrapped(anatomy: Anatomy) -> Iterator[Variant]:
 
 
 def unstuff_from(anatomy: Anatomy) -> Iterator[Variant]:
-    """B18: `>From ` at the start of a line, as mailbox files keep it."""
+    """B18: `>From ` at the start of a line, the form in mailbox files."""
     yield Variant(tuple(Edit(m.start(), m.start() + 1) for m in _STUFFED.finditer(anatomy.message, anatomy.body)))
 
 
 def restore_dots(anatomy: Anatomy) -> Iterator[Variant]:
-    """B19: dots at the start of lines, doubled or lost by a client or server that stuffs wrongly."""
+    """B19: dots at the start of lines, doubled or lost by a client or server with faulty dot-stuffing."""
     octets, body = anatomy.message, anatomy.body
     yield Variant(tuple(Edit(m.start(), m.start() + 1) for m in _DOUBLED.finditer(octets, body)))
     yield Variant(tuple(Edit(m.start(), m.start(), b".") for m in _DOTTED.finditer(octets, body)), cost=0.2)

@@ -1,4 +1,4 @@
-"""An autopsy as JSON for programs (INTERFACES: keys are always there; null or [] when empty)."""
+"""An autopsy as JSON for programs (INTERFACES: keys are always present; null or [] when empty)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.tools.results import Json, safe_json
 
 
 def autopsy_json(found: Autopsy, specimen: Specimen, differences: Sequence[Difference] | None) -> dict[str, Json]:
-    """The result; `differences` only where an original was given to compare with."""
+    """The result; `differences` only when an original was given for comparison."""
     repaired = None if found.repaired is None else specimen.restore(found.repaired)
     tree: dict[str, Json] = {
         "signatures": _signatures(found),
@@ -53,7 +53,7 @@ def _signatures(found: Autopsy) -> list[Json]:
 
 
 def _mutations(found: Autopsy, specimen: Specimen) -> list[Json]:
-    """What was done, or what is suspected: `status` says which, and a suspicion has no places."""
+    """The changes, proven or suspected: `status` tells which, and a suspicion has no places."""
     rows: list[Json] = []
     for step in found.steps:
         places: list[Json] = []

@@ -11,7 +11,7 @@ from gateway.model.value import Value
 
 
 class Program(Value):
-    """How one is recognised."""
+    """The marks that identify a program."""
 
     label: str
     received: str = "$^"
@@ -46,7 +46,7 @@ PROGRAMS = {
     "python": Program("a Python program"),
     "mailbox": Program("a mailbox file"),
 }
-"""By key; some leave no mark of their own, but are known by what they do."""
+"""By key. Some programs leave no mark of their own, but are known by their changes."""
 _RECEIVED = {key: re.compile(program.received, re.IGNORECASE) for key, program in PROGRAMS.items()}
 _NAMES = {key: re.compile(program.names, re.IGNORECASE) for key, program in PROGRAMS.items()}
 _VALUES = {key: re.compile(program.values, re.IGNORECASE) for key, program in PROGRAMS.items()}

@@ -1,6 +1,6 @@
-"""What proves a repair: the body hash, for which the message is enough, or the signature, for which a key is needed.
+"""The proof of a repair: the body hash, which needs only the message, or the signature, which needs a key.
 
-The answer is always that of the judge that also judges live mail: a repair that only looks right here is none.
+The answer always comes from the verification that also judges live mail: no other check counts.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from gateway.model.result import DkimVerdict
 from gateway.model.value import Value
 
 _HEADER_WORK = 50
-"""Octets of hashing that take as long as it takes to parse and verify one of a header."""
+"""Octets of hashing that take as long as parsing and verifying one octet of a header."""
 
 
 class FailingPart(StrEnum):
-    """What of a signature fails."""
+    """The failing part of a signature."""
 
     BODY = "body"
     HEADER = "header"
     KEY = "key"
-    """It is missing, out of reach, revoked or unusable."""
+    """The key is missing, unavailable, revoked or unusable."""
     SYNTAX = "syntax"
     EXPIRED = "expired"
 
 
 class ProofCondition(Value):
-    """One signature, looked at part by part."""
+    """One signature, examined part by part."""
 
     signature: Signature
     part: FailingPart | None
@@ -45,7 +45,7 @@ class ProofCondition(Value):
 
 
 def examine_signatures(anatomy: Anatomy, answers: Mapping[Question, Answer], now: float) -> tuple[ProofCondition, ...]:
-    """Every signature, top to bottom. Altered octets are named before anything else that may be wrong."""
+    """Every signature, top to bottom. Altered octets are named before any other fault."""
     hasher = BodyHasher({(one.body_form, one.length) for one in anatomy.signatures if one.body_form})
     hasher.update(anatomy.message[anatomy.body :])
     digests = hasher.digests()
@@ -73,14 +73,14 @@ def examine_signatures(anatomy: Anatomy, answers: Mapping[Question, Answer], now
 def _check_header(
     signed: SignedHeader, signature: Signature, field: Field, answers: Mapping[Question, Answer]
 ) -> SignatureFinding:
-    """`field`: where the signature stands in this header."""
+    """`field`: the place of the signature in this header."""
     answer = known_answer(answers, signature.question)
     digest = signed.digest(signed.select(signature.names, field), field, signature.header_form)
     return check_key(signature, answer, digest, read_identity(signature)[1])
 
 
 def holds(anatomy: Anatomy, signature: Signature, answers: Mapping[Question, Answer]) -> bool | None:
-    """The header is as it was signed; None when no key can tell."""
+    """The header is unchanged since it was signed; None when no key can show it."""
     if signature.problem:
         return None
     verdict = _check_header(SignedHeader(anatomy.block, anatomy.header), signature, signature.field, answers).verdict
@@ -88,17 +88,17 @@ def holds(anatomy: Anatomy, signature: Signature, answers: Mapping[Question, Ans
 
 
 def known_answer(answers: Mapping[Question, Answer], question: Question) -> Answer:
-    """The answer; a key that was not asked for is one that could not be had."""
+    """The answer; a key that was not asked for counts as unavailable."""
     return answers.get(question, Answer(DnsStatus.TIMEOUT))
 
 
 def wanted_of(signatures: Iterable[Signature]) -> tuple[WantedDigest, ...]:
-    """The body hashes of signatures that can be read."""
+    """The body hashes of readable signatures."""
     return tuple(WantedDigest(one.body_form, one.length, one.body_hash) for one in signatures if not one.problem)
 
 
 class HeaderProof:
-    """The proof by signature, over the header alone: the body is right already."""
+    """The proof by signature, over the header alone: the body is already correct."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class HeaderProof:
         answers: Mapping[Question, Answer],
         relaxed: dict[bytes, bytes],
     ) -> None:
-        """`numbers`: which of the message's signatures may be the proof; `relaxed`: see `SignedHeader`."""
+        """`numbers`: the message's signatures that may be the proof; `relaxed`: see `SignedHeader`."""
         self._block = anatomy.block
         self._known = {anatomy.block[one.field.start : one.field.end]: one for one in anatomy.signatures}
         self._numbers = numbers

@@ -1,8 +1,8 @@
-"""A report for a provider's support desk: what was done to which message, without what it said or to whom.
+"""A report for a provider's support desk: the changes to a message, without its text and recipients.
 
-Local parts of addresses, the subject, display names and all letters and digits of the text are masked; what a
-provider needs to find the message (Message-ID, Received, its own ids) and what the case rests on (line ends,
-boundaries, hashes) stays.
+Local parts of addresses, the subject, display names and all letters and digits of the text are masked. The data that a
+provider needs to find the message (Message-ID, Received, its own ids) and the evidence (line ends, boundaries, hashes)
+stay.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def mask_text(text: str) -> str:
 
 
 def _excerpt(specimen: Specimen, offset: int, length: int) -> Iterator[str]:
-    """Lines around a place; of text only the shape is shown: letters and digits are `x`, but not in boundaries."""
+    """Lines around a place. Of text only the shape is shown: letters and digits become `x`, except in boundaries."""
     message = specimen.message
     start = offset
     for _ in range(_AROUND + 1):

@@ -1,4 +1,4 @@
-"""An autopsy in plain words, for an admin who has never heard of canonicalisation."""
+"""An autopsy in plain words, for an admin who does not know canonicalisation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gateway.tools.results import Newlines, render_section
 
 _MOST_PLACES = 5
 _MOST_LINES = 5
-"""Of the file, for one place."""
+"""Lines of the file that are shown for one place."""
 _MOST_DIFFERENCES = 40
 _WIDTH = 96
 _SIMPLE_HEADER = ("H03", "H11", "H13")
@@ -27,7 +27,7 @@ _SIMPLE_BODY = ("B17", "B20", "B22")
 
 
 def render_autopsy(found: Autopsy, specimen: Specimen, differences: Sequence[Difference] | None) -> Group:
-    """What fails, what was done, how sure that is, who did it, what to do."""
+    """The failing part, the changes, their certainty, the hop, and the remedy."""
     sections = [
         ("Signatures", _tell_signatures(found)),
         ("What happened", _tell_finding(found, specimen)),
@@ -162,7 +162,7 @@ def _advise(found: Autopsy) -> Iterator[str]:
 
 
 def _blame_form(found: Autopsy) -> Iterator[str]:
-    """The simple form, where a relaxed one would have survived, or may have."""
+    """The simple form, if a relaxed signature would have survived, or may have."""
     signature = found.subject.signature if found.subject else None
     if signature is None:
         return

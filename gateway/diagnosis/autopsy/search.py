@@ -1,6 +1,6 @@
-"""The search: one change that, undone, makes the hash right, or two of them; the likely ones are tried first.
+"""The search for one change, or two, whose inverse makes the hash correct; the likely ones are tried first.
 
-Pure and bounded: by work, counted in octets, so the same message takes the same search on every machine.
+Pure and bounded by work, counted in octets, so the same message has the same search on every machine.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from gateway.diagnosis.autopsy.variants import Variant, choose
 from gateway.model.value import Value
 
 _SECOND = 0.5
-"""What a second change costs beyond its own cost: one is likelier than two."""
+"""Cost of a second change beyond its own cost: one change is likelier than two."""
 _ANEW = 0.5
-"""What it costs more to look for the second where the first has been undone, for it is seldom needed."""
+"""Additional cost of searching for the second change once the first is undone, because it is seldom needed."""
 _TRIAL, _EDIT = 6_000, 300
-"""Work of one trial, and of each of its edits, beside the octets that it hashes and writes."""
+"""Work of one trial, and of each of its edits, besides the octets that it hashes and writes."""
 _SCAN = 2
 """Work for each octet that is searched for places. A unit of work takes about 10 ns."""
 _HASHED, _WRITTEN = 8, 4
 """Octets that are hashed, or written by edits, with one unit of work."""
 _MOST_DERIVED = 64_000_000
-"""Octets of half-repaired messages that are looked at, for each is kept until it is done with."""
+"""Octets of half-repaired messages that are examined; each is kept until it is finished."""
 _FEW = 4
-"""Places of which every subset is as plain as all of them."""
+"""Number of places up to which every subset is as plain as all of them."""
 _MOST_PAIRED = 3_000
 """Single changes that are tried in pairs."""
 
 
 class SearchProof(Protocol):
-    """Tells of one message whether edits make it right."""
+    """Tells for one message whether edits make it correct."""
 
     @property
     def work(self) -> int:
-        """Octets looked at so far."""
+        """Octets processed so far."""
 
     def matches(self, edits: Sequence[Edit]) -> bool: ...
 
@@ -50,25 +50,25 @@ class SearchStep(Value):
 
     entry: Entry
     places: tuple[tuple[int, int], ...]
-    """(offset, length) of what was changed, in the message as it came. The length is 0 where something is missing."""
+    """(offset, length) of the change in the received message. The length is 0 for missing text."""
 
 
 class Solution(Value):
-    """What was done to the message, last change first, and the message before it."""
+    """The changes to the message, last one first, and the message before them."""
 
     steps: tuple[SearchStep, ...]
     message: bytes
     rulers: tuple[Ruler, ...]
-    """From places in it back to the message as it came, last edits first."""
+    """From places in it back to the received message, last edits first."""
 
 
 @dataclass(slots=True)
 class Effort:
-    """How much a search may do, and how much it did."""
+    """The limit of a search, and its work so far."""
 
     most: int
     progress: Callable[[float, int], None] = lambda share, trials: None
-    """Is told the share of the work that is used up, and the number of trials."""
+    """Gets the used share of the work, and the number of trials."""
     done: int = 0
     trials: int = 0
     _told: int = field(default=0, repr=False)
@@ -85,27 +85,27 @@ class Effort:
 
 
 class _State(Value):
-    """A message as it came, or after one change was undone."""
+    """A received message, or one with a change undone."""
 
     anatomy: Anatomy
     proof: SearchProof
     steps: tuple[SearchStep, ...]
     rulers: tuple[Ruler, ...]
-    """Back to the message as it came, last edits first."""
+    """Back to the received message, last edits first."""
 
 
 class _Change(Value):
-    """What one entry would undo."""
+    """The change that one entry would undo."""
 
     cost: float
     entry: Entry
     edits: tuple[Edit, ...]
     plain: bool
-    """At all of its places, or there are few: only such changes go together with any other."""
+    """True when it covers all its places, or has few. Only such changes are combined with any other."""
 
 
 class _Trial(Value):
-    """Something to try: one change, or two in different places."""
+    """One trial: one change, or two in different places."""
 
     cost: float
     state: _State
@@ -117,7 +117,7 @@ class _Trial(Value):
 
     @property
     def steps(self) -> tuple[SearchStep, ...]:
-        """All that would be undone."""
+        """All steps of the trial."""
         return (*self.state.steps, *(_step(self.state, change) for change in self.changes))
 
     @property
@@ -134,7 +134,7 @@ def search(
     rulers: tuple[Ruler, ...] = (),
 ) -> Solution | None:
     """Undo one change or two; None when that is not enough, or the effort is used up. `rulers` lead from this message
-    back to the one as it came, where it has been repaired before."""
+    back to the received one, if it has been repaired before."""
     numbers = itertools.count()
     heap: list[tuple[float, int, _Trial | None, Iterator[_Trial]]] = []
     least = min(cost_of(entry) for entry in entries)
@@ -182,7 +182,7 @@ def _succeeds(trial: _Trial, effort: Effort) -> bool:
 
 
 def _pair(last: _Trial, before: Sequence[_Change]) -> Iterator[_Trial]:
-    """The change with each that was tried before it, where they do not touch each other and one of them is plain."""
+    """The change with each one tried before it, if they do not touch each other and one of them is plain."""
     [change] = last.changes
     for other in before:
         if (other.plain or change.plain) and not overlap((*other.edits, *change.edits)):
@@ -190,7 +190,7 @@ def _pair(last: _Trial, before: Sequence[_Change]) -> Iterator[_Trial]:
 
 
 def _propose(anatomy: Anatomy, entries: Sequence[Entry], cost_of: Callable[[Entry], float]) -> Iterator[_Change]:
-    """Everything that the entries would undo, the likely first. What an entry proposes is made when its turn comes."""
+    """Every change that the entries would undo, the likely first. An entry's proposals are made when its turn comes."""
     numbers = itertools.count()
     # Unopened entries and variants wait at their least cost; a change waits at its own.
     heap: list[tuple[float, int, Entry, _Change | None, Iterator[Variant], Iterator[_Change]]]
@@ -229,7 +229,7 @@ def _step(state: _State, change: _Change) -> SearchStep:
 
 
 def _place(state: _State, edit: Edit) -> tuple[int, int]:
-    """Where an edit is in the message as it came, without what it leaves alone at its ends."""
+    """The place of an edit in the received message, without unchanged octets at its ends."""
     old = state.anatomy.message[edit.start : edit.end]
     new = edit.octets
     most = min(len(old), len(new))

@@ -1,4 +1,4 @@
-"""The file that was handed in: its octets as SMTP carries them, and its own offsets and line ends back again."""
+"""The input file: its octets as SMTP carries them, and the way back to its own offsets and line ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Specimen(Value):
         return hashlib.sha256(self.octets).hexdigest()
 
     def place(self, offset: int, length: int) -> tuple[int, int]:
-        """A place in the message as one in the file."""
+        """A place in the message as a place in the file."""
         if self.newlines is not Newlines.CONVERTED:
             return offset, length
         # Of every CRLF only the LF is in the file.
@@ -29,7 +29,7 @@ class Specimen(Value):
         return offset - before, length - self.message.count(b"\n", offset, offset + length)
 
     def line(self, offset: int) -> int:
-        """The number of the line, from 1, that an offset of the message is in."""
+        """The number of the line, from 1, that contains an offset of the message."""
         return self.message.count(b"\n", 0, offset) + 1
 
     def restore(self, message: bytes) -> bytes:

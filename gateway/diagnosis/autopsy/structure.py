@@ -1,4 +1,5 @@
-"""Undoing changes to how a body is divided into parts: blank lines, delimiters and part headers (RFC 2046 section 5.1).
+"""Undoing changes to the division of a body into parts: blank lines, delimiters and part headers (RFC 2046 section
+5.1).
 
 Each function is the inverse of one catalogue entry: a message's anatomy in, variants out.
 """
@@ -20,7 +21,7 @@ _BLANKS = re.compile(rb"(?:[ \t]*\r\n)+")
 
 
 def _gaps(anatomy: Anatomy) -> Iterator[tuple[Delimiter, Delimiter]]:
-    """Close-delimiters with the delimiter below, where nothing but blank lines is between them."""
+    """Close-delimiters with the following delimiter, if only blank lines are between them."""
     for upper, lower in itertools.pairwise(anatomy.delimiters):
         between = anatomy.message[upper.end : lower.start]
         if upper.closes and (not between or _BLANKS.fullmatch(between)):
@@ -76,7 +77,7 @@ def _is_inserted(field: Field) -> bool:
 
 
 def _is_exchange(field: Field) -> bool:
-    """One that is Exchange's by its name, or an identifier that it gave to the part."""
+    """A field that is Exchange's by its name, or an identifier that Exchange gave to the part."""
     return _is_inserted(field) or (field.lower == "content-id" and bool(_EXCHANGE_ID.search(field.value)))
 
 
@@ -85,7 +86,7 @@ def _is_identified(field: Field) -> bool:
 
 
 def restore_blank_of_empty(anatomy: Anatomy) -> Iterator[Variant]:
-    """B26: the blank line that ends the header of a part that holds nothing."""
+    """B26: the blank line that ends the header of an empty part."""
     edits = []
     for part in anatomy.parts:
         bare = part.depth >= 0 and part.body == part.end and part.fields

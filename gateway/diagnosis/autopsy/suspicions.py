@@ -21,12 +21,12 @@ _STYLES = {
     "Exchange": re.compile(rb"_\d{3}_[0-9A-Za-z]{4,}_"),
     "Mimecast": re.compile(rb"MCBoundary=_\d+|=-?[A-Za-z0-9+/]{20,}Mimecast"),
 }
-"""Boundaries of programs that are known to write messages anew."""
+"""Boundaries of programs that are known to rewrite messages."""
 _ORIGINS = {
     "Exchange": re.compile(r"\.outlook\.com>|\.exchangelabs\.com>|Microsoft|Outlook|Exchange", re.IGNORECASE),
     "Mimecast": re.compile("mimecast", re.IGNORECASE),
 }
-"""What Message-ID or X-Mailer says where the message was first written by the same."""
+"""Values of Message-ID or X-Mailer in messages originally written by the same program."""
 _NOTICE = re.compile(
     rb"\b(?:attachment|file|anhang)\b[^\r\n]{0,120}\b(?:removed|deleted|blocked|stripped|quarantined|replaced|entfernt)\b"
     rb"|VirusWarning\.txt|AttachmentWarning",
@@ -51,14 +51,14 @@ _RELAY_IDS = re.compile(r"@(?:[a-z0-9-]+\.)*(?:amazonses\.com|email\.amazonses\.
 
 
 class Suspicion(Value):
-    """An entry whose marks are there."""
+    """An entry whose marks are present."""
 
     entry: Entry
     ground: str
 
 
 def suspect_body(anatomy: Anatomy, signature: Signature, header_holds: bool | None) -> tuple[Suspicion, ...]:
-    """What may have changed the body. `header_holds`: the signed header is as it was; None: the key is missing."""
+    """Possible changes to the body. `header_holds`: the signed header is unchanged; None: the key is missing."""
     return (
         *_renamed(anatomy, header_holds is True and "content-type" in signature.names),
         *_stripped(anatomy, signature),
@@ -130,7 +130,7 @@ def _came_through_exchange(anatomy: Anatomy) -> bool:
 
 
 def suspect_header(anatomy: Anatomy, signature: Signature) -> tuple[Suspicion, ...]:
-    """What may have changed the signed header."""
+    """Possible changes to the signed header."""
     return (
         *_removed(anatomy, signature),
         *_numbered(anatomy, signature),

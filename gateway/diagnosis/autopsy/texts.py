@@ -1,4 +1,4 @@
-"""Every sentence that `waypost autopsy` prints, but for the descriptions of changes, which stand in the catalogue."""
+"""Every sentence that `waypost autopsy` prints, except the descriptions of changes, which are in the catalogue."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ AFTERWARDS = (
 )
 HEARSAY = "These are claims of the header, not proofs."
 GROUNDS = {
-    # what makes a change likely that cannot be undone
+    # grounds for a change that cannot be undone
     "boundary": (
         "the boundary {boundary} is of the style of {program}, but neither Message-ID nor X-Mailer says that the "
         "message was written there"
@@ -68,7 +68,7 @@ GROUNDS = {
     "retyped": "Content-Type has its charset in quotes and nothing else, as Exchange writes it anew",
 }
 CLAIMS = {
-    # what the header says of the hops
+    # grounds from the header about the hops
     "program": "its Received line is one of {program}, which is known to do this",
     "left": "no other hop is left",
     "pass": "the signature still verified when the message came to {server}, as its Authentication-Results says",

@@ -35,7 +35,7 @@ _SAFE = re.compile(rb"[A-Za-z0-9!*+/-]")
 
 
 def restore_words(anatomy: Anatomy) -> Iterator[Variant]:
-    """H02: encoded words (RFC 2047) as plain text, or the other way round, or in the other encoding."""
+    """H02: encoded words (RFC 2047) as plain text, or the reverse, or in the other encoding."""
     yield from _rewrite(anatomy, _plain_text)
     for number, encode in enumerate(_encoders()):
         yield from _rewrite(anatomy, partial(_encode_again, encode=encode), 0.1 + 0.05 * number)
@@ -56,7 +56,7 @@ def _rewrite(anatomy: Anatomy, change: Callable[[bytes], bytes | None], cost: fl
 
 
 def _decode(value: bytes) -> bytes:
-    """Every encoded word as UTF-8; those that are none stay."""
+    """Every encoded word as UTF-8; any other text stays."""
 
     def text(found: re.Match[bytes]) -> bytes:
         octets = found[3]
@@ -112,7 +112,7 @@ def _word(charset: bytes, letter: bytes, text: bytes) -> bytes:
 
 
 def toggle_quotes(anatomy: Anatomy) -> Iterator[Variant]:
-    """H04: quotes around display names, put there or taken away."""
+    """H04: quotes around display names, added or removed."""
     quoted, bare = [], []
     for field in anatomy.signed:
         if field.lower not in _NAMED[1:] or len(field.value) > 4096:
@@ -132,7 +132,7 @@ def toggle_quotes(anatomy: Anatomy) -> Iterator[Variant]:
 
 
 def rewrite_date(anatomy: Anatomy) -> Iterator[Variant]:
-    """H07: the same moment as another program writes it: comment, zone, weekday, leading zero."""
+    """H07: the same moment in another program's form: comment, zone, weekday, leading zero."""
     for field in anatomy.signed:
         moment = _read_date(field) if field.lower == "date" else None
         if moment is None:
@@ -155,12 +155,12 @@ def _read_date(field: Field) -> datetime | None:
         moment = datetime(int(found["year"]), month, day, hour, minute, second, tzinfo=offset)
     except ValueError:
         return None
-    # A weekday that is wrong tells of damage, not of another spelling.
+    # A wrong weekday is a sign of damage, not of another spelling.
     return moment if found["weekday"] in (None, DAYS[moment.weekday()].encode()) else None
 
 
 def _spellings(moment: datetime, value: bytes) -> Iterator[bytes]:
-    """First with the zone that is there, then as seen from every other."""
+    """First with the present zone, then with every other."""
     own = _DATE.fullmatch(value)
     zone = own["zone"] if own else b"+0000"
     for name in dict.fromkeys((zone, b"+0000", b"GMT", b"UTC", *_ZONES)):
@@ -198,7 +198,7 @@ def rewrite_parameters(anatomy: Anatomy) -> Iterator[Variant]:
 
 
 def _dropped(anatomy: Anatomy, field: Field) -> Iterator[Variant]:
-    """Parameters that were left out when the field was written anew."""
+    """Parameters that were lost when the field was rewritten."""
     bare = field.value.rstrip().removesuffix(b";")
     if b"multipart/" in bare.lower() or field.lower != "content-type":
         return
@@ -215,7 +215,7 @@ _DROPPED = (b"format=flowed", b"format=flowed; delsp=yes", b"format=fixed", b"re
 
 
 def _before(value: bytes, more: bytes) -> bytes:
-    """The parameters in front of those that are there."""
+    """The parameters in front of the present ones."""
     type, semicolon, rest = value.partition(b";")
     return type + b"; " + more + semicolon + rest
 
@@ -225,7 +225,7 @@ def _upper_charset(value: bytes) -> bytes:
 
 
 def _toggle_parameters(anatomy: Anatomy, field: Field, change: Callable[[bytes], bytes]) -> Iterator[Edit]:
-    """Each parameter with its quotes taken away or put there; `change` applies to charset names."""
+    """Each parameter with its quotes removed or added; `change` applies to charset names."""
     start = anatomy.block.index(b":", field.start) + 1
     for match in _PARAMETER.finditer(field.value):
         text = change(match[3]) if b"charset" in match[1].lower() else match[3]

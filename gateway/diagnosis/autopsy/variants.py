@@ -1,4 +1,4 @@
-"""What an inverse proposes: places that were changed, of which all or only some may have been."""
+"""The proposals of an inverse: changed places, of which all or only some may have been changed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from gateway.diagnosis.autopsy.edits import Edit
 from gateway.model.value import Value
 
 _MOST_SUBSETS = 600
-"""Of one variant: nine places are tried in every combination, more in the simplest ones."""
+"""Subsets of one variant: nine places are tried in every combination, more in the simplest ones."""
 
 
 class VariantChoice(StrEnum):
-    """Which of a variant's edits go together."""
+    """The edits of a variant that go together."""
 
     ALL = "all"
     """They are one change."""
     ANY = "any"
-    """Each place was changed or not, as the program that did it saw fit."""
+    """Each place was changed or not, independently."""
     ONE = "one"
     """One of them, or all."""
 
@@ -30,7 +30,7 @@ class Variant(Value):
     edits: tuple[Edit, ...]
     choice: VariantChoice = VariantChoice.ANY
     cost: float = 0.0
-    """How much less likely than the entry's usual way; 1 is about a tenth."""
+    """Improbability compared with the entry's usual way; 1 is about a tenth."""
 
 
 def choose(variant: Variant) -> Iterator[tuple[float, tuple[Edit, ...]]]:

@@ -17,12 +17,12 @@ _COPY = re.compile(r"^-{2,}[^\n]*copy of the (?:headers|message)[^\n]*\n", re.IG
 
 
 class Feedback(Value):
-    """One report; what it does not say is empty or None."""
+    """One report; missing values are empty or None."""
 
     type: str
     """abuse, auth-failure and so on."""
     failure: str
-    """Auth-Failure: which check failed."""
+    """Auth-Failure: the check that failed."""
     reporter: str
     """Reporting-MTA or the agent that wrote the report."""
     source: IPText | None
@@ -33,18 +33,18 @@ class Feedback(Value):
     recipient: str
     arrived: str
     results: str
-    """Authentication-Results, as the reporter gives it."""
+    """Authentication-Results, as the reporter wrote it."""
     alignment: str
-    """Identity-Alignment (RFC 9991): what failed to align."""
+    """Identity-Alignment (RFC 9991): the identifier that failed to align."""
     delivery: str
-    """Delivery-Result: what became of the message."""
+    """Delivery-Result: the treatment of the message."""
     incidents: str
     original: bytes
-    """Header block of the message it is about; empty without one."""
+    """Header block of the reported message; empty without one."""
 
 
 def read_feedback(message: MimePart) -> Feedback | None:
-    """The report in a message; None for a message that holds none."""
+    """The report in a message; None for a message without one."""
     part = message.find("message/feedback-report")
     if part is None:
         return _read_prose(message)
@@ -67,7 +67,7 @@ def read_feedback(message: MimePart) -> Feedback | None:
 
 
 def _read_prose(message: MimePart) -> Feedback | None:
-    """Reports of those who write no such part: Microsoft's Junk Mail Reporting Program and Exim's DMARC reports."""
+    """Reports without such a part: Microsoft's Junk Mail Reporting Program and Exim's DMARC reports."""
     if message.value("x-hmxmroriginalrecipient") or _JMRP.search(message.value("from")):
         attached = _original(message)
         if not attached:

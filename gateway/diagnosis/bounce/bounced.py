@@ -1,4 +1,4 @@
-"""What became of each recipient, and how the words of a bounce are turned into the refusal behind it."""
+"""The result for each recipient, and the way from a bounce's words to the refusal behind it."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ _ENDS = re.compile(
 )
 
 _FIRST = re.compile(r"(?<=[^\s>:])\n[ \t]*\n")
-"""The end of the first paragraph that is more than an address."""
+"""The end of the first paragraph that is longer than an address."""
 
 
 class Bounced(Value):
-    """What became of one recipient."""
+    """The result for one recipient."""
 
     recipient: str
-    """Empty where the bounce does not say."""
+    """Empty when the bounce does not name one."""
     action: str
     """failed, delayed, delivered, relayed or expanded."""
     status: str
-    """The enhanced code that the bounce gives in a field of its own; empty without one."""
+    """The enhanced code that the bounce has in a field of its own; empty without one."""
     diagnostic: str
-    """The words that the refusal was found in, on one line."""
+    """The words that contain the refusal, on one line."""
     remote: str
-    """The server that the reporter talked to, as it says."""
+    """The server that the reporter connected to, as it says."""
     refusal: Refusal | None
     """None when nothing failed."""
 
     @property
     def expired(self) -> bool:
-        """It was tried until its time was over, for a cause that could have passed."""
+        """It was tried until its time was over, for a temporary cause."""
         gave_up = self.status.endswith(".4.7") and self.action == "failed"
         return gave_up and self.refusal is not None and self.refusal.cause is not Cause.EXPIRED
 
@@ -58,15 +58,16 @@ class Bounce(Value):
     """One bounce."""
 
     form: str
-    """How it was written: `dsn` with fields, `text` without, `log` a server's log line, `reply` an SMTP reply alone."""
+    """The form of the bounce: `dsn` with fields, `text` without, `log` a server's log line, `reply` an SMTP reply
+    alone."""
     reporter: str
     """The server that could not deliver; empty when it names none."""
     recipients: tuple[Bounced, ...]
 
 
 def find_action(given: str, status: str, prose: str) -> str:
-    """What became of a recipient. Without a field that says so the words do, and they count before the status: 4.4.7
-    stands in warnings and in final reports alike."""
+    """The result for a recipient. Without a field for it the words decide, before the status: 4.4.7 occurs both in
+    warnings and in final reports."""
     action = given.lower().strip(" <>.").partition(" ")[0]
     if action in ("failed", "delayed", "delivered", "relayed", "expanded"):
         return action
@@ -78,10 +79,11 @@ def find_action(given: str, status: str, prose: str) -> str:
 
 
 def find_refusal(diagnostic: str, status: str, prose: str, witness: Witness, action: str, own: bool = False) -> Refusal:
-    """The most telling of what the field, the prose and the status say: the field, unless the prose tells more of the
-    same reply, or quotes a reply that was passed on and the field does not.
+    """The most informative refusal in the field, the prose and the status: the field, unless the prose says more of the
+    same reply, or quotes a forwarded reply and the field does not.
 
-    `own`: the field says that its words are the reporter's, in the form of a reply though they may be."""
+    `own`: the field's type says that its words are the reporter's own, even if they have the form of a reply.
+    """
     given, told = classify_text(diagnostic, witness), classify_text(prose, witness)
     if own and given is not None and len(given.layers) == 1:
         told = told if told is not None and told.reply != given.reply else None
@@ -93,7 +95,7 @@ def find_refusal(diagnostic: str, status: str, prose: str, witness: Witness, act
     words = _by_words(diagnostic, status, prose, witness)
     refusal = known[0] if known else found[0] if found and words.cause is Cause.UNKNOWN else words
     if found and not known and words.cause is not Cause.UNKNOWN:
-        # The words around a reply name the cause that the reply itself does not.
+        # The words around a reply may name a cause that the reply itself does not.
         refusal = replace(found[0], cause=words.cause, advice=words.advice, scope=words.scope)
     if refusal.cause is Cause.EXPIRED and action == "delayed":
         refusal = replace(refusal, cause=Cause.DELAYED, advice=advise(Cause.DELAYED, False))
@@ -122,7 +124,7 @@ def _by_words(diagnostic: str, status: str, prose: str, witness: Witness) -> Ref
 
 
 def _make_reply(words: str, status: str) -> Reply:
-    """A reply made of words and a status field, to look them up with; it is never shown as a reply."""
+    """A reply made of words and a status field, for the lookup of its cause; it is never shown as a reply."""
     mark = _STATUS.search(status) or _IN_BRACKETS.search(words)
     digit, detail = (mark[1], mark[2]) if mark else ("5", "")
     return Reply(450 if digit == "4" else 550, "" if detail == "0.0" else detail, shorten(words))

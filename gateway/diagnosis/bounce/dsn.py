@@ -26,7 +26,7 @@ _PASTED = re.compile(
     rb"^[ \t]*(?:final-recipient|original-recipient|diagnostic-code|reporting-mta)[ \t]*:", re.IGNORECASE | re.MULTILINE
 )
 _OWN_WORDS = re.compile(r"x-(?:waypost|unix|postfix|sendmail|local)\b[^;]*;", re.IGNORECASE)
-"""Types of a Diagnostic-Code that no other server's reply has (RFC 3464 section 2.3.6)."""
+"""Types of a Diagnostic-Code that is never another server's reply (RFC 3464 section 2.3.6)."""
 _CODED = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")
 _HOST = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+")
 
@@ -36,7 +36,7 @@ def read_report(message: MimePart, prose: str) -> Bounce | None:
     reports = [part for part in message.walk() if part.type in REPORTS]
     if not reports:
         return None
-    # Some put their prose into a part of this type, too.
+    # Some servers put their prose into a part of this type, too.
     report = next((part for part in reports if b"-recipient" in part.octets().lower()), reports[0])
     told = "\n".join([prose, *(part.text() for part in reports if part is not report)])
     groups = list(_split_groups(report.octets()))
@@ -45,7 +45,7 @@ def read_report(message: MimePart, prose: str) -> Bounce | None:
 
 
 def read_pasted(text: bytes) -> Bounce | None:
-    """The bounce whose fields stand in a text, with whatever is around them; None without such fields."""
+    """The bounce whose fields stand in a text, among other text; None without such fields."""
     if not _PASTED.search(text):
         return None
     lines: list[bytes] = []
@@ -64,8 +64,8 @@ def read_pasted(text: bytes) -> Bounce | None:
 
 
 def read_groups(groups: Sequence[tuple[Field, ...]], reporter: str, prose: str, handed: bool) -> Bounce:
-    """RFC 3464 section 2: fields of the message, then those of each recipient. Without any recipient's, those that
-    say what happened."""
+    """RFC 3464 section 2: fields of the message, then those of each recipient. If there are none of a recipient, the
+    fields that report the event."""
     rows = [group for group in groups if fields(group, "final-recipient") or fields(group, "original-recipient")]
     rows = rows or [group for group in groups if fields(group, "diagnostic-code") or fields(group, "status")]
     rows = rows[:_MOST_RECIPIENTS]
@@ -73,7 +73,8 @@ def read_groups(groups: Sequence[tuple[Field, ...]], reporter: str, prose: str, 
 
 
 def _split_groups(octets: bytes) -> Iterator[tuple[Field, ...]]:
-    """Each group's fields. A line that begins no field goes on with the field before it: some forget to fold."""
+    """Each group's fields. A line that begins no field continues the field before it, because some servers do not
+    fold."""
     for block in re.split(rb"\r\n(?:[ \t]*\r\n)+", octets):
         lines: list[bytes] = []
         for line in block.split(b"\r\n"):
@@ -82,7 +83,7 @@ def _split_groups(octets: bytes) -> Iterator[tuple[Field, ...]]:
             lines.append(line.lstrip() if _FIELD.match(line) else line)
         group = parse_header(b"\r\n".join(lines) + b"\r\n")
         if group:
-            # Each recipient begins a group of its own, also where no empty line says so.
+            # Each recipient begins a group of its own, even without an empty line before it.
             yield from _split_recipients(group)
 
 
@@ -97,8 +98,8 @@ def _split_recipients(group: tuple[Field, ...]) -> Iterator[tuple[Field, ...]]:
 
 
 def _share(row: tuple[Field, ...], rows: Sequence[tuple[Field, ...]], prose: str) -> str:
-    """What the prose says of this recipient: the paragraph or line that begins with its address, and behind that all
-    the rest for the only one."""
+    """The prose about this recipient: the paragraph or line that begins with its address, and for a single recipient
+    all the rest."""
     recipient = _recipient(row)
     if not recipient:
         return prose if len(rows) == 1 else ""
@@ -116,7 +117,7 @@ def _share(row: tuple[Field, ...], rows: Sequence[tuple[Field, ...]], prose: str
 
 def _read_row(group: tuple[Field, ...], prose: str, reporter: str, handed: bool) -> Bounced:
     recipient = _recipient(group)
-    # Only a server of the recipient's is known to be a relay of others' mail: another may send for its own people.
+    # Only a server of the recipient's is known to relay others' mail: another may send for its own people.
     relayed = handed and organisation(reporter) == organisation(recipient.rpartition("@")[2])
     given = _value(group, "status")
     comment = given.partition("(")[2].strip(") ")
@@ -134,7 +135,7 @@ def _read_row(group: tuple[Field, ...], prose: str, reporter: str, handed: bool)
 
 
 def _recipient(group: tuple[Field, ...]) -> str:
-    """Final-Recipient, unless it is no address and the original one is."""
+    """Final-Recipient, unless it is not an address and the original one is."""
     found = [_typed(group, name) for name in ("final-recipient", "original-recipient")]
     best = next((name for name in found if "@" in name), next((name for name in found if name), ""))
     # RFC 6533 section 3: letters outside ASCII in a form for ASCII
@@ -142,8 +143,8 @@ def _recipient(group: tuple[Field, ...]) -> str:
 
 
 def _was_handed_on(message: MimePart, reporter: str) -> bool:
-    """The returned header shows that the reporter had the message from a server of another name, and not from someone
-    who logged in."""
+    """The returned header shows that the reporter received the message from a server of another name, and not from an
+    authenticated user."""
     returned = message.find(*_RETURNED)
     place = organisation(reporter)
     if returned is None or not place:

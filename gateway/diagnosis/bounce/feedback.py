@@ -1,7 +1,7 @@
-"""`waypost bounce` on a feedback report: what a receiver complains of, and whether its check could know.
+"""`waypost bounce` on a feedback report: the receiver's complaint, and whether its check was meaningful.
 
 An SPF check behind the recipient's own edge judges the recipient's server in place of the sender's. It fails for every
-sender, and its report lands at someone who can do nothing about it.
+sender, and its report reaches an admin who cannot change anything about it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PASSED = re.compile(
 
 
 def judge_feedback(feedback: Feedback) -> tuple[HeaderFinding, ...]:
-    """What the report means for the one who got it."""
+    """The meaning of the report for its recipient."""
     behind = _inner_check(feedback) if _speaks_of_spf(feedback) else None
     if behind is not None:
         return (behind,)
@@ -48,7 +48,7 @@ def _speaks_of_spf(feedback: Feedback) -> bool:
 
 
 def _inner_check(feedback: Feedback) -> HeaderFinding | None:
-    """The address that was judged is one behind the recipient's edge (RFC 7208 appendix D)."""
+    """The judged address is one behind the recipient's edge (RFC 7208 appendix D)."""
     if feedback.source is None:
         return None
     reading = read_headers(feedback.original)
@@ -63,7 +63,7 @@ def _inner_check(feedback: Feedback) -> HeaderFinding | None:
 
 
 def _place_of_check(feedback: Feedback, reading: Reading) -> tuple[str, str] | None:
-    """The server that took the message at the edge, and its client, when the check was made further in."""
+    """The server that took the message at the edge, and its client, if the check was made further inside."""
     at = next((n for n, hop in enumerate(reading.hops) if hop.address == feedback.source), None)
     if at is not None:
         relayed = find_relay(reading, at)
@@ -71,7 +71,7 @@ def _place_of_check(feedback: Feedback, reading: Reading) -> tuple[str, str] | N
             return None
         origin = relayed.origin
     else:
-        # The copy may end at the edge: then the recipient's side had taken the message from another address before.
+        # The copy may end at the edge: the recipient's side then took the message from another address before.
         own = organisations((feedback.recipient.rpartition("@")[2], feedback.reporter, *reading.recipients))
         entered = (hop for hop in reversed(reading.hops) if hop.address and organisation(hop.by) in own)
         found = next((hop for hop in entered if organisations((hop.sender, hop.rdns)) - own), None)
@@ -112,7 +112,7 @@ def _passed_elsewhere(feedback: Feedback) -> Iterator[tuple[str, str]]:
 
 
 def feedback_json(feedback: Feedback, findings: tuple[HeaderFinding, ...], newlines: Newlines) -> dict[str, Json]:
-    """Everything, for programs; without the message that the report is about."""
+    """Everything, for programs; without the reported message."""
     fields: dict[str, Json] = {name: value or None for name, value in asdict(feedback).items() if name != "original"}
     said: list[Json] = [
         {"kind": one.kind, "weight": one.weight.value, "text": one.text, "remedies": list(one.remedies)}
@@ -122,7 +122,7 @@ def feedback_json(feedback: Feedback, findings: tuple[HeaderFinding, ...], newli
 
 
 def render_feedback(feedback: Feedback, findings: tuple[HeaderFinding, ...], newlines: Newlines) -> Group:
-    """For people: what it means, then what it says."""
+    """For people: the meaning, then the contents."""
     title = texts.FEEDBACK_BY.format(reporter=feedback.reporter) if feedback.reporter else texts.FEEDBACK
     parts = [Text(clean(title), "bold")]
     for finding in findings:

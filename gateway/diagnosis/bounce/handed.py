@@ -1,7 +1,7 @@
-"""What people hand to `waypost bounce`: a bounce, one that was forwarded or pasted, a .msg of Outlook, a log line.
+"""The input of `waypost bounce`: a bounce, a forwarded or pasted one, a .msg of Outlook, a log line.
 
-What is tried, in this order: the message itself and the messages attached to it, the outermost first; fields of a
-report somewhere in the text; log lines; words around a reply.
+The order of trial: the message itself and the messages attached to it, the outermost first; fields of a report anywhere
+in the text; log lines; words around a reply.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SUCCESS = re.compile(r"\s*2\d\d\b")
 
 
 def decode(octets: bytes) -> bytes:
-    """A file's octets as mail has them: UTF-16 and the mark of UTF-8, as editors write them, and .msg files undone."""
+    """A file's octets in the form of mail: UTF-16, the UTF-8 mark of editors, and .msg files are converted."""
     if is_outlook(octets):
         return read_outlook(octets)
     for mark, charset in _WIDE:
@@ -48,7 +48,7 @@ def decode(octets: bytes) -> bytes:
 
 
 def read_handed(octets: bytes) -> Bounce | Feedback | None:
-    """The bounce or the feedback report in what was handed in; None when there is none. Lines end in CRLF."""
+    """The bounce or the feedback report in the input; None when there is none. Lines end in CRLF."""
     message = read_mime(octets)
     vague: Bounce | None = None
     for one in _messages(message, _MOST_DEPTH):
@@ -64,7 +64,7 @@ def read_handed(octets: bytes) -> Bounce | Feedback | None:
         causes = [row.refusal.cause for row in found.recipients if row.refusal is not None]
         if found.recipients and (found.form == "dsn" or set(causes) != {Cause.UNKNOWN}):
             return found
-        # A notice may carry the bounce that says more.
+        # A notice may contain the bounce with more details.
         vague = vague or found
     if vague is not None:
         return vague
@@ -73,7 +73,7 @@ def read_handed(octets: bytes) -> Bounce | Feedback | None:
 
 
 def read_reply(text: str) -> Bounce:
-    """The bounce of which only the reply is known, or a line of a log."""
+    """The bounce when only its reply, or a log line, is known."""
     logged = read_log(text)
     if logged is not None:
         return logged
@@ -107,7 +107,7 @@ def _with_crlf(octets: bytes) -> bytes:
 
 
 def _text_of(message: MimePart) -> str:
-    """All text there is in a mail's parts."""
+    """All text in a mail's parts."""
     texts = [part.text() for part in message.walk() if part.type == "text/plain" and not part.children]
     texts += [strip_tags(part.text()) for part in message.walk() if part.type == "text/html"]
     texts += [part.text() for part in message.walk() if part.type.startswith("multipart/") and not part.children]
@@ -120,7 +120,7 @@ def _as_text(octets: bytes) -> str:
 
 
 def _clean(text: str) -> bytes:
-    """A text as it was before a mail program quoted it, with CRLF."""
+    """A text without a mail program's quoting, with CRLF."""
     plain = text[:_MOST_TEXT].translate(_INVISIBLE).replace("\r\n", "\n").encode("utf-8", "replace")
     return _QUOTED.sub(b"", plain).replace(b"\n", b"\r\n")
 
@@ -141,6 +141,6 @@ def _read_text(octets: bytes) -> Bounce | None:
 
 
 def _start(octets: bytes) -> int:
-    """Where the header of a message begins that was pasted below other text."""
+    """The start of a pasted message's header below other text."""
     found = _HEADER_LINE.search(octets)
     return found.start() if found else 0

@@ -1,4 +1,4 @@
-"""Log lines that tell what became of a recipient: of Postfix, Exim, sendmail, qmail, OpenSMTPD and Exchange."""
+"""Log lines about the result for a recipient: of Postfix, Exim, sendmail, qmail, OpenSMTPD and Exchange."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _DEFERRED = re.compile(r"deferred|deferral", re.IGNORECASE)
 
 
 def read_log(text: str) -> Bounce | None:
-    """What a log says; the last line about each recipient counts. None when no line is one of a known log."""
+    """The results in a log; the last line about each recipient counts. None when no line is from a known log."""
     found: dict[str, Bounced] = {}
     reporter = ""
     started: dict[str, str] = {}

@@ -1,4 +1,5 @@
-"""Bounces in prose: qmail, Exim, sendmail, Exchange, Gmail, Mimecast and whoever else writes no fields for programs."""
+"""Bounces in prose: qmail, Exim, sendmail, Exchange, Gmail, Mimecast and other servers that write no fields for
+programs."""
 
 from __future__ import annotations
 
@@ -47,7 +48,7 @@ _CERTAIN = re.compile(
     r"|automatically generated delivery status",
     re.IGNORECASE | re.DOTALL,
 )
-"""Words of a bounce, whoever sends them."""
+"""Words of a bounce from any server."""
 _MOST_OPENING = 1500
 _ROBOT = re.compile(
     r"mailer-?daemon|postmaster|mail ?(?:delivery|system|administrator|router)|microsoftexchange|<>|mdaemon"
@@ -55,13 +56,13 @@ _ROBOT = re.compile(
     re.IGNORECASE,
 )
 _TAG = re.compile(r"<(?:style|script)\b(?:[^<]|<(?!/(?:style|script)\b))*|<[^<>]*>", re.IGNORECASE)
-"""A style or a script that is not closed reaches to the end."""
+"""An unclosed style or script ends at the end of the text."""
 _NO_BREAK = re.compile(r"</?(?:b|i|u|em|strong|span|font|a|code|wbr)\b[^<>]*>", re.IGNORECASE)
 _HOST = re.compile(r"@([A-Za-z0-9.-]+)")
 
 
 def read_prose(message: MimePart, prose: str) -> Bounce | None:
-    """The bounce that a message tells of without fields; None for a message that is none."""
+    """The bounce that a message reports without fields; None for a message that is not a bounce."""
     failed = message.value("x-failed-recipients")
     robot = _ROBOT.search(f"{message.value('from')} {message.value('return-path')} {message.value('sender')}")
     told = _PROSE.search(prose) or _PROSE.search(message.text_of("subject"))
@@ -75,8 +76,8 @@ def read_prose(message: MimePart, prose: str) -> Bounce | None:
 
 
 def read_words(prose: str) -> Bounce | None:
-    """The bounce that a text without a mail's header tells of: it quotes a reply, or speaks of a delivery that failed
-    and of a cause. None when it tells of none."""
+    """The bounce in a text without a mail's header: it quotes a reply, or names a failed delivery and a cause. None
+    when there is none."""
     rows = tuple(_read_recipients(prose, "", set(), ""))
     refusals = [row.refusal for row in rows if row.refusal is not None]
     quoted = any(refusal.quote for refusal in refusals)
@@ -86,15 +87,15 @@ def read_words(prose: str) -> Bounce | None:
 
 
 def tell(message: MimePart) -> str:
-    """What people are told; without the copy of the message that follows it in older bounces."""
+    """The text for people, without the copy of the message that follows it in older bounces."""
     parts = [part for part in message.walk() if part.type in ("text/plain", "text/html") and not part.children]
     plain = [part.text() for part in parts if part.type == "text/plain"]
     marked = [strip_tags(part.text()) for part in parts if part.type == "text/html"]
-    # A delimiter that was damaged leaves a multipart without parts.
+    # A damaged delimiter leaves a multipart without parts.
     plain += [part.text() for part in message.walk() if part.type.startswith("multipart/") and not part.children]
     text = "\n".join(plain) if any(piece.strip() for piece in plain) else "\n".join(marked)
     if plain and marked and not unwrap(text):
-        # Exchange Online tells people little in plain text, and administrators the reply in HTML.
+        # Exchange Online puts little into the plain text, and the reply for administrators into the HTML.
         text = "\n".join([text, *marked])
     return cut_copy(text)
 
@@ -131,7 +132,7 @@ def _read_recipients(prose: str, failed: str, own: set[str], subject: str) -> It
         end = next((later.start() for later in following), len(prose))
         words = prose[start.start() : end]
         if len(fitting) == 1 and unwrap(prose) and not unwrap(words):
-            # Some tell the reply first, and whom it is about below.
+            # Some servers put the reply first, and its recipient below.
             words = prose
         if not _says_why(words):
             words = _lines_about(start["mailbox"], prose) if len(fitting) > 1 else prose
@@ -143,7 +144,7 @@ def _says_why(words: str) -> bool:
 
 
 def _lines_about(recipient: str, prose: str) -> str:
-    """For those who list the recipients first and their replies below."""
+    """The lines below a list of recipients that belong to this one."""
     wanted = recipient.lower()
     return "\n".join(line for line in prose.split("\n") if wanted in line.lower())
 

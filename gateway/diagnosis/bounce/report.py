@@ -1,4 +1,4 @@
-"""`waypost bounce`: who refused a message, why, and who should do what about it; as text, as JSON, and as a table."""
+"""`waypost bounce`: the refusing server, the cause, and the remedy; as text, as JSON, and as a table."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _refusal_json(one: Bounced, refusal: Refusal, reporter: str) -> dict[str, Js
 
 
 def render_bounce(bounce: Bounce, newlines: Newlines) -> Group:
-    """One paragraph for each recipient; what several have in common is told once."""
+    """One paragraph for each recipient; the common parts of several appear once."""
     parts = [Text(_title(bounce), "bold")]
     if not bounce.recipients:
         parts.append(Text(f"  {texts.NO_RECIPIENT}"))
@@ -122,7 +122,7 @@ def _advise_sender(one: Bounced, refusal: Refusal) -> str:
 
 
 def _notes(one: Bounced, refusal: Refusal) -> Iterator[str]:
-    """What the bounce says beyond the cause."""
+    """The bounce's statements beyond the cause."""
     if one.expired:
         yield texts.EXPIRED
     checked = {found["check"].upper(): found["result"].lower() for found in _CHECKED.finditer(refusal.reply.text)}
@@ -135,7 +135,7 @@ def _notes(one: Bounced, refusal: Refusal) -> Iterator[str]:
 
 
 def tell_parties(refusal: Refusal, reporter: str, action: str) -> str:
-    """Who refused whom."""
+    """The refusing and the refused party."""
     if not refusal.quote:
         return texts.OWN_REASON.format(reporter=reporter) if reporter else texts.OWN_REASON_UNNAMED
     name = refusal.provider.label
@@ -156,7 +156,7 @@ def tell_parties(refusal: Refusal, reporter: str, action: str) -> str:
 
 
 def render_folder(rows: Sequence[tuple[Path, Bounce | Feedback | str]]) -> Table:
-    """A line for each recipient of each file; a text is why a file says nothing."""
+    """A line for each recipient of each file; a text is the reason why a file has none."""
     table = Table(box=None)
     for heading in texts.COLUMNS:
         table.add_column(heading, overflow="fold")

@@ -1,5 +1,5 @@
-"""Every sentence that `waypost bounce` says of its own. What each cause means and what to do about it stands with the
-causes, in `gateway/mail/refusal/advice.toml`: notifications and `waypost explain` say the same."""
+"""Every sentence of `waypost bounce` itself. The meaning of each cause, and the remedy, are with the causes in
+`gateway/mail/refusal/advice.toml`: notifications and `waypost explain` use the same."""
 
 from __future__ import annotations
 

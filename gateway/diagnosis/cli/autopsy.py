@@ -81,7 +81,7 @@ def _read(file: Path, raw: bool) -> Specimen:
 
 
 def _fetch_keys(message: bytes, dns: Path | None) -> dict[Question, Answer]:
-    """What DNS says to every question; a lookup that fails is an answer too."""
+    """The answer of DNS to every question; a failed lookup is an answer too."""
     wanted = questions(message)
     answers, _ = asyncio.run(make_asker(dns).run(lambda window: window.ask_all(wanted)))
     return dict(zip(wanted, answers, strict=True))
@@ -89,7 +89,7 @@ def _fetch_keys(message: bytes, dns: Path | None) -> dict[Question, Answer]:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[float, int], None]]:
-    """Shows on standard error how far the search is, if somebody watches."""
+    """Shows the progress of the search on standard error, if that is a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda share, trials: None

@@ -1,4 +1,4 @@
-"""`waypost headers`: what the header of a message says."""
+"""`waypost headers`: the contents of a message's header."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def report(
 
 
 def _expand(paths: list[Path]) -> list[Path]:
-    """The files in folders in place of the folders."""
+    """The paths, with each folder replaced by its files."""
     found: list[Path] = []
     for path in paths:
         inside = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]

@@ -1,4 +1,5 @@
-"""Why DMARC failed or nothing vouches for a message, and what to do: lists, forwarding, relays, alignment, forgery."""
+"""The reasons why DMARC failed or no domain vouches for a message, and the remedies: lists, forwarding, relays,
+alignment, forgery."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ _UNSETTLED = ("fail", "none", "permerror", "temperror", "bestguesspass", "")
 
 
 def find_causes(summary: Summary, reading: Reading) -> Iterator[HeaderFinding]:
-    """All that explains the verdict, what it rests on first."""
+    """All explanations of the verdict, the most basic first."""
     verdicts = summary.verdicts
     if verdicts is None:
         yield from _without_results(reading)
@@ -73,7 +74,7 @@ def _second_check(summary: Summary, verdicts: Verdicts, reading: Reading) -> Ite
 
 
 def edge_sentence(summary: Summary, reading: Reading) -> str:
-    """That a server at the edge had judged already; empty where none did."""
+    """The sentence that a server at the edge had already judged; empty when none did."""
     relayed = summary.relayed
     if relayed is None or relayed.edge is None:
         return ""
@@ -147,7 +148,7 @@ def _override(summary: Summary, verdicts: Verdicts, indirect: bool) -> Iterator[
 
 
 def _own_domain(summary: Summary, reading: Reading) -> Iterator[HeaderFinding]:
-    """Mail in the recipient's own name that nobody vouches for."""
+    """Mail in the recipient's own name for which no domain vouches."""
     own = set(reading.authors) & set(reading.recipients)
     verdicts, judged = summary.verdicts, summary.judged
     if not own or verdicts is None or judged is None or summary.dmarc not in ("fail", "none", "permerror"):
@@ -187,7 +188,7 @@ def _passed(verdicts: Verdicts, domain: str) -> bool:
 
 
 def _direct(summary: Summary, verdicts: Verdicts, reading: Reading) -> Iterator[HeaderFinding]:
-    """A message that came straight, as far as the header shows, and whose author nothing vouches for."""
+    """A message that came directly, as far as the header shows, and whose author no domain vouches for."""
     author, others = summary.author or "the author's domain", _others(verdicts)
     own = bool(set(reading.authors) & set(reading.recipients))
     spf, aligned = verdicts.best("spf"), summary.spf_aligned or summary.dkim_aligned
@@ -263,7 +264,7 @@ def _sign_remedies(others: list[str], author: str) -> Iterator[str]:
 
 
 def _signatures(summary: Summary, verdicts: Verdicts, reading: Reading) -> Iterator[HeaderFinding]:
-    """Signatures that do not verify: the author's, or any where none of the author's passes."""
+    """Signatures that do not verify: the author's, or any if none of the author's passes."""
     broken = [one for one in verdicts.results if one.broken]
     own = [one for one in broken if share_organisation(one.domain, summary.author)]
     if not broken or summary.dkim_aligned or (not own and summary.dmarc == "pass"):
@@ -289,7 +290,7 @@ def _signatures(summary: Summary, verdicts: Verdicts, reading: Reading) -> Itera
 
 
 def _sealed_whole(broken: StatedVerdict, reading: Reading) -> str:
-    """A sealer on the way that saw the signature whole."""
+    """A sealer on the way that saw the signature intact."""
     seals = {seal.instance: seal.domain for seal in reading.seals}
     for judged in reversed(reading.judged):
         passed = (one for one in judged.verdicts.results if one.method == "dkim" and one.word == "pass")

@@ -1,4 +1,4 @@
-"""What follows from a header: sentences for people, each with what to do about it."""
+"""Conclusions from a header: sentences for people, each with the remedy."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gateway.model.value import replace
 
 __all__ = ["HeaderFinding", "Weight", "find_all", "show_seconds"]
 _SLOW = 60.0
-"""Seconds that a hop may take before it is worth a word."""
+"""Seconds of a hop from which its delay is mentioned."""
 _SKEWED = -5.0
 _SPAM = 5
 
 
 def find_all(reading: Reading) -> tuple[HeaderFinding, ...]:
-    """Everything worth saying, what matters most first."""
+    """Every finding, the most important first."""
     summary = summarise(reading)
     found = [*_handed_in(reading)]
     for finding in find_causes(summary, reading):
@@ -36,7 +36,7 @@ def find_all(reading: Reading) -> tuple[HeaderFinding, ...]:
 
 
 def _handed_in(reading: Reading) -> Iterator[HeaderFinding]:
-    """What is to be said of the file itself."""
+    """Findings about the file itself."""
     if reading.pasted.problem:
         text = texts.OUTLOOK_FILE if reading.pasted.problem == "outlook" else texts.NO_HEADER
         yield HeaderFinding("no-header", Weight.PROBLEM, text)
@@ -117,7 +117,7 @@ def _outcome(summary: Summary, reading: Reading) -> Iterator[HeaderFinding]:
 
 
 def show_seconds(seconds: float) -> str:
-    """A span in the largest unit that says enough."""
+    """A span in the largest unit that is precise enough."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if abs(seconds) >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

@@ -1,4 +1,4 @@
-"""Marks that a message did not come straight from its author: mailing lists and forwarding."""
+"""Marks that a message did not come directly from its author: mailing lists and forwarding."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ForwardMark(Value):
 
 
 def share_organisation(one: str, other: str) -> bool:
-    """Two domains seem to belong to one organisation, which is what relaxed alignment asks for."""
+    """Two domains seem to belong to one organisation, as relaxed alignment requires."""
     if not one or not other:
         return False
     related = is_subdomain(one, other) or is_subdomain(other, one)
@@ -39,7 +39,7 @@ def share_organisation(one: str, other: str) -> bool:
 
 
 def find_list(header: Sequence[Field], authors: Sequence[str], envelope: str) -> MailingList | None:
-    """A mailing list; a newsletter with a List-Id of the author's own is none."""
+    """A mailing list; a newsletter with a List-Id of the author's own is not one."""
     strong = next((field for name in _LIST_FIELDS for field in fields(header, name)), None)
     ids = fields(header, "list-id")
     foreign = bool(authors and envelope) and not any(share_organisation(one, envelope) for one in authors)
@@ -53,7 +53,7 @@ def find_list(header: Sequence[Field], authors: Sequence[str], envelope: str) ->
 
 
 def find_forwarding(header: Sequence[Field], mail_from: str) -> tuple[ForwardMark, ...]:
-    """What tells that a mailbox or an alias sent the message on."""
+    """The marks that a mailbox or an alias sent the message on."""
     found = [
         ForwardMark(name, _text(fields(header, name)[0]).strip()[:200])
         for name in _FORWARD_FIELDS

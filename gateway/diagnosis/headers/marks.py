@@ -1,4 +1,4 @@
-"""What Microsoft's filters write into a message's header, in plain words."""
+"""The marks of Microsoft's filters in a message's header, in plain words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST = 9
 
 
 class Marks(Value):
-    """Levels and words of the filters; None or empty where a mark is not there."""
+    """Levels and words of the filters; None or empty for a missing mark."""
 
     scl: int | None
     """Spam confidence level."""
@@ -25,7 +25,7 @@ class Marks(Value):
     bcl: int | None
     """Bulk complaint level."""
     category: str
-    """CAT: what the filter took it for."""
+    """CAT: the filter's category for it."""
     verdict: str
     """SFV."""
     client: str
@@ -33,9 +33,9 @@ class Marks(Value):
     skipped: str
     """The address that enhanced filtering found behind listed relays."""
     folder: str
-    """OFR: why Outlook.com put it where it is."""
+    """OFR: the reason for Outlook.com's choice of folder."""
     auth_as: str
-    """AuthAs: as whose mail the organisation took it."""
+    """AuthAs: the origin that the organisation assigned to it."""
 
 
 def read_marks(header: Sequence[Field]) -> Marks:
@@ -59,12 +59,12 @@ def read_marks(header: Sequence[Field]) -> Marks:
 
 
 def explain_reason(code: str) -> str:
-    """What compauth's reason means; empty for a code that nobody has explained."""
+    """The meaning of compauth's reason; empty for a code without a known meaning."""
     return next((text for start, text in texts.REASONS.items() if code.startswith(start)), "")
 
 
 def explain_level(level: int, meanings: dict[int, str]) -> str:
-    """What a level means, by the highest level of each meaning."""
+    """The meaning of a level, by the highest level of each meaning."""
     return next((text for most, text in meanings.items() if level <= most), list(meanings.values())[-1])
 
 

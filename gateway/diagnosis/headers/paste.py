@@ -1,4 +1,4 @@
-"""Headers as people hand them in: quoted, indented, with blank lines between, in UTF-16, or not a header at all."""
+"""Headers as people paste them: quoted, indented, with blank lines between, in UTF-16, or not a header at all."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _KNOWN = re.compile(
     re.IGNORECASE,
 )
 _LEAST = 3
-"""Known fields after a blank line that make it a blank line within the header."""
+"""Known fields after a blank line that show that the blank line is within the header."""
 
 
 class Pasted(Value):
-    """What was handed in, as a header can be read from it."""
+    """The input, in a form that can be read as a header."""
 
     octets: bytes
     mended: tuple[str, ...]
-    """What was undone: keys of `texts.PASTED`."""
+    """The corrections: keys of `texts.PASTED`."""
     problem: str
-    """`outlook` or `empty` for what holds no header; else empty."""
+    """`outlook` or `empty` for an input without a header; else empty."""
 
 
 def read_paste(octets: bytes) -> Pasted:
-    """Undo what happens to a header on its way through clipboards and mail programs. Lines end in CRLF."""
+    """Undo the effects of clipboards and mail programs on a header. Lines end in CRLF."""
     if octets.startswith(_OUTLOOK):
         return Pasted(b"", (), "outlook")
     mended = []
@@ -57,8 +57,8 @@ def read_paste(octets: bytes) -> Pasted:
 
 
 def _is_spread(octets: bytes) -> bool:
-    """Blank lines stand within the header: a continuation follows one, or several known fields do while what stands
-    above holds hardly any."""
+    """True when blank lines are within the header: a continuation follows one, or several known fields do while the
+    text above has hardly any."""
     head, blank, rest = octets.partition(b"\r\n\r\n")
     if not blank:
         return False

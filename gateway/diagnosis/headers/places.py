@@ -1,4 +1,4 @@
-"""Which hop is whose: host names compared by the organisation that they seem to belong to."""
+"""The organisation of each hop: host names compared by the organisation that they seem to belong to."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _OUTBOUND = re.compile(r"outbound|^(?:us|eu|uk|de|au|za)-smtp-(?!delivery)|^rela
 
 
 def organisations(names: Iterable[str]) -> set[str]:
-    """Those that the names seem to belong to."""
+    """The organisations that the names seem to belong to."""
     return {organisation(name) for name in names} - {""}
 
 
 class Relayed(Value):
-    """The client that a server judged had the message from elsewhere."""
+    """The judged client had received the message from another server."""
 
     relay: ReceivedHop
-    """The hop at which the check was made: its client is the relay."""
+    """The hop of the check: its client is the relay."""
     origin: ReceivedHop
     """The hop at which that relay's side took the message."""
     recipients: bool
@@ -35,11 +35,11 @@ class Relayed(Value):
     receivers: bool
     """The relay seems to be of the organisation that judged."""
     edge: int | None = None
-    """The hop at which a server of that side had already judged; None when no field says so."""
+    """The hop at which a server of that side had already judged; None when no field shows it."""
 
     @property
     def name(self) -> str:
-        """How the relay is called; its address where nothing else is known."""
+        """The relay's name; its address when nothing else is known."""
         return self.relay.rdns or self.relay.sender or str(self.relay.address or "the relay")
 
 
@@ -47,8 +47,8 @@ def find_relay(reading: Reading, hop: int | None, envelope: str = "") -> Relayed
     """The relay whose address was judged at `hop` in place of the first client's; None when the client may be the
     sender's. `envelope`: the domain that SPF was judged for.
 
-    Names decide: the relay belongs to one organisation, and on an earlier hop another one handed the message in. A hop
-    from a private address, and one between servers of which an outer one has judged, is inside.
+    Names decide: the relay belongs to one organisation, and on an earlier hop another one brought the message in. A hop
+    from a private address is inside, as is one between servers after an outer one has judged.
     """
     if not hop:
         return None
@@ -84,6 +84,6 @@ def _find_origin(earlier: Sequence[ReceivedHop], clients: set[str], owners: set[
 
 
 def _is_filter(hop: ReceivedHop) -> bool:
-    """The client is a filter that companies put before their servers, on its way in."""
+    """The client is a filter that companies put before their servers for incoming mail."""
     names = [name for name in (hop.rdns, hop.sender) if name]
     return any(_FILTERS.search(name) for name in names) and not any(_OUTBOUND.search(name) for name in names)

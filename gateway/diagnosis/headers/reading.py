@@ -1,4 +1,4 @@
-"""A header's fields, read for people: the hops, and what each server that judged the message said."""
+"""A header's fields, read for people: the hops, and the results of each server that judged the message."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class StatedResults(Value):
 
     verdicts: Verdicts
     hop: int | None
-    """Index into the hops; None where no Received field is below it."""
+    """Index into the hops; None when no Received field is below it."""
 
 
 class Signed(Value):
@@ -42,11 +42,11 @@ class StatedSeal(Value):
     instance: int
     domain: str
     validation: str
-    """cv=: what the sealer found of the chain before it."""
+    """cv=: the sealer's result for the chain before it."""
 
 
 class Reading(Value):
-    """All that the header says."""
+    """The whole contents of the header."""
 
     hops: tuple[ReceivedHop, ...]
     """The oldest first."""
@@ -60,7 +60,7 @@ class Reading(Value):
     authors: tuple[str, ...]
     """Domains in From."""
     recipients: tuple[str, ...]
-    """Domains of those it was delivered or addressed to."""
+    """Domains of the addresses that it was delivered or addressed to."""
     list: MailingList | None
     forwarding: tuple[ForwardMark, ...]
     bounce: bool
@@ -100,7 +100,7 @@ def read_headers(octets: bytes) -> Reading:
 
 
 def _rewritten(header: Sequence[Field]) -> str:
-    """MAIL FROM as the newest results give it."""
+    """MAIL FROM according to the newest results."""
     texts = (_text(field) for field in fields(header, "authentication-results"))
     found = (_MAIL_FROM.search(text) for text in texts)
     return next((one["path"] for one in found if one), "")
@@ -114,7 +114,7 @@ def _is_bounce(header: Sequence[Field]) -> bool:
 
 
 def _find_hop(verdicts: Verdicts, hops: Sequence[ReceivedHop]) -> int | None:
-    """The hop whose client was judged; where that is not noted, the nearest Received field below, since a server puts
+    """The hop whose client was judged. If that is not noted, the nearest Received field below, because a server puts
     its results above its own (RFC 8601 section 5)."""
     newest = range(len(hops) - 1, -1, -1)
     named = (at for at in newest if verdicts.client and hops[at].address == verdicts.client)

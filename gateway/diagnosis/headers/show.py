@@ -1,4 +1,4 @@
-"""What a header says, as text for people and as JSON."""
+"""The contents of a header, as text for people and as JSON."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _judged_json(judged: StatedResults) -> dict[str, Json]:
 
 
 def render_headers(reading: Reading, findings: Sequence[HeaderFinding], newlines: Newlines) -> Group:
-    """The story from top to bottom: verdict and remedies first, then what they rest on."""
+    """The story from top to bottom: verdict and remedies first, then their evidence."""
     summary = summarise(reading)
     shown = [one for one in findings if one.kind not in ("no-results", "authenticated")]
     parts = [] if reading.pasted.problem else [Text(clean(summary.text), _verdict_style(summary))]

@@ -1,4 +1,4 @@
-"""One verdict over all that the last server wrote, with alignment (RFC 9989 section 5.1), and the form of a finding."""
+"""One verdict over all results of the last server, with alignment (RFC 9989 section 5.1), and the form of a finding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.model.value import Value, replace
 
 
 class Weight(StrEnum):
-    """How much a finding matters."""
+    """The importance of a finding."""
 
     PROBLEM = "problem"
     NOTE = "note"
@@ -22,7 +22,7 @@ class Weight(StrEnum):
 
 
 class HeaderFinding(Value):
-    """One thing that the header shows."""
+    """One finding about the header."""
 
     kind: str
     """A word for programs."""
@@ -32,14 +32,14 @@ class HeaderFinding(Value):
 
 
 class Summary(Value):
-    """What one server's results come to."""
+    """The summary of one server's results."""
 
     author: str
-    """The domain in From; empty where there is none."""
+    """The domain in From; empty when there is none."""
     dmarc: str
     """The word for DMARC; empty when the server wrote none."""
     judged: StatedResults | None
-    """All fields of that server as one; None where no server wrote any."""
+    """All fields of that server as one; None when no server wrote any."""
     spf_aligned: bool
     dkim_aligned: bool
     relayed: Relayed | None
@@ -53,13 +53,13 @@ class Summary(Value):
 
     @property
     def arc_passed(self) -> bool:
-        """The server verified an ARC chain that says that DMARC had passed."""
+        """The server verified an ARC chain that reports a DMARC pass."""
         verdicts = self.verdicts
         return verdicts is not None and verdicts.result("arc") == "pass"
 
 
 def summarise(reading: Reading) -> Summary:
-    """The newest server that speaks of DMARC counts; where none does, the newest."""
+    """The summary of the newest server with a DMARC result; if none has one, of the newest."""
     groups = _group([one for one in reading.judged if not one.verdicts.kind])
     chosen = next((one for one in reversed(groups) if one.verdicts.result("dmarc")), groups[-1] if groups else None)
     if chosen is None:
@@ -80,7 +80,7 @@ def summarise(reading: Reading) -> Summary:
 
 
 def _group(judged: Sequence[StatedResults]) -> list[StatedResults]:
-    """Neighbouring fields of one server as one field: a server may write several."""
+    """Neighbouring fields of one server as one field, because a server may write several."""
     groups: list[StatedResults] = []
     for one in judged:
         last = groups[-1] if groups else None
@@ -93,7 +93,7 @@ def _group(judged: Sequence[StatedResults]) -> list[StatedResults]:
 
 
 def _join(older: Verdicts, newer: Verdicts) -> Verdicts:
-    """What either says; of the same thing, what the newer says."""
+    """The results of both; for the same subject, those of the newer."""
     kept = {name: getattr(newer, name) or getattr(older, name) for name in _JOINED}
     return replace(newer, results=(*newer.results, *older.results), **kept)
 

@@ -22,7 +22,7 @@ HOW = {
     "silent": "the field says nothing of SPF and DKIM",
 }
 
-# What was handed in.
+# About the input.
 PASTED = {
     "quoted": "Each line began with a quotation mark (>), which was taken off.",
     "blank lines": "Blank lines stood between the lines of the header; they were taken out.",
@@ -59,7 +59,7 @@ SKIP = {
     "record": "Do not change the SPF record of {domain}.",
 }
 
-# Why DMARC failed, or what nothing vouches for.
+# Reasons why DMARC failed, or why no domain vouches.
 LIST = (
     "The message came through a mailing list ({name}), which sends it on in its own name and often changes it{broken}. "
     "That a check fails for {author} is usual there and no sign of forgery."
@@ -194,7 +194,7 @@ DMARC_WORDS = {
     "bestguesspass": "the domain publishes no DMARC record; with one the message would have passed",
 }
 REASONS = {
-    # by the beginning of compauth's reason code; the longer beginnings stand first
+    # by the beginning of compauth's reason code; the longer beginnings come first
     "000": "DMARC failed, and the domain asks for quarantine or reject",
     "001": "no explicit authentication, and nothing else speaks for the sender",
     "002": "an administrator has forbidden this sender to be spoofed",

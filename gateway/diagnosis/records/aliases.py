@@ -1,4 +1,4 @@
-"""Names at which a record was meant to stand: aliases that lead nowhere, and names with the domain added twice."""
+"""The intended names of a record: aliases that lead nowhere, and names with the domain added twice."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def find_alias(name: str, window: DnsView) -> str:
 
 
 def explain_absence(name: str, domain: str, window: DnsView) -> list[str]:
-    """Why a record that is not found at `name` may be missing, in words. `domain`: what a DNS panel may have added;
-    empty where that cannot be."""
+    """Reasons why a record may be missing at `name`, in words. `domain`: the name that a DNS panel may have added;
+    empty when it cannot have."""
     found = []
     target = find_alias(name, window)
     if target:

@@ -1,4 +1,4 @@
-"""`waypost dkim check`: is a key published, can it be used, and how good is it?"""
+"""`waypost dkim check`: whether a key is published and usable, and its quality."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from gateway.tools.results import Json, safe_json
 
 
 class KeyCheck(Value):
-    """What stands at one selector."""
+    """The record at one selector."""
 
     name: str
     status: str
     keys: tuple[KeyReport, ...]
     faults: tuple[str, ...]
-    """What is wrong with the name as a whole."""
+    """Faults of the name as a whole."""
 
     @property
     def sound(self) -> bool:
-        """Receivers find exactly one key that they can use."""
+        """Receivers find exactly one usable key."""
         return not self.faults and all(key.usable and not key.problems for key in self.keys)
 
 
@@ -55,7 +55,7 @@ def check_key(selector: str, domain: str, window: DnsView) -> KeyCheck:
 
 
 def _find_faults(answer: Answer) -> Iterator[str]:
-    """What is wrong with the name as a whole."""
+    """Faults of the name as a whole."""
     if answer.failed:
         yield texts.KEY_FAULTS["answer"].format(status=answer.status)
     elif answer.status is DnsStatus.NXDOMAIN:

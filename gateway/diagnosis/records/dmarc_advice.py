@@ -17,7 +17,7 @@ from gateway.tools.results import Json, render_section, safe_json
 
 
 class RecordAdvice(Value):
-    """What to do next, in order, and the record to publish."""
+    """The next steps, in order, and the record to publish."""
 
     steps: tuple[str, ...]
     name: str
@@ -54,7 +54,7 @@ def survey_json(survey: Survey) -> dict[str, Json]:
 
 
 def render_survey(survey: Survey) -> Group:
-    """For people: what applies, every tag with its value, then what to mend."""
+    """For people: the applicable record, every tag with its value, then the faults to fix."""
     parts = [Text(texts.DMARC_TITLE.format(domain=survey.domain), "bold")]
     if survey.record:
         parts.append(Text(clean(f"  _dmarc.{survey.result.policy_domain}: {survey.record}")))
@@ -154,7 +154,7 @@ def _groundwork(survey: Survey) -> Iterator[str]:
 
 
 def _write(survey: Survey, policy: str) -> str:
-    """The record with a policy, without what is obsolete. Subdomains that do not exist send nothing: refuse them."""
+    """The record with a policy, without obsolete tags. Non-existent subdomains send no mail, so np= refuses them."""
     kept = {tag.name: tag.value for tag in survey.tags if tag.source == "record"}
     tags = {"v": "DMARC1", "p": policy}
     if kept.get("sp") not in (None, "none", policy):

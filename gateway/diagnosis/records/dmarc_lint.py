@@ -1,6 +1,6 @@
-"""A DMARC record tag by tag: what it says, what it leaves to defaults, what is wrong (RFC 9989 section 4.7).
+"""A DMARC record tag by tag: its values, its defaults, and its faults (RFC 9989 section 4.7).
 
-What a receiver makes of a record is decided in `dmarc_record`; this explains it.
+`dmarc` decides a receiver's view of a record; this explains it.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ _PERCENT = re.compile(r"\d{1,3}")
 
 
 class Tag(Value):
-    """One tag of the record, or one that it leaves out."""
+    """One tag of the record, or a missing one."""
 
     name: str
     value: str
-    """As it counts."""
+    """The effective value."""
     source: str
     """`record`, `default`, or `ignored` for one that receivers do not read."""
     meaning: str
 
 
 class Lint(Value):
-    """Something to mend."""
+    """A fault to fix."""
 
     weight: str
-    """`error` where the record or a tag is void, else `warning`."""
+    """`error` when the record or a tag is void, else `warning`."""
     text: str
 
 
@@ -41,8 +41,8 @@ _ORDER = ("v", "p", "sp", "np", "adkim", "aspf", "psd", "t", "fo", "rua", "ruf")
 
 
 def explain(record: str, applies: str = "", domain: str = "") -> tuple[Tag, ...]:
-    """All tags with the values that count, those left out with their defaults. `record` is in people's characters;
-    `applies`: the tag whose policy is the one for `domain`."""
+    """All tags with their effective values, missing ones with their defaults. `record` is decoded text; `applies`: the
+    tag with the policy for `domain`."""
     given = _split(record)
     policies = _policies(record, given)
     values: dict[str, tuple[str, str]] = {"v": ("DMARC1", texts.TAGS["v"])}
@@ -67,7 +67,7 @@ def explain(record: str, applies: str = "", domain: str = "") -> tuple[Tag, ...]
 
 
 def _policies(record: str, given: dict[str, str]) -> dict[str, str]:
-    """p, sp and np as receivers take them: one bad value makes the whole record p=none."""
+    """p, sp and np as receivers read them: one bad value makes the whole record p=none."""
     for parsed in select_records([record]):
         return {
             "p": parsed.policy.value,
@@ -103,7 +103,7 @@ def _choice(given: dict[str, str], name: str, words: dict[str, str], default: st
 
 
 def lint(record: str, *, exact: bool) -> tuple[Lint, ...]:
-    """What is wrong with a record. `exact`: it stands at the domain that was asked about, so its sp= is for others."""
+    """The faults of a record. `exact`: it is at the queried domain itself, so its sp= is for others."""
     return tuple(_lint(record, exact))
 
 
@@ -200,7 +200,7 @@ _CHECKS: tuple[tuple[str, Callable[[str], str]], ...] = (
 
 
 def _split(record: str) -> dict[str, str]:
-    """As receivers do: the first of a name counts (RFC 9989 section 4.8)."""
+    """Split as receivers do: the first of a name counts (RFC 9989 section 4.8)."""
     tags: dict[str, str] = {}
     for part in record.split(";"):
         name, equals, value = part.partition("=")

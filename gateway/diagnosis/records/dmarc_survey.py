@@ -1,4 +1,4 @@
-"""What DNS says about a domain's DMARC: the record that applies, those meant to, and what stands around it."""
+"""The state of a domain's DMARC in DNS: the record that applies, records meant to apply, and related records."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from gateway.model.value import Value
 
 
 class RecordPlace(Value):
-    """One name of the tree walk, and what stands there."""
+    """One name of the tree walk, and its records."""
 
     name: str
     status: str
     records: tuple[str, ...]
-    """DMARC records, in people's characters."""
+    """DMARC records, as decoded text."""
 
 
 class Destination(Value):
-    """Another organisation that reports are to go to."""
+    """Another organisation that should receive reports."""
 
     host: str
     allowed: bool | None
-    """It says that it takes them (RFC 9990 section 4); None when DNS gave no answer."""
+    """It declares that it accepts them (RFC 9990 section 4); None when DNS gave no answer."""
     record: str
-    """The name of the record by which it says so."""
+    """The name of the record with that declaration."""
 
 
 class Survey(Value):
@@ -45,24 +45,24 @@ class Survey(Value):
     places: tuple[RecordPlace, ...]
     result: DmarcResult
     record: str
-    """The record that applies, in people's characters; empty without one."""
+    """The record that applies, as decoded text; empty without one."""
     tags: tuple[Tag, ...]
     applies: str
     """The tag whose policy applies to the domain: p, or sp or np of a record above it."""
     lints: tuple[Lint, ...]
     destinations: tuple[Destination, ...]
     meant: str
-    """What a record that receivers do not see was probably meant to be; empty without one."""
+    """The probable intention of a record that receivers do not see; empty without one."""
     spf: str
     """The domain's SPF record."""
     sends: bool
-    """Nothing says that the domain sends no mail."""
+    """No record declares that the domain sends no mail."""
     receives: bool
-    """Nothing says that the domain takes no mail."""
+    """No record declares that the domain takes no mail."""
 
     @property
     def sound(self) -> bool:
-        """A record applies, and nothing in it is void."""
+        """A record applies, and no part of it is void."""
         return bool(self.record) and self.result.published is not None and not self.errors
 
     @property
@@ -71,7 +71,7 @@ class Survey(Value):
 
 
 def survey(domain: str, window: DnsView) -> Survey:
-    """Look at a domain, given as A-labels. Raises NeedAnswers, and nothing else."""
+    """Examine a domain, given as A-labels. Raises NeedAnswers, and nothing else."""
     names = list_walk(domain)
     answers = window.ask_all([*(Question(f"_dmarc.{name}", "TXT") for name in names), *_others(domain)])
     around, mx = answers[len(names)], answers[len(names) + 1]
@@ -118,7 +118,7 @@ def _others(domain: str) -> list[Question]:
 
 
 def _applies(domain: str, result: DmarcResult) -> str:
-    """Which of the record's policies is the one for the domain."""
+    """The record's policy that applies to the domain."""
     if result.policy_domain == domain:
         return "p"
     parsed = next(iter(select_records([result.record])), None)
@@ -128,7 +128,7 @@ def _applies(domain: str, result: DmarcResult) -> str:
 
 
 def _misplaced(domain: str, near: list[str], around: tuple[str, ...], result: DmarcResult) -> Iterator[Lint]:
-    """Records that were meant for DMARC and are not seen as such."""
+    """Records meant for DMARC that receivers do not see."""
     for text in near:
         meant = repair_tags(text)
         reasons = list(find_tag_slips(text))

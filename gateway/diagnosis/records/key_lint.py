@@ -1,4 +1,4 @@
-"""A DKIM key record, tag by tag, and what is wrong with it (RFC 6376 section 3.6.1, RFC 8301, RFC 8463)."""
+"""A DKIM key record, tag by tag, and its faults (RFC 6376 section 3.6.1, RFC 8301, RFC 8463)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class KeyReport(Value):
 
     record: str
     type: str
-    """`rsa`, `ed25519`, or what the record says."""
+    """`rsa`, `ed25519`, or the record's own word."""
     bits: int | None
     usable: bool
     testing: bool

@@ -1,7 +1,7 @@
-"""`waypost check --dns`: whether each half of a domain signs as it, and whom its SPF record lets pass as it besides.
+"""`waypost check --dns`: whether each half of a domain signs as it, and the other senders that its SPF record passes.
 
-Mail from one half to the other, a bounce or an invitation above all, is proven by a signature of the domain alone.
-Until each provider signs, it is marked here.
+Only a signature of the domain proves mail from one half to the other, above all a bounce or an invitation. Until each
+provider signs, such mail is marked here.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from gateway.tools.results import Json, safe_json
 
 OK, WARNING, UNKNOWN = "ok", "warning", "unknown"
 _SELECTORS = {GOOGLE: ("google",), MICROSOFT: ("selector1", "selector2")}
-"""Those that a provider offers for a domain. Google lets an admin choose another."""
+"""Selectors that a provider offers for a domain. Google lets an admin choose another."""
 _UNANSWERED = (DnsStatus.TIMEOUT.value, DnsStatus.SERVFAIL.value)
 _MICROSOFT_SIDE = (".onmicrosoft.com", ".dkim.mail.microsoft")
-"""Where the aliases of Microsoft's selectors lead."""
+"""Targets of the aliases of Microsoft's selectors."""
 
 
 class DomainFinding(Value):
-    """One thing that was looked at."""
+    """One point that was examined."""
 
     domain: str
     id: str
     state: str
-    """`ok`, `warning`, or `unknown` where DNS gave no answer."""
+    """`ok`, `warning`, or `unknown` when DNS gave no answer."""
     found: str
     fix: str
-    """The next step; empty where none is needed."""
+    """The next step; empty when none is needed."""
 
 
 def examine_domain(
     domain: str, providers: Collection[str], guarded: bool, window: DnsView
 ) -> tuple[DomainFinding, ...]:
-    """Look at a domain of ours, given as A-labels, whose mailboxes live with these providers. `guarded`: the rules in
-    force ask about mail that only SPF speaks for. Raises NeedAnswers."""
+    """Examine a domain of ours, given as A-labels, with mailboxes at these providers. `guarded`: the rules in force
+    check mail that only SPF supports. Raises NeedAnswers."""
     keys = {one: [check_key(selector, domain, window) for selector in _SELECTORS[one]] for one in sorted(providers)}
     record = walk(domain, window)
     found = [_tell_keys(domain, provider, checks, window) for provider, checks in keys.items()]
@@ -57,7 +57,7 @@ def examine_domain(
 
 
 def examine_signer(domain: str, window: DnsView) -> DomainFinding:
-    """Look at a `dkim` of a named sender or forwarder. Raises NeedAnswers."""
+    """Examine a `dkim` of a named sender or forwarder. Raises NeedAnswers."""
     answer = window.ask(Question(domain, "TXT"))
     if answer.failed:
         return _unanswered(domain, "signer.missing", domain)
@@ -72,7 +72,8 @@ def _unanswered(domain: str, id: str, name: str) -> DomainFinding:
 
 
 def _tell_keys(domain: str, provider: str, checks: Sequence[KeyCheck], window: DnsView) -> DomainFinding:
-    """Whether a provider signs as the domain: one sound key of its selectors is enough, for it uses one at a time."""
+    """Whether a provider signs as the domain: one sound key of its selectors is enough, because it uses one at a
+    time."""
     id = "dkim.google" if provider == GOOGLE else "dkim.microsoft"
     sound = [one.name for one in checks if one.keys and one.sound]
     if sound:
@@ -103,7 +104,7 @@ def _say_wrong(check: KeyCheck) -> str:
 
 
 def _tell_spf(record: SpfWalk, guarded: bool, signs: bool) -> Iterator[DomainFinding]:
-    """What is wrong with the record, and who besides us passes by it."""
+    """The faults of the record, and the other senders that pass by it."""
     errors = [fault.text for fault in record.faults if fault.weight == "error"]
     if errors:
         fix = texts.SPF_FIX.format(domain=record.domain)
@@ -125,8 +126,8 @@ def _tell_spf(record: SpfWalk, guarded: bool, signs: bool) -> Iterator[DomainFin
 
 
 def _find_services(network: Network) -> Iterator[str]:
-    """The services that send for all of their customers from this network: by the network, or by the record that
-    lists it."""
+    """The services that send for all their customers from this network: by the network, or by the record that lists
+    it."""
     shared = find_shared(ip_network(network.network))
     if shared is not None:
         yield shared[0]
@@ -143,7 +144,7 @@ def find_worst(findings: Collection[DomainFinding]) -> str:
 
 
 def domains_json(findings: Collection[DomainFinding]) -> list[Json]:
-    """For programs; `fix` is null where none is needed."""
+    """For programs; `fix` is null when none is needed."""
     return [
         safe_json({"domain": one.domain, "id": one.id, "state": one.state, "found": one.found, "fix": one.fix or None})
         for one in findings
@@ -151,7 +152,7 @@ def domains_json(findings: Collection[DomainFinding]) -> list[Json]:
 
 
 def render_domains(findings: Collection[DomainFinding]) -> Iterator[str]:
-    """Lines for people: each finding, and below it what to do."""
+    """Lines for people: each finding, and below it the remedy."""
     for one in findings:
         yield f"{one.domain}: {one.state}: {one.found}"
         if one.fix:

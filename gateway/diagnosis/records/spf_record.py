@@ -1,4 +1,4 @@
-"""An SPF record as terms (RFC 7208 section 4.6.1), read to be shown: verdicts come from `spf` alone."""
+"""An SPF record as terms (RFC 7208 section 4.6.1), for display: verdicts come from `spf` alone."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Term(Value):
     qualifier: str
     """One of + - ~ ?."""
     value: str
-    """The domain or network; empty where the record's own domain is meant."""
+    """The domain or network; empty for the record's own domain."""
     four: int
     """Prefix lengths."""
     six: int
     problem: str
-    """What is wrong with it; empty when nothing is."""
+    """The fault; empty when there is none."""
 
     @property
     def counts(self) -> bool:
@@ -44,7 +44,7 @@ class Term(Value):
 
     @property
     def macro(self) -> bool:
-        """It depends on the message."""
+        """The term depends on the message."""
         return "%" in self.value
 
 
@@ -86,7 +86,7 @@ _SEPARATORS = ",;"
 
 
 def _find_problem(name: str, mark: str, value: str, cidr: str, fits: bool) -> str:
-    """What is wrong with a mechanism other than ip4 and ip6. `fits`: its prefix lengths can be."""
+    """The fault of a mechanism other than ip4 and ip6. `fits`: its prefix lengths are possible."""
     if name in _MODIFIERS:
         return texts.TERM_PROBLEMS["equals"].format(name=name, value=value)
     if name in ("ipv4", "ipv6"):
@@ -105,7 +105,7 @@ def _find_problem(name: str, mark: str, value: str, cidr: str, fits: bool) -> st
 
 
 def _version(value: str) -> int:
-    """Of an IP address that stands where a name belongs; 0 for anything else."""
+    """The version of an IP address in the place of a name; 0 for anything else."""
     try:
         return ip_address(value).version
     except ValueError:
@@ -127,7 +127,7 @@ def _find_ip_problem(name: str, mark: str, value: str) -> str:
 
 
 def find_cut_terms(terms: tuple[Term, ...]) -> tuple[str, ...]:
-    """Terms that a blank after the colon has cut in two, each with what was meant."""
+    """Terms that a blank after the colon has cut in two, each with the intended term."""
     return tuple(
         texts.TERM_PROBLEMS["blank"].format(name=upper.text.rstrip(":"), value=lower.text)
         for upper, lower in itertools.pairwise(terms)

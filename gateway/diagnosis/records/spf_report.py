@@ -1,4 +1,4 @@
-"""`waypost spf`: what a domain's SPF record comes to, and whether an address may send."""
+"""`waypost spf`: the networks of a domain's SPF record, and whether an address may send."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def is_sound(walk: SpfWalk) -> bool:
 
 
 def render_walk(walk: SpfWalk) -> Group:
-    """Who may send, network by network, with the way that leads there."""
+    """The networks that may send, each with the path of records to it."""
     parts = [Text(texts.SPF_TITLE.format(domain=walk.domain), "bold"), *_steps(walk)]
     networks = [_network_line(walk, at) for at in range(len(walk.networks))]
     parts += render_section(f"Networks ({len(networks)})", networks)
@@ -57,7 +57,7 @@ def render_walk(walk: SpfWalk) -> Group:
 
 
 def render_check(walk: SpfWalk, verdict: SpfResult | None, address: str = "") -> Group:
-    """The verdict for one address, if one was asked for, and what is wrong with the record."""
+    """The verdict for one address, if requested, and the faults of the record."""
     parts = [Text(texts.SPF_TITLE.format(domain=walk.domain), "bold")]
     parts += _steps(walk, sum(step.depth == 0 for step in walk.steps))
     if verdict is not None:

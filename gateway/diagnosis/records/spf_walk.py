@@ -1,6 +1,6 @@
-"""An SPF record followed through its includes: who may send, at what cost in lookups, and what is wrong with it.
+"""An SPF record followed through its includes: the networks that may send, the lookups needed, and the faults.
 
-Unlike an evaluation it follows every term, so it shows what any client would meet. Nothing here is a verdict.
+Unlike an evaluation it follows every term, so it shows the results for all clients. Nothing here is a verdict.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ MOST_LOOKUPS = 10
 MOST_VOID = 2
 _MOST_HOSTS = 10
 _MOST_FOLLOWED = 60
-"""Terms with lookups that are followed at all, so that what lies beyond the limit is seen."""
+"""Terms with lookups that are followed at all, so that terms beyond the limit are seen."""
 
 
 class Network(Value):
-    """One network, and what its addresses get."""
+    """One network, and the result for its addresses."""
 
     network: str
     result: str
@@ -40,16 +40,16 @@ class Network(Value):
 
 
 class WalkFault(Value):
-    """Something wrong, or worth knowing."""
+    """A fault, or a point worth knowing."""
 
     weight: str
-    """`error` where receivers get no result, else `warning`."""
+    """`error` when receivers get no result, else `warning`."""
     domain: str
     text: str
 
 
 class WalkStep(Value):
-    """One record on the way."""
+    """One record of the walk."""
 
     depth: int
     domain: str
@@ -60,7 +60,7 @@ class WalkStep(Value):
 
 
 class SpfWalk(Value):
-    """Everything that a domain's record leads to."""
+    """The whole result of a domain's record."""
 
     domain: str
     steps: tuple[WalkStep, ...]
@@ -68,7 +68,7 @@ class SpfWalk(Value):
     lookups: int
     void: int
     last: str
-    """What all others get; empty when the record does not say, which means neutral."""
+    """The result for all others; empty when the record has none, which means neutral."""
     faults: tuple[WalkFault, ...]
 
 
@@ -102,8 +102,8 @@ def walk(domain: str, window: DnsView) -> SpfWalk:
 
 
 def _follow(run: _Walk, domain: str, path: tuple[str, ...], outer: str | None) -> None:
-    """Read one record; `outer` is what a pass counts as inside the include that leads to it (see `_inside`), None
-    outside of any."""
+    """Read one record; `outer` is the value of a pass inside the include that leads to it (see `_inside`), None outside
+    of any."""
     answer = run.window.peek(Question(domain, "TXT"))
     if answer is None:
         return
@@ -159,7 +159,7 @@ _GLUED = re.compile(r"(v=spf1)(?=[^\s])[;,]?", re.IGNORECASE)
 
 
 def _explain_near(near: str) -> str:
-    """A record that was meant for SPF: why receivers do not see it, and what to publish."""
+    """A record meant for SPF: the reason why receivers do not see it, and the correct record."""
     meant = repair(near)
     reasons = list(find_slips(near))
     if meant.lower().startswith("spf2.0/"):
@@ -176,7 +176,7 @@ def _explain_near(near: str) -> str:
 
 
 def _take(run: _Walk, domain: str, term: Term, path: tuple[str, ...], outer: str | None) -> None:
-    """One term: its networks, or the record it leads to."""
+    """One term: its networks, or the record that it names."""
     if term.counts:
         run.lookups += 1
         if run.lookups > _MOST_FOLLOWED:
@@ -203,7 +203,7 @@ def _take(run: _Walk, domain: str, term: Term, path: tuple[str, ...], outer: str
 
 
 def _inside(outer: str | None, term: Term) -> str:
-    """What a pass inside this include counts as, seen from outside all includes; empty for nothing."""
+    """The value, outside all includes, of a pass inside this include; empty for none."""
     if outer is None:
         return term.qualifier
     return outer if term.qualifier == "+" else ""
@@ -234,8 +234,8 @@ def _count_void(run: _Walk, answer: Answer) -> None:
 
 
 def _add(run: _Walk, values: list[str], term: Term, path: tuple[str, ...], outer: str | None) -> None:
-    """Networks of one term. `outer` is the qualifier of the include around it, None outside of any: inside only a
-    pass matters, and it then counts as the include's own qualifier says (RFC 7208 section 5.2)."""
+    """Networks of one term. `outer` is the qualifier of the include around it, None outside of any. Inside an include
+    only a pass matters, and its value is the include's own qualifier (RFC 7208 section 5.2)."""
     if outer == "" or (outer is not None and term.qualifier != "+"):
         return
     result = RESULTS[outer or term.qualifier]
@@ -245,7 +245,7 @@ def _add(run: _Walk, values: list[str], term: Term, path: tuple[str, ...], outer
 
 
 def _find_faults(domain: str, terms: tuple[Term, ...], *, included: bool) -> Iterator[WalkFault]:
-    """What the record itself says."""
+    """Faults of the record itself."""
     for term in terms:
         if term.problem:
             yield WalkFault("error", domain, texts.BAD_TERM.format(term=term.text, problem=term.problem))

@@ -3,7 +3,7 @@ together."""
 
 from __future__ import annotations
 
-# What is wrong with the letters of any record.
+# Faults in the characters of any record.
 ODD = "holds characters that make void what they touch, {characters}"
 QUOTES = "holds quotation marks as a part of the record"
 BACKSLASHES = "holds backslashes, which the DNS panel put before the semicolons"

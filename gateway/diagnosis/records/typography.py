@@ -1,4 +1,4 @@
-"""Letters that word processors and DNS panels put where a record needs others: they void a tag, or the record."""
+"""Characters that word processors and DNS panels put in place of the required ones: they void a tag, or the record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ _COMMA = re.compile(rf"\s*,\s*(?={_TAG_NAMES}\s*=)", re.IGNORECASE)
 
 
 def read_text(record: str) -> str:
-    """A TXT record as people see it. DNS gives octets, one latin-1 character each; they are UTF-8 if anything."""
+    """A TXT record as decoded text. DNS gives octets, one latin-1 character each; they are decoded as UTF-8 if
+    possible."""
     octets = record.encode("latin-1", "replace")
     try:
         return octets.decode()
@@ -40,18 +41,18 @@ def find_odd(text: str) -> tuple[str, ...]:
 
 
 def repair(text: str) -> str:
-    """What was probably meant, quotes around the whole and backslashes removed."""
+    """The probable intention, with quotes around the whole and backslashes removed."""
     meant = "".join(_MEANT.get(char, char) for char in text).strip()
     return meant.replace('" "', "").replace("\\", "").strip("\"'").strip()
 
 
 def repair_tags(text: str) -> str:
-    """The same for a list of tags (DMARC, DKIM): with the semicolons that are missing between them."""
+    """The same for a list of tags (DMARC, DKIM): with the missing semicolons between them."""
     return _NO_SEMICOLON.sub("; ", _COMMA.sub("; ", repair(text)))
 
 
 def find_slips(text: str) -> Iterator[str]:
-    """What is wrong with the letters of any record, as verbs that follow its name."""
+    """Faults in the characters of any record, as verbs that follow its name."""
     odd = find_odd(text)
     if odd:
         yield texts.ODD.format(characters=", ".join(odd))
@@ -74,6 +75,6 @@ def find_tag_slips(text: str) -> Iterator[str]:
 
 
 def missing_semicolon(value: str) -> str:
-    """The tag that stands inside another's value, as a semicolon is missing before it; empty when there is none."""
+    """The tag inside another's value, when a semicolon is missing before it; empty when there is none."""
     found = _NO_SEMICOLON.search(value)
     return value[found.end() :].partition("=")[0].strip() if found else ""

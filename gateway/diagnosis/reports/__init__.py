@@ -1,7 +1,6 @@
 """`waypost dmarc report`: aggregate reports, as receivers send them about a domain (RFC 7489, RFC 9990).
 
-In: files of any form that reports come in. Out: each report with its sources, those that fail first, and what to do
-about each.
+In: files in any form of report. Out: each report with its sources, failing ones first, and the remedy for each.
 
     files.py      archives and mails -> documents, within bounds
     encoding.py   octets of a document -> text, whatever character set it is in

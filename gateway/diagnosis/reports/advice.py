@@ -1,4 +1,4 @@
-"""A source in an aggregate report: how each check came out, what that means, and what to do about it."""
+"""A source in an aggregate report: the result of each check, its meaning, and the remedy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.model.envelope import IPText, ip_text
 _FORWARDED = ("forwarded", "trusted_forwarder", "mailing_list")
 _UNUSABLE = ("permerror", "temperror", "neutral", "policy", "unknown")
 _PROVIDERS: dict[str, tuple[IPv4Network | IPv6Network, ...]] = {
-    # as spf.protection.outlook.com and _spf.google.com list them, read on 2026-11-30
+    # from the records of spf.protection.outlook.com and _spf.google.com, read on 2026-11-30
     "Exchange Online": tuple(
         ip_network(network)
         for network in (
@@ -34,7 +34,7 @@ _PROVIDERS: dict[str, tuple[IPv4Network | IPv6Network, ...]] = {
 
 
 def judge_check(aligned: str, results: Sequence[AuthResult], author: str, tag: str, policy: dict[str, str]) -> str:
-    """How DKIM or SPF came out for a row, in words. `tag`: the policy's `adkim` or `aspf`."""
+    """The result of DKIM or SPF for a row, in words. `tag`: the policy's `adkim` or `aspf`."""
     if aligned == "pass":
         return texts.ALIGNED
     passed = [one.domain for one in results if one.result == "pass"]
@@ -59,7 +59,7 @@ def _share(one: str, other: str) -> bool:
 
 
 def advise_source(row: Row, report: AggregateReport) -> tuple[str, ...]:
-    """What the row means and what to do, in order; empty where all is well."""
+    """The meaning of the row and the remedies, in order; empty when there is no fault."""
     return tuple(_advise(row, row.header_from or report.domain, dict(report.policy)))
 
 
@@ -83,7 +83,7 @@ def _advise(row: Row, author: str, policy: dict[str, str]) -> Iterator[str]:
 
 
 def _explain(row: Row, author: str, address: str, policy: dict[str, str]) -> str:
-    """The one sentence that helps most."""
+    """The one most helpful sentence."""
     for tag, results in (("adkim", row.dkim_results), ("aspf", row.spf_results)):
         own = [one for one in results if one.result == "pass" and _same(author, one.domain)]
         if own and policy.get(tag, "").lower() == "s" and all(one.domain != author for one in own):

@@ -1,6 +1,6 @@
 """DMARC aggregate reports of both schemas (RFC 7489 appendix C, RFC 9990 section 3.1), read leniently.
 
-Element order, letter case and namespaces do not matter; what a report leaves out is empty. Nothing in it is believed:
+Element order, letter case and namespaces do not matter; missing values are empty. A report proves nothing, because
 anyone can send one.
 """
 
@@ -20,7 +20,7 @@ _MOST_RECORDS = 200_000
 _MOST_RESULTS = 100
 _NUMBER = re.compile(r"\d{1,15}")
 _DATE_FORMS = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S"}
-"""Dates without any mark, by their length: epoch seconds have ten digits."""
+"""Dates without separators, by their length: epoch seconds have ten digits."""
 
 
 class AuthResult(Value):
@@ -31,21 +31,21 @@ class AuthResult(Value):
     selector: str
     """Of DKIM."""
     note: str
-    """What the reporter says for people."""
+    """The reporter's text for people."""
 
 
 class Row(Value):
-    """One record: mail of one source that came out alike."""
+    """One record: mail of one source with equal results."""
 
     source: str
     count: int
     disposition: str
     dkim: str
-    """Aligned: pass or fail."""
+    """With alignment: pass or fail."""
     spf: str
-    """Aligned: pass or fail."""
+    """With alignment: pass or fail."""
     reasons: tuple[tuple[str, str], ...]
-    """Why something else was done than the policy asks: type and comment."""
+    """Reasons for an action other than the policy's: type and comment."""
     header_from: str
     envelope_from: str
     envelope_to: str
@@ -75,13 +75,13 @@ class AggregateReport(Value):
     """The policy published, tag by tag, as the reporter saw it."""
     rows: tuple[Row, ...]
     repaired: bool
-    """The document is broken and was read as far as it goes."""
+    """The document is broken and was read as far as possible."""
     flaw: str
-    """Where and how it is broken; empty for a sound one."""
+    """The place and kind of the fault; empty for a sound document."""
 
 
 class ReportRefused(ValueError):
-    """The file is not an aggregate report; the text says why."""
+    """The file is not an aggregate report; the text gives the reason."""
 
 
 def read_aggregate(octets: bytes) -> AggregateReport:
@@ -160,13 +160,13 @@ def _result(node: Node) -> AuthResult:
 
 
 def _number(text: str) -> int | None:
-    """Digits; some write them as a decimal fraction."""
+    """Digits; some reporters write a decimal fraction."""
     found = _NUMBER.match(text)
     return int(found[0]) if found else None
 
 
 def _moment(text: str) -> int | None:
-    """Epoch seconds; some write milliseconds, or a date of one of the usual forms. None for anything else."""
+    """Epoch seconds; some reporters write milliseconds, or a date in one of the usual forms. None for anything else."""
     digits = re.fullmatch(r"(\d+)(?:\.\d*)?", text)
     if digits and len(digits[1]) in _DATE_FORMS:
         try:

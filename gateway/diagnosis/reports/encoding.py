@@ -1,4 +1,4 @@
-"""The text of a report, whatever character set it is in and whatever it says about that."""
+"""The text of a report in any character set, whatever it declares."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _MARKS = (
     (b"<\x00", "utf-16-le"),
     (b"\x00<", "utf-16-be"),
 )
-"""How a document begins that is not one octet for a letter; the last two are of those without a byte order mark."""
+"""Beginnings of documents with several octets for a character; the last two have no byte order mark."""
 _DECLARED = re.compile(rb"\A<\?xml\s[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']", re.IGNORECASE)
 _REPORT = re.compile(r"\s*(?:<\?xml\b|<(?:[A-Za-z0-9_]{1,40}:)?feedback\b)", re.IGNORECASE)
 
 
 def decode_document(octets: bytes) -> tuple[str, bool]:
-    """The text without leading blanks, and whether all octets could be read."""
+    """The text without leading blanks, and whether all octets were readable."""
     octets = octets.lstrip(b" \t\r\n")
     mark = next(((start, name) for start, name in _MARKS if octets.startswith(start)), None)
     if mark is not None and mark[0] == codecs.BOM_UTF8:
@@ -27,7 +27,7 @@ def decode_document(octets: bytes) -> tuple[str, bool]:
     if not name or name == "utf-8":
         declared = _DECLARED.match(octets)
         name = declared[1].decode() if declared else "utf-8"
-        # What begins with one octet for a letter is not UTF-16, whatever it says.
+        # A document that begins with one octet for a character is not UTF-16, whatever it declares.
         name = "utf-8" if name.lower().startswith(("utf-16", "utf16", "ucs-2", "unicode")) else name
     text, sound = _decode(octets, name)
     return text.lstrip("\ufeff \t\r\n"), sound
@@ -45,7 +45,7 @@ def _decode(octets: bytes, name: str) -> tuple[str, bool]:
 
 
 def is_report(octets: bytes) -> bool:
-    """It begins as an XML report does."""
+    """The octets begin like an XML report."""
     return bool(_REPORT.match(_decode_start(octets)))
 
 

@@ -1,4 +1,5 @@
-"""Files that reports come in: XML, gzip, zip, or a mail with one of them. Bombs are cut off while unpacking.
+"""Files that contain reports: XML, gzip, zip, or a mail with one of them. Decompression bombs are cut off while
+unpacking.
 
 One budget holds for a whole file: archives in archives share it.
 """
@@ -20,7 +21,7 @@ from gateway.tools.results import read_lines
 
 _MOST_FILE = 64_000_000
 _MOST_OCTETS = 64_000_000
-"""Of all that is in one file, unpacked, on every level."""
+"""Octets of all contents of one file, unpacked, on every level."""
 _MOST_MEMBERS = 1000
 """Files in one file, on every level."""
 _MOST_LISTED = 4 * _MOST_MEMBERS
@@ -41,7 +42,7 @@ _ZIP_LISTED = b"PK\x01\x02"
 
 
 class Unpacked(Value):
-    """One document that was in the file."""
+    """One document of the file."""
 
     name: str
     """Its name in an archive or a mail; empty for the file itself."""
@@ -50,7 +51,7 @@ class Unpacked(Value):
 
 @dataclass(slots=True)
 class _Budget:
-    """What one file may still unpack to."""
+    """The unpacking budget left for one file."""
 
     octets: int = _MOST_OCTETS
     members: int = _MOST_MEMBERS
@@ -73,7 +74,7 @@ class _Budget:
 
 
 def unpack(octets: bytes) -> list[Unpacked]:
-    """The documents in a file. Raises ReportRefused for what cannot be unpacked, or not within bounds."""
+    """The documents in a file. Raises ReportRefused if it cannot be unpacked, or not within the limits."""
     if len(octets) > _MOST_FILE:
         raise ReportRefused(texts.TOO_LARGE.format(octets=len(octets)))
     return _unpack(octets, "", 0, _Budget())
@@ -92,14 +93,14 @@ def _unpack(octets: bytes, name: str, depth: int, budget: _Budget) -> list[Unpac
 
 
 def _gunzip(octets: bytes, budget: _Budget) -> bytes:
-    """All members one after the other; what follows them is not looked at."""
+    """All members one after the other; octets after them are ignored."""
     found = bytearray()
     at = 0
     while octets.startswith(_GZIP, at):
         budget.take_gzip_member()
         member = zlib.decompressobj(wbits=31)
         try:
-            # Pieces keep what a member leaves over small, however long the file is.
+            # Small pieces limit the leftover of each member, whatever the file's length.
             while not member.eof and at < len(octets):
                 piece = octets[at : at + _CHUNK]
                 unpacked = member.decompress(piece, budget.octets + 1)
@@ -139,17 +140,17 @@ _BROKEN_ZIP = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError),
     *(ValueError, LookupError, OSError),
 )
-"""All that the standard library raises over octets that only look like an archive."""
+"""All exceptions of the standard library for octets that only resemble an archive."""
 
 
 def _is_document(name: str) -> bool:
-    """It is no folder, and none of the files that macOS adds to an archive."""
+    """It is neither a folder nor one of the files that macOS adds to an archive."""
     last = name.rpartition("/")[2]
     return not name.endswith("/") and not name.startswith("__MACOSX/") and not last.startswith(("._", ".DS_Store"))
 
 
 def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: _Budget) -> bytes:
-    """One member. What the archive says of its size is not believed."""
+    """One member. The archive's statement of its size is not trusted."""
     with archive.open(member) as stream:
         octets = stream.read(budget.octets + 1)
     budget.take_octets(len(octets))
@@ -157,7 +158,7 @@ def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: _Budget)
 
 
 def _is_mail(octets: bytes) -> bool:
-    """It begins with a header field, or with the line that a mailbox file has above it."""
+    """The octets begin with a header field, or with the line that a mailbox file has above it."""
     if octets.startswith(b"From "):
         return True
     name, colon, _ = octets[:200].partition(b":")
@@ -178,7 +179,7 @@ def _open_part(part: MimePart, depth: int, budget: _Budget) -> list[Unpacked]:
     if part.children or part.type.startswith("multipart/"):
         return []
     octets = part.octets()
-    # Reports come under many types, so what they begin with decides.
+    # Reports have many types, so their first octets decide.
     if octets.startswith((_GZIP, _ZIP)) or is_report(octets) or part.type in _TYPES:
         budget.take_members(1)
         return _unpack(octets, part.parameters.get("name", ""), depth + 1, budget)

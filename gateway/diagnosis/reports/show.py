@@ -1,4 +1,4 @@
-"""`waypost dmarc report`: who reported what, with the failures in front."""
+"""`waypost dmarc report`: the reporters and their results, failures first."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class RefusedFile(Value):
 
 
 class ReportFile(Value):
-    """What one file held."""
+    """The contents of one file."""
 
     reports: tuple[AggregateReport, ...]
     refused: tuple[RefusedFile, ...]
 
 
 def read_reports(octets: bytes, name: str = "") -> ReportFile:
-    """The reports in a file of any of the forms they come in. Never raises; where an archive or a mail holds a report
-    beside other files, those are left out, and a broken report is named."""
+    """The reports in a file of any supported form. Never raises. In an archive or a mail with a report, other files are
+    left out, and a broken report is named."""
     try:
         documents = unpack(octets)
     except ReportRefused as error:
@@ -94,7 +94,7 @@ def _count(report: AggregateReport, *, passes: bool) -> int:
 
 
 def render_reports(found: ReportFile) -> Group:
-    """For people: all reports, then what was not shown, then the sum of all."""
+    """For people: all reports, then the files not shown, then the total."""
     parts: list[Group | Text] = []
     for report in found.reports:
         parts += [render_report(report), Text()]
@@ -112,7 +112,7 @@ def render_reports(found: ReportFile) -> Group:
 
 
 def render_report(report: AggregateReport) -> Group:
-    """For people: the sources that fail first, each with why and what to do, and then those that pass."""
+    """For people: the failing sources first, each with the reason and the remedy, then the passing ones."""
     failed, passed = _count(report, passes=False), _count(report, passes=True)
     title = texts.TITLE.format(reporter=report.reporter or "(no name)", domain=report.domain or "?")
     parts = [Text(clean(title), "bold"), *(Text(clean(f"  {line}")) for line in _about(report)), Text()]

@@ -38,14 +38,14 @@ TOTAL = "{reports} reports: {failed} messages failed, {passed} passed"
 COUNTS = "{failed} failed, {passed} passed"
 OVERRIDE = "not as the policy asks: {reason}"
 
-# How one method came out for a source.
+# The result of one method for a source.
 ALIGNED = "pass"
 OTHER_DOMAIN = "passed for another domain"
 SAME_DOMAIN = "passed for the From domain itself, yet the reporter counts it as a failure"
 STRICT = "passed for a domain of the same organisation, but {tag}=s asks for exactly the From domain"
 SAME_ORGANISATION = "passed for a domain of the same organisation, yet the reporter counts it as a failure"
 
-# What to do about a source.
+# The remedies for a source.
 PRIVATE = (
     "{address} is a private address: the reporter judged the message behind its own edge. Ignore this source, and do "
     "not list the address in SPF."

@@ -1,7 +1,7 @@
 """XML from strangers as a tree of names and texts: no document type, no entities, bounded depth and size.
 
-Sound XML is read by expat. What expat refuses is read again by the few rules below, so that one unescaped `&` does not
-hide a whole report.
+expat reads sound XML. Documents that expat refuses are read again by the few rules below, so that one unescaped `&`
+does not hide a whole report.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gateway.diagnosis.reports import texts
 _MOST_DEPTH = 24
 _MOST_NODES = 2_000_000
 _MOST_TEXT = 4096
-"""Characters of one element; what is beyond is dropped."""
+"""Characters of one element; the rest is dropped."""
 _CHUNK = 65536
 _CUT_OFF = tuple(
     expat.errors.codes[text] for text in (expat.errors.XML_ERROR_NO_ELEMENTS, expat.errors.XML_ERROR_UNCLOSED_TOKEN)
@@ -26,15 +26,15 @@ _TOKEN = re.compile(
     r"(?P<section><!--|<\?|<!\[CDATA\[)"
     r"|<(?P<closes>/?)(?P<name>[A-Za-z_][A-Za-z0-9_.:-]{0,80})(?:\s[^<>]{0,2000})?(?P<empty>/?)>",
 )
-"""A `<` that begins none of these is text, and so is the begin of a section that never ends."""
+"""A `<` that begins none of these is text, and so is the beginning of a section that never ends."""
 _SECTION_ENDS = {"<!--": "-->", "<?": "?>", "<![CDATA[": "]]>"}
 _LONG_REFERENCE = re.compile(r"&#(?:[xX][0-9A-Fa-f]{9,}|[0-9]{11,})")
-"""The number of no character: Python refuses to read numbers of thousands of digits."""
+"""A number that is not a character: Python refuses to read numbers of thousands of digits."""
 _DOCTYPE = re.compile(r"<!DOCTYPE\b|<!ENTITY\b", re.IGNORECASE)
 
 
 class XmlRefused(ValueError):
-    """The document cannot be read, or is not worth reading; the text says why and where."""
+    """The document cannot be read, or not within the limits; the text gives the reason and the place."""
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class Node:
     children: list[Node] = field(default_factory=list)
 
     def find(self, name: str) -> Node | None:
-        """The first child of the name; in a broken document it may stand deeper."""
+        """The first child of the name; in a broken document it may be deeper."""
         near = next((child for child in self.children if child.name == name), None)
         return near or next((found for child in self.children if (found := child.find(name))), None)
 
@@ -90,8 +90,8 @@ class _Reader:
             self.open[-1].text += text[:_MOST_TEXT]
 
     def close(self, name: str) -> None:
-        """End an element in a broken document, and those within it that were never ended; an end of nothing that is
-        open is left out."""
+        """End an element in a broken document, and the unclosed elements in it; an end without an open element is
+        ignored."""
         name = name.rpartition(":")[2].lower()
         if any(node.name == name for node in self.open):
             while self.open[-1].name != name:
@@ -103,10 +103,10 @@ class _Reader:
 
 
 def read_xml(text: str, wanted: str, take: Callable[[Node], bool], forget: Callable[[], None]) -> tuple[Node, str]:
-    """The first element of the name `wanted` that is whole, and what is wrong with the document (empty when nothing
-    is): what stands around it may be broken. `take` is called with each other element that has ended; what it takes is
-    kept in no tree, so that memory does not grow with the document; `forget` is called before the document is read a
-    second time. Raises XmlRefused."""
+    """The first complete element of the name `wanted`, and the fault of the document (empty when there is none); the
+    XML around the element may be broken. `take` is called with each other element that has ended; elements that it
+    takes are not kept in the tree, so that memory does not grow with the document. `forget` is called before the
+    document is read a second time. Raises XmlRefused."""
     reader = _Reader(wanted, take)
     flaw = _parse(reader, text)
     if reader.found is None and flaw:
@@ -121,7 +121,7 @@ def read_xml(text: str, wanted: str, take: Callable[[Node], bool], forget: Calla
 
 
 def _parse(reader: _Reader, text: str) -> str:
-    """Run expat to the end, or to where it cannot go on: then the answer says why."""
+    """Run expat to the end, or to the first error, which is then returned."""
     parser = expat.ParserCreate("utf-8")
     parser.buffer_text = True
     parser.StartElementHandler = reader.start
@@ -141,7 +141,7 @@ def _parse(reader: _Reader, text: str) -> str:
 
 
 def _read_broken(reader: _Reader, text: str) -> None:
-    """Tags are what looks like one; all else is text. Linear time: an end that is missing is looked for once."""
+    """Anything that looks like a tag is one; all else is text. Linear time: a missing end is searched for once."""
     if _DOCTYPE.search(text):
         reader.refuse_doctype()
     missing: set[str] = set()
