@@ -1,4 +1,4 @@
-"""What a queue costs: the backend is dead, messages pile up, the peer restarts, the backend comes back."""
+"""The cost of a queue: the backend is dead, messages pile up, the peer restarts, the backend comes back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WATCH_SECONDS = 10
 DRAIN_SECONDS = 600
 PROBES = 3
 PROBE = Load("4k", 10, 1000, 10)
-"""What is sent, so many times, to see how fast new mail is taken; the backend is dead meanwhile."""
+"""The load of each probe that measures the rate of new mail; the backend is dead meanwhile."""
 
 
 def measure_backlog(bench: Bench, peer: str, directory: Path, count: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the checks are measured on: a signed message, large bodies, the DNS of a usual and of a very large sender.
+"""The inputs for measuring the checks: a signed message, large bodies, the DNS of a usual and of a very large sender.
 
 Out: octets, TXT records, and milliseconds of CPU. Made anew in each run; only the key differs.
 """

@@ -21,7 +21,7 @@ SOURCES = ",".join(f"198.18.0.{10 + number}" for number in range(20))
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is sent: files, and how."""
+    """The messages to send: files, and the way of sending."""
 
     size: str
     concurrency: int

@@ -200,7 +200,7 @@ def stop(peer: str, group: Group, directory: Path) -> None:
 
 
 def missing_programs(peers: list[str]) -> list[str]:
-    """What must be installed before these peers can run."""
+    """The programs that must be installed before these peers can run."""
     wanted = {"unbound", "gcc", "ip", "unshare"}
     if any(peer.startswith("postfix") for peer in peers):
         wanted.add("postfix")

@@ -55,7 +55,7 @@ def table(rows: list[Row], base: str) -> str:
 
 
 def machine() -> str:
-    """What it was measured on."""
+    """The machine and software of the measurement."""
     text = Path("/proc/cpuinfo").read_text()
     models = [line.partition(": ")[2] for line in text.splitlines() if line.startswith("model name")]
     name = models[0] if models else platform.machine()

@@ -99,7 +99,7 @@ def make_run(law: RuntimeConfig, message: bytes, known: Callable[..., Any], reci
 
 
 def _finish(steps: Coroutine[Any, Any, Any]) -> Any:
-    """What a coroutine that waits for nothing returns."""
+    """The result of a coroutine that never waits."""
     try:
         steps.send(None)
     except StopIteration as end:

@@ -193,7 +193,7 @@ def _check_policy(sections: ValidSections) -> Iterator[Problem]:
 
 
 def _check_sources(sections: ValidSections) -> Iterator[Problem]:
-    """What proves a named sender or forwarder is not shared with all tenants of a provider."""
+    """The proof of a named sender or forwarder is not shared with all tenants of a provider."""
     policy = sections.config.policy
     for section, sources in (("sender", policy.sender), ("forwarder", policy.forwarder)):
         for number, one in enumerate(sources):

@@ -263,7 +263,7 @@ def _skip_quoted(text: str, position: int, opening: str) -> int | None:
 
 
 def _skip_comment(text: str, position: int) -> int | None:
-    """Where the comment that opens at `position` ends; comments nest (RFC 5322 section 3.2.2)."""
+    """The end of the comment that opens at `position`; comments nest (RFC 5322 section 3.2.2)."""
     if ")" not in text[position:]:
         return None  # thousands of marks are not counted in vain
     depth = 0

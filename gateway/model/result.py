@@ -77,7 +77,7 @@ class DkimResult(Value):
 
     @property
     def key_name(self) -> str:
-        """Where its key stands in DNS (RFC 6376 section 3.6.2.1)."""
+        """The DNS name of its key (RFC 6376 section 3.6.2.1)."""
         return f"{self.selector}._domainkey.{self.domain}".lower()
 
     def __eq__(self, other: object) -> bool:

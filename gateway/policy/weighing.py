@@ -115,7 +115,7 @@ def weigh(
     dmarc = authentication.dmarc
     own, protected = find_zones(author.domains, settings.own), find_zones(author.domains, settings.protected)
     vouched = is_vouched(own | protected, author.domains, authentication)
-    # Where our own domain is at stake, a key that is gone from DNS speaks for nothing, and a list must prove itself.
+    # When our own domain is at stake, a key that is gone from DNS is no evidence, and a list must prove itself.
     seen, known = ((), ()) if own or protected else (circumstances.selectors_seen, circumstances.client_known)
     signature = author_signature(dmarc.domain, dmarc.organizational_domain, authentication.dkim, seen)
     passing = [one.domain for one in authentication.dkim if one.result is DkimVerdict.PASS]

@@ -1,4 +1,4 @@
-"""What the README shows works: its configuration is one, its targets and files exist."""
+"""The README's contents work: its configuration is valid, its targets and files exist."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ CITATION = re.compile(
     r"(?: (?P<part>(?:section|appendix) [0-9A-Z]+(?:\.\d+)*|sections (?:\d+(?:\.\d+)*(?:, | and )?)+))?"
 )
 STRAY = re.compile(r"(?i)^(?:,? (?:sect?\.|s\.|§|chapter|paragraph|sections?\b)|,? ?\d+\.\d|#|/rfc)")
-"""What must not follow a citation: a section in any other form."""
+"""Text that must not follow a citation: a section in any other form."""
 
 
 def sources() -> list[Path]:

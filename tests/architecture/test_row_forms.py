@@ -1,8 +1,7 @@
-"""What a row holds may change only so that every program of the same format number reads it: a new field has a default,
-and nothing else. Any other change takes a further version in schema.sql, so that an older program refuses the spool
-instead of holding what it cannot read. `row_forms.json` has the forms as the format's first program wrote them;
-`python -m tests.architecture.test_row_forms` writes it for a new format.
-"""
+"""The contents of a row may change only so that every program of the same format number reads it: a new field has a
+default, and nothing else changes. Any other change takes a further version in schema.sql, so that an older program
+refuses the spool instead of holding rows that it cannot read. `row_forms.json` has the forms as the format's first
+program wrote them; `python -m tests.architecture.test_row_forms` writes it for a new format."""
 
 from __future__ import annotations
 
@@ -43,7 +42,7 @@ def _write_out(schema: Any, schemas: dict[str, Any]) -> Any:
 
 
 def find_changes(before: Any, now: Any, place: str = "") -> list[str]:
-    """What an older program of the same format could not read."""
+    """Changes that an older program of the same format could not read."""
     if isinstance(before, dict) and isinstance(now, dict):
         if "fields" in before and "fields" in now:
             changes = [f"{place}: another choice of fields must be there"] * (before["required"] != now["required"])

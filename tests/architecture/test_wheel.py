@@ -31,7 +31,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def carried_data() -> set[str]:
-    """What is neither code nor a leftover of running it: SQL, templates, rules."""
+    """Files that are neither code nor a leftover of running it: SQL, templates, rules."""
     data = {path.relative_to(ROOT) for path in (ROOT / "gateway").rglob("*") if path.is_file()}
     data = {path for path in data if path.suffix not in (".py", ".pyc")}
     rules = {Path("gateway") / path.relative_to(ROOT) for path in (ROOT / "policies").rglob("*") if path.is_file()}

@@ -79,7 +79,7 @@ class ChaosClient:
     async def _tell(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, octets: bytes) -> tuple[int, str]:
         writer.write(octets)
         impatient = self._chance.random() < _IMPATIENT
-        # What has come by then was told, by the rule that TCP's acknowledgement counts.
+        # A reply that has arrived by then counts as told, by the rule that TCP's acknowledgement counts.
         return await asyncio.wait_for(self._expect(reader), self._chance.random() * 0.2 if impatient else 30.0)
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: bytes) -> tuple[int, str]:

@@ -113,7 +113,7 @@ class Report:
 
     @property
     def good(self) -> bool:
-        """What promise P1 says, held."""
+        """Check promise P1."""
         too_many = (
             self.doubled.after_nothing
             or self.doubled.after_retry

@@ -1,4 +1,4 @@
-"""What clients were told and what backends took, so that nothing lost and nothing doubled goes unseen."""
+"""The replies that clients got and the messages that backends took, so that every lost or doubled message is found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold in a spool after its process was killed, and what the killed process had said."""
+"""The invariants of a spool after its process was killed, and the output of the killed process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ROOT = Path(__file__).resolve().parent.parent.parent
 
 @dataclass
 class Log:
-    """What the killed processes said (spool_victim.py)."""
+    """The output of the killed processes (spool_victim.py)."""
 
     begun: dict[str, tuple[int, str, list[str]]] = field(default_factory=dict)
     """Commits: recipients of each transfer, SHA-256, backends."""

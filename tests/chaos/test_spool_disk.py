@@ -307,8 +307,8 @@ async def expect_after_failure(directory: Path, certain: bool, healed: bool) -> 
 
 
 def rebuild(shadow: Path, image: Path) -> None:
-    """What is on the disk after the power failed: names that a directory sync brought there, with the octets that a
-    file sync did."""
+    """Rebuild the disk after a power failure: the names that a directory sync wrote, with the octets that a file sync
+    wrote."""
     image.mkdir()
     for name in (shadow / ".names").read_text().split():
         source, target = shadow / name, image / name

@@ -1,6 +1,6 @@
 """DKIM by other people's test data: chasquid, go-msgauth, mail-auth, mailauth, and the catalogue of mutations.
 
-Where the corpora expect other than we say, the table below has the case, our results and the section that decides.
+If the corpora expect a result other than ours, the table below has the case, our results and the section that decides.
 """
 
 from __future__ import annotations

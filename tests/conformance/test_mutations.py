@@ -1,4 +1,4 @@
-"""What is done to signed mail in transit: found, undone, and never claimed without proof."""
+"""Changes to signed mail in transit: found, undone, and never claimed without proof."""
 
 from __future__ import annotations
 

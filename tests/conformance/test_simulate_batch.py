@@ -62,7 +62,7 @@ def spf_case(case: Case, file: str, number: int) -> dict[str, Any]:
 
 
 def run_spf(cases: list[Case], directory: Path) -> dict[str, str]:
-    """What came out other than expected."""
+    """Results other than the expected ones."""
     file = message(directory, "spf", b"From: a@author.example\r\nSubject: x\r\n\r\nx\r\n")
     results = run_batch((spf_case(case, file, number) for number, case in enumerate(cases)), directory)
     wrong = {}

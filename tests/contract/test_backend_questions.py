@@ -1,4 +1,4 @@
-"""What a backend tells before a message is sent to it: what it takes, and whether it has a mailbox."""
+"""Questions to a backend before a message is sent to it: its capabilities, and whether it has a mailbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only a resolver on a network has: caches, retries, single flight, bounds, the wire."""
+"""The properties of a resolver on a network: caches, retries, single flight, limits, the wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an admin's command does to a spool: `amend`, by the same suite for every implementation."""
+"""An admin's commands on a spool: `amend`, by the same suite for every implementation."""
 
 from __future__ import annotations
 

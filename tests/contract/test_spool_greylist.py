@@ -1,4 +1,4 @@
-"""What the greylist remembers: learnt with a reception, forgotten in time, bounded in number."""
+"""The memory of the greylist: learnt with a reception, removed in time, bounded in number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only the embedded spool promises: one owner, a local disk, formats, and a view without the lock."""
+"""The promises of the embedded spool alone: one owner, a local disk, formats, and a view without the lock."""
 
 from __future__ import annotations
 
@@ -145,8 +145,8 @@ def test_every_statement_fits_the_tables(name: str) -> None:
     named = dict.fromkeys(re.findall(r":(\w+)", statement))
     values = named or (None,) * statement.count("?")
     plan = connection.execute("EXPLAIN QUERY PLAN " + statement, values).fetchall()
-    # What runs for each message finds its rows by an index, however many wait. What is held is bounded, and so is what
-    # is remembered of senders; of refused mail a few rows are read from the start.
+    # A statement that runs for each message finds its rows by an index, however many wait. The number of held messages
+    # is bounded, and so is the memory of senders; of refused mail a few rows are read from the start.
     bounded = {"held_in_all", "list_held", "count_senders", "forget_senders", "list_senders"}
     # Of messages that were not answered there are few, but after a flood of clients that leave.
     bounded |= {"list_failed", "list_failing"}  # an admin's questions

@@ -1,4 +1,4 @@
-"""Whatever attempts and admins do, in whatever order, each recipient is in exactly one state (promise P1)."""
+"""Each recipient is in exactly one state under any order of attempts and admin commands (promise P1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all dialogues need: certificates, and people who may log in."""
+"""The needs of all dialogues: certificates, and people who may log in."""
 
 from __future__ import annotations
 

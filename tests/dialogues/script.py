@@ -210,7 +210,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What all dialogues need of the world."""
+    """The environment that all dialogues need."""
 
     server_tls: ssl.SSLContext
     trust: ssl.SSLContext

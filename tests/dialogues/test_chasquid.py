@@ -1,6 +1,6 @@
-"""The dialogues of chasquid's own tests (corpora/smtp/chasquid-dialogs), read as they are.
+"""The dialogues of chasquid's own tests (corpora/smtp/chasquid-dialogs), read unchanged.
 
-Where we answer otherwise, `OURS` says what and why.
+`OURS` lists our different answers, with the reasons.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ REWRITTEN = {"RCPT TO: user@testserver": "RCPT TO:<user@d.example>", "@testserve
 
 _STEP = re.compile(r"c (->|~>|<-|<~|<\.\.\.|close|tcp_connect|tls_connect) ?(.*)", re.DOTALL)
 _CODES = re.compile(r"[0-9]{3}(?: [245]\.[0-9]+\.[0-9]+)?")
-"""What of a reply is compared: the words are anybody's own."""
+"""The compared part of a reply: its words may differ."""
 
 
 def scripts() -> list[Path]:

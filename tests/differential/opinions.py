@@ -22,7 +22,7 @@ Case = Mapping[str, Any]
 
 
 def ask_stock(cases: Sequence[Case]) -> dict[str, dict[str, Any]]:
-    """What stock dkimpy and pyspf say, by the case's id."""
+    """The results of stock dkimpy and pyspf, by the case's id."""
     lines = "".join(json.dumps({**case, **_encoded(case)}) + "\n" for case in cases)
     program = [sys.executable, Path(__file__).with_name("stock.py")]
     done = subprocess.run(program, input=lines, capture_output=True, text=True, timeout=300)

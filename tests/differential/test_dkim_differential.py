@@ -39,7 +39,7 @@ OURS = {
     "signature syntax error": "RFC 6376 section 3.2: b= or another tag holds what it must not; mailauth skips it",
     "b= is not base64": "RFC 6376 section 3.5; mailauth reads over what is no base64",
 }
-"""Where we alone do not let a signature pass: how our reason begins, and the rule."""
+"""Signatures that only we refuse: the beginning of our reason, and the rule."""
 
 STOCK = {
     "NaClNotFoundError": "Ed25519 needs a further package there; mailauth is the second opinion on it",

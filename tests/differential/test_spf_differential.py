@@ -35,7 +35,7 @@ ERRORS = {
     "takes prefix lengths over the end, follows an include of itself, and counts void lookups otherwise",
     "temperror": "RFC 7208 section 5: SERVFAIL while a term is evaluated; mailauth takes ESERVFAIL as no match",
 }
-"""Where mailauth comes to another word than our error."""
+"""Errors of ours for which mailauth has another result."""
 PEER = {
     "spf-4975": RRSET,
     "openspf/Selecting records/multispf1": RRSET,

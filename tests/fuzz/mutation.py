@@ -50,7 +50,7 @@ _MARKS += [
 
 
 def run(samples: Sequence[bytes], count: int, check: Callable[[bytes], None], words: Sequence[bytes] = ()) -> None:
-    """`check` for each of `count` bent samples. What it raises comes with the number that makes the case again."""
+    """Run `check` for each of `count` bent samples. An exception comes with the number that repeats the case."""
     for number in range(count):
         octets = bend(samples, random.Random(f"{_SEED}-{number}"), words)
         with telling(f"case {number} of WAYPOST_FUZZ_SEED={_SEED}: {octets!r}"):

@@ -1,6 +1,6 @@
 """Invariant: any line is a command, a reply that refuses it, or the end of the session; never an exception.
 
-What is let through of names, paths and parameters has no control character and can be sent on as it is.
+Accepted names, paths and parameters contain no control character and can be sent on unchanged.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def is_clean(text: str) -> bool:
 
 
 def attempt(read: Callable[[T], tuple[Any, Any]], value: T) -> tuple[Any, Any] | Reply:
-    """What is read, or the reply that ends the session."""
+    """The value read, or the reply that ends the session."""
     try:
         return read(value)
     except SessionOver as over:

@@ -1,4 +1,4 @@
-"""What the plain reader reads of a DNS response is what dnspython reads of it; else it reads nothing."""
+"""The plain reader reads a DNS response like dnspython, or not at all."""
 
 from __future__ import annotations
 

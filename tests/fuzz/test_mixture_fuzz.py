@@ -61,7 +61,7 @@ answers = st.sampled_from(REPLIES) | st.just(OK)
 
 @dataclass(frozen=True)
 class Conduct:
-    """What a host does in one transaction."""
+    """The behaviour of a host in one transaction."""
 
     greeting: Reply | None = OK
     mail: Reply | None = OK
@@ -87,7 +87,7 @@ conducts = st.builds(
 
 @dataclass
 class World:
-    """What hosts will do, and what they got."""
+    """The behaviour of hosts, and the messages that they took."""
 
     conducts: Iterator[Conduct] = field(default_factory=lambda: iter(()))
     takings: list[tuple[str, str, bool]] = field(default_factory=list)

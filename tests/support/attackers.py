@@ -1,6 +1,6 @@
 """Hostile clients, run in a process of their own: `python -m tests.support.attackers KIND PORT COUNT`.
 
-Each kind does its worst and leaves; what the gateway answers is not its concern.
+Each kind attacks and leaves; it does not check the gateway's answers.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ async def commands(port: int, count: int) -> None:
 
 
 async def idle(port: int, count: int) -> None:
-    """`count` connections that say nothing, from many networks, for three seconds."""
+    """`count` connections that send nothing, from many networks, for three seconds."""
     writers = []
     for number in range(count):
         _, writer = await open_connection(port, f"127.0.{1 + number // 40}.1")

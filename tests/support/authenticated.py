@@ -1,4 +1,4 @@
-"""Results of checks for tests of what is made of them."""
+"""Results of checks, for tests of the decisions made from them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def signature(domain: str, result: DkimVerdict = DkimVerdict.PASS) -> DkimResult
 def authenticated(
     dkim: tuple[DkimResult, ...] = (), arc: ArcResult | None = None, dmarc: DmarcResult | None = None
 ) -> Authentication:
-    """Nothing was found but what is given."""
+    """All results empty except the given ones."""
     arc = arc or ArcResult(ArcVerdict.NONE)
     dmarc = dmarc or DmarcResult(DmarcVerdict.NONE, "")
     return Authentication(NOTHING, NOTHING, dkim, arc, dmarc)

@@ -1,4 +1,4 @@
-"""Bounces of our own making, in the shapes that the big providers and mail servers give them."""
+"""Bounces of our own making, in the forms of the big providers and mail servers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def report(
 
 
 def exchange(said: str, status: str, advice: str = "") -> str:
-    """Exchange Online: the reply stands in the prose and in the field, after a status of its own."""
+    """Exchange Online: the reply is in the prose and in the field, after a status of its own."""
     prose = (
         f"Delivery has failed to these recipients or groups:\n\nbob@corp.example\n{advice}\n\n"
         "Diagnostic information for administrators:\n\nGenerating server: AM9PR05MB7777.eurprd05.prod.outlook.com\n\n"
@@ -107,7 +107,7 @@ def gmail(said: str, status: str, remote: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One bounce and what is to be read from it."""
+    """One bounce and the expected result of reading it."""
 
     name: str
     text: str

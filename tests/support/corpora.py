@@ -1,4 +1,4 @@
-"""Where third-party conformance data is: read in place, never copied."""
+"""The places of third-party conformance data: read in place, never copied."""
 
 from __future__ import annotations
 

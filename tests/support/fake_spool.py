@@ -1,4 +1,4 @@
-"""A spool in memory: it keeps the contract of ports.Spool, and fails when told to."""
+"""A spool in memory: it keeps the contract of ports.Spool, and fails on request."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class FakeSpool:
         self.committed: list[Intake] = []
         self.settlements: list[Settlement] = []
         self._unanswered: dict[bytes, tuple[str, float, bool]] = {}
-        """By fingerprint: id, when it was received, and that its client was not told."""
+        """By fingerprint: id, time of reception, and whether its client is known not to have got the reply."""
         self._clock = clock
         self._lease = lease
         self._failed_seconds = failed_seconds
@@ -113,7 +113,7 @@ class FakeSpool:
 
     @property
     def reader(self) -> FakeSpool:
-        """It is its own reader."""
+        """The spool is its own reader."""
         return self
 
     def _called(self, name: str) -> None:
@@ -372,7 +372,7 @@ class FakeSpool:
         return True
 
     def _end(self, record: _Record) -> None:
-        """The content goes when the last transfer did; that of a failure is kept for a time."""
+        """The content is deleted with the last transfer; that of a failure is kept for a time."""
         if record.rows or record.held or record.message is None:
             return
         if any(ending.state not in (Final.DELIVERED, Final.RETURNED) for ending in record.endings):
@@ -530,7 +530,7 @@ class FakeSpool:
         self._called("close")
 
     def reopen(self) -> None:
-        """What a new process finds: nobody holds a claim, and who was not told yet never will be."""
+        """Become the spool of a new process: no claim is held, and clients without a reply will never get one."""
         self._unanswered = {key: (id, at, True) for key, (id, at, _) in self._unanswered.items()}
         for record in self._records.values():
             for row in record.rows.values():

@@ -85,7 +85,7 @@ def wait_for_port(port: int, seconds: float = 20.0) -> None:
 
 @dataclass
 class Gateway:
-    """The gateway process and what surrounds it."""
+    """The gateway process and its surroundings."""
 
     directory: Path
     settings: str = ""
@@ -184,7 +184,7 @@ address = "127.0.0.1:{self.admin}"
                 self.microsoft.start()
             self.start_gateway()
         except BaseException:
-            # Nobody stops what never came up: the stand-ins would outlive the test.
+            # Nothing would stop the stand-ins of a gateway that failed to start: they would outlive the test.
             self.stop()
             raise
 
@@ -209,7 +209,7 @@ address = "127.0.0.1:{self.admin}"
                 time.sleep(0.05)
 
     def kill(self) -> None:
-        """kill -9: no goodbye."""
+        """kill -9: no clean shutdown."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(10)
@@ -255,7 +255,7 @@ address = "127.0.0.1:{self.admin}"
 
 
 def send(client: smtplib.SMTP, mail_from: str, rcpts: list[str], octets: bytes) -> tuple[int, str]:
-    """One transaction, octets untouched but for dot-stuffing; the reply to the final dot, or to what was refused."""
+    """One transaction, octets unchanged except for dot-stuffing; returns the reply to the final dot, or the refusal."""
     code, text = client.mail(mail_from)
     if code != 250:
         client.rset()

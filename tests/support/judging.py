@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 async def judge(resolver: Resolver, check: Callable[[DnsView], T], rounds: list[set[Question]] | None = None) -> T:
-    """The check's result; `rounds` collects what was asked for in each round."""
+    """The check's result; `rounds` collects the questions of each round."""
     window = DnsView(resolver.known)
     for _ in range(60):
         try:

@@ -1,4 +1,5 @@
-"""A reception with a law of its own, DNS from a zone and a clock that the test moves: no socket, no disk but rules."""
+"""A reception with its own configuration, DNS from a zone and a clock that the test moves: no socket, and no disk
+except for rules."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ START = 1_800_000_000.0
 
 
 class MovedClock(SystemClock):
-    """The wall clock stands until the test moves it."""
+    """The wall clock stands still until the test moves it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +62,7 @@ class Closed:
 
 
 def make_config(**sections: Any) -> Config:
-    """corp.example on one backend, and what is given."""
+    """A configuration with corp.example on one backend, and the given sections."""
     return Config.model_validate(
         {
             "server": {"hostname": "mx.gw.example"},
@@ -75,7 +76,7 @@ def make_config(**sections: Any) -> Config:
 
 @dataclass
 class House:
-    """The reception, and what it did."""
+    """The reception, and its results."""
 
     runtime: RuntimeConfig = field(default_factory=lambda: make_runtime(make_config()))
     zone: dict[str, Any] = field(default_factory=dict)
@@ -106,13 +107,13 @@ class House:
         return conversation
 
     async def send(self, octets: bytes, sender: str = "a@plain.example", rcpt: str = "alice@corp.example") -> Trace:
-        """One message to one recipient; the trace that it left."""
+        """Send one message to one recipient; returns its trace."""
         conversation = await self.begin(sender)
         assert (await name(conversation, rcpt)).code == 250
         return await self.trace(await finish(conversation, octets))
 
     async def trace(self, reply: Reply) -> Trace:
-        """The trace of what was answered so."""
+        """The trace behind this answer."""
         id = re.search(r"\((\w+)\)$", reply.text)
         assert id, reply
         story = await self.spool.reader.story(id[1])

@@ -1,4 +1,4 @@
-"""A scripted SMTP client, and a Reception that writes down what a listener tells it."""
+"""A scripted SMTP client, and a Reception that records the listener's calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATIENCE = 5.0
 
 
 class Client:
-    """One connection, spoken to line by line."""
+    """One connection, used line by line."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -59,7 +59,7 @@ class Client:
         await self.writer.drain()
 
     async def say(self, *commands: str) -> int:
-        """Each command, waiting for its reply; the last reply's code."""
+        """Send each command and wait for its reply; returns the last reply's code."""
         code = 0
         for command in commands:
             await self.send(command.encode() + b"\r\n")
@@ -107,7 +107,7 @@ class Taken:
 
 @dataclass
 class RecordedConversation:
-    """Says yes to everything, unless a hook says otherwise."""
+    """Accepts everything, unless a hook decides otherwise."""
 
     connection: Connection
     hooks: dict[str, Callable[..., Any]]
@@ -182,7 +182,7 @@ class RecordedConversation:
 
 
 class RecordedReception:
-    """Hooks are called in place of the polite answer: `RecordedReception(rcpt=lambda recipient: ...)`."""
+    """Hooks replace the default answer: `RecordedReception(rcpt=lambda recipient: ...)`."""
 
     def __init__(self, **hooks: Callable[..., Any]) -> None:
         self.hooks = hooks
@@ -205,7 +205,7 @@ class RecordedReception:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that the other side does in its own time."""
+    """Wait for an action of the other side."""
     async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 what is waited for is in no hurry to tell
             await asyncio.sleep(0.005)

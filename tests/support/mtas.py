@@ -25,7 +25,7 @@ POSTFIX = shutil.which("postfix", path="/usr/sbin:/usr/local/sbin")
 
 
 def missing() -> str:
-    """Why these tests cannot run here; empty when they can."""
+    """The reason why these tests cannot run here; empty when they can."""
     if os.geteuid() != 0:
         return "needs root"
     if POSTFIX is None:
@@ -35,7 +35,7 @@ def missing() -> str:
 
 @dataclass
 class Mta:
-    """One that runs."""
+    """A running instance."""
 
     name: str
     port: int
@@ -46,11 +46,11 @@ class Mta:
         return self.root / "box"
 
     def messages(self) -> list[bytes]:
-        """What has been delivered."""
+        """The delivered messages."""
         return [path.read_bytes() for path in sorted((self.box / "new").glob("*"))]
 
     def wait(self, count: int, seconds: float = 30.0) -> list[bytes]:
-        """Wait until this many messages have been delivered, and give one more the time to show."""
+        """Wait until this many messages have been delivered, and then a moment for a surplus one."""
         end = time.monotonic() + seconds
         while len(self.messages()) < count:
             assert time.monotonic() < end, f"{self.name}: {len(self.messages())} messages, not {count}\n{self.log()}"
@@ -247,7 +247,7 @@ def run_exim(
     source: str = "127.0.0.1",
     acl: str = "",
 ) -> Iterator[Mta]:
-    """The same as `run_postfix`, for x.example. `acl`: what is said to each recipient; all are taken when empty."""
+    """The same as `run_postfix`, for x.example. `acl`: the answer to each recipient; all are accepted when empty."""
     with _directory() as root:
         owner = pwd.getpwnam("Debian-exim")
         for part in ("spool", "box"):

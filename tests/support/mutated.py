@@ -1,4 +1,4 @@
-"""The mutations corpus: signed messages, what was done to them, and pairs of such changes made from it."""
+"""The mutations corpus: signed messages, their changes, and pairs of such changes made from it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def cases() -> list[Case]:
 
 
 def pairs(count: int, seed: int = 0) -> list[Case]:
-    """So many pairs of invertible changes, drawn from all that can be merged; both of a pair break the signature."""
+    """So many pairs of invertible changes, drawn from all that can be merged; each change of a pair breaks the
+    signature."""
     usable = [case for case in cases() if case.breaks and case.mutations[0] not in NOT_INVERTIBLE]
     together = [
         (one, other)

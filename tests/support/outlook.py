@@ -1,4 +1,4 @@
-"""Compound files as Outlook saves messages ([MS-CFB], [MS-OXMSG]), made to be read."""
+"""Compound files as Outlook saves messages ([MS-CFB], [MS-OXMSG]), made for reading tests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Entry:
 
 
 def make_msg(root: Folder) -> bytes:
-    """The file. Siblings hang in one chain to the right, which is a tree too."""
+    """The file. Siblings form one chain to the right, which is a valid tree."""
     entries = [_Entry("Root Entry", 5)]
     _add(entries, 0, root)
     small = b""

@@ -1,4 +1,4 @@
-"""A real MxReception over a spool in memory: everything of a reception but the disk and the backends."""
+"""A real MxReception over a spool in memory: everything of a reception except the disk and the backends."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ ZONE: dict[str, Any] = {
     "_dmarc.strict.example": {"TXT": ["v=DMARC1; p=reject"]},
     "_dmarc.d.example": {"TXT": ["v=DMARC1; p=reject"]},
 }
-"""b.example's mail may come from loopback; strict.example's from nowhere, and it says so."""
+"""b.example's mail may come from loopback; strict.example declares that it sends no mail."""
 
 DOMAINS = (("d.example", "one"), ("e.example", "two"))
 
 
 class Spool(FakeSpool):
-    """Also keeps what it was given, in order."""
+    """A spool that also keeps its intakes, in order."""
 
     def __init__(self) -> None:
         super().__init__(SystemClock())

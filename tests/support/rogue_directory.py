@@ -1,4 +1,4 @@
-"""A directory that answers what a test says, octet by octet, on real sockets; and one that only counts who comes."""
+"""A directory that sends a test's answers, octet by octet, on real sockets; and one that only counts connections."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def entry(message: int, mail: str) -> bytes:
 
 
 Script = Callable[[int, int], bytes]
-"""What is said to the request with this message id and tag."""
+"""The answer to the request with this message id and tag."""
 
 
 class RogueDirectory:
@@ -44,7 +44,7 @@ class RogueDirectory:
         self.port = self._server.getsockname()[1]
         self.url = f"ldap://127.0.0.1:{self.port}"
         self.seen: list[bytes] = []
-        """Everything that came, by request."""
+        """Every request, in order."""
         self.connections = 0
         threading.Thread(target=self._accept, daemon=True).start()
 

@@ -45,7 +45,7 @@ def plain(author: str, to: str = "alice@corp.example", subject: str = "Plain") -
 
 
 def nested_multipart(author: str, to: str = "alice@corp.example") -> bytes:
-    """multipart/mixed around multipart/alternative whose close-delimiter stands directly before the outer delimiter
+    """multipart/mixed around a multipart/alternative with its close-delimiter directly before the outer delimiter
     (incident 1), with trailing white space, a long line, dots and 8-bit text."""
     return (
         f"From: Sender <{author}>\r\nTo: <{to}>\r\nSubject: =?utf-8?q?Angebot_f=C3=BCr_Sie?=\r\n"
@@ -62,7 +62,7 @@ def nested_multipart(author: str, to: str = "alice@corp.example") -> bytes:
 
 
 def break_between_boundaries(octets: bytes) -> bytes:
-    """What Exchange Online does: a blank line between two adjacent boundary lines (incident 1)."""
+    """Exchange Online's change: a blank line between two adjacent boundary lines (incident 1)."""
     changed = octets.replace(b"--inner--\r\n--outer", b"--inner--\r\n\r\n--outer")
     assert changed != octets
     return changed

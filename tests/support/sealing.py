@@ -47,7 +47,7 @@ def rsa_operation(key: RSAPrivateKey) -> Callable[[bytes], bytes]:
 
 
 def pem(key: RSAPrivateKey, password: bytes = b"") -> bytes:
-    """The key as a file holds it."""
+    """The key in the form of a file."""
     encryption = BestAvailableEncryption(password) if password else NoEncryption()
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
@@ -63,7 +63,7 @@ def known() -> dict[Question, Answer]:
 
 
 def read(message: bytes) -> tuple[Evidence, tuple[Field, ...]]:
-    """As the collector of a sealing gateway reads it."""
+    """The message as the collector of a sealing gateway reads it."""
     block, start = split_message(message)
     header = parse_header(block)
     hasher = BodyHasher(wanted_digests(header) | {DIGEST})
@@ -76,7 +76,7 @@ def validate(message: bytes) -> ArcResult:
 
 
 def authenticate(message: bytes, dmarc: DmarcVerdict = DmarcVerdict.PASS) -> Authentication:
-    """Results with real DKIM and ARC, and DMARC as wanted: with everything that makes a comment."""
+    """Results with real DKIM and ARC, the given DMARC result, and values that produce every comment."""
     signatures = dkim.verify(*read(message), window(known()), NOW)
     policy = DmarcResult(
         dmarc, AUTHOR, AUTHOR, AUTHOR, DmarcPolicy.REJECT, DmarcPolicy.REJECT, record="v=DMARC1; p=reject; sp=none"
@@ -86,7 +86,7 @@ def authenticate(message: bytes, dmarc: DmarcVerdict = DmarcVerdict.PASS) -> Aut
 
 
 def seal_at(hop: str, message: bytes, dmarc: DmarcVerdict = DmarcVerdict.PASS) -> bytes:
-    """The message with one more set, and what a relay puts above besides, in the gateway's order."""
+    """The message with one more set and a relay's other fields above, in the gateway's order."""
     evidence, header = read(message)
     sealer = Sealer(hop, "arc", rsa_operation(rsa_key()))
     results = authenticate(message, dmarc)

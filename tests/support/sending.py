@@ -1,4 +1,4 @@
-"""Nouns for tests of delivery: messages to send, a resolver with fixed answers, a spool's way to read."""
+"""Nouns for tests of delivery: messages to send, a resolver with fixed answers, a spool's content reader."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def mailbox(text: str) -> Mailbox:
 
 
 def make_message(octets: bytes = TEXT, dropped: tuple[Span, ...] = (), data: bytes | None = None) -> Message:
-    """A message whose hash is that of `octets`, holding `data` (by default the same)."""
+    """A message with the hash of `octets` and the content `data` (by default the same)."""
     content = Content(
         size=len(octets),
         sha256=hashlib.sha256(octets).digest(),
@@ -101,7 +101,7 @@ class FixedResolver:
 
 
 class StillClock:
-    """Real enough for a backend: its jitter is fixed."""
+    """A clock for a backend, with fixed jitter."""
 
     def now(self) -> float:
         return NOW

@@ -1,4 +1,4 @@
-"""Sentences of a tool, which stand in one module of texts: which of them a set of outputs has said."""
+"""Sentences of a tool, from one module of texts, and the check whether a set of outputs contains each."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _strings(row: object) -> Iterator[str]:
 
 
 def unsaid(module: ModuleType, *outputs: str) -> list[str]:
-    """The names of texts that stand in none of the outputs, whatever their placeholders hold."""
+    """The names of texts that are in none of the outputs, for any values of their placeholders."""
     said = re.sub(r"\s+", " ", "\n".join(outputs))
     return [name for name, template in sentences(module) if not _pattern(template).search(said)]
 

@@ -1,4 +1,4 @@
-"""A signer for tests: it signs whatever it is told to, also what no standard allows."""
+"""A signer for tests: it signs on request even what no standard allows."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ class Signer:
     key: RSAPrivateKey | Ed25519PrivateKey | None = None
     name: str = "DKIM-Signature"
     fold: str = " "
-    """What stands before each tag."""
+    """The text before each tag."""
     form: str = ""
-    """Canonicalisation where c= does not say it."""
+    """Canonicalisation when c= does not give it."""
 
     def sign(self, message: bytes, signed: Sequence[Field] | None = None) -> bytes:
         """The field with its CRLF; `signed` overrides the fields that h= selects."""

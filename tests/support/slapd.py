@@ -61,7 +61,7 @@ class Slapd:
         return f"{'ldaps' if self._tls else 'ldap'}://127.0.0.1:{self.port}"
 
     def load(self, people: People) -> None:
-        """Replace everything by these; only while it is down."""
+        """Replace everything by these people; only while the server is down."""
         for old in (self.directory / "db").iterdir():
             old.unlink()
         ldif = self.directory / "people.ldif"

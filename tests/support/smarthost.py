@@ -1,4 +1,4 @@
-"""Two gateways in a row: A sends for its own people, machines and tenants; B receives, and judges what A sent."""
+"""Two gateways in a row: A sends for its own people, machines and tenants; B receives, and judges A's mail."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MICROSOFT, GOOGLE = "40.107.22.33", "209.85.220.41"
 
 
 class ProxiedSmtp(smtplib.SMTP):
-    """A client behind a balancer that says its address in a PROXY header."""
+    """A client behind a balancer that sends its address in a PROXY header."""
 
     def __init__(self, port: int, client: str) -> None:
         self._client = client
@@ -58,7 +58,7 @@ class Pair:
         self.compose()
 
     def compose(self) -> None:
-        """A's configuration, by what the pair says now."""
+        """A's configuration, from the pair's current state."""
         users = self.directory / "users"
         hasher = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1)
         users.write_text("".join(f"{name}:{hasher.hash('right')}\n" for name in ("ann", "guest", "zoe@corp.example")))
@@ -162,7 +162,7 @@ secret = "{SECRET}"
         return client
 
     def provider(self, address: str) -> smtplib.SMTP:
-        """A client whose address only a balancer sees."""
+        """A client whose address only a balancer knows."""
         client = ProxiedSmtp(self.proxied, address)
         client.ehlo()
         return client

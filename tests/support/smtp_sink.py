@@ -1,4 +1,4 @@
-"""A scripted SMTP server on a real socket: it answers as told, and keeps exactly the octets that came."""
+"""A scripted SMTP server on a real socket: it gives scripted answers, and keeps exactly the received octets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Mail:
     tls: bool
     connection: int
     chunks: int = 0
-    """How many BDAT brought it; 0 when DATA did."""
+    """Number of BDAT commands that brought it; 0 for DATA."""
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Sink:
         return self
 
     async def listen(self) -> None:
-        """Open the port, the same one when it was open before."""
+        """Open the port, the same one if it was open before."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=65536)
         self.port = self._server.sockets[0].getsockname()[1]
 

@@ -1,4 +1,4 @@
-"""Sequences that some server somewhere takes for the end of data, and streams that try to smuggle a second message."""
+"""Sequences that some server takes for the end of data, and streams that try to smuggle a second message."""
 
 from __future__ import annotations
 

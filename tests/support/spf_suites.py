@@ -1,4 +1,4 @@
-"""SPF test suites of others as cases: who connects, what is claimed, what DNS says, and what is expected."""
+"""SPF test suites of others as cases: the client, the claimed identities, the DNS data, and the expected result."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _openspf_scenario(scenario: dict[str, Any]) -> Iterator[Case]:
 
 
 def _openspf_entry(records: list[Any]) -> Any:
-    """A name's records in zone form. What SPF records hold is also TXT unless a TXT record stands there; a TIMEOUT
+    """A name's records in zone form. The text of SPF records is also TXT unless a TXT record is present; a TIMEOUT
     answers every type that is not listed."""
     entry: dict[str, Any] = {}
     times_out = "TIMEOUT" in records
@@ -137,4 +137,4 @@ DEVIATIONS = {
     "ip.yml/IPv6 match/test.org sender@test.org 10.1.2.3": "fail",
     "macro.yml/Macro expansion 2/mx.example.org strong-bad@email.example.com 2001:db8::cb01": "fail",
 }
-"""Where that suite is not RFC 7208 (its deviations.json gives the sections), with what RFC 7208 says."""
+"""Deviations of that suite from RFC 7208 (its deviations.json gives the sections), with the RFC's result."""

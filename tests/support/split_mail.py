@@ -1,4 +1,4 @@
-"""Incident 1 as files: a signed multipart, what Exchange Online does to it, and the header that it has at Gmail."""
+"""Incident 1 as files: a signed multipart, Exchange Online's change to it, and its header at Gmail."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 from tests.support.samples import sign
 
 GAPS = (b"--one--\r\n--outer\r\n", b"--two--\r\n--outer\r\n", b"--three--\r\n--outer--\r\n")
-"""Where a blank line can come between two boundary lines."""
+"""Places where a blank line can appear between two boundary lines."""
 DOMAIN = "sender.example"
 _HEADER = (
     b"From: Ann <ann@sender.example>\r\nTo: Bob <bob@ours.example>\r\nSubject: Offer\r\n"
@@ -50,7 +50,7 @@ def unsigned_message(preamble: bytes = b"") -> bytes:
 
 @functools.cache
 def signed_message(preamble: bytes = b"") -> bytes:
-    """The same octets each time, though a signature tells when it was made."""
+    """The same octets each time, although a signature contains its time."""
     return sign(unsigned_message(preamble), DOMAIN)
 
 

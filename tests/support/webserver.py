@@ -11,7 +11,7 @@ from types import TracebackType
 
 
 class WebServer:
-    """Serves `content` at every path, with an ETag, to who sends the right Authorization."""
+    """Serves `content` at every path, with an ETag, to clients with the right Authorization."""
 
     def __init__(self, content: str = "") -> None:
         self.content = content
@@ -20,7 +20,7 @@ class WebServer:
         self.drip = 0.0
         """Seconds between the octets of an answer."""
         self.short = False
-        """Less comes than was promised."""
+        """Fewer octets are sent than announced."""
         self.answers: list[int] = []
         self._server: ThreadingHTTPServer | None = None
         self.port = 0
@@ -88,7 +88,7 @@ class WebServer:
 
 
 class RawServer:
-    """Says the same octets to whoever connects, and closes."""
+    """Sends the same octets to every client, and closes."""
 
     def __init__(self, octets: bytes, drip: float = 0.0) -> None:
         """`drip`: seconds between two octets."""

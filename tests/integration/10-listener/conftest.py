@@ -25,7 +25,7 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 @pytest.fixture
 def errors() -> list[BaseException]:
-    """What was reported. A test that expects nothing need not look: `listen` does."""
+    """The reported exceptions. A test that expects none need not check them: `listen` does."""
     return []
 
 

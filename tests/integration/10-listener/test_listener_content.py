@@ -280,7 +280,7 @@ async def test_content_is_passed_on_in_chunks_while_it_comes(listen: Listen) -> 
 
 
 async def test_a_client_is_held_back_while_a_message_is_judged(listen: Listen) -> None:
-    """What it pipelines behind the dot waits in its own buffers, not in ours."""
+    """Commands pipelined after the dot wait in the client's own buffers, not in ours."""
     done = asyncio.Event()
 
     async def finish() -> Reply:

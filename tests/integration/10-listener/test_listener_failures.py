@@ -1,4 +1,4 @@
-"""What goes wrong: hooks that raise, clients that leave, replies that would split."""
+"""Failures: hooks that raise, clients that leave, replies that would split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the listener refuses by itself: with an id inside a transaction, in counted events outside of one."""
+"""Refusals by the listener itself: with an id inside a transaction, in counted events outside of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is carried arrives octet for octet, by BDAT and never by DATA, at every backend that the message goes to."""
+"""Carried messages arrive octet for octet, by BDAT and never by DATA, at every backend of the message."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ ZONE: dict[str, dict[str, list[str] | DnsStatus]] = {
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever addresses the machine has that runs the tests, those of the zone are not among them."""
+    """The machine of the tests may have any addresses, except those of the zone."""
     monkeypatch.setattr(mx, "is_of_this_machine", lambda address: False)
 
 

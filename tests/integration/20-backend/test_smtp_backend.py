@@ -771,7 +771,7 @@ async def test_large_content_under_tls(authority: trustme.CA, ca_file: str) -> N
 
 
 async def test_nothing_is_logged_as_an_error(authority: trustme.CA, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever a host does, no exception is left over in a task that nobody looks at."""
+    """No behaviour of a host leaves an exception in a task that nobody awaits."""
     caplog.set_level(logging.ERROR)
     for verb in ("CONNECT", "STARTTLS", "MAIL", "DATA", "DOT"):
         async with Sink(tls=server_tls(authority, "localhost"), script={verb: [HANG_UP]}) as sink:

@@ -274,7 +274,7 @@ async def test_what_was_claimed_from_the_spool_before_it_was_handed_over_is_sent
 
 
 async def test_a_claim_renewed_under_way_is_given_back_as_it_is_now(house: House, sink: Sink) -> None:
-    """What is given back under the old claim would stay with the new one until its lease ends."""
+    """A claim returned under the old epoch would stay with the new one until its lease ends."""
     sink.gate.clear()
     await house.commit(make_claim())
     house.delivery.start()
@@ -615,7 +615,7 @@ async def test_a_bug_defers_and_is_told() -> None:
 async def test_a_bug_in_settling_writes_the_least_and_sends_nothing_again(
     house: House, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever has the message is done; the rest is held after a few tries, and an admin sees why."""
+    """Delivered recipients are done; the rest is held after a few tries, and an admin sees the reason."""
     monkeypatch.setattr("gateway.service.settling.settle", lambda *_: 1 / 0)
     monkeypatch.setattr("gateway.service.settling._PAUSES", (0.01,))
     sink.answers("RCPT", b"250 2.1.5 OK\r\n", b"451 4.2.1 later\r\n")

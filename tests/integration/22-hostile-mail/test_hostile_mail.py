@@ -161,7 +161,7 @@ MESSAGES = [
         chain(1).replace(b"Results: i=1", b"Results: " + b"(x)" * 20_000 + b"i=1"),
         dkim=(),
     ),
-    # What makes dkimpy raise.
+    # Input that makes dkimpy raise.
     Attack("a leading continuation line", b" x\r\n" + GOOD),
     Attack("a line without a colon", b"garbage line\r\n" + GOOD),
     Attack("a mailbox's From line", b"From x\r\n" + GOOD),

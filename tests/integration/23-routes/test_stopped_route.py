@@ -161,7 +161,7 @@ async def test_whole_story(house: House, sink: Sink, verb: str, answer: str, cau
 
 
 async def test_queued_mail_is_the_probe_too(house: House, sink: Sink) -> None:
-    """What came before the trouble waits in the queue, and is delivered when the route is restored."""
+    """Mail from before the trouble waits in the queue, and is delivered when the route is restored."""
     sink.answers("DOT", b"451 4.7.1 later\r\n")
     assert (await house.submit()).code == 250
     sink.answers("DOT", b"550 5.7.25 no PTR record - gsmtp\r\n")

@@ -207,7 +207,7 @@ async def test_who_gives_up_and_tries_again_is_answered_by_the_first_attempt(gat
 
 
 async def test_retries_at_once_after_the_workers_death(gateway: Gateway, sink: Sink) -> None:
-    """Whichever worker has the first attempt, and whichever is asked again, before it is replaced or after."""
+    """Any worker may have the first attempt, and any may get the retry, before the replacement or after."""
     gateway.workers = 2
     sink.answers("MAIL", SILENCE)
     await asyncio.to_thread(gateway.start, False)

@@ -1,4 +1,4 @@
-"""What a real Postfix writes is what the walk reads: with and without TLS, client certificates, hostile HELO names."""
+"""The walk reads the lines of a real Postfix: with and without TLS, client certificates, hostile HELO names."""
 
 from __future__ import annotations
 

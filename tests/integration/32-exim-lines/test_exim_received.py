@@ -1,4 +1,4 @@
-"""What a real Exim writes is what the walk reads."""
+"""The walk reads the lines of a real Exim."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a hostile sender may try against the running gateway."""
+"""Attacks of a hostile sender on the running gateway."""
 
 from __future__ import annotations
 

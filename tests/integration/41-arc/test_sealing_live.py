@@ -52,7 +52,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 
 def deliver(gateway: Gateway, sender: str, message: bytes, *rcpts: str) -> tuple[dict[str, bytes], str]:
-    """What each backend gets of the message, and the id it was received under."""
+    """Each backend's copy of the message, and its id."""
     ways = {"alice@corp.example": gateway.google, "bob@corp.example": gateway.microsoft}
     before = {rcpt: len(ways[rcpt].received()) for rcpt in rcpts}
     with gateway.smtp(tls=False) as client:

@@ -112,7 +112,7 @@ async def test_size_and_smtputf8_are_judged_once_the_route_is_known(gateway: Gat
     large, wide = "FROM:<a@sender.example> SIZE=30000", "FROM:<a@sender.example> SMTPUTF8"
     assert (await rcpt(gateway, "b@s.example", large)).startswith("250")
     assert (await rcpt(gateway, "jürgen@s.example", wide)).startswith("250")
-    # What cannot be told at RCPT is told at the end of data, by what the backend says in that very session.
+    # A fault unknown at RCPT is refused at the end of data, by the backend's answer in that very session.
     reply = await send(gateway, "b@s.example", MESSAGE + b"x" * 70 * 300 + b"\r\n")
     assert reply.startswith("552 5.3.4")
     assert await rcpt(gateway, "b@s.example", large) == (

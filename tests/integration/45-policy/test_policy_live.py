@@ -235,7 +235,7 @@ def test_a_saas_sender_is_allowed_by_its_dkim_domain(house: House) -> None:
 
 
 def test_a_domain_of_ones_own_rules_and_no_verdict_leaks(house: House) -> None:
-    """What a forwarder passes on of p=reject: marked for one domain, rejected for the other, whoever comes first."""
+    """Forwarded mail of a p=reject domain: marked for one domain, rejected for the other, in either order."""
     post = b"Received: from x (unknown [192.0.2.9]) by mx.forwarder.example; today\r\n" + plain("ann@partner.example")
     with house.gateway.smtp() as client:
         client.mail("x@other.example")

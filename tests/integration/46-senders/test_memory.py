@@ -1,4 +1,4 @@
-"""What passes here is remembered, and counts: the third ground for rejecting, and `waypost senders`."""
+"""The memory of passed mail counts: the third ground for rejecting, and `waypost senders`."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ DAMAGE = {
     "waiting, unsigned return path": "UPDATE transfer SET body = CAST(? AS TEXT) WHERE message = :n",
     "deferred": "UPDATE attempt SET body = ? WHERE message = :n",
 }
-"""What is spoilt of which message."""
+"""The statement that damages a row, by the message's name."""
 
 
 class Damaged:
@@ -113,7 +113,7 @@ def test_damaged_rows_are_held_told_shown_and_sent_when_they_can_be_read(damaged
     assert damaged.type("spool", "check")[0] == 1
 
     with damaged.scene.serving():
-        # Due at once: a century is their schedule's step. What is damaged is found when it is claimed.
+        # Due at once, because the step of their schedule is a century. Damage is found when a transfer is claimed.
         for path in damaged.scene.spool.glob("*/spool.db"):
             with closing(sqlite3.connect(path)) as connection, connection:
                 connection.execute("UPDATE transfer SET wake = 1, due = 1 WHERE wake IS NOT NULL")

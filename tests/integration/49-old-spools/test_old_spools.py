@@ -23,9 +23,9 @@ pytestmark = pytest.mark.slow
 
 SPOOLS = sorted(HERE.glob("*.tar.xz"))
 TOLD = ("id", "received", "ingress", "envelope", "evidence", "dns", "results", "decision", "routes", "added", "omitted")
-"""What stays as it was, whatever later versions tell besides."""
+"""Keys of the output that later versions must not change."""
 DONE = {"waiting": "delivered", "held": "delivered"}
-"""What becomes of each state once everything is let go."""
+"""The final state of each state after all mail is released."""
 
 
 class OldSpool:
@@ -43,7 +43,7 @@ class OldSpool:
         return self.ask("explain", self.told["ids"][name])
 
     def ask(self, *words: str) -> Any:
-        """What a command prints as JSON."""
+        """The JSON output of a command."""
         _, out, err = type_command(*words, "--json", config=self.scene.config)
         assert out, err
         return json.loads(out)

@@ -85,7 +85,7 @@ def test_sessions_are_spread_and_everything_is_seen_as_one(make: Callable[..., G
     # No worker has more than half, and each names its shard.
     assert sorted(id[9] for id in ids) == ["0"] * 3 + ["1"] * 3
     assert event_workers(gateway, "delivered") == {0, 1}
-    # Whoever of the workers is asked shows all of it.
+    # Any worker shows all of it.
     for _ in range(8):
         assert counted(gateway, "delivered") == 6
     for id in ids:
@@ -136,7 +136,7 @@ def test_dead_worker_is_replaced_and_its_mail_delivered(make: Callable[..., Gate
         wait_until(lambda: len(workers_of(gateway)) == 2 and victims[0] not in workers_of(gateway))
     wait_until(lambda: len([e for e in gateway.events() if e["event"] == "listening"]) == 3)
     assert [event["status"] for event in gateway.events() if event["event"] == "worker-died"] == [-9]
-    # What the dead one had counted still counts, and the places that it had are free.
+    # The counts of the dead worker still count, and its places are free.
     assert counted(gateway, "accepted") == before
     gateway.google.start()
     got = gateway.google.wait(4)

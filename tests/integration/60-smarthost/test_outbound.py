@@ -32,7 +32,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 def explain(gateway: Gateway, id: str) -> dict[str, Any]:
-    """What is stored of a message, once nothing of it waits any more."""
+    """The story of a message, once nothing of it waits any more."""
     for _ in range(100):
         run = gateway.run("explain", id, "--config", str(gateway.config_path), "--json")
         assert run.returncode == 0, run.stderr

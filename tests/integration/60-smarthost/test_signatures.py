@@ -88,7 +88,7 @@ def test_mailauth(pair: Pair, left: bytes) -> None:
 
 
 def test_a_rotation_while_old_mail_waits(tmp_path: Path) -> None:
-    """What was signed before waits, and arrives after the rotation: its old record is still there, and it passes."""
+    """Mail signed before waits, and arrives after the rotation: its old record is still in DNS, and it passes."""
     pair = Pair(tmp_path)
     make_keys(pair.keys, "corp.example", time.time())  # new keys, published with the old ones
     pair.b.zone = pair.a.zone = pair.zone()

@@ -154,7 +154,7 @@ class Container:
         sh("chown", "-R", f"0:{self.gid}", settings)
         sh("mount", "--bind", "-o", "ro", settings, root / "etc" / "waypost")
         sh("ip", "link", "set", "lo", "up")
-        # What compose.yaml sets: every port is an unprivileged one.
+        # As compose.yaml sets it: every port is an unprivileged one.
         Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
 
     def command(self, *words: str) -> list[str]:
@@ -185,7 +185,7 @@ def make_certificate(directory: Path) -> None:
 
 
 def prove_image(container: Container) -> None:
-    """What can be seen without the service."""
+    """The checks that need no running service."""
     image = container.image
     entrypoint = image.command("ENTRYPOINT")
     settings = image.command("CMD")[1:]

@@ -20,7 +20,7 @@ from gateway.spool.disk import SpoolInUse
 
 
 class Desk:
-    """What the commands of this test do."""
+    """The commands of this test."""
 
     def __init__(self) -> None:
         self.faults: list[BaseException] = []

@@ -1,4 +1,4 @@
-"""What the interpreter would print itself becomes one line of the log, and a thousand of a kind do too."""
+"""The interpreter's own output becomes one line of the log, and so do a thousand of a kind."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_a_seal_covers_the_sets_before_it_in_order() -> None:
     header = read(two)[1]
     first = next(field for field in fields(header, "arc-seal") if b"i=1" in field.value)
     moved = two[: first.start] + two[first.end :]
-    # Where in the header the older set stands does not matter, that it is there does.
+    # The older set's place in the header does not matter, only its presence.
     assert validate(two[first.start : first.end] + moved).result is ArcVerdict.PASS
     assert validate(moved).result is ArcVerdict.FAIL
 

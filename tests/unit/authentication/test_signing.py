@@ -38,7 +38,7 @@ def read(message: bytes) -> Evidence:
 
 
 def signed(message: bytes = MESSAGE, added: bytes = b"", dropped: tuple[Span, ...] = (), now: float = NOW) -> bytes:
-    """What leaves: signatures, added fields, and the message without what is dropped."""
+    """The message as it leaves: signatures, added fields, and the content without the dropped spans."""
     fields = sign(read(message), dropped, added, (RSA, ED25519), now)
     for span in reversed(dropped):
         message = message[: span.start] + message[span.end :]

@@ -1,4 +1,4 @@
-"""What is said of listeners: what needs a certificate, who may log in, whom to trust."""
+"""The checks of listeners: certificates, logins, trusted peers."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_presets_fill_in_what_is_not_said(tmp_path: Path) -> None:
 
 HOST = '[[listener]]\nrole = "smarthost"\naddress = "127.0.0.1:2526"\n'
 DOUBLED = {
-    # What stands twice, and beside it in the second table a setting that is wrong.
+    # A repeated name, together with a wrong setting in the second table.
     "a named sender": ('[[policy.sender]]\nname = "crm"\n{}', 'networks = ["198.51.100.7"]', 'networks = ["9.9"]'),
     "a forwarder": ('[[policy.forwarder]]\nname = "alumni"\n{}', 'dkim = "a.example"', "dkim = 7"),
     "a domain": ('[[domain]]\nname = "two.example"\n{}', 'backend = "google"', "mailboxes = 3"),

@@ -1,4 +1,4 @@
-"""What the demo is made of: messages, zone, configuration and certificates."""
+"""The parts of the demo: messages, zone, configuration and certificates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What applies to a domain, and what its owner should do next."""
+"""The record that applies to a domain, and the next step for its owner."""
 
 from __future__ import annotations
 

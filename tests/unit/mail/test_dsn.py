@@ -275,7 +275,7 @@ EVIL = st.text(st.sampled_from("a \r\n\t:;<>@\\+0D\x00é\udcff-=_,\u2028"), max_
 
 @given(EVIL, EVIL, EVIL, EVIL, EVIL)
 def test_nothing_can_add_a_field_or_a_part(reply: str, orcpt: str, envid: str, remote: str, local: str) -> None:
-    """Whatever strings a report is made of, its structure is that of its notices, in ASCII lines."""
+    """A report made of any strings has the structure of its notices, in ASCII lines."""
     notice = Notice(
         Recipient(replace(BOB.mailbox, local=local), orcpt=orcpt), DsnAction.FAILED, Reply(550, "7.1", reply), remote
     )

@@ -1,4 +1,4 @@
-"""What a message's octets are like, wherever chunks are cut."""
+"""Properties of a message's octets, with chunks cut anywhere."""
 
 from __future__ import annotations
 

@@ -251,8 +251,8 @@ LINELESS = {name for name in FORGERIES if "adds no line" in name or name == "a f
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_forgery_never_names_the_client(name: str, format: RelayFormat) -> None:
-    """Whatever doubt there is ends the walk: no client rather than a wrong one, and a genuine-looking line below, with
-    the address that the forger wants, is never reached."""
+    """Any doubt ends the walk: no client is better than a wrong one. A genuine-looking line below, with the address
+    that the forger wants, is never reached."""
     below = "" if name in LINELESS else line(format, FORGED)
     found = walked(format, FORGERIES[name](format) + below + REST)
     assert found.client is None

@@ -122,7 +122,7 @@ def write(value: Any, draw: Any) -> str:
 
 @given(st.data())
 def test_any_document(data: st.DataObject) -> None:
-    """Whatever tomllib reads, the scanner finds the same keys in it."""
+    """The scanner finds the keys that tomllib reads, in any document."""
     lines = []
     for number, content in enumerate(data.draw(st.lists(st.dictionaries(_KEYS, _VALUES, max_size=4), max_size=4))):
         head = data.draw(st.sampled_from(["", f"[t{number}]", "[[many]]", f"[t{number}.{quote('x.y')}]"]))

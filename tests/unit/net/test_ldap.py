@@ -1,4 +1,4 @@
-"""What a hostile or broken directory can do: nothing but be unavailable."""
+"""A hostile or broken directory can only be unavailable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is let into a transaction."""
+"""Admission of recipients to a transaction."""
 
 from __future__ import annotations
 

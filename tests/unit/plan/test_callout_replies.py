@@ -1,4 +1,4 @@
-"""What a backend's reply to RCPT says about a mailbox."""
+"""The meaning of a backend's reply to RCPT for a mailbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an aggregate report needs of a message (RFC 9990 section 3.1) is in its stored trace from the start."""
+"""The stored trace has from the start all values that an aggregate report needs (RFC 9990 section 3.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a backend refuses of mail to role addresses: kept when it is the content, told as usual when it is not."""
+"""A backend's refusals of mail to role addresses: held for its content, reported as usual otherwise."""
 
 from __future__ import annotations
 

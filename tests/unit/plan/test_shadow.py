@@ -1,4 +1,4 @@
-"""What stands beside the live rules is recorded and changes nothing, whatever the facts are (issue 5, acceptance 5)."""
+"""Shadow rules and sets are recorded and change nothing, under any facts (issue 5, acceptance 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The window, the pauses and the stop: what holds whatever a backend answers."""
+"""The window, the pauses and the stop: invariants under any answers of a backend."""
 
 from __future__ import annotations
 
@@ -151,6 +151,7 @@ def test_sign(outcomes: tuple[Outcome, ...], sign: Sign) -> None:
 
 
 def test_a_stranger_s_forgery_stops_no_route() -> None:
-    """A backend that refuses by DMARC what failed DMARC here judges its sender: else anyone could stop a route."""
+    """A backend that refuses by DMARC a message that failed DMARC here judges its sender: otherwise anyone could stop a
+    route."""
     assert read_sign((DMARC,), authenticated=True) is Sign.BLAMED
     assert read_sign((DMARC,), authenticated=False) is Sign.ANSWERED

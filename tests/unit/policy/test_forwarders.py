@@ -1,7 +1,7 @@
-"""What forwarders write: the Received lines of eleven mail servers for seven kinds of sender.
+"""The lines of forwarders: the Received lines of eleven mail servers for seven kinds of sender.
 
-A message of a domain that publishes p=reject and has SPF alone is forwarded with each line on top. Whatever server the
-forwarder runs, nothing may be refused; and whoever has nothing but such a line is never let in unmarked.
+A message of a domain that publishes p=reject and has SPF alone is forwarded with each line on top. Under none of these
+servers may it be refused; and a message with nothing but such a line is never accepted unmarked.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ async def test_a_forged_line_never_lets_in(write: object, kind: str) -> None:
     octets = message(write(*SENDERS[kind]))
     trace = await House(zone=ZONE, client="198.51.100.66").send(octets, "x@evil.example")
     assert trace.decision.action is Action.QUARANTINE
-    # Where mail of the author's domain is known to pass, and nothing of this client, it is no help at all.
+    # When mail of the author's domain is known to pass, and none of this client's, the line does not help at all.
     house = House(zone=ZONE, client="198.51.100.66")
     house.spool.reader.recall = _remember  # type: ignore[method-assign]
     assert (await house.send(octets, "x@evil.example")).decision.grounds == ("strange-source",)

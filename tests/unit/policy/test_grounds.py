@@ -1,4 +1,4 @@
-"""What speaks for an indirect way, and what only looks like it."""
+"""Evidence for an indirect way, and marks that only resemble it."""
 
 from __future__ import annotations
 

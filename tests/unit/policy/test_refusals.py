@@ -1,5 +1,5 @@
-"""Every kind of mistake in a rule file, with what an admin is shown: `refusals/NAME.toml` is refused as `NAME.txt`
-says, by file, line, expression and caret."""
+"""Every kind of mistake in a rule file, with the text for the admin: `refusals/NAME.toml` is refused as in `NAME.txt`,
+by file, line, expression and caret."""
 
 from __future__ import annotations
 

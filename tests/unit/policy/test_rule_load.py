@@ -1,4 +1,4 @@
-"""Rule files: what is refused, and how it is said."""
+"""Rule files: the refused ones, and the texts of the refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trusted sealers: whose word counts, for which author, and what a rule makes of it."""
+"""Trusted sealers: the trusted ones, for which author, and the effect of a rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may send through us: logins, machines and tenants, and everything that is not enough."""
+"""The senders that may send through us: logins, machines and tenants, and every proof that is not enough."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ def test_the_narrowest_network_names_the_machine(turned: bool) -> None:
 
 
 def test_a_login_in_other_letters_is_the_same_sender() -> None:
-    """Directories ignore letter case: who could be another by it would have limits of his own, and no suspension."""
+    """Directories ignore letter case: another spelling must not give a sender limits of its own, nor end a
+    suspension."""
     listed = Identity("zoe", frozenset({"zoe@own.example"}), login="zoe@own.example")
     senders = Senders((ALICE, listed), own=frozenset({"own.example"}))
     assert senders.by_login("Alice") is ALICE

@@ -1,4 +1,5 @@
-"""What fails whenever it is asked is refused, what only could fail is not, and a long set is read in time."""
+"""A condition that fails whenever it is asked is refused, one that only could fail is not, and a long set is read in
+time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is behind a message, by the names that the admin gave."""
+"""The source of a message, by the names that the admin gave."""
 
 from __future__ import annotations
 

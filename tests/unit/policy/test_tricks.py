@@ -1,5 +1,5 @@
-"""What a forger can write without effort. Each trick is put alone on a forged message of a domain that publishes
-p=reject and signs; all that it should earn is 550. Those that earn more have their price in docs/policy.md."""
+"""The fields that a forger can write without effort. Each trick is put alone on a forged message of a domain that
+publishes p=reject and signs; all that it should earn is 550. docs/policy.md gives the price of those that earn more."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ B64 = "QUFB" * 86
 
 
 class Trick(Value):
-    """What is written, and where."""
+    """The forged fields, and their place."""
 
     header: str = ""
     change: Callable[[bytes], bytes] = lambda octets: octets

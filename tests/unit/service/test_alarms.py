@@ -1,4 +1,4 @@
-"""Alarms: told once, by every courier, whatever one of them does."""
+"""Alarms: sent once, by every courier, even if one of them fails."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Bench:
         self.alarms(Event(name, "m1", tuple(fields.items()), level))
 
     async def settle(self) -> None:
-        """Run until all is told that can be told."""
+        """Run until all possible alarms are sent."""
         running = asyncio.create_task(self.alarms.run())
         await asyncio.sleep(0.1)
         running.cancel()

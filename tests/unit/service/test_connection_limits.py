@@ -1,4 +1,4 @@
-"""How many connections there may be."""
+"""Limits on connections."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def test_pressure_is_of_connections_and_of_octets() -> None:
 
 
 class Slow:
-    """A client that brings so many octets each second; when it is cut off."""
+    """A client that sends so many octets each second; the time at which it is cut off."""
 
     def __init__(self, pressure: float) -> None:
         self.now, self.pressure = 0.0, pressure
         self.patience = ClientPatience(lambda: self.now, 3600.0, lambda: self.pressure)
 
     def lasts(self, octets: int, seconds: int = 3000) -> float:
-        """For how long it is waited for, at most so many seconds."""
+        """The time until it is cut off, at most so many seconds."""
         end, due = self.now + seconds, self.patience.content_due(180.0, 0)
         while self.now < end and self.now < due:
             self.now += 1

@@ -1,5 +1,5 @@
-"""Who is new is told to come back, and let in when it does; what was known stands in the trace, and the decision can be
-repeated from it."""
+"""A new sender is deferred, and accepted when it comes again. The trace has the greylist's memory, so the decision can
+be repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Held messages come to one end each: released, deleted, or given up in time; postmaster hears of them once a day."""
+"""Held messages come to one end each: released, deleted, or expired in time; postmaster gets one list a day."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class House:
         return [event.name for event in self.events]
 
     def digests(self) -> list[tuple[Intake, str]]:
-        """What was sent, with its text."""
+        """The lists sent, with their text."""
         sent = [one for one in self.spool.committed if one.trace.decision.rule == "digest"]
         return [(one, (one.message.content.data or b"").decode("ascii")) for one in sent if one.message]
 

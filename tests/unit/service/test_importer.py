@@ -1,4 +1,4 @@
-"""Maps that are fetched: only what is good takes the place of the last good copy."""
+"""Fetched maps: only a good one replaces the last good copy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SETTINGS = TEXT.replace('maps = ["one.csv", "two.csv"]\n', "") + (
 
 
 class Source:
-    """Says what the test tells it to say."""
+    """A source with the test's answers."""
 
     name = "hr"
 

@@ -1,4 +1,4 @@
-"""Edge or inside, and whose address: what find_ingress makes of a connection and a header."""
+"""Edge or inside, and the client's address: the result of find_ingress for a connection and a header."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a backend's word about a mailbox is believed, and how often it is asked."""
+"""The cases in which a backend's answer about a mailbox counts, and the frequency of questions."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Backend:
         self.gate = asyncio.Event()
         self.gate.set()
         self.says: Capabilities | None = Capabilities(7, True)
-        """What it says to whoever greets it."""
+        """The capabilities that it announces."""
         self.known = self.says
 
     def capabilities(self) -> Capabilities | None:

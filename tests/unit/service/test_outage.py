@@ -1,4 +1,4 @@
-"""An outage of ours is told from a domain whose servers are silent."""
+"""An outage of ours is distinguished from a domain whose servers are silent."""
 
 from __future__ import annotations
 

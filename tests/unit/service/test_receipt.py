@@ -1,4 +1,4 @@
-"""Whether a client has heard a reply: told once for each, by what TCP says of it."""
+"""Whether a client has heard a reply: reported once for each, from TCP's state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RESET = ConnectionResetError()
 
 class Session:
     def __init__(self, *lines: Line | None) -> None:
-        """What each look finds; the last one again and again."""
+        """The states that successive looks find; the last one repeats."""
         self.told: list[bool] = []
         self.lines = list(lines)
         self.tracker = ReplyTracker(self.told.append, self.look)

@@ -1,4 +1,4 @@
-"""What is on its way in over all sessions is bounded (promise P7)."""
+"""The octets on their way in over all sessions are bounded (promise P7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a backend's own state says of a recipient: a stopped route turns mail away, but not that for role addresses."""
+"""The effect of a backend's own state on a recipient: a stopped route refuses mail, but not that for role addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A message that comes again waits for what becomes of the first attempt, in whichever worker that runs."""
+"""A repeated message waits for the result of the first attempt, in any worker."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_the_retry_of_who_was_not_told_gets_the_first_ones_id(other: int) 
 @pytest.mark.parametrize("worker", [0, 1])
 @pytest.mark.parametrize("heard", [True, False])
 async def test_a_repetition_that_is_heard_ends_what_it_repeats(worker: int, heard: bool) -> None:
-    """In whichever worker it is: the row that says that nobody was told stands in the first one's shard."""
+    """In any worker: the row that records the missing reply is in the first one's shard."""
     workers = Workers().begin()
     slot = await workers.find(0)
     assert isinstance(slot, int)

@@ -1,4 +1,4 @@
-"""What senders may send in an hour, and what becomes of who sends more."""
+"""The limits of senders in an hour, and the suspension beyond them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules before the end of data: what they answer, what they leave behind, and what becomes of a rule that fails."""
+"""Rules before the end of data: their answers, their traces, and a failing rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Traffic to backends: room, rate, what is let in, and what is told when a route stops and comes back."""
+"""Traffic to backends: room, rate, accepted mail, and events when a route stops and comes back."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What is below a spool is for nobody's eyes but its owner's, and nobody else's to write: made so whatever the umask,
-tightened where it is ours, refused where it is not."""
+"""Files below a spool are readable and writable for their owner only: created so under any umask, corrected if they are
+ours, refused if they are not."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def test_a_domain_below_ours_is_ours() -> None:
 
 
 def test_who_writes_as_others_can_only_be_a_forwarder() -> None:
-    """Whatever was asked for: lines of a sender would let forgers of that domain in."""
+    """For any requested domain: lines of a sender would let forgers of that domain in."""
     others = FactSettings(own=frozenset({"else.example"}), protected=frozenset({"bank.example"}))
     signed, mixed = find_origins([sender("192.0.2.0/24", 0, 9, "lists.example"), sender("192.0.2.0/24", 2, 3)], others)
     policy = Policy.model_validate(tomllib.loads(make_lines(signed) + make_lines(mixed))["policy"])

@@ -1,4 +1,4 @@
-"""Where the parts of a message are."""
+"""The places of a message's parts."""
 
 from __future__ import annotations
 

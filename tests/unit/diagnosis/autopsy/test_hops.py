@@ -1,4 +1,4 @@
-"""Who did it: only what the header says, and nothing where it says nothing."""
+"""The hop that made the change: only according to the header, and none when the header shows none."""
 
 from __future__ import annotations
 

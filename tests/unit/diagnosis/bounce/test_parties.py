@@ -1,4 +1,4 @@
-"""Who refused whom, whether it is over, and that no reply is told which nobody gave."""
+"""The refusing and the refused party, whether the failure is final, and that no reply is shown that nobody gave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What follows from a header, one mark at a time."""
+"""The findings about a header, one mark at a time."""
 
 from __future__ import annotations
 

@@ -417,7 +417,7 @@ OURS = {
     "too-many-a-minute": Cause.TOO_MANY_CONNECTIONS,
     "too-busy": Cause.TOO_MANY_CONNECTIONS,
 }
-"""What each of our own refusals means to the one who is refused."""
+"""The cause that each of our own refusals has for the refused party."""
 FILLED = {
     "domain": "author.example",
     "advice": "See the DMARC page of the policy, https://help.example/spf.",
