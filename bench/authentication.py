@@ -44,6 +44,7 @@ from gateway.model.result import SpfIdentity
 from gateway.net.resolver import ZoneResolver
 from gateway.net.zone import build_zone
 from gateway.plan.judgement import judge
+from gateway.policy.weighing import Case
 
 ROUNDS = 5
 CHUNK = 65_536
@@ -82,7 +83,7 @@ def measure(message: bytes, zone: Zone) -> Costs:
         return found
 
     def judge_all() -> object:
-        return judge(ingress, envelope, collect(), DnsView(known), NOW, bench)
+        return judge(Case.of(ingress, envelope, collect(), NOW), DnsView(known), bench)
 
     prose, encoded = make_prose(10_000_000), make_base64(10_000_000)
     return {

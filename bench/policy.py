@@ -12,13 +12,11 @@ import time
 from collections.abc import Callable
 
 from gateway.config.policies import load_set
-from gateway.mail.author import find_author
-from gateway.mail.header import parse_header
 from gateway.mail.path import mailbox
 from gateway.model.decision import Stage
 from gateway.model.envelope import Envelope, Recipient, ip_text
-from gateway.model.history import NOTHING_REMEMBERED
 from gateway.model.ingress import ClientSource, EdgeIngress
+from gateway.model.message import Evidence
 from gateway.model.result import (
     ArcResult,
     ArcVerdict,
@@ -35,7 +33,7 @@ from gateway.model.result import (
 from gateway.policy.evaluate import decide, judge
 from gateway.policy.facts import data_facts
 from gateway.policy.rules import RuleSet
-from gateway.policy.weighing import FactSettings, weigh
+from gateway.policy.weighing import Case, FactSettings, weigh
 
 ROUNDS, REPEATS = 40, 100
 BAR = 100.0
@@ -57,8 +55,7 @@ def make_facts(result: DmarcVerdict) -> Callable[[], dict[str, object]]:
     assert sender is not None
     assert recipient is not None
     envelope = Envelope(sender, (Recipient(recipient),))
-    header = parse_header(HEADER)
-    author = find_author(header)
+    case = Case.of(ingress, envelope, Evidence(HEADER, (), 4000), 0.0)
     passed = result is DmarcVerdict.PASS
     spf = SpfResult(SpfVerdict.PASS if passed else SpfVerdict.FAIL, "src.example", SpfIdentity.MAILFROM)
     dkim = (DkimResult(DkimVerdict.PASS, "src.example", "s1", "rsa-sha256"),) if passed else ()
@@ -67,8 +64,7 @@ def make_facts(result: DmarcVerdict) -> Callable[[], dict[str, object]]:
     results = Authentication(spf, spf, dkim, ArcResult(ArcVerdict.NONE), dmarc)
 
     def build() -> dict[str, object]:
-        weighed = weigh(ingress, envelope, header, results, author, SETTINGS, NOTHING_REMEMBERED)
-        return dict(data_facts(ingress, envelope, header, 4000, results, author, SETTINGS, weighed, NOTHING_REMEMBERED))
+        return dict(data_facts(case, results, SETTINGS, weigh(case, results, SETTINGS)))
 
     return build
 

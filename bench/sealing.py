@@ -29,7 +29,8 @@ from gateway.net.resolver import ZoneResolver
 from gateway.net.system import load_signer
 from gateway.net.zone import build_zone
 from gateway.plan.intake import Arrival, take_in
-from gateway.plan.judgement import judge
+from gateway.plan.judgement import Judged, judge
+from gateway.policy.weighing import Case
 from gateway.ports import ContentWriter, IntakeReader, IntakeStore
 from gateway.service.collector import Collector
 from gateway.service.runtime import RuntimeConfig
@@ -90,9 +91,10 @@ def make_run(law: RuntimeConfig, message: bytes, known: Callable[..., Any], reci
         _finish(collector.take(message))
         received = _finish(collector.finish())
         window = DnsView(known, memory)
-        judgement = judge(ingress, envelope, received.evidence, window, NOW, law.context, collector.header)
+        case = Case.of(ingress, envelope, received.evidence, NOW, header=collector.header)
+        judged = Judged(case, judge(case, window, law.context), window)
         arrival = Arrival("id", NOW, ingress, envelope, received, collector.header)
-        intake = take_in(arrival, judgement, window, law.routing.group(envelope.rcpts), law.context, claimed=False)
+        intake = take_in(arrival, judged, law.routing.group(envelope.rcpts), law.context, claimed=False)
         return intake.transfers[0].prefix
 
     return run

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gateway.mail.author import find_author
 from gateway.mail.digest import Digest, compose
 from gateway.mail.header import parse_header
 from gateway.model.delivery import (
@@ -48,7 +47,7 @@ def plan_release(trace: Trace, routes: Sequence[Route], context: JudgementContex
     header = parse_header(trace.evidence.header)
     message = Message(trace.content, trace.evidence, trace.dropped)
     arrival = Arrival(trace.id, trace.received, ingress, trace.envelope, message, header, trace.departure)
-    judgement = Judgement(authentication, find_author(header), trace.decision)
+    judgement = Judgement(authentication, trace.decision)
     delivery = plan_delivery(arrival, judgement, routes, context, RELEASED)
     return tuple(replace(transfer, created=now, due=now) for transfer in delivery.transfers)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from gateway.authentication.lookup import DnsView
 from gateway.mail import authres, received, verdict
 from gateway.mail.domain import is_subdomain
 from gateway.mail.header import Field
@@ -25,7 +24,7 @@ from gateway.plan import sealing
 from gateway.plan.client import name_client
 from gateway.plan.greylisting import remember, remember_wait, sight
 from gateway.plan.holding import make_hold
-from gateway.plan.judgement import Judgement, JudgementContext
+from gateway.plan.judgement import Judged, Judgement, JudgementContext
 from gateway.policy.routing import is_role
 
 
@@ -209,16 +208,11 @@ def _visible(header: tuple[Field, ...], dropped: Sequence[Span]) -> tuple[Field,
 
 
 def take_in(
-    arrival: Arrival,
-    judgement: Judgement,
-    window: DnsView,
-    routes: Sequence[Route],
-    context: JudgementContext,
-    claimed: bool,
-    circumstances: Circumstances = NOTHING_REMEMBERED,
+    arrival: Arrival, judged: Judged, routes: Sequence[Route], context: JudgementContext, claimed: bool
 ) -> Intake:
     """The writes for a judged message: its trace; for delivery, content and transfers; for holding, the content
     alone."""
+    judgement, circumstances = judged.judgement, judged.case.circumstances
     ingress = name_client(arrival.ingress, judgement.authentication.iprev)
     if ingress is not arrival.ingress:
         arrival = replace(arrival, ingress=ingress)
@@ -232,7 +226,7 @@ def take_in(
         decision,
         dropped=message.dropped if message else (),
         authentication=results,
-        lookups=window.used,
+        lookups=judged.window.used,
         circumstances=circumstances,
     )
     if delivery is not None:

@@ -8,15 +8,12 @@ from typing import TypeVar
 
 from gateway.authentication import arc, dkim, dmarc, named, spf
 from gateway.authentication.lookup import DnsView, NeedAnswers
-from gateway.mail.author import Author, find_author
 from gateway.mail.domain import a_label
-from gateway.mail.header import Field, parse_header
 from gateway.mail.srs import Srs
 from gateway.model.decision import Action, Decision, Stage
 from gateway.model.envelope import Envelope, IPText, Mailbox
-from gateway.model.history import NOTHING_REMEMBERED, Circumstances
+from gateway.model.history import Circumstances
 from gateway.model.ingress import EdgeIngress, Ingress
-from gateway.model.message import Evidence
 from gateway.model.result import Authentication, SpfIdentity, SpfResult, SpfVerdict
 from gateway.model.value import Value, field, replace
 from gateway.plan.client import NO_CHECKS, ClientChecks, check_client, name_client
@@ -27,7 +24,7 @@ from gateway.policy.evaluate import judge as judge_facts
 from gateway.policy.evaluate import judge_beside, judge_early
 from gateway.policy.facts import connect_facts, data_facts, mail_facts, rcpt_facts
 from gateway.policy.rules import RuleSet
-from gateway.policy.weighing import FactSettings, weigh
+from gateway.policy.weighing import Case, FactSettings, weigh
 
 T = TypeVar("T")
 
@@ -74,8 +71,15 @@ class Judgement(Value):
     """Results, and the decision made from them."""
 
     authentication: Authentication
-    author: Author
     decision: Decision
+
+
+class Judged(Value):
+    """A message, its judgement, and the DNS answers that this rests on."""
+
+    case: Case
+    judgement: Judgement
+    window: DnsView
 
 
 def ask_early(
@@ -96,24 +100,12 @@ def ask_early(
     return replace(decision, shadow_set=aside) if tells else decision
 
 
-def judge(
-    ingress: Ingress,
-    envelope: Envelope,
-    evidence: Evidence,
-    window: DnsView,
-    now: float,
-    context: JudgementContext,
-    header: tuple[Field, ...] | None = None,
-    circumstances: Circumstances = NOTHING_REMEMBERED,
-) -> Judgement:
+def judge(case: Case, window: DnsView, context: JudgementContext) -> Judgement:
     """Judge a message. Raises NeedAnswers once all questions known so far are noted in the window, so that one round of
-    lookups serves all checks. Raises RuleFailure when a rule cannot be asked. `header` is `evidence.header` parsed, if
-    the caller has it."""
-    if header is None:
-        header = parse_header(evidence.header)
-    author = find_author(header)
+    lookups serves all checks. Raises RuleFailure when a rule cannot be asked."""
+    ingress, envelope = case.ingress, case.envelope
     client = _note(lambda: check_client(ingress, envelope, context.client, context.facts.own, window))
-    authentication = _authenticate(ingress, envelope, evidence, header, author, window, now, context.hostname)
+    authentication = _authenticate(case, window, context.hostname)
     if client is None:
         raise NeedAnswers
     authentication = replace(authentication, iprev=client[0], dnsbl=client[1])
@@ -122,48 +114,40 @@ def judge(
         found = named.evaluate(ingress, envelope, authentication, own, window, hostname)
         if found is not named.NOTHING_ASKED:
             authentication = replace(authentication, named=found)
-    ingress = name_client(ingress, authentication.iprev)
-    decision = conclude(ingress, envelope, header, author, evidence.size, authentication, context, circumstances)
-    return Judgement(authentication, author, decision)
+    return Judgement(authentication, conclude(case, authentication, context))
 
 
-def conclude(
-    ingress: Ingress,
-    envelope: Envelope,
-    header: tuple[Field, ...],
-    author: Author,
-    size: int,
-    authentication: Authentication,
-    context: JudgementContext,
-    circumstances: Circumstances,
-) -> Decision:
+def again(judged: Judged, context: JudgementContext, circumstances: Circumstances) -> Judged:
+    """The same message under other circumstances: all DNS answers are known."""
+    if circumstances == judged.case.circumstances:
+        return judged
+    case = replace(judged.case, circumstances=circumstances)
+    return Judged(case, judge(case, judged.window, context), judged.window)
+
+
+def conclude(case: Case, authentication: Authentication, context: JudgementContext) -> Decision:
     """The decision of the rules about the results. Raises RuleFailure."""
-    weighed = weigh(ingress, envelope, header, authentication, author, context.facts, circumstances)
-    facts = data_facts(ingress, envelope, header, size, authentication, author, context.facts, weighed, circumstances)
-    decision = judge_facts(context.rules_of(envelope), facts)
+    ingress = name_client(case.ingress, authentication.iprev)
+    if ingress is not case.ingress:
+        case = replace(case, ingress=ingress)
+    weighed = weigh(case, authentication, context.facts)
+    facts = data_facts(case, authentication, context.facts, weighed)
+    decision = judge_facts(context.rules_of(case.envelope), facts)
     findings = (*weighed.grounds, *weighed.evidence, *weighed.added)
     decision = replace(
         decision, findings=findings, shadow_set=judge_beside(context.shadow, facts) if context.shadow else None
     )
-    if decision.action is Action.HOLD and circumstances.hold_full:
+    if decision.action is Action.HOLD and case.circumstances.hold_full:
         return turn_back(decision, authentication.dmarc.domain)
     return decision
 
 
-def _authenticate(
-    ingress: Ingress,
-    envelope: Envelope,
-    evidence: Evidence,
-    header: tuple[Field, ...],
-    author: Author,
-    window: DnsView,
-    now: float,
-    hostname: str,
-) -> Authentication:
-    for question in dmarc.questions(author):
+def _authenticate(case: Case, window: DnsView, hostname: str) -> Authentication:
+    ingress, evidence, header, now = case.ingress, case.evidence, case.header, case.received
+    for question in dmarc.questions(case.author):
         window.peek(question)
-    spf_mailfrom = _note(lambda: _evaluate_spf(ingress, envelope, SpfIdentity.MAILFROM, window, hostname))
-    spf_helo = _note(lambda: _evaluate_spf(ingress, envelope, SpfIdentity.HELO, window, hostname))
+    spf_mailfrom = _note(lambda: _evaluate_spf(ingress, case.envelope, SpfIdentity.MAILFROM, window, hostname))
+    spf_helo = _note(lambda: _evaluate_spf(ingress, case.envelope, SpfIdentity.HELO, window, hostname))
     dkim_results = _note(
         lambda: window.remember(("dkim", evidence, now), lambda: dkim.verify(evidence, header, window, now))
     )
@@ -174,7 +158,7 @@ def _authenticate(
         raise NeedAnswers
     # Without SPF at the true ingress address DMARC may pass by DKIM but cannot fail (SPEC section 2).
     can_fail = isinstance(ingress, EdgeIngress) and ingress.client is not None
-    dmarc_result = dmarc.evaluate(author, spf_mailfrom, dkim_results, window, can_fail=can_fail)
+    dmarc_result = dmarc.evaluate(case.author, spf_mailfrom, dkim_results, window, can_fail=can_fail)
     return Authentication(spf_mailfrom, spf_helo, dkim_results, arc_result, dmarc_result)
 
 

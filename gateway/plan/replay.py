@@ -1,20 +1,21 @@
-"""A stored decision made again under other rules: the results of the checks stay, only the rules are asked again."""
+"""A stored decision made again: by the rules alone, with the results of then, or by the checks and the rules."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gateway.mail.author import find_author
-from gateway.mail.header import parse_header
+from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.model.decision import Action, Decision, Stage
-from gateway.model.delivery import Trace
+from gateway.model.delivery import TRACE_VERSION, Trace
 from gateway.model.ingress import ClientSource, EdgeIngress, Ingress
+from gateway.model.message import Evidence
 from gateway.model.reply import REPLIES
 from gateway.model.value import replace
-from gateway.plan.client import name_client
-from gateway.plan.judgement import JudgementContext, ask_early, conclude
+from gateway.plan.client import recorded_checks
+from gateway.plan.judgement import JudgementContext, ask_early, conclude, judge
 from gateway.policy.routing import is_role
 from gateway.policy.rules import DEFAULT, RuleFailure
+from gateway.policy.weighing import Case
 
 INVARIANT = "invariant"
 """The rule set in the trace of the program's own decisions, and of its own mail."""
@@ -35,12 +36,41 @@ def judge_again(trace: Trace, context: JudgementContext) -> Decision | None:
         if trace.authentication is None or trace.evidence is None:
             # The message was refused before its content arrived: it is only certain that it would go on.
             return Decision(Action.ACCEPT, DEFAULT, rules.name, REPLIES["accepted"])
-        header = parse_header(trace.evidence.header)
-        author, size = find_author(header), trace.evidence.size
-        known, results = name_client(ingress, trace.authentication.iprev), trace.authentication
-        return conclude(known, trace.envelope, header, author, size, results, context, trace.circumstances)
+        return conclude(_open(trace, ingress, trace.evidence), trace.authentication, context)
     except RuleFailure as failure:
         return Decision(Action.DEFER, failure.rule or "facts", rules.name, REPLIES["internal"])
+
+
+def is_repeated(trace: Trace, context: JudgementContext) -> bool:
+    """The stored evidence, judged again with the DNS answers of then and the rules of now, gives the same (promise P4).
+
+    A refusal by an invariant, such as an unknown recipient, depends on no verdict that could change. For a refusal at
+    an earlier stage, only the rules of that stage are asked.
+    """
+    if trace.version != TRACE_VERSION:
+        return False
+    ingress, then = trace.edge or trace.internal, trace.decision
+    if trace.authentication is None or trace.evidence is None or ingress is None:
+        asked = judge_again(trace, context)
+        return asked is None or (asked.rule == then.rule and not differ(then, asked))
+    context = replace(context, client=recorded_checks(trace.authentication, context.client))
+    window = DnsView({lookup.question: lookup.answer for lookup in trace.lookups}.get)
+    try:
+        judgement = judge(_open(trace, ingress, trace.evidence), window, context)
+    except (NeedAnswers, RuleFailure):
+        return False
+    now = judgement.decision
+    return (
+        not window.pending
+        and judgement.authentication == trace.authentication
+        and (now.action, now.rule, now.disposition, now.grounds)
+        == (then.action, then.rule, then.disposition, then.grounds)
+        and now.reply == then.reply
+    )
+
+
+def _open(trace: Trace, ingress: Ingress, evidence: Evidence) -> Case:
+    return Case.of(ingress, trace.envelope, evidence, trace.received, trace.circumstances)
 
 
 def _refuse_early(trace: Trace, ingress: Ingress, context: JudgementContext) -> Iterator[Decision]:

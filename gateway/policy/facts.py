@@ -3,7 +3,6 @@ before."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import Enum, StrEnum
 from functools import lru_cache
 from itertools import combinations
@@ -11,10 +10,10 @@ from typing import TypeAlias
 
 from gateway.mail.author import Author
 from gateway.mail.domain import a_label
-from gateway.mail.header import Field, fields
+from gateway.mail.header import fields
 from gateway.model.decision import Stage
 from gateway.model.envelope import Envelope, IPText
-from gateway.model.history import CLIENT_KNOWN, Circumstances, Standing
+from gateway.model.history import CLIENT_KNOWN, Standing
 from gateway.model.ingress import ClientSource, EdgeIngress, Ingress, InternalIngress
 from gateway.model.result import (
     ArcVerdict,
@@ -29,7 +28,7 @@ from gateway.model.result import (
 from gateway.model.value import Value
 from gateway.policy.grounds import EVIDENCE, GROUNDS, find_networks, is_in
 from gateway.policy.routing import is_role
-from gateway.policy.weighing import FactSettings, Weighed, find_zones, is_within
+from gateway.policy.weighing import Case, FactSettings, Weighed, find_zones, is_within
 
 
 class FactKind(StrEnum):
@@ -253,19 +252,10 @@ def rcpt_facts(ingress: Ingress, address: IPText, envelope: Envelope, settings: 
     }
 
 
-def data_facts(
-    ingress: Ingress,
-    envelope: Envelope,
-    header: Sequence[Field],
-    size: int,
-    authentication: Authentication,
-    author: Author,
-    settings: FactSettings,
-    weighed: Weighed,
-    circumstances: Circumstances,
-) -> Facts:
-    """Every fact known at end of data. `header` is the message's as received; `size` is in octets. The caller of the
-    rules (`evaluate.judge`) decides whether a missing answer of DNS matters."""
+def data_facts(case: Case, authentication: Authentication, settings: FactSettings, weighed: Weighed) -> Facts:
+    """Every fact known at end of data. The caller of the rules (`evaluate.judge`) decides whether a missing
+    answer of DNS matters."""
+    ingress, envelope, circumstances = case.ingress, case.envelope, case.circumstances
     return {
         **rcpt_facts(ingress, ingress.client or ingress.peer, envelope, settings),
         "ingress.client": ingress.client or "",
@@ -276,7 +266,7 @@ def data_facts(
         "ingress.shared": ingress.client is not None and is_in(settings.shared, ingress.client),
         "rcpt.count": len(envelope.rcpts),
         "envelope.domain_state": str(authentication.named.envelope),
-        **_author_facts(author, authentication, settings, weighed),
+        **_author_facts(case.author, authentication, settings, weighed),
         "author.standing": str(circumstances.standing),
         "client.known": list(circumstances.client_known),
         "forwarder.name": weighed.forwarder,
@@ -295,8 +285,8 @@ def data_facts(
         "list.signed": weighed.signed_list,
         "indirect.evidence": [one.name for one in weighed.evidence],
         "notification": bool(weighed.notification),
-        "message.size": size,
-        "message.hops": len(fields(header, "received")),
+        "message.size": case.evidence.size,
+        "message.hops": len(fields(case.header, "received")),
     }
 
 

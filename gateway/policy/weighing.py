@@ -8,13 +8,14 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal, TypeAlias
 
-from gateway.mail.author import Author, find_domains
+from gateway.mail.author import Author, find_author, find_domains
 from gateway.mail.domain import is_subdomain, parent
-from gateway.mail.header import Field
+from gateway.mail.header import Field, parse_header
 from gateway.model.decision import Finding
 from gateway.model.envelope import Envelope
-from gateway.model.history import Circumstances, Standing
+from gateway.model.history import NOTHING_REMEMBERED, Circumstances, Standing
 from gateway.model.ingress import EdgeIngress, Ingress
+from gateway.model.message import Evidence
 from gateway.model.result import Authentication, DkimVerdict, DmarcVerdict, SpfVerdict
 from gateway.model.value import Value, field
 from gateway.policy.claims import find_agent, find_list, find_notification, find_own_half, is_signed_list
@@ -67,6 +68,36 @@ class FactSettings(Value):
     """The source of help for a refused sender: an address or a URL, put into refusals."""
 
 
+class Case(Value):
+    """One message as it is judged: made once, judged as often as its DNS answers or its circumstances change, and made
+    again from its trace."""
+
+    ingress: Ingress
+    envelope: Envelope
+    evidence: Evidence
+    header: tuple[Field, ...]
+    """`evidence.header`, parsed."""
+    author: Author
+    received: float
+    """Epoch seconds; the time that the verdicts are made at."""
+    circumstances: Circumstances = NOTHING_REMEMBERED
+
+    @classmethod
+    def of(
+        cls,
+        ingress: Ingress,
+        envelope: Envelope,
+        evidence: Evidence,
+        received: float,
+        circumstances: Circumstances = NOTHING_REMEMBERED,
+        header: tuple[Field, ...] | None = None,
+    ) -> Case:
+        """Of its parts; `header` where the caller has parsed it."""
+        if header is None:
+            header = parse_header(evidence.header)
+        return cls(ingress, envelope, evidence, header, find_author(header), received, circumstances)
+
+
 class Weighed(Value):
     """The conclusions about one message."""
 
@@ -102,16 +133,15 @@ class Weighed(Value):
     """For rejecting, beyond the published record (RFC 9989 section 7.4)."""
 
 
-def weigh(
-    ingress: Ingress,
-    envelope: Envelope,
-    header: Sequence[Field],
-    authentication: Authentication,
-    author: Author,
-    settings: FactSettings,
-    circumstances: Circumstances,
-) -> Weighed:
+def weigh(case: Case, authentication: Authentication, settings: FactSettings) -> Weighed:
     """Weigh one message."""
+    ingress, envelope, header, author, circumstances = (
+        case.ingress,
+        case.envelope,
+        case.header,
+        case.author,
+        case.circumstances,
+    )
     dmarc = authentication.dmarc
     own, protected = find_zones(author.domains, settings.own), find_zones(author.domains, settings.protected)
     vouched = is_vouched(own | protected, author.domains, authentication)

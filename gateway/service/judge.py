@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
-from gateway.authentication.lookup import DnsView
 from gateway.model.decision import Action, Decision, RuleHit, Stage
 from gateway.model.envelope import Envelope, IPText, network_of
 from gateway.model.event import Event, Level
-from gateway.model.history import NOTHING_REMEMBERED, Circumstances, Greylisting
+from gateway.model.history import Greylisting
 from gateway.model.ingress import EdgeIngress, Ingress
-from gateway.model.message import Message
 from gateway.model.reply import REPLIES
 from gateway.model.result import DmarcVerdict
 from gateway.model.value import Value, replace
 from gateway.plan.greylisting import find_key, find_signers, find_wait_key, greylist, is_over, join_wait
-from gateway.plan.intake import Arrival
-from gateway.plan.judgement import Judgement, JudgementContext, ask_early, judge
+from gateway.plan.judgement import Judged, JudgementContext, again, ask_early, judge
 from gateway.policy.grounds import find_seen
 from gateway.policy.rules import RuleFailure
+from gateway.policy.weighing import Case
 from gateway.ports import EventSink, IntakeReader, emit_all
 from gateway.service.authenticator import Authenticator, Outage
 
@@ -81,14 +78,6 @@ def report_failure(failure: RuleFailure, id: str, stage: Stage) -> Event:
     return Event("rule-failed", id, fields, Level.ALARM)
 
 
-class Judged(Value):
-    """A judgement and its inputs."""
-
-    judgement: Judgement
-    window: DnsView
-    circumstances: Circumstances = NOTHING_REMEMBERED
-
-
 class Judge(Value):
     """Drives `plan.judgement.judge`."""
 
@@ -97,21 +86,21 @@ class Judge(Value):
     outage: Outage
     emit: EventSink
 
-    async def judge(self, arrival: Arrival, message: Message, context: JudgementContext) -> Judged:
+    async def judge(self, case: Case, context: JudgementContext) -> Judged:
         """The judgement. The memory is read only if it can matter: of the author's domain when DMARC does not pass, of
         the greylist when the message would be accepted. Raises RuleFailure."""
-        client = arrival.ingress.client
+        client = case.ingress.client
         judgement, window = await self.authenticator.run(
-            partial(_judge, arrival, message, context, NOTHING_REMEMBERED), network_of(client) if client else ""
+            lambda window: judge(case, window, context), network_of(client) if client else ""
         )
-        emit_all(self.emit, self.outage.note(window.used, arrival.received))
-        judged = await self._recall(Judged(judgement, window), arrival, message, context)
-        greylisting = await self._ask_greylist(arrival, judged.judgement, context)
-        return again(judged, arrival, message, context, replace(judged.circumstances, greylisting=greylisting))
+        emit_all(self.emit, self.outage.note(window.used, case.received))
+        judged = await self._recall(Judged(case, judgement, window), context)
+        greylisting = await self._ask_greylist(judged, context)
+        return again(judged, context, replace(judged.case.circumstances, greylisting=greylisting))
 
-    async def _recall(self, judged: Judged, arrival: Arrival, message: Message, context: JudgementContext) -> Judged:
+    async def _recall(self, judged: Judged, context: JudgementContext) -> Judged:
         """Add the memory of the author's domain, and the time that the message has waited for DNS."""
-        dmarc, ingress = judged.judgement.authentication.dmarc, arrival.ingress
+        dmarc, ingress = judged.judgement.authentication.dmarc, judged.case.ingress
         if not isinstance(ingress, EdgeIngress) or ingress.client is None:
             return judged
         network = network_of(ingress.client)
@@ -121,38 +110,22 @@ class Judge(Value):
         history = await self.memory.recall(dmarc.domain, network, (*signers, *sealers))
         known = history.know_client(len(signers))
         seen = find_seen(judged.judgement.authentication.dkim, history.selectors)
-        remembered = replace(judged.circumstances, standing=history.standing, client_known=known, selectors_seen=seen)
-        judged = again(judged, arrival, message, context, remembered)
+        remembered = replace(
+            judged.case.circumstances, standing=history.standing, client_known=known, selectors_seen=seen
+        )
+        judged = again(judged, context, remembered)
         if not judged.judgement.decision.awaits_dns:
             return judged
         key = find_wait_key(dmarc.domain, network)
-        wait = join_wait(key, await self.memory.acquaintance(key), arrival.received)
-        waited = is_over(wait, arrival.received)
-        return again(judged, arrival, message, context, replace(remembered, dns_wait=wait, dns_waited=waited))
+        wait = join_wait(key, await self.memory.acquaintance(key), judged.case.received)
+        waited = is_over(wait, judged.case.received)
+        return again(judged, context, replace(remembered, dns_wait=wait, dns_waited=waited))
 
-    async def _ask_greylist(
-        self, arrival: Arrival, judgement: Judgement, context: JudgementContext
-    ) -> Greylisting | None:
+    async def _ask_greylist(self, judged: Judged, context: JudgementContext) -> Greylisting | None:
+        case, judgement = judged.case, judged.judgement
         if context.greylist is None or not judgement.decision.action.delivers:
             return None
-        key = find_key(arrival.ingress, arrival.envelope, judgement.authentication, context.facts.own)
+        key = find_key(case.ingress, case.envelope, judgement.authentication, context.facts.own)
         if key is None:
             return None
-        return greylist(key, await self.memory.acquaintance(key), arrival.received, context.greylist)
-
-
-def again(
-    judged: Judged, arrival: Arrival, message: Message, context: JudgementContext, circumstances: Circumstances
-) -> Judged:
-    """The same message under other circumstances: all DNS answers are known."""
-    if circumstances == judged.circumstances:
-        return judged
-    return Judged(_judge(arrival, message, context, circumstances, judged.window), judged.window, circumstances)
-
-
-def _judge(
-    arrival: Arrival, message: Message, context: JudgementContext, circumstances: Circumstances, window: DnsView
-) -> Judgement:
-    evidence = message.evidence
-    received, header = arrival.received, arrival.header
-    return judge(arrival.ingress, arrival.envelope, evidence, window, received, context, header, circumstances)
+        return greylist(key, await self.memory.acquaintance(key), case.received, context.greylist)

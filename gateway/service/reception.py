@@ -19,11 +19,13 @@ from gateway.model.value import replace
 from gateway.plan import client
 from gateway.plan.admission import Asking
 from gateway.plan.intake import Arrival, make_marks, refuse, take_in, turn_away
+from gateway.plan.judgement import Judged, again
 from gateway.policy.rules import RuleFailure
+from gateway.policy.weighing import Case
 from gateway.ports import Connection, Conversation, HoldFull, SpoolFull, emit_all
 from gateway.service.collector import Collector, find_fault, find_obstacle
 from gateway.service.handover import hand_over, keep_word
-from gateway.service.judge import EarlyRules, Judge, Judged, again, put_off, report_failure
+from gateway.service.judge import EarlyRules, Judge, put_off, report_failure
 from gateway.service.recipients import find_rcpt_refusal
 from gateway.service.repetition import Repetitions, UnderWay
 from gateway.service.role import Client, EdgeRole, Role
@@ -308,7 +310,8 @@ class MxConversation:
         """Judge and store. A message that should be held but finds no room is deferred instead."""
         services, context = self._services, self._runtime.context
         judge = Judge(services.authenticator, services.spool.reader, services.outage, services.emit)
-        judged = await judge.judge(arrival, message, context)
+        case = Case.of(arrival.ingress, arrival.envelope, message.evidence, arrival.received, header=arrival.header)
+        judged = await judge.judge(case, context)
         results = judged.judgement.authentication
         departing = self._role.depart(arrival, message, results, self._client, self._runtime, routes)
         if isinstance(departing, tuple):
@@ -321,8 +324,8 @@ class MxConversation:
         except HoldFull as error:
             fields = (("from", judged.judgement.authentication.dmarc.domain), ("reason", str(error)))
             services.emit(Event("hold-full", arrival.id, fields, Level.WARNING))
-        full = replace(judged.circumstances, hold_full=True)
-        return await self._commit(arrival, again(judged, arrival, message, context, full), routes)
+        full = replace(judged.case.circumstances, hold_full=True)
+        return await self._commit(arrival, again(judged, context, full), routes)
 
     async def _commit(self, arrival: Arrival, judged: Judged, routes: Sequence[Route]) -> Intake:
         """Store it. It is already claimed if each of its backends has a connection free, and is then sent from
@@ -331,9 +334,8 @@ class MxConversation:
         claimed = judged.judgement.decision.action.delivers and self._services.deliverer.reserve(backends)
         try:
             judgement = replace(judged.judgement, decision=self._early_rules.complete(judged.judgement.decision))
-            intake = take_in(
-                arrival, judgement, judged.window, routes, self._runtime.context, claimed, judged.circumstances
-            )
+            judged = replace(judged, judgement=judgement)
+            intake = take_in(arrival, judged, routes, self._runtime.context, claimed)
             await self._services.spool.commit(intake)
         except BaseException:
             if claimed:

@@ -12,18 +12,15 @@ from enum import StrEnum
 from rich.console import Group
 from rich.text import Text
 
-from gateway.authentication.lookup import DnsView, NeedAnswers
 from gateway.mail.header import decode_words, fields, parse_header, unfold
 from gateway.mail.path import encode_xtext
 from gateway.model.delivery import TRACE_VERSION, Act, Final, Story, Trace
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import InternalIngress
 from gateway.model.result import Authentication
-from gateway.model.value import Value, asdict, replace
-from gateway.plan.client import recorded_checks
-from gateway.plan.judgement import JudgementContext, judge
-from gateway.plan.replay import differ, judge_again
-from gateway.policy.rules import RuleFailure
+from gateway.model.value import Value, asdict
+from gateway.plan.judgement import JudgementContext
+from gateway.plan.replay import is_repeated
 from gateway.tools.attempts import attempt_json, attempt_lines, tls_json
 from gateway.tools.narrative import clean, narrate, tell_proof
 from gateway.tools.results import (
@@ -79,36 +76,8 @@ async def check_content(trace: Trace, octets: AsyncIterable[bytes] | None) -> Co
 
 
 def replay(trace: Trace, context: JudgementContext) -> Replayed:
-    """Judge the stored evidence again, with the DNS answers of then and the rules of now (promise P4).
-
-    A refusal by an invariant, such as an unknown recipient, depends on no verdict that could change. For a refusal at
-    an earlier stage, only the rules of that stage are asked.
-    """
-    if trace.version != TRACE_VERSION:
-        return Replayed.DIFFERENT
-    ingress = trace.edge or trace.internal
-    if trace.authentication is None or trace.evidence is None or ingress is None:
-        asked = judge_again(trace, context)
-        same = asked is None or (asked.rule == trace.decision.rule and not differ(trace.decision, asked))
-        return Replayed.SAME if same else Replayed.DIFFERENT
-    context = replace(context, client=recorded_checks(trace.authentication, context.client))
-    known = {lookup.question: lookup.answer for lookup in trace.lookups}
-    window = DnsView(known.get)
-    try:
-        judgement = judge(
-            ingress, trace.envelope, trace.evidence, window, trace.received, context, circumstances=trace.circumstances
-        )
-    except (NeedAnswers, RuleFailure):
-        return Replayed.DIFFERENT
-    then, now = trace.decision, judgement.decision
-    same = (
-        not window.pending
-        and judgement.authentication == trace.authentication
-        and (now.action, now.rule, now.disposition, now.grounds)
-        == (then.action, then.rule, then.disposition, then.grounds)
-        and now.reply == then.reply
-    )
-    return Replayed.SAME if same else Replayed.DIFFERENT
+    """Judge the stored evidence again, with the DNS answers of then and the rules of now (promise P4)."""
+    return Replayed.SAME if is_repeated(trace, context) else Replayed.DIFFERENT
 
 
 def story_json(story: Story, checked: Checked) -> dict[str, Json]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 from gateway.model.decision import Stage
 from gateway.model.delivery import Claim, Intake, Outcome, Trace
@@ -21,7 +20,8 @@ from gateway.model.value import Value, replace
 from gateway.plan.intake import Arrival, refuse
 from gateway.plan.judgement import judge
 from gateway.policy.rules import RuleFailure
-from gateway.ports import Connection, ContentWriter, Resolver
+from gateway.policy.weighing import Case
+from gateway.ports import Clock, Connection, ContentWriter, EventSink, IntakeStore, Resolver
 from gateway.service.authenticator import Authenticator
 from gateway.service.collector import Collector
 from gateway.service.ingress import find_ingress
@@ -59,12 +59,18 @@ async def rehearse(delivered: Delivered, runtime: RuntimeConfig, resolver: Resol
     still judged, so that its results can be shown; the decision stays that refusal."""
     clock = _Clock(delivered.now)
     spool = _Forgetful(delivered.history)
-    authenticator = Authenticator(resolver, clock, runtime.config.dns.budget_seconds)
-    services = Services(clock, spool, authenticator, _NoDelivery(), _ignore)
+    services = make_services(resolver, clock, spool, _ignore, runtime.config.dns.budget_seconds)
     trace, refused = await _converse(MxReception(services, lambda: runtime), spool, delivered, runtime)
     if trace.authentication is None:
-        trace = await _judge_anyway(trace, delivered, runtime, authenticator, spool)
+        trace = await _judge_anyway(trace, delivered, runtime, services)
     return Rehearsed(trace, refused)
+
+
+def make_services(
+    resolver: Resolver, clock: Clock, spool: IntakeStore, emit: EventSink, dns_seconds: float
+) -> Services:
+    """Those of a reception with no delivery behind it."""
+    return Services(clock, spool, Authenticator(resolver, clock, dns_seconds), NoDelivery(), emit)
 
 
 async def _converse(
@@ -92,10 +98,8 @@ async def _converse(
     return spool.traces[-1], tuple(refused) if spool.traces[-1].id == ID else ()
 
 
-async def _judge_anyway(
-    trace: Trace, delivered: Delivered, runtime: RuntimeConfig, authenticator: Authenticator, spool: _Forgetful
-) -> Trace:
-    collector = Collector(spool, runtime.config.limits.header_size)
+async def _judge_anyway(trace: Trace, delivered: Delivered, runtime: RuntimeConfig, services: Services) -> Trace:
+    collector = Collector(services.spool, runtime.config.limits.header_size)
     await collector.take(delivered.octets)
     if collector.header_too_big:
         return trace
@@ -103,9 +107,9 @@ async def _judge_anyway(
     header = collector.header
     ingress = find_ingress(_connection(delivered), delivered.helo, True, None, runtime.config, header)
     envelope = _envelope(delivered, delivered.rcpts)
-    check = partial(judge, ingress, envelope, evidence, now=delivered.now, context=runtime.context, header=header)
+    case = Case.of(ingress, envelope, evidence, delivered.now, header=header)
     try:
-        judgement, window = await authenticator.run(check)
+        judgement, window = await services.authenticator.run(lambda window: judge(case, window, runtime.context))
     except RuleFailure:  # the trace names the rule
         return trace
     return replace(trace, authentication=judgement.authentication, lookups=window.used)
@@ -209,7 +213,7 @@ class _Nowhere:
         pass
 
 
-class _NoDelivery:
+class NoDelivery:
     """No backend ever has room, so no attempt starts."""
 
     def admits(self, backend: str) -> bool:

@@ -4,13 +4,12 @@ except for rules."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.app.runtime_config import make_runtime
 from gateway.config.model import Config
-from gateway.model.delivery import Claim, Outcome, Trace
+from gateway.model.delivery import Trace
 from gateway.model.envelope import Envelope, Recipient, ip_text
 from gateway.model.event import Event
 from gateway.model.ingress import ClientSource
@@ -19,9 +18,9 @@ from gateway.net.resolver import ZoneResolver
 from gateway.net.system import SystemClock
 from gateway.net.zone import build_zone
 from gateway.ports import Connection, Conversation
-from gateway.service.authenticator import Authenticator
 from gateway.service.reception import MxReception
-from gateway.service.runtime import RuntimeConfig, Services
+from gateway.service.runtime import RuntimeConfig
+from gateway.tools.rehearsal import make_services
 from tests.support.fake_spool import FakeSpool
 from tests.unit.policy.scenes import mailbox
 
@@ -37,28 +36,6 @@ class MovedClock(SystemClock):
 
     def now(self) -> float:
         return self.time
-
-
-class Closed:
-    """No backend has room."""
-
-    def admits(self, backend: str) -> bool:
-        return True
-
-    def reserve(self, backends: Sequence[str]) -> bool:
-        return False
-
-    def forgo(self, backends: Sequence[str]) -> None:
-        pass
-
-    async def send(self, claim: Claim) -> None:
-        raise AssertionError("nothing was reserved")
-
-    async def attempt(self, claim: Claim, deadline: float) -> list[Outcome] | None:
-        return None
-
-    async def enqueue(self, backends: Sequence[str]) -> None:
-        pass
 
 
 def make_config(**sections: Any) -> Config:
@@ -86,9 +63,9 @@ class House:
 
     def __post_init__(self) -> None:
         self.events: list[Event] = []
-        authenticator = Authenticator(ZoneResolver(build_zone(self.zone)), self.clock, 5.0)
-        desk = Services(self.clock, self.spool, authenticator, Closed(), self.events.append)
-        self.reception = MxReception(desk, lambda: self.runtime)
+        resolver = ZoneResolver(build_zone(self.zone))
+        services = make_services(resolver, self.clock, self.spool, self.events.append, 5.0)
+        self.reception = MxReception(services, lambda: self.runtime)
 
     async def connect(self) -> Conversation | Reply:
         client = ip_text(self.client)

@@ -24,7 +24,7 @@ from gateway.spool.disk import Disk
 from gateway.spool.sqlite import SqliteSpool
 from tests.support.spooling import HandClock, claim_of, make_intake, make_settlement
 
-JUDGED = 1565
+JUDGED = 1515
 """Calls from the first octet to the planned writes of a signed message of 10 kB to one recipient."""
 SEALED = 660
 """Calls more for an ARC seal."""

@@ -15,6 +15,7 @@ from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.result import ArcVerdict, DkimVerdict, SpfVerdict
 from gateway.plan.judgement import Judgement, judge
+from gateway.policy.weighing import Case
 from tests.support.sealing import INGRESS, known, pass_on, read
 from tests.support.signing import MESSAGE, NOW, sign
 
@@ -86,9 +87,10 @@ def run(window: DnsView) -> tuple[Judgement, int]:
     assert sender is not None
     assert rcpt is not None
     envelope, bench = Envelope(sender, (Recipient(rcpt),)), app.make_runtime(Config.model_validate(LAW)).context
+    case = Case.of(INGRESS, envelope, evidence, NOW, header=header)
     for rounds in range(1, 20):
         try:
-            found = judge(INGRESS, envelope, evidence, window, NOW, bench, header)
+            found = judge(case, window, bench)
         except NeedAnswers:
             window.rerun({question: look_up(question) for question in window.pending})
         else:

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.mail.author import find_author
-from gateway.mail.header import parse_header
 from gateway.model.decision import Action, Aside, Decision, Stage
 from gateway.model.envelope import Envelope, Recipient
 from gateway.model.history import Circumstances, Standing
 from gateway.model.ingress import EdgeIngress
+from gateway.model.message import Evidence
 from gateway.model.result import (
     ArcResult,
     ArcVerdict,
@@ -34,6 +33,7 @@ from gateway.policy.evaluate import judge
 from gateway.policy.facts import FACTS, Fact, FactKind
 from gateway.policy.load import load
 from gateway.policy.rules import RuleFailure, RuleSet
+from gateway.policy.weighing import Case
 from tests.unit.policy.scenes import CLIENT, EDGE, INSIDE, OUR_SETTINGS, UNKNOWN, Scene, mailbox, shipped
 
 SHADOWS = """
@@ -143,14 +143,14 @@ def test_a_shadow_set_changes_no_outcome(
     circumstances: Circumstances,
     names: list[str],
 ) -> None:
-    header = parse_header(f"{more}From: {author}\r\n".encode())
+    block = f"{more}From: {author}\r\n".encode()
     envelope = Envelope(mailbox(author) if author else None, (Recipient(mailbox(rcpt)),))
     alone = JudgementContext("mx.own.example", "mx.own.example", live_set(names[0]), OUR_SETTINGS)
     beside = replace(alone, shadow=with_shadow_rules(names[1]))
 
     def decide(bench: JudgementContext) -> Decision:
-        found = find_author(header)
-        return conclude(ingress, envelope, header, found, 1000, authentication, bench, circumstances)
+        evidence = Evidence(block, (), 1000)
+        return conclude(Case.of(ingress, envelope, evidence, 0.0, circumstances), authentication, bench)
 
     live, shadowed = decide(alone), decide(beside)
     assert outcome(shadowed) == live
@@ -175,11 +175,11 @@ def test_a_shadow_set_that_cannot_be_asked_stops_no_mail(when: str) -> None:
     facts = Scene().facts()
     with pytest.raises(RuleFailure):
         judge(broken, facts)
-    header = parse_header(b"From: someone@stranger.example\r\n")
+    evidence = Evidence(b"From: someone@stranger.example\r\n", (), 1000)
     envelope = Envelope(mailbox("someone@stranger.example"), (Recipient(mailbox("alice@own.example")),))
     bench = JudgementContext("mx", "mx", live_set("enforce"), OUR_SETTINGS, shadow=broken)
     nothing = Authentication(Scene().spf, Scene().spf, (), Scene().arc, DmarcResult(DmarcVerdict.NONE, "x.example"))
-    decision = conclude(EDGE, envelope, header, find_author(header), 1000, nothing, bench, Circumstances())
+    decision = conclude(Case.of(EDGE, envelope, evidence, 0.0), nothing, bench)
     assert decision.action is Action.ACCEPT
     assert decision.shadow_set is not None
     assert decision.shadow_set.rule.startswith("failed: ")

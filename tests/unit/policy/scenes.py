@@ -10,6 +10,7 @@ from gateway.model.decision import Decision
 from gateway.model.envelope import Envelope, Mailbox, Recipient, ip_text
 from gateway.model.history import Circumstances, Standing
 from gateway.model.ingress import ClientSource, EdgeIngress, Ingress, InternalIngress
+from gateway.model.message import Evidence
 from gateway.model.result import (
     ArcResult,
     ArcVerdict,
@@ -29,7 +30,7 @@ from gateway.policy.evaluate import judge
 from gateway.policy.facts import FactValue, data_facts
 from gateway.policy.load import load
 from gateway.policy.rules import RuleSet
-from gateway.policy.weighing import FactSettings, weigh
+from gateway.policy.weighing import Case, FactSettings, weigh
 
 CLIENT = ip_text("203.0.113.7")
 OUR_SETTINGS = FactSettings(own=frozenset({"own.example", "second.example"}), protected=frozenset({"bank.example"}))
@@ -81,9 +82,8 @@ class Scene(Value):
     dns_waited: bool = False
 
     def facts(self) -> dict[str, FactValue]:
-        header = parse_header(
-            "".join(line + "\r\n" for line in self.header.split("\n")).encode("utf-8", "surrogateescape")
-        )
+        block = "".join(line + "\r\n" for line in self.header.split("\n")).encode("utf-8", "surrogateescape")
+        header = parse_header(block)
         author = find_author(header)
         domain = author.domains[0] if author.domains else ""
         dmarc = DmarcResult(
@@ -102,10 +102,8 @@ class Scene(Value):
             tuple(Recipient(mailbox(rcpt)) for rcpt in self.rcpts),
         )
         remembered = Circumstances(self.standing, self.dns_waited, client_known=self.client_known)
-        weighed = weigh(self.ingress, envelope, header, authentication, author, self.settings, remembered)
-        return data_facts(
-            self.ingress, envelope, header, 1000, authentication, author, self.settings, weighed, remembered
-        )
+        case = Case.of(self.ingress, envelope, Evidence(block, (), 1000), 0.0, remembered, header)
+        return data_facts(case, authentication, self.settings, weigh(case, authentication, self.settings))
 
     def judged(self, rules: RuleSet) -> Decision:
         return judge(rules, self.facts())

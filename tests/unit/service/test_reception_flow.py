@@ -9,7 +9,6 @@ import pytest
 from gateway.config.model import Config
 from gateway.config.policies import fact_settings, load_rules
 from gateway.mail.path import mailbox
-from gateway.model.delivery import Claim, Outcome
 from gateway.model.envelope import Envelope, Recipient, ip_text
 from gateway.model.event import Event
 from gateway.model.ingress import ClientSource
@@ -23,35 +22,14 @@ from gateway.ports import Connection, Conversation
 from gateway.service.authenticator import Authenticator
 from gateway.service.reception import MxReception
 from gateway.service.runtime import Deliverer, RuntimeConfig, Services
+from gateway.tools.rehearsal import NoDelivery
 from tests.support.fake_spool import FakeSpool
 from tests.support.samples import plain
 
 LIMIT = 100_000
 
 
-class Closed:
-    """No backend has room."""
-
-    def admits(self, backend: str) -> bool:
-        return True
-
-    def reserve(self, backends: Sequence[str]) -> bool:
-        return False
-
-    def forgo(self, backends: Sequence[str]) -> None:
-        pass
-
-    async def send(self, claim: Claim) -> None:
-        raise AssertionError("nothing was reserved")
-
-    async def attempt(self, claim: Claim, deadline: float) -> Sequence[Outcome] | None:
-        return None
-
-    async def enqueue(self, backends: Sequence[str]) -> None:
-        pass
-
-
-class Open(Closed):
+class Open(NoDelivery):
     """A backend that counts what is promised of it."""
 
     def __init__(self) -> None:
@@ -88,7 +66,7 @@ def make_reception(
     bench = JudgementContext("mx.gw.example", "mx.gw.example", load_rules(config), fact_settings(config))
     law = RuntimeConfig(config, bench, RoutingTable({"corp.example": "one"}, {}))
     authenticator = Authenticator(ZoneResolver(build_zone(zone or {})), clock, 5.0)
-    return MxReception(Services(clock, spool, authenticator, deliverer or Closed(), events.append), lambda: law)
+    return MxReception(Services(clock, spool, authenticator, deliverer or NoDelivery(), events.append), lambda: law)
 
 
 async def begin(reception: MxReception, address: str = "192.0.2.1") -> Conversation:
@@ -150,7 +128,7 @@ async def test_a_bug_after_the_commit_is_kept_from_the_client(monkeypatch: pytes
         raise ZeroDivisionError
 
     events: list[Event] = []
-    deliverer = Closed() if method == "enqueue" else Open()
+    deliverer = NoDelivery() if method == "enqueue" else Open()
     monkeypatch.setattr(deliverer, method, fail)
     conversation = await begin(make_reception(FakeSpool(SystemClock()), events, deliverer=deliverer))
     assert (await conversation.begin()).code == 354
