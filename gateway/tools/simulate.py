@@ -59,7 +59,7 @@ class CaseError(ValueError):
     """A case that cannot be judged as requested; the text gives the reason."""
 
 
-class Case(Value):
+class SimulatedCase(Value):
     """One message and the circumstances to judge it in."""
 
     file: Path
@@ -96,7 +96,7 @@ class Simulation(Value):
     assumed: History = History()
 
 
-def read_case(options: Mapping[str, object], directory: Path) -> Case:
+def read_case(options: Mapping[str, object], directory: Path) -> SimulatedCase:
     """A case from options by name, as on the command line with `_` for `-`; relative paths start from `directory`.
 
     Raises CaseError; OSError when the zone cannot be read. A key that looks like a misspelt option is an error; other
@@ -120,7 +120,7 @@ def read_case(options: Mapping[str, object], directory: Path) -> Case:
         raise CaseError("rcpt is missing")
     mail_from = _text(options, "mail_from")
     literal = f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
-    return Case(
+    return SimulatedCase(
         file=directory / _text(options, "file"),
         ip=ip,
         helo=_text(options, "helo") or literal,
@@ -204,7 +204,7 @@ def _number(value: object) -> float | None:
     raise CaseError(f"now: {value!r} is no number of seconds since 1970")
 
 
-async def simulate(case: Case, simulation_context: SimulationContext) -> Simulation:
+async def simulate(case: SimulatedCase, simulation_context: SimulationContext) -> Simulation:
     """Judge one case. Raises CaseError, OSError, and the context's errors for a bad configuration or zone."""
     octets, newlines = read_lines(case.file.read_bytes(), case.raw)
     config = simulation_context.load_config(case.config) if case.config else make_config(case.rcpts)

@@ -24,7 +24,7 @@ from gateway.policy.proof import try_examples, usual_facts
 from gateway.policy.rules import RuleErrors, RuleFailure, RuleMistake, RuleSet, find_fact_faults
 from gateway.tools.narrative import clean
 from gateway.tools.results import Json
-from gateway.tools.simulate import Case, CaseError, SimulationContext, read_case, simulate
+from gateway.tools.simulate import CaseError, SimulatedCase, SimulationContext, read_case, simulate
 
 _OWN = ("name", "stage", "facts", "then", "rule")
 _OF_A_FILE = ("file", "ip", "helo", "mail_from", "rcpt", "dns", "now", "raw")
@@ -53,11 +53,11 @@ class WantedDecision(Value):
     """The rule that decides; empty for any."""
     stage: Stage
     facts: Mapping[str, object]
-    case: Case | None
+    case: SimulatedCase | None
     """A message file and its circumstances, instead of facts."""
 
 
-MakeCase: TypeAlias = Callable[[Mapping[str, object], Path], Case]
+MakeCase: TypeAlias = Callable[[Mapping[str, object], Path], SimulatedCase]
 
 
 def try_rules(rules: RuleSet) -> Iterator[Trial]:
@@ -141,7 +141,7 @@ class _Reader:
         name = str(table.get("name") or table.get("file") or f"example {number + 1}")
         return WantedDecision(f"{self._file}:{line}", name, then, str(table.get("rule", "")), stage, facts, case)
 
-    def _read_case(self, number: int, table: dict[str, Any]) -> Case | None:
+    def _read_case(self, number: int, table: dict[str, Any]) -> SimulatedCase | None:
         options = {**self._defaults, **{key: table[key] for key in _OF_A_FILE if key in table}}
         try:
             case = read_case(options, self._file.parent)
