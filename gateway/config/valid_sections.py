@@ -61,9 +61,9 @@ class ValidSections:
         return self._incomplete.isdisjoint(sections)
 
     def find_doubled(self, *places: KeyPath, fold: Callable[[str], str] = str) -> Iterator[tuple[KeyPath, str, str]]:
-        """Each text that stands twice in these settings of tables, such as `("policy", "sender", "name")`: where, the
-        text, and which table has it first. Tables that are left out for another setting count too, so that two mistakes
-        in one table are told together. `fold` tells what makes two texts alike."""
+        """Each text that occurs twice in these settings of tables, such as `("policy", "sender", "name")`: the place,
+        the text, and the table that has it first. Tables that are left out because of another setting count too, so
+        that two mistakes in one table are reported together. `fold` gives equal values for equal texts."""
         refused = {tuple(error["loc"]) for error in self.errors}
         seen: dict[str, str] = {}
         for place in places:
@@ -78,7 +78,7 @@ class ValidSections:
                     yield path, text, first
 
     def _find(self, path: KeyPath) -> Any:
-        """What stands there in the file; None where nothing does."""
+        """The value in the file; None when there is none."""
         inside: Any = self._tree
         for key in path:
             inside = inside.get(key) if isinstance(inside, dict) else None

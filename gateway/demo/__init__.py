@@ -1,7 +1,7 @@
 """The demo: a whole mail system on one machine, with nothing configured and nothing outside `var/demo` touched.
 
 In: a directory and a port. Out: a gateway with two stand-in backends in processes of their own, a test CA, a DNS zone;
-and `send-sample`, which sends messages through it and looks at what became of them. Imported by `cli` alone; knows the
+and `send-sample`, which sends messages through it and checks the results. Imported by `cli` alone; knows the
 gateway as its users do, by configuration file and SMTP, and builds its stand-ins on the gateway's own listener.
 
     run.py         `waypost demo`

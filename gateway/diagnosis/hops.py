@@ -57,7 +57,7 @@ class ReceivedHop(Value):
     time: float | None
     """Epoch seconds."""
     delay: float | None
-    """Seconds since the hop before it; negative where clocks differ."""
+    """Seconds since the hop before it; negative when clocks differ."""
     start: int
     """Start of the field in the header block."""
 

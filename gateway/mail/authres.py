@@ -169,7 +169,7 @@ def _quote(text: str) -> str:
 
 
 class Property(Value):
-    """`ptype.property=value`; the type is empty where a writer omits it (Microsoft's `action=`)."""
+    """`ptype.property=value`; the type is empty if a writer omits it (Microsoft's `action=`)."""
 
     type: str
     name: str
@@ -193,7 +193,7 @@ class ParsedResults(Value):
     """One Authentication-Results field, as its writer claims it."""
 
     authserv_id: str
-    """Empty where the writer gives none (Microsoft's older form)."""
+    """Empty if the writer gives none (Microsoft's older form)."""
     results: tuple[ParsedResult, ...]
 
 

@@ -44,10 +44,11 @@ class Circumstances(Value):
     hold_full: bool = False
     """The quota of held mail is full: a message that a rule would hold is deferred."""
     client_known: tuple[str, ...] = ()
-    """By what the client is known here for mail that passed, of whatever domain: `network`, `signer`, `sealer`. Nothing
-    in a trace from before this was asked, which was judged as if there were nothing."""
+    """The identities by which the client is known here for mail of any domain that passed: `network`, `signer`,
+    `sealer`. It is empty in a trace from before this question existed, because that message was judged as if
+    unknown."""
     selectors_seen: tuple[str, ...] = ()
-    """Names of keys that DNS does not have (any more), of signatures in this message: mail of the Author Domain has
+    """Names of keys that are not (or no longer) in DNS, of signatures in this message. Mail of the Author Domain has
     passed here with them."""
     greylisting: Greylisting | None = None
     """None when the greylist does not apply: it is off, the message is internal, or it is refused anyway."""
@@ -93,7 +94,7 @@ class History(Value):
     network_passes: int = 0
     """The messages of any domain from the client's network."""
     name_passes: tuple[int, ...] = ()
-    """For each domain that signs for the client: messages of its own, or with its signature."""
+    """For each domain that signs for the client: the messages of that domain or with its signature."""
     selectors: frozenset[str] = frozenset()
     """Names of the keys with which mail of the Author Domain has passed lately."""
 

@@ -37,7 +37,7 @@ class Permit(Value):
 
     identity: Identity | None = None
     tenants: tuple[Tenant, ...] = ()
-    """The tenants of which the message must prove to be from one, when there is no identity."""
+    """The tenants to one of which the message must prove to belong, when there is no identity."""
 
     @property
     def name(self) -> str:

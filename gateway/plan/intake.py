@@ -40,7 +40,7 @@ def is_proven(mail_from: Mailbox | None, results: Authentication) -> bool:
 
 
 REMEMBERED = 86_400.0
-"""Seconds for which a message is remembered when its client was not told that it is stored."""
+"""Seconds for which a message is remembered when its client did not get the reply that it is stored."""
 
 
 def make_marks(envelope: Envelope, content: Content, ingress: Ingress) -> tuple[bytes, bytes]:

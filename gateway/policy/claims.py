@@ -82,9 +82,9 @@ def is_signed_list(header: Sequence[Field], results: Authentication) -> bool:
 
 
 def find_agent(agents: Sequence[str], results: Authentication) -> str:
-    """The one domain that Sender names, where it sent the message on behalf of another author and says so by its own
-    proof: a signature of it passes, and SPF does for its MAIL FROM. So does whoever forwards a meeting, whose organizer
-    stays in From (RFC 5322 section 3.6.2)."""
+    """The one domain that Sender names, if it sent the message on behalf of another author and proves that itself: a
+    signature of it passes, and SPF passes for its MAIL FROM. A client that forwards a meeting does the same, and its
+    organizer stays in From (RFC 5322 section 3.6.2)."""
     if len(agents) != 1 or results.spf.result is not SpfVerdict.PASS:
         return ""
     house = organization_of(agents[0])

@@ -110,12 +110,7 @@ _KEYLESS = ("signature field is longer", "too many signatures")
 
 
 def author_signature(domain: str, organization: str, results: Sequence[DkimResult], seen: Collection[str] = ()) -> str:
-    """`pass`, `broken` or `none`: what became of the signatures of the author's organizational domain.
-
-    A broken one is what a changed message looks like, so it speaks for an indirect way (incident 1b). One whose key
-    does not exist, or that nobody could have made, is only a header field: it counts as none, unless mail of the author
-    has passed here with that key before (`seen`): its owner took it out of DNS while the message was on its way.
-    """
+    """`pass`, `broken` or `none`: the state of the signatures of the author's organizational domain."""
     theirs = [one for one in results if one.domain and same_organization(one.domain, domain, organization)]
     if any(one.result is DkimVerdict.PASS for one in theirs):
         return "pass"
@@ -147,7 +142,7 @@ def _lacks_key(result: DkimResult) -> bool:
 
 
 def find_seen(results: Sequence[DkimResult], selectors: Collection[str]) -> tuple[str, ...]:
-    """Of the keys that signatures lack, those that are among `selectors`."""
+    """The missing keys of signatures that are among `selectors`."""
     return tuple(dict.fromkeys(one.key_name for one in results if _lacks_key(one) and one.key_name in selectors))
 
 

@@ -191,8 +191,8 @@ def _is_unproven(
     authentication: Authentication,
     settings: FactSettings,
 ) -> bool:
-    """Sender, which mail programs show beside From (RFC 5322 section 3.6.2), names a domain of ours or a protected one,
-    and nothing stands for it. `agents` are the domains that it names."""
+    """Sender, which mail programs show beside From (RFC 5322 section 3.6.2), names an own or a protected domain without
+    proof of it. `agents` are the domains that it names."""
     claimed = find_zones(agents, settings.own | settings.protected) if agents else ()
     if not claimed or _passes_for(claimed, authentication):
         return False

@@ -69,7 +69,7 @@ class Replay:
 
     @property
     def senders(self) -> Counter[tuple[str, str, bool, str]]:
-        """The same, told apart by whose domain they write as and by what they seem to be."""
+        """The same, divided by the author's domain and by the apparent kind of the sender."""
         return Counter((one.then.action, one.now.action, one.ours, one.kind) for one in self.changes)
 
 

@@ -23,8 +23,7 @@ from gateway.model.history import History, Standing
 from gateway.model.value import Value
 from gateway.ports import Resolver
 from gateway.service.runtime import RuntimeConfig
-from gateway.tools import texts
-from gateway.tools.explain import render_evidence, route_lines
+from gateway.tools.explain import render_evidence
 from gateway.tools.narrative import clean, narrate
 from gateway.tools.rehearsal import Delivered, Rehearsed, rehearse
 from gateway.tools.results import (
@@ -58,10 +57,6 @@ V = TypeVar("V")
 
 class CaseError(ValueError):
     """A case that cannot be judged as requested; the text gives the reason."""
-
-
-def _bad(mistake: str, **values: object) -> CaseError:
-    return CaseError(texts.BAD_CASES[mistake].format(**values))
 
 
 class SimulatedCase(Value):
@@ -110,19 +105,19 @@ def read_case(options: Mapping[str, object], directory: Path) -> SimulatedCase:
     for key in options:
         close = [] if key in _KEYS else get_close_matches(key.lower().replace("-", "_"), _KEYS, 1, _ALIKE)
         if close:
-            raise _bad("misspelt", key=key, close=close[0])
+            raise CaseError(f"{key} is not an option; did you mean {close[0]}?")
     for name in ("file", "ip", "mail_from", "rcpt"):
         if options.get(name) is None:
-            raise _bad("missing", name=name)
+            raise CaseError(f"{name} is missing")
     address = _text(options, "ip")
     try:
         ip = ip_text(address)
     except ValueError:
-        raise _bad("address", value=repr(address)) from None
+        raise CaseError(f"ip: {address!r} is no IP address") from None
     rcpt = options["rcpt"]
     rcpts = rcpt if isinstance(rcpt, list | tuple) else [rcpt]
     if not rcpts:
-        raise _bad("missing", name="rcpt")
+        raise CaseError("rcpt is missing")
     mail_from = _text(options, "mail_from")
     literal = f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
     return SimulatedCase(
@@ -145,8 +140,8 @@ def _history(standing: str, client: str) -> History:
     client too, unless the client is assumed to be unknown."""
     if standing not in ("", *Standing) or client not in ("", "known", "unknown"):
         name, value = ("standing", standing) if standing not in ("", *Standing) else ("client", client)
-        words = texts.OR.join(Standing if name == "standing" else ("known", "unknown"))
-        raise _bad("history", name=name, value=repr(value), words=words)
+        words = " or ".join(Standing) if name == "standing" else "known or unknown"
+        raise CaseError(f"{name}: {value!r} is not {words}")
     if standing not in (Standing.FAMILIAR, Standing.STRANGER):
         return History(network_passes=_MANY if client == "known" else 0)
     own = _MANY if standing == Standing.FAMILIAR else 0
@@ -158,7 +153,7 @@ def _text(options: Mapping[str, object], name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str | Path):
-        raise _bad("text", name=name)
+        raise CaseError(f"{name}: a string is wanted")
     return str(value)
 
 
@@ -166,7 +161,7 @@ def _mailbox(name: str, value: object) -> Mailbox:
     text = value.removeprefix("<").removesuffix(">") if isinstance(value, str) else ""
     found = mailbox(text)
     if found is None:
-        raise _bad("mailbox", name=name, value=repr(value))
+        raise CaseError(f"{name}: {value!r} is no mail address")
     return found
 
 
@@ -187,13 +182,13 @@ def _zone(value: object, directory: Path) -> str | None:
         return json.dumps(value)
     if isinstance(value, str | Path):
         return (directory / value).read_text("utf-8")
-    raise _bad("zone")
+    raise CaseError("dns: a path or an object is wanted")
 
 
 def _flag(value: object) -> bool:
     if value is None or isinstance(value, bool):
         return bool(value)
-    raise _bad("flag", value=repr(value))
+    raise CaseError(f"raw: {value!r} is neither true nor false")
 
 
 def _number(value: object) -> float | None:
@@ -206,7 +201,7 @@ def _number(value: object) -> float | None:
                 return number
     except ValueError:
         pass
-    raise _bad("number", value=repr(value))
+    raise CaseError(f"now: {value!r} is no number of seconds since 1970")
 
 
 async def simulate(case: SimulatedCase, simulation_context: SimulationContext) -> Simulation:
@@ -238,7 +233,7 @@ def make_config(rcpts: Iterable[Mailbox]) -> Config:
             }
         )
     except ValidationError:
-        raise _bad("domain", domains=", ".join(domains)) from None
+        raise CaseError(f"rcpt: {', '.join(domains)} can be no domain of ours") from None
 
 
 def simulation_json(simulation: Simulation) -> dict[str, Json]:
@@ -258,23 +253,31 @@ def simulation_json(simulation: Simulation) -> dict[str, Json]:
 def render_simulation(simulation: Simulation) -> Group:
     """The result for people."""
     trace = simulation.rehearsed.trace
-    title = texts.SIMULATED.format(action=trace.decision.action, reply=trace.decision.reply)
+    title = f"{trace.decision.action.value}: {trace.decision.reply}"
     parts = [Text(clean(title), "bold"), Text()]
     parts += [Text(sentence) for sentence in narrate(trace)]
     parts += [Text(_tell_assumed(simulation.assumed))]
     if simulation.newlines is not Newlines.CRLF:
-        parts += [Text(texts.LINE_ENDS.format(newlines=simulation.newlines))]
-    refused = (texts.STATE.format(rcpt=rcpt, state=reply, why="") for rcpt, reply in simulation.rehearsed.refused)
-    parts += render_section(texts.RCPTS_REFUSED, refused)
-    parts += render_section(texts.SECTIONS["routes"], route_lines(trace))
+        parts += [Text(f"Line ends of the file: {simulation.newlines}.")]
+    refused = (f"{rcpt}: {reply}" for rcpt, reply in simulation.rehearsed.refused)
+    parts += render_section("Recipients refused", refused)
+    parts += render_section("Routes", (f"{rcpt} -> {backend}" for rcpt, backend in trace.routes))
     parts += render_evidence(trace)
     return Group(*parts)
 
 
 def _tell_assumed(history: History) -> str:
     """The memory assumed for the case, which may be the default."""
-    client = texts.ASSUMED_CLIENT["known" if history.know_client(0) else "unknown"]
-    return texts.ASSUMED.format(author=texts.ASSUMED_AUTHOR[history.standing], client=client)
+    author = {
+        Standing.FAMILIAR: "mail of the author's domain has passed here from this network (familiar)",
+        Standing.STRANGER: "mail of the author's domain has passed here, but never from this network (stranger)",
+        Standing.UNKNOWN: "no mail of the author's domain has passed here (unknown)",
+    }[history.standing]
+    client = (
+        "others' mail has passed from this client" if history.know_client(0) else "no others' mail has passed from it"
+    )
+    word = "known" if history.know_client(0) else "unknown"
+    return f"Assumed: {author}; {client} ({word})."
 
 
 async def run_batch(
@@ -331,9 +334,9 @@ def _parse_line(line: bytes) -> dict[str, Json]:
     try:
         tree = json.loads(line.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise _bad("json", error=error) from None
+        raise CaseError(f"no JSON: {error}") from None
     if not isinstance(tree, dict):
-        raise _bad("object")
+        raise CaseError("a case is a JSON object")
     return tree
 
 

@@ -1,15 +1,15 @@
-"""`waypost bounce`: why a message was not delivered, who refused it, and what to do about it.
+"""`waypost bounce`: the reason why a message was not delivered, the refusing party, and the remedy.
 
 In: a bounce as it came, forwarded, pasted or saved by Outlook, a feedback report, a server's log line, or a
-reply alone. Out: what became of each recipient, in plain words and as JSON. Nothing is asked of DNS; nothing raises.
+reply alone. Out: the result for each recipient, in plain words and as JSON. Nothing is asked of DNS; nothing raises.
 
-    handed.py    what was handed in -> the bounce or report in it
+    handed.py    the input -> the bounce or report in it
     dsn.py       the fields of a delivery status notification
     prose.py     bounces without fields
     logline.py   log lines
     bounced.py   the values, and words -> the refusal behind them
     arf.py       feedback reports
-    feedback.py  what a feedback report means
+    feedback.py  the meaning of a feedback report
     report.py    text, JSON and the table of a folder
     texts.py     every sentence
 """

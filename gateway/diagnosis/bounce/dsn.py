@@ -45,7 +45,7 @@ def read_report(message: MimePart, prose: str) -> Bounce | None:
 
 
 def read_pasted(text: bytes) -> Bounce | None:
-    """The bounce whose fields stand in a text, among other text; None without such fields."""
+    """The bounce whose fields are in a text, among other text; None without such fields."""
     if not _PASTED.search(text):
         return None
     lines: list[bytes] = []

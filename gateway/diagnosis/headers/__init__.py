@@ -1,16 +1,16 @@
-"""`waypost headers`: what the header of a message says about its way and about who vouched for it.
+"""`waypost headers`: the way of a message and the domains that vouch for it, according to its header.
 
-In: a message's octets. Out: findings in plain words with remedies, and all that they rest on. The fields are claims of
-the servers that wrote them; nothing is judged anew, and no DNS is asked.
+In: a message's octets. Out: findings in plain words with remedies, and their evidence. The fields are claims of the
+servers that wrote them; nothing is judged again, and no DNS is asked.
 
-    paste.py     a header as it was pasted -> its fields
-    reading.py   fields -> what they say
-    marks.py     what Microsoft's filters wrote
+    paste.py     a pasted header -> its fields
+    reading.py   fields -> their contents
+    marks.py     the marks of Microsoft's filters
     indirect.py  mailing lists and forwarding
-    places.py    which hop is whose: names compared as people would
+    places.py    the organisation of each hop, by its name
     summary.py   one verdict, with alignment
-    causes.py    why DMARC failed, and what to do
-    findings.py  all that is worth saying
+    causes.py    the reasons why DMARC failed, and the remedies
+    findings.py  all findings
     show.py      text and JSON
     texts.py     every sentence
 """

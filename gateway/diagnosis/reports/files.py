@@ -25,7 +25,7 @@ _MOST_OCTETS = 64_000_000
 _MOST_MEMBERS = 1000
 """Files in one file, on every level."""
 _MOST_LISTED = 4 * _MOST_MEMBERS
-"""Entries of an archive's directory, with folders and what macOS adds."""
+"""Entries of an archive's directory, with folders and the files that macOS adds."""
 _MOST_GZIP_MEMBERS = 100
 _MOST_NESTED = 3
 _CHUNK = 65536

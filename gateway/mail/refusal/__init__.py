@@ -5,9 +5,9 @@ refusal in a status of its own. So the innermost reply counts, by provider, code
 
     reading.py   the one function, `classify`, and its result
     nesting.py   a reply or a bounce's line -> the replies in it, outermost first
-    provider.py  whose server speaks
+    provider.py  the provider of a server
     signs.py     the table: provider, code and text -> cause; its rows are in codes/
-    cause.py     the causes, and whom each blames
+    cause.py     the causes, and the party that each blames
     advice.py    plain words and next steps for each cause, from advice.toml
 """
 

@@ -93,14 +93,10 @@ async def spoof(runtime: RuntimeConfig) -> Trace:
 FINE = Checked(ContentState.PURGED, Replayed.SAME)
 
 
-def show(renderable: object) -> str:
-    page = io.StringIO()
-    Console(width=400, file=page).print(renderable)
-    return page.getvalue()
-
-
 def text_of(story: Story, checked: Checked = FINE) -> str:
-    return show(render_story(story, checked))
+    page = io.StringIO()
+    Console(width=400, file=page).print(render_story(story, checked))
+    return page.getvalue()
 
 
 def told(trace: Trace) -> Story:
