@@ -1,4 +1,5 @@
-"""python -m bench.authentication: what the checks of one message cost, beside stock dkimpy and pyspf, in one run.
+"""python -m bench.authentication: the cost of the checks of one message, compared with stock dkimpy and pyspf in one
+run.
 
 In: nothing. Out: a table in Markdown. Each side runs in processes of its own, in turns; the figure is the least CPU
 time of all turns, as others on the machine only ever add to it. DNS is warm: every answer is in memory.
@@ -98,7 +99,7 @@ def measure(message: bytes, zone: Zone) -> Costs:
 
 
 def hash_body(body: bytes) -> float:
-    """Also the longest step, which is what holds the loop."""
+    """The longest step too, because it blocks the loop."""
     hasher, worst = BodyHasher([("relaxed", None)]), 0.0
     for start in range(0, len(body), CHUNK):
         began = time.process_time()

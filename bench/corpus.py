@@ -1,4 +1,4 @@
-"""Messages to send and the DNS of their senders, the same on every machine but for the key.
+"""Messages to send and the DNS of their senders, the same on every machine except for the key.
 
 Twenty sender domains, rsa-2048 relaxed/relaxed signatures, SPF by one include, DMARC p=reject with strict alignment.
 Files hold the wire form: CRLF, dot-stuffed.

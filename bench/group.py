@@ -63,7 +63,7 @@ class Group:
         return Cpu(*(int((self._directories[0] / name).read_text()) / 1e9 for name in names))
 
     def anonymous_bytes(self) -> int:
-        """Memory that is nobody's file: what the processes cost together."""
+        """Memory without a file behind it: the joint cost of the processes."""
         stat = self._directories[-1] / "memory.stat"
         if stat.exists():
             found = re.search(r"^(?:total_rss|anon) (\d+)", stat.read_text(), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""One cell: a peer under one load, and what it cost."""
+"""One cell: a peer under one load, and its cost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Load:
     count: int
     """At most so many messages."""
     seconds: float
-    """Stop sending after so long; what was accepted is still waited for."""
+    """Stop sending after so long; accepted mail is still waited for."""
     per_connection: int = 10
     recipients: int = 1
 
@@ -62,7 +62,7 @@ class Bench:
         return sorted((self._corpus / size).glob("*.eml"))
 
     def send(self, load: Load, *options: str, sink: bool = True) -> dict[str, Any]:
-        """Run the generator with its sink; what it printed."""
+        """Run the generator with its sink; returns its output."""
         command = [
             *(str(self._program), "--target", f"{LISTEN[0]}:{LISTEN[1]}", "--sources", SOURCES),
             *(["--sink", f"{SINK[0]}:{SINK[1]}"] if sink else []),
@@ -95,7 +95,7 @@ class Bench:
         sampler = Sampler(group)
         sampler.start()
         result = self.send(load, *keep)
-        time.sleep(0.3)  # what the peer still does after the last arrival belongs to the cell
+        time.sleep(0.3)  # work of the peer after the last arrival belongs to the cell
         sampler.finish()
         spent, dns_spent = group.cpu().since(cpu), self._dns.cpu().since(dns)
         messages = max(1, result["delivered"])

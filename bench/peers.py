@@ -43,7 +43,7 @@ def fill(template: str, target: Path, **values: object) -> None:
 
 
 def wait_until(there: Callable[[], bool], what: str, group: Group, seconds: float = 30) -> None:
-    """Wait for what one of the group's processes is to bring up. Raises NotReady."""
+    """Wait for the service of one of the group's processes. Raises NotReady."""
     deadline = time.monotonic() + seconds
     while not there():
         if not group.pids():

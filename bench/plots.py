@@ -1,4 +1,4 @@
-"""Bars as SVG: what a peer costs, and what it takes, at each load. `python -m bench.plots RESULTS.jsonl DIRECTORY`."""
+"""Bars as SVG: the cost and the rate of each peer, at each load. `python -m bench.plots RESULTS.jsonl DIRECTORY`."""
 
 from __future__ import annotations
 

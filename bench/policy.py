@@ -1,4 +1,4 @@
-"""python -m bench.policy: what a message costs in the rules alone, by rule set.
+"""python -m bench.policy: the cost of the rules alone for a message, by rule set.
 
 In: nothing. Out: a table in Markdown. The facts of three messages are built, and a set is asked about them: one that no
 rule takes, so that all are asked; a spoof; and one whose DNS is silent, for which the rules are asked more than once.

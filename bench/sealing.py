@@ -1,4 +1,4 @@
-"""python -m bench.sealing: what an ARC seal adds to a message of 10 kB, beside two signatures of stock dkimpy.
+"""python -m bench.sealing: the cost of an ARC seal on a message of 10 kB, compared with two signatures of stock dkimpy.
 
 In: nothing. Out: a table in Markdown. The same message is collected, judged and turned into its writes with a backend
 that wants a seal and with one that does not, in turns of one run; the figure is the least CPU time of all turns. DNS
@@ -76,7 +76,7 @@ def make_runtime(key: Path, seal: bool) -> RuntimeConfig:
 
 
 def make_run(law: RuntimeConfig, message: bytes, known: Callable[..., Any], recipients: int = 1) -> Callable[[], bytes]:
-    """Everything between the first octet and the writes; returns what stands above the message."""
+    """Everything between the first octet and the writes; returns the fields above the message."""
     client = ip_text(CLIENT)
     ingress = EdgeIngress(client, ClientSource.PEER, f"mail.{DOMAIN}", "mx", client)
     sender = mailbox(f"ann@{DOMAIN}")

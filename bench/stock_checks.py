@@ -1,4 +1,4 @@
-"""python -m bench.stock_checks: what stock dkimpy and pyspf cost, as JSON, for bench.authentication. No DMARC."""
+"""python -m bench.stock_checks: the cost of stock dkimpy and pyspf, as JSON, for bench.authentication. No DMARC."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ class Trial:
         return False
 
     def resident(self) -> tuple[float, float]:
-        """Megabytes: what the processes hold together, shared pages once; and what the largest one holds."""
+        """Megabytes: the memory of all processes together, shared pages once; and that of the largest one."""
         assert self.process is not None
         pids = [self.process.pid]
         pids += map(int, Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split())
@@ -236,7 +236,7 @@ async def measure(directory: Path, count: int) -> dict[str, Any]:
     result: dict[str, Any] = {"waiting": count, "filled_s": round(time.monotonic() - began, 1)}
     try:
         result["start_empty_s"], result["start_s"] = round(empty.start(), 2), round(full.start(), 2)
-        # By turns: whatever else the machine does meets both.
+        # Alternately, so that other load of the machine affects both.
         pairs = [(await empty.probe(), await full.probe()) for _ in range(5)]
         result["p99_empty_ms"] = [round(one, 1) for one, _ in pairs]
         result["p99_ms"] = [round(other, 1) for _, other in pairs]

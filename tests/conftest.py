@@ -58,7 +58,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 class _Soak:
-    """Writes a report: what ran, how long, what failed."""
+    """Writes a report: the tests run, their times, and the failures."""
 
     def __init__(self, report: Path) -> None:
         self._report = report

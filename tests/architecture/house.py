@@ -1,4 +1,4 @@
-"""python -m tests.architecture.house: what the package's structure shows, in figures.
+"""python -m tests.architecture.house: the package's structure in figures.
 
 Prints public class names that stand twice, fragments (modules under 60 lines with one importer), import cycles, and
 imports from a lower floor to a higher one; then how many modules and lines there are. Exit status 1 when a figure is
@@ -34,7 +34,7 @@ REASONS = {
 
 @dataclass
 class House:
-    """The modules of the package, and who imports whom."""
+    """The modules of the package, and the imports between them."""
 
     paths: dict[str, Path]
     imports: dict[str, set[str]] = field(default_factory=dict)

@@ -17,7 +17,7 @@ def lint(directory: Path) -> subprocess.CompletedProcess[str]:
 
 
 def copy_of_the_house(directory: Path) -> Path:
-    """Only what the contracts look at: the package's modules and pyproject.toml."""
+    """Only the inputs of the contracts: the package's modules and pyproject.toml."""
     (directory / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     for module in (ROOT / "gateway").rglob("*.py"):
         copy = directory / module.relative_to(ROOT)

@@ -1,4 +1,4 @@
-"""docs/policy.md says what is so: its facts are those declared, its rules load, its examples come true."""
+"""docs/policy.md is true: its facts are those declared, its rules load, its examples hold."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def heading(path: str, annotation: object) -> str:
 
 
 def written(value: object) -> str:
-    """A default as the page writes it: nothing for what is empty."""
+    """A default as the page writes it: blank for an empty one."""
     if value in ("", (), {}, None):
         return ""
     if isinstance(value, float):

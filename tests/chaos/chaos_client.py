@@ -1,4 +1,4 @@
-"""A client for the chaos run: it sends by DATA and BDAT, and sends again, octet for octet, whatever it was not told."""
+"""A client for the chaos run: it sends by DATA and BDAT, and sends a message without a reply again, octet for octet."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tests.chaos.ledger import Ledger
 
 RCPTS = (("alice",), ("bob",), ("alice", "bob"), ("alice", "gone-bob"), ("alice", "carol", "bob", "dave"))
 _IMPATIENT = 0.03
-"""How many attempts are given up before they are answered."""
+"""The share of attempts that are abandoned before their reply."""
 
 
 class ChaosClient:
-    """Sends until it is told to stop, one message after the other."""
+    """Sends until it is stopped, one message after the other."""
 
     def __init__(self, number: int, port: int, ledger: Ledger, seed: int) -> None:
         self._number = number
@@ -31,7 +31,7 @@ class ChaosClient:
             await self._send_until_told(f"t{self._number}x{serial}")
 
     async def _send_until_told(self, token: str) -> None:
-        """One message, on as many connections as it takes. When all stops, what was not told stays so."""
+        """One message, on as many connections as it takes. At the final stop, a missing reply stays missing."""
         rcpts = self._chance.choice(RCPTS)
         size = self._chance.choice((100, 5000)) if self._chance.random() < 0.97 else 1_200_000
         body = "".join(f"{'x' * 70}\r\n" for _ in range(size // 72))
@@ -48,7 +48,7 @@ class ChaosClient:
             await asyncio.sleep(self._chance.random() * 0.3)
 
     async def _attempt(self, token: str, rcpts: tuple[str, ...], octets: bytes) -> bool:
-        """True when the client was told what becomes of its message, for good."""
+        """True when the client got a final reply."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         try:
             await self._expect(reader)
@@ -79,7 +79,7 @@ class ChaosClient:
     async def _tell(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, octets: bytes) -> tuple[int, str]:
         writer.write(octets)
         impatient = self._chance.random() < _IMPATIENT
-        # A reply that has arrived by then counts as told, by the rule that TCP's acknowledgement counts.
+        # A reply that has arrived by then counts as heard, by the rule that TCP's acknowledgement counts.
         return await asyncio.wait_for(self._expect(reader), self._chance.random() * 0.2 if impatient else 30.0)
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: bytes) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""A backend for the chaos run: it keeps books of what it takes, and misbehaves as often as it is told to."""
+"""A backend for the chaos run: it records the messages that it takes, and misbehaves at a given rate."""
 
 from __future__ import annotations
 

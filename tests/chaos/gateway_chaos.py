@@ -46,7 +46,7 @@ PROVEN = ("none", "full", "eio", "worker")
 nobody was told of (seed 332672124), which is an open fault."""
 FAULTS = ("none", "full", "eio", "clock", "worker", "supervisor", "stop", "reload", "term", "damage", "brim", "inodes")
 _STANDSTILL = 60
-"""Seconds without a delivery after which what still waits counts as stuck."""
+"""Seconds without a delivery after which waiting mail counts as stuck."""
 
 CONFIG = """\
 [server]
@@ -93,7 +93,7 @@ class Report:
     kills: int = 0
     seconds: float = 0.0
     acknowledged: int = 0
-    """Messages that a client was told are taken."""
+    """Messages whose client got 250."""
     recipients: int = 0
     refused: dict[int, int] = field(default_factory=dict)
     unanswered: int = 0
@@ -322,7 +322,7 @@ class Chaos:
             self.ledger.kills += 1
 
     async def _finish(self) -> None:
-        """Everything is well again, but for the clock: what waits is delivered, without any help."""
+        """All faults have ended, except the clock's: waiting mail is delivered without any help."""
         self.flaky.trouble = 0.0
         self._mend()
         await self._start()
@@ -341,7 +341,7 @@ class Chaos:
             await view.close()
 
     async def _judge(self) -> None:
-        """Compare what was promised with what came of it."""
+        """Compare the promises with the results."""
         report, ledger = self.report, self.ledger
         view = ShardedView(self.spool)
         told = set()

@@ -22,7 +22,7 @@ class Copy:
 
 @dataclass
 class Doubled:
-    """Copies beyond the first, by what came between them."""
+    """Copies beyond the first, by the events between them."""
 
     after_hang_up: int = 0
     after_kill: int = 0
@@ -47,7 +47,7 @@ class Ledger:
     retried: int = 0
     """Messages that were answered at a further attempt of their client."""
     unanswered: int = 0
-    """Messages whose client got no reply: whatever becomes of them is right."""
+    """Messages whose client got no reply: any result is right for them."""
     copies: dict[tuple[str, str], list[Copy]] = field(default_factory=lambda: defaultdict(list))
     """(token, recipient) -> every copy."""
     notices: Counter[str] = field(default_factory=Counter)

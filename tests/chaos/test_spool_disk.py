@@ -1,4 +1,4 @@
-"""A disk that fills up, fails, or loses its power: what was refused is not kept, what was acknowledged is."""
+"""A disk that fills up, fails, or loses its power: refused writes are not kept, acknowledged ones are."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ async def test_reserve_refuses_mail_but_takes_outcomes(tmp_path: Path) -> None:
     )
     assert isinstance(results[0], SpoolFull)
     assert results[1] is True
-    await spool.commit(make_refusal(durable=False))  # what is turned away is written down in half of the reserve
+    await spool.commit(make_refusal(durable=False))  # refusals are recorded in half of the reserve
     await spool.purge(0)  # writes are in order
     assert await spool.reader.story(refused.trace.id) is None
     free[0] = 2_499_999
@@ -158,7 +158,7 @@ async def test_reserve_refuses_mail_but_takes_outcomes(tmp_path: Path) -> None:
 
 
 class Switch:
-    """Lets fsync fail, and tells what was synced."""
+    """Lets fsync fail, and records the synced files."""
 
     def __init__(self) -> None:
         self.fails = False
@@ -243,7 +243,7 @@ async def test_after_a_failed_commit_the_log_is_emptied_first(tmp_path: Path) ->
     writing.fails = frozenset(("COMMIT", "checkpoint(TRUNCATE)"))
     results = await asyncio.gather(*(spool.commit(one) for one in refused[:5]), return_exceptions=True)
     assert all(isinstance(result, SpoolFull) for result in results)
-    # The commit would succeed now, but what the log holds is not certain yet.
+    # The commit would succeed now, but the content of the log is not yet certain.
     writing.fails, writing.seen = frozenset(("checkpoint(TRUNCATE)",)), ()
     with pytest.raises(SpoolFull):
         await spool.commit(refused[5])

@@ -1,4 +1,4 @@
-"""kill -9 at any instant: what was acknowledged is there, and nothing is there by halves (promise P1)."""
+"""kill -9 at any instant: acknowledged writes are there, and no write is there by half (promise P1)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.chaos.spool_checks import Log, check, run_and_kill
 
 _KILLS_PER_SPOOL = 20
-"""A check looks at every message ever begun, so a spool is given up after this many."""
+"""A check reads every message ever begun, so a spool is discarded after this many."""
 
 
 async def test_kill_at_any_instant(tmp_path: Path, full_count: Callable[[int], int]) -> None:

@@ -140,7 +140,7 @@ def test_what_we_seal_verifies_here_and_under_stock_dkimpy(name: str, message: b
 
 
 def test_a_header_without_its_last_line_break_is_sealed_as_it_will_be_read() -> None:
-    """BDAT can bring a message that ends inside its header; whoever adds fields above reads on to its end."""
+    """BDAT can bring a message that ends inside its header; a hop that adds fields above continues to its end."""
     bare = pass_on(MESSAGE.partition(b"\r\n\r\n")[0], 1)
     assert validate(bare).result is ArcVerdict.PASS
     assert ask_stock(bare) == "pass"

@@ -13,7 +13,7 @@ from tests.support.corpora import corpus
 CASES = json.loads(corpus("authres/go-msgauth.json").read_text("utf-8"))
 
 PROPERTIES = {"From": ("smtp", "mailfrom"), "Auth": ("smtp", "auth"), "Identifier": ("header", "i")}
-"""The suite's names for properties, by what the field says."""
+"""The suite's names for properties, by the field's names."""
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{number:02}" for number in range(len(CASES))])

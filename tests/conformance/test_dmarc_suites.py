@@ -26,8 +26,7 @@ from gateway.net.zone import build_zone
 from tests.support.corpora import corpus
 
 DEVIATIONS = {
-    # RFC 7489 finds the Organizational Domain in the Public Suffix List; by the Tree Walk of RFC 9989 section 4.10.2
-    # example.com, which has no record, is no parent that these subdomains share an Organizational Domain with.
+    # example.com, which has no record, is not the Organizational Domain of these subdomains.
     "kumo-dmarc_dkim_relaxed_subdomain": "reject",
     "kumo-dmarc_dkim_relaxed_subdomain_deep": "reject",
 }
@@ -87,7 +86,7 @@ def _check(key: str, want: Any, case: dict[str, Any]) -> bool:
         case "domain":
             return result.policy_domain == want
         case ".":
-            # `pct` is no part of the result's type; the other property that must be absent is the policy.
+            # `pct` is not part of the result's type; the other property that must be absent is the policy.
             return want["op"] == "not-property" and not getattr(result, want["arg"], None)
         case "dns_queries":
             return [one.name for one in asked] == want

@@ -143,7 +143,7 @@ def judged_as(case: dict[str, Any], words: list[str]) -> bool:
 
 
 def test_mutations(tmp_path: Path) -> None:
-    """580 messages altered in transit, and what stock dkimpy says of each."""
+    """580 messages altered in transit, and stock dkimpy's result for each."""
     directory = corpus("mutations")
     data = json.loads((directory / "cases.json").read_text())
     zone = zone_of_keys({name: [record] for name, record in data["dns"].items()})
@@ -221,7 +221,7 @@ def mx(item: Any) -> str:
 
 
 def dmarc_mismatch(case: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
-    """Which expectations did not come true, with what came instead."""
+    """The failed expectations, with the actual results."""
     dmarc = result["dmarc"]
     said = {
         "status.result": dmarc["result"],

@@ -1,4 +1,4 @@
-"""The sockets that DNS is asked through: what counts as a response, and how long a socket lives."""
+"""The sockets for DNS queries: the responses that count, and the life of a socket."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def respond(query: bytes, question: bytes = QUESTION, number: bytes | None = Non
 
 
 class Server(asyncio.DatagramProtocol):
-    """Answers each query with what `answer` makes of it."""
+    """Sends the result of `answer` for each query."""
 
     def __init__(self, answer: Callable[[bytes], list[bytes]]) -> None:
         self.answer = answer

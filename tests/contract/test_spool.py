@@ -41,7 +41,7 @@ async def open_sqlite(directory: Path, clock: HandClock) -> Spool:
 
 
 async def open_shards(directory: Path, clock: HandClock) -> Spool:
-    """A worker's own shard and one that it has adopted; what lies in that one is in test_spool_shards.py."""
+    """A worker's own shard and an adopted one; test_spool_shards.py covers the content of that one."""
     retention = RetentionPeriods(delivered_seconds=0.0, failed_seconds=7 * DAY, trace_seconds=30 * DAY)
     shards = [
         await SqliteSpool.open(directory, clock, lease=LEASE, retention=retention, shard=name) for name in ("0", "1")
@@ -50,7 +50,7 @@ async def open_shards(directory: Path, clock: HandClock) -> Spool:
 
 
 def make_fake_opener() -> Opener:
-    """Opens the fake of the tests; what was stored in a directory is there again when it is opened anew."""
+    """Opens the fake of the tests; a reopened directory has its earlier content."""
     stored: dict[Path, FakeSpool] = {}
 
     async def open_fake(directory: Path, clock: HandClock) -> Spool:
@@ -146,7 +146,7 @@ async def test_trace_that_need_not_be_durable_is_written_soon(spool: Spool) -> N
     intakes = [make_refusal(durable=False) for _ in range(2000)]
     for intake in intakes:
         await spool.commit(intake)
-    # Writes are in order: what is durable after them shows that they are there.
+    # Writes are in order: the durable ones after them show that they are there.
     await spool.commit(make_intake())
     for intake in intakes:
         assert (await told(spool, intake)).trace == intake.trace
@@ -604,7 +604,7 @@ async def test_close_writes_what_waits(bench: Bench) -> None:
         await told(spool, intake)
 
 
-# clients that were not told
+# clients without a reply
 
 
 async def answered(spool: Spool, id: str, heard: bool) -> None:
@@ -649,7 +649,7 @@ async def test_one_that_was_delivered_is_still_known(spool: Spool) -> None:
 
 
 async def test_a_refusal_that_nobody_heard_is_forgotten(spool: Spool) -> None:
-    """The backend refused it while its client waited: a retry is to hear that too."""
+    """The backend refused it while its client waited: a retry must get that refusal too."""
     intake = marked()
     await spool.commit(intake)
     (claim,) = await spool.claim((), 10, START, LEASE)

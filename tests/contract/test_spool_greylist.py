@@ -32,7 +32,7 @@ async def spool(house: Bench) -> Spool:
 async def learn(spool: Spool, *known: Acquaintance) -> None:
     for one in known:
         await spool.commit(replace(make_intake() if one.passed else make_refusal(durable=False), acquaintance=one))
-    await spool.commit(make_intake())  # writes are in order: what was only queued is written before it
+    await spool.commit(make_intake())  # writes are in order, so queued ones are written before it
 
 
 async def test_nobody_is_known_at_first(spool: Spool) -> None:

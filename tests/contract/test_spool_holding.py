@@ -227,7 +227,7 @@ async def test_receptions_teach_who_passes(house: Bench) -> None:
 
 
 async def test_the_keys_that_mail_passed_with_are_remembered(house: Bench) -> None:
-    """Over a restart, from every source, and whatever came without a signature since."""
+    """After a restart, from every source, with every message since that came without a signature."""
     spool = await house.open()
     old, new = (f"{name}._domainkey.sender.example" for name in ("s1", "s2"))
     for sighting in (
@@ -294,7 +294,7 @@ async def test_a_flood_does_not_hide_who_passes(spool: Spool) -> None:
 
 
 def kept(intake: Intake, claim: Claim, hold: Hold = HOLD) -> Settlement:
-    """A backend's refusal that is not passed on: what remains is held."""
+    """A backend's refusal that is not passed on: the rest is held."""
     return replace(make_settlement(claim, remaining=claim.transfer.rcpts), hold=hold, reason="refused role mail")
 
 

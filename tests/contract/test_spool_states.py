@@ -35,7 +35,7 @@ steps = st.one_of(
 
 
 class Scene:
-    """A spool, what was committed to it, and the claims that someone believes to have."""
+    """A spool, its committed messages, and the claims that callers believe to have."""
 
     def __init__(self, spool: Spool, clock: HandClock) -> None:
         self.spool, self.clock = spool, clock

@@ -1,4 +1,4 @@
-"""Group commit: what waits together is one transaction, and each job in it is all or nothing."""
+"""Group commit: jobs that wait together form one transaction, and each job in it is all or nothing."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Bench:
         self.writer = Writer(self.connection)
 
     async def together(self, *works: Callable[[sqlite3.Connection], object]) -> list[Any]:
-        """Run jobs as one batch: they queue up behind one that waits for them."""
+        """Run jobs as one batch: they queue up after one that waits for them."""
         gate = threading.Event()
         first = asyncio.ensure_future(self.writer.run(lambda _: gate.wait(5)))
         await asyncio.sleep(0.05)

@@ -151,7 +151,7 @@ class Stage:
         for start in range(0, len(octets), size):
             self._client.writer.write(octets[start : start + size])
             await asyncio.sleep(0.001 if self._cut else 0)
-        with suppress(ConnectionError):  # the server may have closed; what it said is what counts
+        with suppress(ConnectionError):  # the server may have closed; only its replies count
             await self._client.writer.drain()
 
     async def _expect(self, wanted: str) -> None:

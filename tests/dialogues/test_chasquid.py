@@ -29,13 +29,13 @@ OURS = {
     # An mx knows no AUTH at all.
     ("auth_not_tls", "503 5.7.10 You feel vulnerable"): "502 5.5.1",
     ("auth_too_many_failures", "421 4.5.0 Too many errors, bye"): "421 4.7.0",
-    # A line that is no field harms nobody, and is kept as it is.
+    # A line that is not a field is harmless, and is kept unchanged.
     ("bad_data", "554 5.6.0 Error parsing message"): "250 2.0.0",
     # The session goes on: everything up to CRLF.CRLF has been read and dropped.
     ("bad_data_dot", "521 5.5.2 Error reading DATA: invalid line ending"): "550 5.6.11",
     ("bad_data_dot_2", "521 5.5.2 Error reading DATA: invalid line ending"): "550 5.6.11",
     ("bad_data_dot_on_message_too_big", "521 5.5.2 Error reading DATA: invalid line ending"): "552 5.3.4",
-    # MAIL and RCPT are known commands; what is wrong with them is their path.
+    # MAIL and RCPT are known commands; their path is at fault.
     ("bad_mail_from", "500 5.5.2 Unknown command"): "501 5.1.7",
     ("bad_mail_from", "500"): "501 5.1.7",
     ("bad_mail_from", "501 5.1.8 Malformed sender domain (IDNA conversion failed)"): "501 5.1.7",
@@ -48,7 +48,7 @@ OURS = {
     ("line_too_long", "554"): "501 5.5.4",
     ("wrong_proto", "502 5.7.0 You hear someone cursing shoplifters"): "554 5.5.1",
 }
-"""(script, what it expects) -> what we say."""
+"""(script, its expectation) -> our reply."""
 
 REWRITTEN = {"RCPT TO: user@testserver": "RCPT TO:<user@d.example>", "@testserver": "@d.example"}
 """A path needs its brackets (RFC 5321 section 4.1.2), and the domain that is ours here has another name."""

@@ -65,7 +65,7 @@ def shape(record: str, kind: str) -> object:
 
 
 def verify_signatures(message: bytes, ask: Callable[..., bytes | None]) -> list[str]:
-    """One word for each DKIM-Signature: pass, fail, or what was raised."""
+    """One word for each DKIM-Signature: pass, fail, or the exception."""
     try:
         parsed = dkim.DKIM(message)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Samples bent at random, the same for the same seed: what the fuzz tests feed."""
+"""Samples bent at random, the same for the same seed: the input of the fuzz tests."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A recipient whom a backend has taken is in no further transaction.
+"""A recipient that a backend has accepted is in no further transaction.
 
-That holds whatever sender, recipients, header, DSN parameters and replies are, and whatever an admin does then.
-Delivery, settlement, spool, backends and sockets are real; what a stranger or a next hop can choose is hostile.
+That holds for any sender, recipients, header, DSN parameters and replies, and for any later command of an admin.
+Delivery, settlement, spool, backends and sockets are real; the input from strangers and next hops is hostile.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Scene:
         return route_dsn(RUNTIME, return_path)
 
     async def press_on(self, spool: SqliteSpool) -> None:
-        """Time passes, and an admin tries everything on what is left."""
+        """Time passes, and an admin tries every command on the rest."""
         desk = QueueDesk(
             spool, self.clock, self.events.append, lambda: RUNTIME, {"corp"}, self.route, self.delivery.wake
         )

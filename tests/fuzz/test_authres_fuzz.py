@@ -1,4 +1,5 @@
-"""Invariant: Authentication-Results are read from anything; what we write, whatever it holds, reads back as meant."""
+"""Invariant: Authentication-Results are read from any octets; our own field, with any values, reads back as
+intended."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ LIMITS = Limits(commands=100_000, errors=100_000, message_size=400)
 
 
 class Wire(asyncio.Transport):
-    """A transport with nobody behind it: keeps what was written."""
+    """A transport without a peer: it keeps the written octets."""
 
     def __init__(self) -> None:
         super().__init__({"peername": ("192.0.2.7", 4000)})

@@ -30,7 +30,7 @@ def test_chunks_do_not_matter(plan: Plan) -> None:
     assert framing.rest == rest
     if done:
         assert content == expected
-    else:  # what may still turn out to be the end is held back, and no more than that
+    else:  # a possible start of the end is held back, and no more
         assert expected.startswith(content)
         assert len(expected) - len(content) <= 4
 

@@ -1,4 +1,4 @@
-"""Invariant: any text is a path or none, never an exception; a path's mailbox repeats what stood in the brackets."""
+"""Invariant: any text is a path or none, never an exception; a path's mailbox repeats the text in the brackets."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def check(octets: bytes) -> ProxyHeader | str | None:
         assert len(octets) < HEADER_OCTETS
     elif isinstance(found, ProxyHeader):
         assert 0 < found.octets <= len(octets)
-        assert read(octets[: found.octets]) == found  # what follows the header says nothing
+        assert read(octets[: found.octets]) == found  # the octets after the header do not matter
         if found.client is not None:
             client = ip_address(found.client)
             head = octets[: found.octets]

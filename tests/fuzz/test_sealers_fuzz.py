@@ -1,4 +1,4 @@
-"""ARC sets from hostile hands: neither trust nor sealing may raise, and what we seal stays well formed."""
+"""ARC sets from hostile senders: neither trust nor sealing may raise, and our own sets stay well formed."""
 
 from __future__ import annotations
 

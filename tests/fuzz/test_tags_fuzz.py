@@ -1,4 +1,5 @@
-"""Invariant: a DKIM tag list, signature or key is read or refused, never raised about; what is read reads back so."""
+"""Invariant: a DKIM tag list, signature or key is read or refused, without an exception; a value that is read reads
+back the same."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def verify(cases: Iterable[Mapping[str, Any]], timeout: float = 120) -> dict[str, dict[str, Any]]:
-    """Each case's answer by its id; verify.mjs says what both hold. `message` is bytes here."""
+    """Each case's answer by its id; verify.mjs describes both. `message` is bytes here."""
     _require("mailauth")
     lines = []
     for case in cases:

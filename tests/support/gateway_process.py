@@ -29,7 +29,7 @@ def free_port() -> int:
 
 @dataclass
 class StandIn:
-    """A demo stand-in backend in a process of its own: demands TLS, writes what it receives as files."""
+    """A demo stand-in backend in a process of its own: requires TLS, writes received messages to files."""
 
     kind: str
     directory: Path

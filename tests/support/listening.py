@@ -78,7 +78,7 @@ class Client:
         assert await self.say("DATA") == 354
 
     async def rest(self) -> bytes:
-        """Everything until the server closes; what it had sent is lost when it resets instead."""
+        """Everything until the server closes; octets sent before a reset are lost."""
         try:
             return await asyncio.wait_for(self.reader.read(-1), PATIENCE)
         except ConnectionError:

@@ -18,7 +18,7 @@ def open_resolver(nameservers: Sequence[str], seconds: float, clock: Callable[[]
 
 
 async def close_resolvers() -> None:
-    """Close what the test opened, and let the loop close the sockets."""
+    """Close the test's resolvers, and let the loop close the sockets."""
     while _OPEN:
         await _OPEN.pop().close()
     await asyncio.sleep(0)

@@ -101,7 +101,7 @@ async def test_a_half_written_renewal_changes_nothing(
     shutil.copy(renewed, certificate)
     with pytest.raises(ssl.SSLError, match="KEY_VALUES_MISMATCH"):
         certificates.refresh()
-    assert not certificates.refresh()  # told once
+    assert not certificates.refresh()  # reported once
     client = await open_session(listener, trust, "")
     assert names_shown(client) == {"old.example"}
     await client.close()

@@ -1,4 +1,4 @@
-"""Content on the wire: DATA and BDAT, where they end, what they may not smuggle, and how much they may bring."""
+"""Content on the wire: DATA and BDAT, their ends, smuggling, and size limits."""
 
 from __future__ import annotations
 

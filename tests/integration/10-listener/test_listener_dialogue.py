@@ -1,4 +1,4 @@
-"""The dialogue: what each command is answered, and what the conversation is told."""
+"""The dialogue: the reply to each command, and the calls to the conversation."""
 
 from __future__ import annotations
 
@@ -350,7 +350,7 @@ async def test_commands_may_come_octet_by_octet(listen: Listen) -> None:
     ("parameter", "said"), [("", "550 5.7.1 caf\\xe9 is closed"), (" SMTPUTF8", "550 5.7.1 caf\u00e9 is closed")]
 )
 async def test_a_reply_beyond_ascii_goes_to_those_who_asked_for_it(listen: Listen, parameter: str, said: str) -> None:
-    """RFC 6531 section 3.7.4: what a next hop says is passed on in ASCII, unless MAIL had SMTPUTF8."""
+    """RFC 6531 section 3.7.4: a next hop's text is passed on in ASCII, unless MAIL had SMTPUTF8."""
     listener = await listen(RecordedReception(rcpt=lambda _: Reply(550, "7.1", "caf\u00e9 is closed")))
     client = await Client.connect(listener.address)
     assert await client.say("EHLO client.example", "MAIL FROM:<a@b.example>" + parameter) == 250

@@ -1,5 +1,5 @@
-"""A client's own word about its address, by PROXY and XCLIENT: whatever it says, it is known by its TCP connection or
-by what a listed peer says, and no mail is taken in another's name."""
+"""A client's own claims about its address, by PROXY and XCLIENT: it is always identified by its TCP connection or by a
+listed peer, and no mail is accepted in another's name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PROXY headers: whose address is the client's, and what ends the connection."""
+"""PROXY headers: the client's address, and the errors that end the connection."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def test_a_balancer_must_send_a_header(
     await client.send(MALFORMED[name])
     assert await client.rest() == b""
     assert reception.conversations == []
-    assert len(errors) == 1  # a wrong configuration, which somebody should hear of
+    assert len(errors) == 1  # a wrong configuration, which an admin should know
 
 
 async def test_a_header_must_come_in_time(

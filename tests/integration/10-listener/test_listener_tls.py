@@ -1,4 +1,4 @@
-"""STARTTLS: what is offered, what survives it, what must not."""
+"""STARTTLS: the offer, the state that survives it, and the state that must not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""XCLIENT: what a listed peer may say, and that nobody else may say anything."""
+"""XCLIENT: the values that a listed peer may give, and the refusal of all other peers."""
 
 from __future__ import annotations
 

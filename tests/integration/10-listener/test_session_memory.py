@@ -49,7 +49,7 @@ def tls_context() -> ssl.SSLContext:
 
 
 async def run_sessions(tls: bool, flood: bool) -> tuple[int, list[str]]:
-    """How many sessions are left without a collection, and what the loop had to say."""
+    """Number of sessions left without a collection, and the loop's complaints."""
     said: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: said.append(str(context)))
     settings = ListenerSettings("mx", "mx.gate.example", "127.0.0.1:0", tls=tls_context())

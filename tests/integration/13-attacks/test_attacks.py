@@ -69,7 +69,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 
 class Other:
-    """A client that goes on with its mail, and looks at the clock."""
+    """A client that goes on with its mail, and measures the time."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._client = smtplib.SMTP("127.0.0.1", gateway.port, local_hostname="good.example", timeout=30)

@@ -192,7 +192,7 @@ def test_swaks(house: House, path: str, transport: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_smtp_source(house: House, path: str) -> None:
-    """It knows no TLS and no source address: what counts is that all of a load arrives."""
+    """It knows no TLS and no source address: only the arrival of the whole load counts."""
     token = f"source-{path}"
     assert SMTP_SOURCE
     command = [SMTP_SOURCE, "-s", "5", "-m", "40", "-l", "5000", "-S", token, "-M", "c.example", "-f", "a@b.example"]
@@ -209,7 +209,7 @@ def test_smtp_source(house: House, path: str) -> None:
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("sender", ["postfix", "exim"])
 def test_mta(house: House, sender: str, transport: str) -> None:
-    """Another mail server hands on what it was given, with DSN; Exim by BDAT."""
+    """Another mail server passes its mail on, with DSN; Exim by BDAT."""
     run = mtas.run_postfix if sender == "postfix" else mtas.run_exim
     routes = {f"{path}.example": house.port(path, transport) for path in PATHS}
     level = "none" if transport == "plain" else "encrypt"

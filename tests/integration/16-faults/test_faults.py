@@ -126,7 +126,7 @@ async def test_a_bug_in_a_hook(hook: str, way: str, error: BaseException) -> Non
     house = House(hook=hook, error=error)
     parts = session(way, SMALL)
     if way == "DATA" and hook in ("mail", "rcpt", "begin"):
-        parts = (parts[0], b"QUIT\r\n")  # there is no 354 to send content after
+        parts = (parts[0], b"QUIT\r\n")  # there is no 354 after which to send content
     lines = await house.talk(*parts)
     check(house, lines, error)
     assert not [line for line in lines if line.startswith("5")], lines

@@ -1,4 +1,4 @@
-"""The whole gateway as people use it: 587 and 465 with logins, refusals that can be looked up, certificates renewed."""
+"""The whole gateway as people use it: 587 and 465 with logins, refusals that `explain` finds, certificates renewed."""
 
 from __future__ import annotations
 

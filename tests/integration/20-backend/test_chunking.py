@@ -36,7 +36,7 @@ async def send(claim: Claim, *sinks: Sink, chunk: int = 65536) -> tuple[Outcome,
 
 
 def carried(octets: bytes) -> Message:
-    """A message whose content was found to have what only BDAT carries."""
+    """A message whose content only BDAT can carry."""
     message = make_message(octets)
     return replace(message, content=replace(message.content, chunks_only=True))
 

@@ -1,4 +1,4 @@
-"""Commands that go out together: each reply is matched to its command, whatever comes, and no reply is lost."""
+"""Commands that go out together: each reply is matched to its command in every case, and no reply is lost."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ async def test_what_a_host_says_unasked_ends_the_session() -> None:
 
 
 class Pipe(asyncio.Transport):
-    """A transport that keeps what is written."""
+    """A transport that keeps the written octets."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -74,7 +74,7 @@ def kinds(outcomes: tuple[Outcome, ...]) -> list[tuple[OutcomeKind, Scope]]:
     return [(one.kind, one.scope) for one in outcomes]
 
 
-# what goes out
+# the octets sent
 
 
 async def test_delivers(sink: Sink) -> None:
@@ -198,7 +198,7 @@ async def test_address_that_would_break_the_line_is_refused_here(sink: Sink) -> 
     assert (outcome.kind, outcome.reply.enhanced) == (OutcomeKind.FAILED, "5.5.4")
 
 
-# what a host cannot take
+# messages that a host cannot take
 
 
 async def test_8bit_content_is_refused_not_converted() -> None:

@@ -271,7 +271,7 @@ async def test_odd_replies_that_have_one_meaning(sink: Sink, verb: str, odd: byt
 @pytest.mark.parametrize("flood", [b"250-\r\n", b"250 x\r\n", b"250-" + b"y" * 1000, b"\r\n"])
 @pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "DOT"])
 async def test_a_flood_of_replies_ends_the_session(verb: str, flood: bytes) -> None:
-    """Nobody waits long for it, and what it leaves in memory is bounded."""
+    """No caller waits long for it, and its memory is bounded."""
     async with Sink(script={verb: [flood * (5_000_000 // len(flood))]}) as sink:
         backend = backend_of(sink, tls="off", greeting_seconds=2.0, data_seconds=2.0, final_seconds=2.0)
         slowest, busy = 0.0, asyncio.create_task(send(backend))

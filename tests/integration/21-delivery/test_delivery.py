@@ -1,4 +1,4 @@
-"""The scheduler with real backends on real sockets: a claim is settled once, held, or given back, whatever happens."""
+"""The scheduler with real backends on real sockets: every claim is settled once, held, or returned."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ async def house(sink: Sink, direct: Sink) -> AsyncIterator[House]:
         await backend.close()
 
 
-# what is due
+# due transfers
 
 
 async def test_what_is_due_is_delivered(house: House, sink: Sink) -> None:
@@ -223,7 +223,7 @@ async def test_a_claim_renewed_while_it_is_written_down_is_settled_all_the_same(
 async def test_a_renewal_that_comes_back_after_the_write_was_refused(
     house: House, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The spool has renewed the claim, and delivery does not know it yet: the outcome must not be given up."""
+    """The spool has renewed the claim, and delivery does not know it yet: the outcome must not be lost."""
     writing, go_on = asyncio.Event(), asyncio.Event()
     settle, claim = house.spool.settle, house.spool.claim
 
@@ -392,7 +392,7 @@ async def test_role_mail_beyond_the_quota_is_refused_as_any_other(house: House, 
 async def test_hold_that_fills_up_while_the_budget_runs_out_is_told_once(
     house: House, sink: Sink, direct: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client that waits for the first write is told by the second one too, and no DSN tells it again."""
+    """The second write too answers the client that waits for the first one, and no DSN repeats the answer."""
     sink.answers("DOT", b"550 5.7.1 likely unsolicited mail\r\n")
     settle = house.spool.settle
 
@@ -449,7 +449,7 @@ async def test_client_is_never_told_250_for_what_is_settled_as_told(
 
 
 async def test_every_race_of_budget_and_answer_tells_the_sender_once(house: House, sink: Sink, direct: Sink) -> None:
-    """Either the client is told or a DSN goes out: never both, never neither."""
+    """Either the client gets the refusal or a DSN goes out: never both, never neither."""
     sink.answers("DOT", b"550 5.7.1 content refused\r\n")
     sink.delay = 0.03
     house.delivery.start()
@@ -856,7 +856,7 @@ async def test_fresh_message_is_sent_without_reading_it_back(house: House, sink:
 
 
 async def test_what_is_promised_is_nobody_elses(house: House, sink: Sink) -> None:
-    """Three connections: all promised, so what waits in the spool is left there until they are used."""
+    """Three connections, all reserved: mail waiting in the spool stays there until they are used."""
     sink.gate.clear()
     assert all(house.delivery.reserve(["corp"]) for _ in range(3))
     assert not house.delivery.reserve(["corp"])

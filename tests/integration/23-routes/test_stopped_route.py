@@ -33,7 +33,7 @@ TEXT = b"From: alice@b.example\r\nSubject: hello\r\n\r\nHello.\r\n"
 UNAUTHENTICATED = "Unauthenticated email from b.example is not accepted due to domain's DMARC policy - gsmtp"
 NESTED = f"550 5.7.23 rejected because of Sender Policy Framework violation -> 550 5.7.1 {UNAUTHENTICATED}"
 BLAMES = [
-    # verb, what the provider answers, cause, a word of the fix
+    # verb, the provider's reply, cause, a word of the fix
     ("RCPT", "550 5.7.51 TenantInboundAttribution; There is a partner connector", "connector", "certificate"),
     ("DOT", "550 5.7.64 TenantAttribution; Relay Access Denied ATTR36", "relay-denied", "connector"),
     ("MAIL", "550 5.7.606 Access denied, banned sending IP [192.0.2.1]", "address-listed", "removal"),

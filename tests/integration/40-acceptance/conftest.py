@@ -28,7 +28,7 @@ def base_zone() -> dict[str, object]:
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
-    """A gateway that each test configures and starts itself; stopped at the end whatever happens."""
+    """A gateway that each test configures and starts itself; always stopped at the end."""
     process = Gateway(tmp_path, zone=base_zone())
     try:
         yield process

@@ -113,7 +113,7 @@ def test_a_client_behind_a_relay(ready: Gateway, tmp_path: Path) -> None:
 
 
 def unfolded(added: list[str], id: str) -> list[str]:
-    """The fields without what is each message's own: its id, and when it came."""
+    """The fields without each message's own values: its id, and its time."""
     fields = [" ".join(field.split()).replace(id, "ID") for field in added]
     return [field.rpartition(";")[0] if field.startswith("Received:") else field for field in fields]
 

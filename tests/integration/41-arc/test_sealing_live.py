@@ -36,7 +36,7 @@ def names() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """One for all tests: what each backend got is told apart by its number."""
+    """One for all tests: each backend's copies are distinguished by their number."""
     directory = tmp_path_factory.mktemp("arc")
     process = Gateway(directory, zone={name: {"TXT": [text]} for name, text in names().items()})
     (directory / "arc.pem").write_bytes(pem(rsa_key()))

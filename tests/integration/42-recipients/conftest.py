@@ -13,7 +13,7 @@ ZONE = {"sender.example": {"TXT": ["v=spf1 ip4:127.0.0.0/8 -all"], "MX": ["10 mx
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
-    """A gateway that each test configures and starts itself; stopped at the end whatever happens."""
+    """A gateway that each test configures and starts itself; always stopped at the end."""
     process = Gateway(tmp_path, zone=dict(ZONE))
     try:
         yield process

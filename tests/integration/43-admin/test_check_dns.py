@@ -1,4 +1,4 @@
-"""`waypost check --dns`: what is asked of a real DNS server about the configuration's own domains, and what is said."""
+"""`waypost check --dns`: the questions to a real DNS server about the configuration's own domains, and the findings."""
 
 from __future__ import annotations
 

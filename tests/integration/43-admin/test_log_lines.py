@@ -1,4 +1,4 @@
-"""Everything that a running gateway writes is one JSON line, whatever strangers make the interpreter say."""
+"""Every line that a running gateway writes is JSON, for any input of strangers to the interpreter."""
 
 from __future__ import annotations
 

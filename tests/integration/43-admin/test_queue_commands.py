@@ -157,7 +157,7 @@ def test_retention_is_as_configured(gateway: Gateway) -> None:
     assert "Hello." in admin.text("show", id, "--raw")
     time.sleep(1.1)
     gateway.terminate()
-    gateway.start_gateway()  # what is over goes at the start, and every minute
+    gateway.start_gateway()  # expired mail is removed at the start, and every minute
     end = time.monotonic() + 15
     while "The content was deleted" not in admin.text("show", id):
         assert time.monotonic() < end

@@ -1,4 +1,4 @@
-"""`waypost reload`: the running gateway says what came of it."""
+"""`waypost reload`: the running gateway reports the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Policy over SMTP: who is refused and who must not be, rules at every stage, a set of one domain's own, reload."""
+"""Policy over SMTP: clients that are refused and clients that must not be, rules at every stage, a set of one domain's
+own, reload."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from tests.support.gateway_process import Gateway
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
-    """A gateway that each test configures and starts itself; stopped at the end whatever happens."""
+    """A gateway that each test configures and starts itself; always stopped at the end."""
     process = Gateway(tmp_path, zone={"sender.example": {"TXT": ["v=spf1 ip4:127.0.0.0/8 -all"]}})
     try:
         yield process

@@ -1,4 +1,4 @@
-"""Aliases, dual delivery and return paths of what goes to third parties, through the running gateway."""
+"""Aliases, dual delivery and return paths of mail to third parties, through the running gateway."""
 
 from __future__ import annotations
 

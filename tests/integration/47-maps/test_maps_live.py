@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 EVERY = 1.0
 LOOK = 3.0
-"""docs/recipients.md: 1 to 3 seconds after the file, or the copy of what was fetched, has changed."""
+"""docs/recipients.md: 1 to 3 seconds after the file, or the copy of a fetched map, has changed."""
 BUSY = 4.0
 """Seconds that this machine may take besides."""
 

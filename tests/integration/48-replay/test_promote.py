@@ -55,7 +55,7 @@ def test_shadow_replay_promote(gateway: Gateway) -> None:
     (event,) = [one for one in gateway.events() if one["event"] == "shadow"]
     assert (event["id"], event["set"], event["action"], event["live"]) == (listed, "strict", "reject", "quarantine")
 
-    # Content of what was delivered is gone by now: nothing but traces is replayed.
+    # Content of delivered mail is deleted by now: only traces are replayed.
     assert json.loads(run(gateway, "explain", listed, "--json").stdout)["content"] == "purged"
     same = replayed(gateway)
     assert (same["set"], same["judged"], same["changed"]) == ("enforce", 3, [])

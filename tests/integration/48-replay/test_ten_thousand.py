@@ -75,7 +75,7 @@ async def test_ten_thousand_decisions(gateway: Gateway, tmp_path: Path) -> None:
         start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         done = gateway.run("replay", "--json", *words, "--config", str(gateway.config_path))
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        # It waits for nothing but the processor, so that this is what it takes where nobody else does.
+        # It waits only for the processor, so this is its time on an idle machine.
         seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
         print(f"replay {' '.join(words)}: {seconds:.1f} s of CPU, {time.monotonic() - start:.1f} s in all")
         assert done.returncode == 0, done.stderr

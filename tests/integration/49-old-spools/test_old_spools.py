@@ -29,7 +29,7 @@ DONE = {"waiting": "delivered", "held": "delivered"}
 
 
 class OldSpool:
-    """The spool below `scene`, what its version told of it, and backends that take everything."""
+    """The spool below `scene`, its version's output about it, and backends that take everything."""
 
     def __init__(self, archive: Path, directory: Path, north: Backend, south: Backend) -> None:
         with tarfile.open(archive) as packed:

@@ -68,7 +68,7 @@ tls = "off"
         time.sleep(1.0)
 
     async def expect_delivery(self, seconds: float = 12.0) -> None:
-        """Once the backend is there the message comes soon, and its sender is told nothing."""
+        """Once the backend is there the message comes soon, and its sender gets no DSN."""
         await self.sink.listen()
         end = time.monotonic() + seconds
         while not self.sink.mails:

@@ -55,7 +55,7 @@ def resume(pair: Pair, name: str) -> None:
 def test_a_stolen_password_sends_little_and_its_owner_can_be_resumed(pair: Pair) -> None:
     codes = [as_guest(pair, ["victim@far.example"])[0] for _ in range(12)]
     sent = codes.count(250)
-    assert 5 <= sent <= 7, codes  # what two workers took at the same moment
+    assert 5 <= sent <= 7, codes  # two workers may take messages at the same moment
     assert set(codes[sent:]) == {451}
     assert "suspended for guest" in as_guest(pair, ["victim@far.example"])[1]
     (alarm,) = alarms(pair, "sender-suspended")
@@ -85,7 +85,7 @@ def test_mailboxes_that_do_not_exist_suspend_too(pair: Pair) -> None:
 
 
 def test_recipients_that_a_next_hop_refuses_count_too(pair: Pair) -> None:
-    """After they were taken here: B knows that there are no such mailboxes."""
+    """After they were accepted here: B knows that there are no such mailboxes."""
     resume(pair, "guest")
     assert as_guest(pair, [f"x{number}@listed-far.example" for number in range(5)])[0] == 250
     pair.wait_for("dsn")

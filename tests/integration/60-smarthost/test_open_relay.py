@@ -51,7 +51,7 @@ def no_login(pair: Pair) -> smtplib.SMTP:
 
 
 def by_command(opened: Callable[[Pair], smtplib.SMTP], command: str) -> Callable[[Pair], smtplib.SMTP]:
-    """After a command by which somebody claims to be somebody else; whatever it is answered."""
+    """After a command that claims another identity, with any reply to it."""
 
     def connect(pair: Pair) -> smtplib.SMTP:
         client = opened(pair)

@@ -50,7 +50,7 @@ def id_of(text: str) -> str:
 
 
 def delivered(pair: Pair, client: smtplib.SMTP, mail_from: str, octets: bytes, rcpt: str = "carl@far.example") -> bytes:
-    """Send it through A; what B's backend has received of it."""
+    """Send it through A; returns the copy that B's backend received."""
     before = len(pair.b.google.received())
     with client:
         code, text = send(client, mail_from, [rcpt], octets)

@@ -42,7 +42,7 @@ key = "{pair.b.key}"
     pair.start()
     try:
         with pair.login() as client:
-            for number in range(4):  # nobody listens there: that is no reason to keep others waiting
+            for number in range(4):  # nothing listens there: that must not make other mail wait
                 assert send(client, "ann@corp.example", [f"x{number}@dead.example"], MESSAGE)[0] == 250
             pair.wait_for("deferred")
             rcpts = ["carl@far.example", "dora@far.example", "bob@corp.example"]

@@ -35,7 +35,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 @pytest.fixture(scope="module")
 def left(pair: Pair) -> bytes:
-    """A message as it left A: what stands above A's Received is B's."""
+    """A message as it left A: the fields above A's Received are B's."""
     with pair.login() as client:
         assert send(client, "ann@corp.example", ["carl@far.example"], MESSAGE)[0] == 250
     octets = pair.b.google.wait(1)[-1][0]
@@ -65,7 +65,7 @@ def test_opendkim(pair: Pair, left: bytes, tmp_path: Path) -> None:
 
 
 def judge_by_opendkim(directory: Path, message: bytes, known: dict[str, str]) -> str:
-    """OpenDKIM's own test mode, its library of names told what DNS says."""
+    """OpenDKIM's own test mode, with the DNS answers given to its library."""
     lines = ["server:"]
     for name, record in known.items():
         pieces = " ".join(f'"{record[at : at + 255]}"' for at in range(0, len(record), 255))

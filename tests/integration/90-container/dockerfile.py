@@ -13,7 +13,7 @@ SETTINGS = {"VOLUME", "USER", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK", "ENTRYPOINT
 
 @dataclass
 class Stage:
-    """One FROM and what follows it."""
+    """One FROM and the instructions after it."""
 
     base: str
     name: str
@@ -61,7 +61,7 @@ def parse(path: Path) -> list[Stage]:
 
 
 class Context:
-    """The files that a build may COPY: what .dockerignore lets through."""
+    """The files that a build may COPY: those that .dockerignore admits."""
 
     def __init__(self, directory: Path) -> None:
         lines = [line.strip() for line in (directory / ".dockerignore").read_text().splitlines()]

@@ -141,7 +141,7 @@ class Container:
         self.uid, _, gid = image.settings["USER"].partition(":")
         self.gid = gid or self.uid
         volume = image.settings["VOLUME"].lstrip("/")
-        # A fresh named volume begins with what the image has at its mount point.
+        # A fresh named volume begins with the image's content at its mount point.
         sh("cp", "-a", root / volume, scratch / "volume")
         sh("mount", "--bind", root, root)
         sh("mount", "-o", "remount,ro,bind", root)
@@ -253,7 +253,7 @@ def again(*arguments: str, namespaces: Sequence[str] = ()) -> int:
 
 
 def prove_build(scratch: Path) -> int:
-    """Build every stage, then start what came out of the last."""
+    """Build every stage, then start the result of the last."""
     stages = parse(PROJECT / "Dockerfile")
     context, access = Context(PROJECT), Access()
     roots: dict[str, Path] = {}

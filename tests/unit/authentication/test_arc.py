@@ -44,7 +44,7 @@ def test_canonicalisations(form: str) -> None:
 
 @pytest.mark.parametrize("written", [b"i=1;", b":i=1;", b":\ti=1;", b": i = 1 ;", b":\r\n i\r\n\t=1\r\n ;"])
 def test_instances_as_they_may_be_written(written: bytes) -> None:
-    """Some of these change what is signed, so only the reading of the instance is looked at."""
+    """Some of these change signed octets, so only the reading of the instance is checked."""
     lead = written if written.startswith(b":") else b": " + written
     message = chain(1).replace(b"ARC-Message-Signature: i=1;", b"ARC-Message-Signature" + lead)
     message = message.replace(b"ARC-Authentication-Results: i=1;", b"ARC-Authentication-Results" + lead)

@@ -49,7 +49,7 @@ def said(result: DkimResult) -> tuple[DkimVerdict, str]:
     return result.result, result.reason
 
 
-# --- what passes
+# --- signatures that pass
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -133,7 +133,7 @@ def test_a_message_that_ends_in_its_header() -> None:
     assert one(Signer((("h", "from"),)).sign(message) + message).result is PASS
 
 
-# --- what fails
+# --- signatures that fail
 
 
 def test_an_altered_body() -> None:
@@ -404,7 +404,7 @@ def test_u_labels_are_looked_up_as_a_labels() -> None:
     assert result.identity == "j?rg@xn--bcher-kva.example"
 
 
-# --- several signatures, and what the caller sees
+# --- several signatures, and the caller's view
 
 
 def test_each_signature_is_judged_top_to_bottom() -> None:

@@ -1,4 +1,4 @@
-"""DMARC by RFC 9989: records, tree walk, policy, alignment, and what an unanswered lookup may and may not do."""
+"""DMARC by RFC 9989: records, tree walk, policy, alignment, and the effect of an unanswered lookup."""
 
 from __future__ import annotations
 

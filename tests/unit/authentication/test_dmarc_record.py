@@ -1,4 +1,4 @@
-"""DMARC records: what counts, what defaults, what a mistake does (RFC 9989 sections 4.7 and 4.8)."""
+"""DMARC records: tags, defaults, and the effect of a mistake (RFC 9989 sections 4.7 and 4.8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DNS block lists (RFC 5782): listings, errors that are no listings, and the self-test."""
+"""DNS block lists (RFC 5782): listings, errors that are not listings, and the self-test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The composition of an ARC set: what it covers, how long it gets, and what it will not do."""
+"""The composition of an ARC set: its coverage, its length, and its refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our own DKIM signatures: what they cover, that they verify, and that nothing can be added to what they cover."""
+"""Our own DKIM signatures: their coverage, that they verify, and that nothing can be added to the covered fields."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_both_signatures_pass_and_the_rsa_one_stands_first() -> None:
 
 
 def test_stock_dkimpy_verifies_the_rsa_signature() -> None:
-    made = signed(now=time.time())  # it looks at the clock itself
+    made = signed(now=time.time())  # the verifier uses the real clock
     assert stock.DKIM(made).verify(0, dnsfunc=lambda name, timeout=5: key_record().encode())
 
 

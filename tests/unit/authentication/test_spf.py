@@ -1,4 +1,4 @@
-"""SPF: what pyspf gets wrong is put right, the work is bounded, and DNS is only what the window holds."""
+"""SPF: pyspf's errors are corrected, the work is bounded, and DNS is only the content of the view."""
 
 from __future__ import annotations
 

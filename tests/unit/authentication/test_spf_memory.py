@@ -1,4 +1,4 @@
-"""An SPF result that is kept: it is the one that would be found anew, whoever asks, or it is not used."""
+"""A cached SPF result: it equals a new one for every caller, or it is not used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SPF's view of DNS: what it asks for, in how many rounds, and what evidence it leaves."""
+"""SPF's view of DNS: its questions, the number of rounds, and its evidence."""
 
 from __future__ import annotations
 

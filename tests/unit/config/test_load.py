@@ -104,7 +104,7 @@ def test_a_name_that_stands_twice_is_told_beside_what_else_is_wrong_there(tmp_pa
     doubled = [line for line in said if "is already" in line]
     assert len(doubled) == 1, said
     assert len(said) > 1, said
-    # Each alone is told, too.
+    # Each alone is reported, too.
     alone = complaints(tmp_path, f"{GOOD}\n{table.format(right)}\n{second.format(right)}\n")
     assert ["is already" in line for line in alone] == [True]
 
@@ -408,7 +408,7 @@ class TestMaps:
 
 
 def test_mistakes_across_sections_are_found_beside_those_of_single_settings(tmp_path: Path) -> None:
-    """One broken element hides neither its siblings nor what other sections say, and blames nobody else."""
+    """One broken element hides neither its siblings nor the faults of other sections, and causes no false ones."""
     text = GOOD + (
         '\n[[relay]]\nname = "one"\naddresses = "nonsense"\nby = "mx"\nformat = "postfix"\n'
         '[[relay]]\nname = "two"\naddresses = ["192.0.2.1", "40.92.0.0/16"]\nby = "mx"\nformat = "postfix"\n'
@@ -433,7 +433,7 @@ def test_a_broken_domain_makes_no_address_a_strangers(tmp_path: Path) -> None:
 
 
 def test_no_setting_shows_a_regular_expression() -> None:
-    """A pattern of pydantic's would be printed as it is; `check_form` says in words what may be written."""
+    """A pattern of pydantic's would be printed as it is; `check_form` describes the form in words."""
     assert "pattern" not in re.findall(r'"(\w+)":', json.dumps(Config.model_json_schema()))
 
 

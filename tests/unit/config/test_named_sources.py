@@ -1,4 +1,4 @@
-"""Named senders, forwarders and networks, and the sets of single domains: what is refused, and what comes of it."""
+"""Named senders, forwarders and networks, and the sets of single domains: refusals, and results."""
 
 from __future__ import annotations
 

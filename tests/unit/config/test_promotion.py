@@ -1,4 +1,4 @@
-"""Naming another rule set in the configuration changes that one value, or says what to do by hand."""
+"""Naming another rule set in the configuration changes that one value, or gives the line to write by hand."""
 
 from __future__ import annotations
 

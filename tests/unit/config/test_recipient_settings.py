@@ -1,4 +1,4 @@
-"""Settings about recipients, and what is wrong with them."""
+"""Settings about recipients, and their faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are none, have no end, or would be read by halves: each is told with its place, and none is waited for."""
+"""Files that are missing, endless, or only partly readable: each is reported with its place, and none is waited for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user file: what it may say."""
+"""The users' file: its allowed contents."""
 
 from __future__ import annotations
 

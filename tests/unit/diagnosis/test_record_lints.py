@@ -1,4 +1,4 @@
-"""DMARC records and DKIM keys, tag by tag: defaults, and what is wrong."""
+"""DMARC records and DKIM keys, tag by tag: defaults and faults."""
 
 from __future__ import annotations
 

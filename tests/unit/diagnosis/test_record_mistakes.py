@@ -1,4 +1,4 @@
-"""Records as people really publish them, with what is said about each; and every sentence of these tools once."""
+"""Records as people really publish them, with the findings about each; and every sentence of these tools once."""
 
 from __future__ import annotations
 

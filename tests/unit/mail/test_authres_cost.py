@@ -1,4 +1,4 @@
-"""Reading Authentication-Results fields that a stranger wrote costs little, whatever is in them."""
+"""Reading Authentication-Results fields from strangers always costs little."""
 
 from __future__ import annotations
 

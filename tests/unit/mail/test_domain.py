@@ -1,4 +1,4 @@
-"""Domain names: what DNS can hold becomes lower-case A-labels, everything else None."""
+"""Domain names: every name that DNS can hold becomes lower-case A-labels, everything else None."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delivery status notifications: golden files, what a reader finds in them, and what no input can do to them."""
+"""Delivery status notifications: golden files, a reader's results, and their safety under any input."""
 
 from __future__ import annotations
 

@@ -234,7 +234,7 @@ def test_no_helo_moves_the_walk(helo: str, below: str, above: bytes) -> None:
 
 @given(st.data())
 def test_no_edit_of_a_line_yields_another_address_of_ours(data: st.DataObject) -> None:
-    """Invariant: whatever is cut out of a genuine line, it is read as it stands or not at all."""
+    """Invariant: a genuine line with any part cut out is read as it stands or not at all."""
     line = hop()
     start = data.draw(st.integers(10, len(line) - 2))
     end = data.draw(st.integers(start, len(line) - 2))

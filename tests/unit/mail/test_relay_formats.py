@@ -266,7 +266,7 @@ def test_a_mapped_client_is_the_four(format: RelayFormat) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_tcp_peer_decides_whose_line_is_read(format: RelayFormat) -> None:
-    """A perfect line from a machine that is not listed is no proof of anything."""
+    """A perfect line from an unlisted machine proves nothing."""
     found = walked(format, line(format, FORGED) + REST, "198.51.100.1")
     assert found.client is None
 
@@ -282,7 +282,7 @@ def test_a_wildcard_does_not_match_its_own_name() -> None:
 
 @pytest.mark.parametrize("ident", ["id) ([198.51.100.66]", "x helo=y", "[198.51.100.66]", "a\tb", "x)"])
 def test_an_ident_answer_carries_nothing(ident: str) -> None:
-    """Exim writes what the client's own ident server says, as it is."""
+    """Exim writes the text of the client's own ident server unchanged."""
     text = line("exim").replace("helo=mail.sender.example", f"helo=mail.sender.example ident={ident}")
     assert walked("exim", text + REST).client is None
 

@@ -1,4 +1,4 @@
-"""SRS: what we wrote comes back, what we did not write does not."""
+"""SRS: our own return paths come back, others do not."""
 
 from __future__ import annotations
 

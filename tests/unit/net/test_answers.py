@@ -41,7 +41,7 @@ def test_cache_is_bounded_in_octets() -> None:
 
 
 class World:
-    """A resolver whose answers come at once, but for names below `silent`, which never get one."""
+    """A resolver that answers at once, except for names below `silent`, which never get an answer."""
 
     def __init__(self, bounds: LookupBounds | None = None, seconds: float = 0.5) -> None:
         self.asked: list[str] = []

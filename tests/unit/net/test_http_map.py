@@ -1,4 +1,4 @@
-"""A CSV map from a web server: what is a map, what is none, and what is too much."""
+"""A CSV map from a web server: valid maps, other contents, and excessive ones."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_a_whole_search_is_a_map(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("code", [1, 2, 5, 10, 14, 52])
 def test_a_password_does_not_follow_a_refused_starttls(tmp_path: Path, code: int) -> None:
-    """An ExtendedResponse that is no success: nothing else is said in clear."""
+    """An ExtendedResponse without success: nothing else is sent in clear."""
     with RogueDirectory(lambda message, tag: answer(message, EXTENDED_RESPONSE, code)) as directory:
         with pytest.raises(LoginsUnavailable):
             logins(directory, starttls=True).check("ann", "hunter2")

@@ -1,4 +1,4 @@
-"""A configured host without an address in DNS: what an admin is told."""
+"""A configured host without an address in DNS: the text for the admin."""
 
 from __future__ import annotations
 

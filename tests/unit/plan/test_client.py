@@ -48,7 +48,7 @@ def to(*rcpts: str) -> Envelope:
 
 
 class Asked:
-    """A zone that remembers what it was asked."""
+    """A zone that records its questions."""
 
     def __init__(self) -> None:
         self.names: list[str] = []

@@ -1,4 +1,4 @@
-"""Mail that leaves: who may send as whom, what is replaced, what is added, and what is signed."""
+"""Mail that leaves: its senders, replaced and added fields, and signatures."""
 
 from __future__ import annotations
 

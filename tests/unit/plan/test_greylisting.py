@@ -1,4 +1,4 @@
-"""By what a sender is known, and when it is let in."""
+"""The key of a sender, and the time of its acceptance."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ async def test_what_was_done_and_why(author: str, disposition: str, reasons: lis
 
 
 async def test_a_policy_that_is_not_followed_has_its_reason() -> None:
-    """RFC 9990 section 3.1.6: applied is not published, so why must be told."""
+    """RFC 9990 section 3.1.6: the applied policy is not the published one, so the reason must be reported."""
     hop = b"Received: from x (unknown [192.0.2.9]) by mx.forwarder.example with ESMTP id 1; today\r\n"
     trace = await stored(hop + plain("ceo@sender.example"), "x@other.example")
     row = make_row(trace)

@@ -1,4 +1,4 @@
-"""The rounds of one judgement: what is finished is not computed again."""
+"""The rounds of one judgement: a finished result is not computed again."""
 
 from __future__ import annotations
 

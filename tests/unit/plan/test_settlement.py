@@ -1,4 +1,4 @@
-"""From outcomes to writes: who is done, who waits, who is told."""
+"""From outcomes to writes: final states, retries and notices."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_find_refusal() -> None:
     assert find_refusal(()) is None
 
 
-# whom a DSN may tell
+# recipients of DSNs
 
 
 @pytest.mark.parametrize(
@@ -373,7 +373,7 @@ def test_our_fault_makes_no_dsn_before_the_queue_s_end() -> None:
 def test_relayed_is_told_where_it_was_asked_for(
     notify: tuple[Notify, ...], reports: bool, changes: dict[str, object], told: bool
 ) -> None:
-    """RFC 3461 section 5.2.2: where the next host will say nothing we say what we know."""
+    """RFC 3461 section 5.2.2: if the next host reports nothing, we report our own knowledge."""
     claim = claim_of(Recipient(mailbox("bob@corp.example"), notify), **changes)
     taken = replace(outcome(claim, 0, OutcomeKind.DELIVERED, OK), reports=reports)
     done = settle(claim, (taken,), TERMS, at())
@@ -392,7 +392,7 @@ def test_verdicts_at_our_edge_are_told() -> None:
     assert b"    DMARC: pass for sender.example\r\n" in (done.dsn.message.content.data or b"")
 
 
-# what cannot be told
+# failures that cannot be reported
 
 
 def broken(_: object) -> str:

@@ -1,4 +1,4 @@
-"""Messages as the rules see them: what the checks found, put together as `plan` does it."""
+"""Messages as the rules see them: the results of the checks, combined as in `plan`."""
 
 from __future__ import annotations
 

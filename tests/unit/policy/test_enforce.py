@@ -1,4 +1,4 @@
-"""The shipped default: the incidents, and what must not be caught with them."""
+"""The shipped default: the incidents, and mail that must not be caught with them."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_own_mail_that_the_owner_vouches_for_passes_without_a_record() -> None:
     assert replace(CEO, dkim=(signature("own.example"),)).judged(ENFORCE).action is Action.ACCEPT
     by_spf = replace(CEO, mail_from="ceo@own.example", spf=spf(SpfVerdict.PASS, "own.example"))
     assert by_spf.judged(ENFORCE).action is Action.ACCEPT
-    # Another's signature is no word of ours.
+    # Another's signature is not our proof.
     assert replace(CEO, dkim=(signature("stranger.example"),)).judged(ENFORCE).action is Action.QUARANTINE
 
 
@@ -318,7 +318,7 @@ def test_spf_alone_refuses_only_for_a_domain_that_sends_no_mail() -> None:
         (replace(SPOOF, dmarc=TEMPERROR, policy=None, spf_aligned=True), Action.ACCEPT),
         (replace(CEO, dmarc=TEMPERROR, policy=None, spf_aligned=True), Action.ACCEPT),
         (replace(INDIRECT["list"], dmarc=TEMPERROR, policy=None), Action.DEFER),
-        # All of DNS is silent: nothing speaks for the sender, whatever signature or list the message shows.
+        # All of DNS is silent: nothing supports the sender, even with a signature or list in the message.
         (
             replace(SPOOF, dmarc=TEMPERROR, policy=None, header=INDIRECT["list"].header, spf=spf(SpfVerdict.TEMPERROR)),
             Action.DEFER,
@@ -472,7 +472,7 @@ def test_posts_of_our_own_people_to_lists(policy: DmarcPolicy, held: bool, actio
     decision = replace(POST, policy=policy, dkim=dkim).judged(ENFORCE)
     assert (decision.action, decision.rule) == (action, rule)
     assert "own-domain" in decision.grounds
-    # A list that does not prove its name, and one without a signature of ours, is no list.
+    # A list that does not prove its name is not one, nor is a list without a signature of ours.
     unproven = replace(POST, policy=REJECT, dkim=(HELD,), spf=spf(SpfVerdict.PASS, "evil.example"))
     assert unproven.judged(ENFORCE).action is Action.REJECT
     assert replace(POST, policy=REJECT, dkim=()).judged(ENFORCE).action is Action.REJECT
@@ -679,7 +679,7 @@ def test_a_forwarded_meeting_is_marked_whoever_forwards_it() -> None:
 
 
 def test_a_forwarded_meeting_of_one_of_us_proves_its_sender() -> None:
-    """Our other half forwards what a stranger organizes: SPF or our signature stands for Sender."""
+    """Our other half forwards a stranger's meeting: SPF or our signature supports Sender."""
     half = replace(
         MEETING,
         header=MEETING.header.replace("third", "own"),

@@ -74,7 +74,7 @@ def test_mail_from_names_the_client_only_where_spf_says_so() -> None:
     client = replace(EDGE, helo="out.forwarder.example", rdns="")
     forwarded = replace(SPOOF, ingress=client, spf=spf(SpfVerdict.FAIL, "author.example"))
     assert evidence(forwarded, hop) == ["earlier-hop"]
-    # With SPF pass the same line tells of one house.
+    # With SPF pass the same line belongs to the same site.
     assert evidence(replace(forwarded, spf=spf(SpfVerdict.PASS, "author.example")), hop) == []
 
 

@@ -10,7 +10,7 @@ from gateway.policy import flow
 
 @given(st.integers(1, 6000), st.lists(st.floats(0, 5), max_size=80))
 def test_never_more_than_allowed(per_minute: int, waits: list[float]) -> None:
-    """In any time no more goes than the rate gives, and what may go at once."""
+    """In any interval the messages sent are at most those of the rate, plus those allowed at once."""
     now, sent = 0.0, 0
     state = flow.full(per_minute, now)
     for seconds in waits:

@@ -21,7 +21,7 @@ from gateway.service.tally import SharedCounts
 
 
 class Worker:
-    """A listener that only counts whom it took."""
+    """A listener that only counts its connections."""
 
     def __init__(self, sock: socket.socket, counts: SharedCounts, number: int) -> None:
         self.connections = ConnectionLimits(Limits(), counts.tally(number))

@@ -19,7 +19,7 @@ from tests.support.spooling import HandClock
 
 
 class Carrier:
-    """Remembers what it was given; fails as often as it is told to."""
+    """Records its alarms; fails a given number of times."""
 
     def __init__(self, name: str = "carrier", failures: int = 0) -> None:
         self.name = name
@@ -193,7 +193,7 @@ async def test_mail_goes_through_the_spool() -> None:
 
 
 class Listener:
-    """An HTTP server that keeps what is posted and answers with one status."""
+    """An HTTP server that keeps posted bodies and answers with one status."""
 
     def __init__(self) -> None:
         self.status = "204 No Content"

@@ -66,7 +66,7 @@ async def test_a_warm_check_asks_nothing() -> None:
 
 
 async def test_a_swallowed_miss_still_counts() -> None:
-    """pyspf has a bare except: what is pending decides, not the exception."""
+    """pyspf has a bare except: pending questions decide, not the exception."""
     names = Names({A: found("x")})
 
     def check(window: DnsView) -> str:

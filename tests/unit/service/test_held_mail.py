@@ -26,7 +26,7 @@ QUOTA = Quota()
 
 
 class House:
-    """A keeper and what surrounds it."""
+    """A HeldMail with its surroundings."""
 
     def __init__(self, hold: dict[str, object] | None = None) -> None:
         self.clock = HandClock()

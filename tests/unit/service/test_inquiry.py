@@ -111,7 +111,7 @@ async def test_a_backend_that_proves_nothing_refuses_nobody(
 
 
 async def test_a_backend_that_says_5_1_1_to_everybody_refuses_nobody() -> None:
-    """So it speaks for a domain that was taken from it."""
+    """Such an answer is also given for a domain that the backend no longer serves."""
     backend, clock = Backend(lambda local: NO), Clock()
     asking, events = callout(backend, clock)
     assert await unknown(asking, "bob", "eve") == [False, False]

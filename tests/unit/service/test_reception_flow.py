@@ -30,7 +30,7 @@ LIMIT = 100_000
 
 
 class Open(NoDelivery):
-    """A backend that counts what is promised of it."""
+    """A backend that counts its reservations."""
 
     def __init__(self) -> None:
         self.promised = 0
@@ -122,7 +122,7 @@ async def test_a_bug_before_the_commit_keeps_no_connection(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("method", ["enqueue", "attempt"])
 async def test_a_bug_after_the_commit_is_kept_from_the_client(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
-    """Some backend may have the message: a client that was told 451 would send it again."""
+    """Some backend may have the message: a client with a 451 would send it again."""
 
     async def fail(*_: object) -> None:
         raise ZeroDivisionError

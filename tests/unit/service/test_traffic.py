@@ -101,7 +101,7 @@ def test_what_is_let_in_for_a_probe_and_does_not_come_is_replaced() -> None:
 
 
 def test_a_rate_that_allows_more_opens_nothing() -> None:
-    """A backend that is paused beside it is not looked after all the time."""
+    """A paused backend beside it is not checked all the time."""
     road = Road()
     shares = {"corp": Share(10), "other": Share(10, 60)}
     road.traffic = Traffic(shares, road.clock, road.events.append)

@@ -1,4 +1,4 @@
-"""Invariant: what is packed comes back equal, whatever octets and text a noun holds; damage is Unreadable."""
+"""Invariant: a packed noun comes back equal, with any octets and text in it; damage is Unreadable."""
 
 from __future__ import annotations
 

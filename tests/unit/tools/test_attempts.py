@@ -1,4 +1,4 @@
-"""Attempts as `explain` tells them: what was answered, and what it means."""
+"""Attempts in `explain`: the replies, and their meaning."""
 
 from __future__ import annotations
 

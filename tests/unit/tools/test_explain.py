@@ -1,4 +1,4 @@
-"""`waypost explain`: the story in words and as JSON, checked against what is stored."""
+"""`waypost explain`: the story in words and as JSON, checked against the stored data."""
 
 from __future__ import annotations
 
@@ -423,7 +423,7 @@ async def test_direct_mail_that_passes_is_not_said_to_have_taken_an_indirect_way
     assert accepted.authentication is not None
     assert accepted.authentication.dmarc.result is DmarcVerdict.PASS
     assert "indirect way" not in " ".join(narrate(accepted))
-    # A passing signature of the author's is no sign of it, whatever DMARC says.
+    # A passing signature of the author's is not a sign of it, under any DMARC result.
     decision = replace(accepted.decision, findings=(Finding("author-signature", "x"), Finding("earlier-hop", "y")))
     dmarc = replace(accepted.authentication.dmarc, result=DmarcVerdict.FAIL)
     failed = replace(accepted.authentication, dmarc=dmarc)

@@ -1,4 +1,4 @@
-"""`waypost key`: what is made, when it may sign, and how long a retired key's record must stay."""
+"""`waypost key`: new keys, the start of signing, and the time that a retired key's record must stay."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ KEEP = 7 * DAY
 
 
 def zone(tmp_path: Path, leave_out: str = "", wrong: str = "") -> ZoneResolver:
-    """The records of all keys in DNS, but for one selector, and with a wrong one."""
+    """The records of all keys in DNS, except for one selector, and with a wrong one."""
     lines = [
         master_line(one.entry, one.record if one.entry.selector != wrong else other_record(tmp_path))
         for one in show_keys(tmp_path, read_keyring(tmp_path))

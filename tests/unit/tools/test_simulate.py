@@ -1,4 +1,4 @@
-"""`waypost simulate`: the incident table, the JSON to the letter, and what a batch makes of bad cases."""
+"""`waypost simulate`: the incident table, the JSON to the letter, and the treatment of bad cases in a batch."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_a_file_that_is_not_there(case: Path) -> None:
 
 
 def test_a_change_after_the_last_witness(case: Path) -> None:
-    """The last hop found the message intact, so what came after it is told of, and the hop is not accused."""
+    """The last hop found the message intact, so a later change is reported, and the hop is not accused."""
     top = (
         b"Authentication-Results: mx.corp.example; dkim=pass header.d=sender.example\r\n"
         b"Received: from a by mx.corp.example (Postfix) with ESMTP id 1; Mon, 2 Nov 2026 10:00:01 +0000\r\n"

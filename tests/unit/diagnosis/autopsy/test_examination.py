@@ -72,7 +72,7 @@ def test_a_header_change_that_is_unknown_beside_a_body_change_that_is_known() ->
 
 
 def test_the_signature_of_the_author_counts() -> None:
-    """A list's own signature verifies, the author's does not: that is what is asked about."""
+    """A list's own signature verifies, the author's does not: that one is explained."""
     broken = with_footer(sign())
     listed = sign(broken, d="list.example")
     keys = KEYS | zone(key_record(), name="s._domainkey.list.example")

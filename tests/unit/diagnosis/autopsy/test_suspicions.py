@@ -1,4 +1,4 @@
-"""Marks of what cannot be undone."""
+"""Marks of changes that cannot be undone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bounces of every shape: the innermost cause, who refused, and whom."""
+"""Bounces of every form: the innermost cause, the refusing and the refused party."""
 
 from __future__ import annotations
 

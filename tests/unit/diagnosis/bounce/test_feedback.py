@@ -1,4 +1,4 @@
-"""Feedback reports: a check behind the recipient's own edge is told from one at the edge."""
+"""Feedback reports: a check behind the recipient's own edge is distinguished from one at the edge."""
 
 from __future__ import annotations
 

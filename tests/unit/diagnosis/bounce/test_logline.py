@@ -1,4 +1,4 @@
-"""Log lines of each server: who, what became of it, by whom, and why."""
+"""Log lines of each server: the recipient, the result, the server, and the reason."""
 
 from __future__ import annotations
 

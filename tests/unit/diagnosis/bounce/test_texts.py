@@ -86,7 +86,7 @@ def run(*arguments: str, expect: int = 0) -> str:
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """All that is said, white space as one blank."""
+    """The whole output, white space as one blank."""
     folder = tmp_path_factory.mktemp("bounces")
     outputs = []
     for number, text in enumerate(FILES):

@@ -1,4 +1,4 @@
-"""Why DMARC failed, or what nothing vouches for: the cause that is named; and every sentence once."""
+"""The reasons why DMARC failed, or why no domain vouches: the named cause; and every sentence once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The header blocks of incidents 2, 3 and 5: what an admin reads, word for word."""
+"""The header blocks of incidents 2, 3 and 5: the text for an admin, word for word."""
 
 from __future__ import annotations
 

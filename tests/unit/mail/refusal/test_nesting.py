@@ -1,4 +1,4 @@
-"""The innermost reply is found, whoever wrapped it and how."""
+"""The innermost reply is found in every kind of wrapping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each code that a big provider is known to give, in a reply of its shape: who refused, and for what cause."""
+"""Each code that a big provider is known to give, in a reply of its form: the refusing provider, and the cause."""
 
 from __future__ import annotations
 
