@@ -173,7 +173,7 @@ class Gateway:
     async def _serve_admin(self, stack: AsyncExitStack) -> None:
         """Metrics and health of all workers, by whichever of them is asked."""
         config = self._runtime.config
-        view = ShardedView(config.server.spool)
+        view = ShardedView(config.server.spool, running=True)
         stack.push_async_callback(view.close)
         counters = self._post.counters or self._observer.registry
         application = make_application(counters, self._find_hindrance, view.counts)

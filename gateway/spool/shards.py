@@ -43,7 +43,7 @@ class ShardedSpool:
         """The first one takes new mail. `directory` is the whole spool's."""
         self.shards = tuple(shards)
         self._own = shards[0]
-        self.reader = ShardedView(directory, {shard.path.name: shard.reader for shard in shards})
+        self.reader = ShardedView(directory, {shard.path.name: shard.reader for shard in shards}, running=True)
         self._looked = float("-inf")
         self._foreign = False
         """Some shard has a message whose client did not get the reply."""

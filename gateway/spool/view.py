@@ -151,10 +151,16 @@ _ID = re.compile(rf"[{DIGITS}]{{9}}([{DIGITS}])[{DIGITS}]{{5}}")
 
 
 class ShardedView:
-    """`ports.SpoolReader` over all shards, whoever owns them; `owned` are those of this process, already open. Raises
-    SpoolUnusable when there is nothing to look at."""
+    """`ports.SpoolReader` over all shards, whoever owns them; `owned` are those of this process, already open.
 
-    def __init__(self, directory: Path, owned: Mapping[str, ReadOnlySpool] = MappingProxyType({})) -> None:
+    Raises SpoolUnusable when there is nothing to look at, or a shard cannot be read. While the gateway is `running`, a
+    shard that cannot be read is looked for again: its worker has perhaps not opened it yet, which on a full disk only
+    the owner can.
+    """
+
+    def __init__(
+        self, directory: Path, owned: Mapping[str, ReadOnlySpool] = MappingProxyType({}), running: bool = False
+    ) -> None:
         self._directory = directory
         self._owned = owned
         self._views: dict[str, ReadOnlySpool] = {}
@@ -162,8 +168,10 @@ class ShardedView:
         for path in find_shards(directory):
             try:
                 self._views[path.name] = owned.get(path.name) or ReadOnlySpool(directory, shard=path.name)
-            except SpoolUnmade as error:
+            except SpoolUnusable as error:
                 # Another worker may be creating it now, as at the first start of a new version.
+                if not running and not isinstance(error, SpoolUnmade):
+                    raise
                 unmade = error
         if unmade is not None and not self._views:
             raise unmade

@@ -163,6 +163,25 @@ async def test_a_shard_that_is_being_made_is_looked_at_when_it_is_whole(tmp_path
         await opened.close()
 
 
+async def test_a_shard_that_only_its_owner_can_open_now_stops_no_other_worker(tmp_path: Path) -> None:
+    """On a disk with no octet free a reader cannot make the files that SQLite needs beside the database."""
+    for worker in (0, 1):
+        await (await open_worker(tmp_path, worker, 2)).close()
+    kept = (tmp_path / "1" / "spool.db").rename(tmp_path / "kept")
+    (tmp_path / "1" / "spool.db").write_bytes(b"no database" * 100)
+    spool = await open_worker(tmp_path, 0, 2)
+    with pytest.raises(SpoolUnusable, match="cannot be read"):
+        ShardedView(tmp_path)
+    view = ShardedView(tmp_path, running=True)
+    kept.rename(tmp_path / "1" / "spool.db")
+    other = await open_worker(tmp_path, 1, 2)
+    await other.commit(make_intake(id="late"))
+    for reader in (view, spool.reader):
+        assert [entry.message_id for entry in await reader.queue(9)] == ["late"]
+    for opened in (view, other, spool):
+        await opened.close()
+
+
 async def test_message_is_found_in_a_shard_that_its_id_does_not_name(tmp_path: Path) -> None:
     """A DSN that a worker made for mail of a shard that it had adopted."""
     id = SystemClock(0).new_id()
