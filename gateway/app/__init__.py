@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.app.reload import promote
     from gateway.app.runtime_config import make_runtime, make_sealing, make_trial
     from gateway.app.serving import serve
+    from gateway.app.status import read_status
 
 _HOMES = {
     "Gateway": "gateway",
@@ -29,6 +30,7 @@ _HOMES = {
     "order": "control",
     "promote": "reload",
     "read_config": "reading",
+    "read_status": "status",
     "serve": "serving",
 }
 
@@ -44,6 +46,7 @@ __all__ = [
     "order",
     "promote",
     "read_config",
+    "read_status",
     "serve",
 ]
 

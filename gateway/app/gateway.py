@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+from gateway import __version__
 from gateway.admin.api import make_application, serve_http
 from gateway.admin.control import Arguments, Commands, serve_control
 from gateway.admin.queue import QueueDesk, hold_commands
@@ -66,6 +68,7 @@ class Gateway:
     ) -> None:
         self.ready = False
         self._post = post or WorkerContext()
+        self._since = clock.now()
         self._runtime = runtime
         self._clock = clock
         self._spool = spool
@@ -234,7 +237,11 @@ class Gateway:
             self._route_dsn,
             self._hurry,
         )
-        whole: Commands = {"reload": partial(self._answer_reload, path), "drain": self._answer_drain}
+        whole: Commands = {
+            "reload": partial(self._answer_reload, path),
+            "drain": self._answer_drain,
+            "status": self._answer_status,
+        }
         return {**whole, **services.commands(), **hold_commands(self._held_mail)}
 
     async def _answer_reload(self, path: Path, arguments: Arguments) -> Json:
@@ -247,6 +254,24 @@ class Gateway:
         self._gate.close()
         self._emit(Event("draining-spool", ""))
         return None
+
+    async def _answer_status(self, arguments: Arguments) -> Json:
+        """What only the running worker knows; `tools/status.py` makes the whole of it."""
+        storage = await self._spool.storage()
+        alarms = self._alarms.open.current(self._clock.now())
+        return {
+            "number": self._post.number,
+            "workers": self._post.workers,
+            "pid": os.getpid(),
+            "since": self._since,
+            "restarts": self._post.restarts,
+            "version": __version__,
+            "hindrance": self._find_hindrance(),
+            "routes": [asdict(route) for route in self._traffic.conditions()],
+            "storage": {"free_octets": storage.free, "reserve_octets": storage.reserve, "refusing": not storage.takes},
+            "pending_restart": list(self._reloader.pending),
+            "alarms": [{"kind": one.kind, "since": one.since, "text": one.text, "fix": one.fix} for one in alarms],
+        }
 
     def _adopt(self, runtime: RuntimeConfig) -> None:
         self._runtime = runtime

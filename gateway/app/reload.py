@@ -121,6 +121,9 @@ class Reloader:
         self._reading = asyncio.Lock()
         self._begun: set[asyncio.Task[Reloaded]] = set()
         self._next: asyncio.Task[Reloaded] | None = None
+        self._first = runtime().config
+        self.pending: tuple[str, ...] = ()
+        """Sections that differ from those of the start and count from the next start on."""
 
     def reload(self, path: Path) -> asyncio.Task[Reloaded]:
         """Begin a reading, or share the one that has not begun yet."""
@@ -163,6 +166,11 @@ class Reloader:
         if _laid_out(runtime.context) != _laid_out(before.context):
             changed.append("rules")
         self._adopt(runtime)
+        self.pending = tuple(
+            name
+            for name in Config.model_fields
+            if name in _FIXED and getattr(runtime.config, name) != getattr(self._first, name)
+        )
         fields = (
             ("policy", runtime.context.rules.name),
             ("changed", ",".join(changed)),

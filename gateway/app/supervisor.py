@@ -45,6 +45,9 @@ class WorkerContext(Value):
     late: bool = False
     """It replaces a dead worker: the runtime configuration may have been replaced since the start."""
 
+    restarts: int = 0
+    """Number of workers that died in this place."""
+
     def report_ready(self) -> None:
         """Tell the supervisor that mail is accepted."""
         self.tally.add(ready_key(self.number))
@@ -71,6 +74,7 @@ class _Seat:
     """0 while the place is empty."""
     since: float = 0.0
     pause: float = 0.0
+    deaths: int = 0
     next: float | None = None
     """The time at which it is filled again."""
     proven: bool = False
@@ -132,6 +136,7 @@ class Supervisor:
             counters=share_counters(server.spool, number) if self._counting else None,
             lifeline=self._lifeline[0],
             late=late,
+            restarts=seat.deaths,
         )
 
     def _patience(self) -> float:
@@ -161,6 +166,7 @@ class Supervisor:
         self._arrivals.bury(number)
         now = time.monotonic()
         lived = now - seat.since
+        seat.deaths += 1
         seat.pause = _FIRST_PAUSE if lived > _LONGEST_PAUSE else min(max(seat.pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         # The successor of the first death starts at once, because mail waits.
         pause = 0.0 if lived > _LONGEST_PAUSE or seat.pause == _FIRST_PAUSE else seat.pause

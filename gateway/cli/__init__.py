@@ -45,6 +45,15 @@ MODULES = (
             "send-sample": "Send sample messages to the running demo and show what became of each.",
         },
     ),
+    CommandModule(
+        "cli.status",
+        "",
+        _RUN,
+        {
+            "status": "Show whether mail comes in and goes out: routes, queue, disk, certificates, maps, alarms, "
+            "workers.",
+        },
+    ),
     CommandModule("cli.spool", "spool", _RUN, {"spool": "The spool as a whole."}),
     CommandModule(
         "cli.messages",

@@ -295,6 +295,17 @@ class QueueEntry(Value):
     """Held until an admin decides; `last_reply` gives the reason."""
 
 
+class Backlog(Value):
+    """The transfers to one backend that have no final outcome yet."""
+
+    backend: str
+    waiting: int
+    """Those that wait or are under way."""
+    held: int
+    oldest: float | None
+    """Epoch seconds of the reception of the oldest one that waits; None when none does."""
+
+
 class Story(Value):
     """Everything stored about one message, as `waypost explain` reads it."""
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from gateway.model.delivery import (
     Act,
+    Backlog,
     Claim,
     Failure,
     HeldEntry,
@@ -130,6 +131,9 @@ class SpoolReader(IntakeReader, Protocol):
 
     async def counts(self) -> dict[str, int]:
         """Number of transfers that wait or are under way, by backend; held ones are not counted."""
+
+    async def backlogs(self) -> Sequence[Backlog]:
+        """What waits and what is held, of each backend that has any."""
 
     async def next_due(self, skip: Collection[str] = ()) -> float | None:
         """The time at which the earliest transfer to a backend not in `skip` is due, or its lease ends; None when none

@@ -15,6 +15,7 @@ from gateway.model.envelope import Mailbox
 from gateway.model.event import ABOUT, Alarm, Event, Level
 from gateway.plan.own_mail import post
 from gateway.ports import Clock, EventSink, IntakeStore, Tally
+from gateway.service.alarm_kinds import CLEARING, OpenAlarms
 
 _GATHER = 3.0
 """Seconds for which further alarms are awaited, so that simultaneous ones are sent together."""
@@ -71,6 +72,7 @@ class Alarms:
         self._emit = emit
         self._repeat_after = repeat_after
         self._tally = tally
+        self.open = OpenAlarms(repeat_after)
         self._told: dict[tuple[str, ...], _Told] = {}
         self._claims: dict[tuple[str, ...], asyncio.TimerHandle] = {}
         """The alarms that this worker has sent or is about to send."""
@@ -79,6 +81,9 @@ class Alarms:
 
     def __call__(self, event: Event) -> None:
         """Queue the event if it is an alarm and was not sent lately."""
+        if event.level is not Level.ALARM and event.name not in CLEARING:
+            return
+        self.open.note(event, self._clock.now())
         if event.level is not Level.ALARM or not self._couriers:
             return
         now = self._clock.monotonic()

@@ -8,6 +8,12 @@ from pathlib import Path
 
 from cryptography import x509
 
+from gateway.config.model import Config
+from gateway.model.value import Value, replace
+
+_DAY = 86_400.0
+_SOON_DAYS, _URGENT_DAYS = 14, 3
+
 Pair = tuple[Path, Path | None]
 """Certificate with its intermediates, and key; None when the key is in the certificate's file."""
 
@@ -82,6 +88,58 @@ def read_names(certificate: Path) -> list[str]:
     except x509.ExtensionNotFound:
         return []
     return [name.lower() for name in names.get_values_for_type(x509.DNSName)]
+
+
+class CertificateCondition(Value):
+    """The condition of one configured certificate."""
+
+    where: str
+    """`listener NAME` or `backend NAME`."""
+    file: Path
+    names: tuple[str, ...]
+    ends: float | None
+    """Epoch seconds; None for a file that cannot be read."""
+    state: str
+    """`good`, `soon` (ends within 14 days), `urgent` (within 3 days), `ended`, `foreign` (a listener's certificates do
+    not have the host name), `unreadable`."""
+    problem: str = ""
+
+
+def examine_certificates(config: Config, now: float) -> list[CertificateCondition]:
+    """The certificates of all listeners, and those that are shown to backends. `now` is in epoch seconds."""
+    hostname = config.server.hostname.lower()
+    found: list[CertificateCondition] = []
+    for listener in config.listener:
+        files = [file for file in (listener.certificate, *(one.certificate for one in listener.certificates)) if file]
+        seen = [_examine(f"listener {listener.name or listener.address}", file, now) for file in files]
+        fits = any(is_for(one.names, hostname) or one.state == "unreadable" for one in seen)
+        if seen and not fits and seen[0].state == "good":
+            seen[0] = replace(seen[0], state="foreign", problem=f"it is not for {hostname}, which clients connect to")
+        found += seen
+    for name, backend in config.backend.items():
+        if backend.certificate is not None:
+            found.append(_examine(f"backend {name}", backend.certificate, now))
+    return found
+
+
+def is_for(names: Sequence[str], host: str) -> bool:
+    """One of the names is the host's; a wildcard stands for one label (RFC 9525 section 6.3)."""
+    return host in names or f"*.{host.partition('.')[2]}" in names
+
+
+def _examine(where: str, file: Path, now: float) -> CertificateCondition:
+    try:
+        names = tuple(read_names(file))
+        ends = x509.load_pem_x509_certificates(file.read_bytes())[0].not_valid_after_utc.timestamp()
+    except (OSError, ValueError, IndexError) as error:
+        return CertificateCondition(where, file, (), None, "unreadable", f"{file} cannot be read: {error}")
+    left = (ends - now) / _DAY
+    if left < 0:
+        return CertificateCondition(where, file, names, ends, "ended", f"it ended {-left:.0f} days ago")
+    state = "urgent" if left < _URGENT_DAYS else "soon" if left < _SOON_DAYS else "good"
+    return CertificateCondition(
+        where, file, names, ends, state, "" if state == "good" else f"it ends in {left:.0f} days"
+    )
 
 
 def _stamp(file: Path) -> tuple[int, int, int, int] | None:

@@ -41,6 +41,23 @@ class _Lane:
     """The last time at which a message was accepted although the route is stopped."""
     delivered: float = float("-inf")
     """The last time at which it took a message."""
+    reason: str = ""
+    """The latest cause of a pause or a stop."""
+
+
+class RouteCondition(Value):
+    """The condition of one backend, as this worker sees it."""
+
+    name: str
+    state: str
+    """`open`, `paused` or `stopped`."""
+    seconds: float
+    """Until the next attempt of a backend that is paused or stopped."""
+    reason: str
+    window: int
+    """Attempts that may run at the same time."""
+    connections: int
+    """Attempts under way."""
 
 
 class Traffic:
@@ -108,6 +125,21 @@ class Traffic:
         for lane in self._lanes.values():
             lane.flow = flow.hurry(lane.flow, self._clock.monotonic())
 
+    def conditions(self) -> tuple[RouteCondition, ...]:
+        """The condition of every backend."""
+        now = self._clock.monotonic()
+        return tuple(
+            RouteCondition(
+                name=name,
+                state="stopped" if lane.flow.stopped else "paused" if lane.flow.troubled else "open",
+                seconds=max(lane.flow.until - now, 0.0) if lane.flow.troubled else 0.0,
+                reason=lane.reason if lane.flow.troubled else "",
+                window=int(lane.flow.window),
+                connections=lane.busy,
+            )
+            for name, lane in self._lanes.items()
+        )
+
     def next_opening(self) -> float | None:
         """Seconds until a backend that takes nothing now takes mail again; None when no such time is known."""
         now = self._clock.monotonic()
@@ -122,12 +154,16 @@ class Traffic:
     def _tell(self, transfer: Transfer, before: BackendFlow, after: BackendFlow, outcomes: Sequence[Outcome]) -> None:
         backend = transfer.backend
         if after.stopped and not before.stopped:
-            self._emit(Event("route-stopped", transfer.message_id, _explain(backend, outcomes), Level.ALARM))
+            fields = _explain(backend, outcomes)
+            self._lanes[backend].reason = dict(fields)["reply"]
+            self._emit(Event("route-stopped", transfer.message_id, fields, Level.ALARM))
         elif before.stopped and not after.stopped:
             self._emit(Event("route-restored", transfer.message_id, (("backend", backend),), Level.ALARM))
         if after.pause and after.until != before.until:
-            fields = (("backend", backend), ("seconds", after.pause), ("reply", str(outcomes[0].reply)))
-            self._emit(Event("backend-paused", "", fields, Level.WARNING))
+            reply = str(outcomes[0].reply)
+            self._lanes[backend].reason = reply
+            paused = (("backend", backend), ("seconds", after.pause), ("reply", reply))
+            self._emit(Event("backend-paused", "", paused, Level.WARNING))
         elif before.pause and not after.pause:
             self._emit(Event("backend-back", "", (("backend", backend),)))
 

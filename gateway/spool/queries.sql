@@ -199,6 +199,14 @@ WHERE transfer.backend = ? ORDER BY transfer.wake LIMIT ?;
 -- name: count_backends
 SELECT backend, count(wake) FROM transfer GROUP BY backend HAVING count(wake) > 0;
 
+-- name: summarize_backends
+-- A transfer's row number grows with its age, so the first one is the oldest; the index holds all that is counted.
+SELECT backend, count(wake), count(*) - count(wake), min(n) FILTER (WHERE wake IS NOT NULL) FROM transfer
+GROUP BY backend;
+
+-- name: transfer_received
+SELECT trace.received FROM transfer JOIN trace ON trace.n = transfer.message WHERE transfer.n = ?;
+
 -- name: held_of_domain
 SELECT count(*), total(size) FROM hold WHERE domain = ?;
 

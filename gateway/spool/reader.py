@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gateway.model.delivery import Failure, Final, HeldEntry, QueueEntry, Quota, Story, Trace
+from gateway.model.delivery import Backlog, Failure, Final, HeldEntry, QueueEntry, Quota, Story, Trace
 from gateway.model.history import Acquaintance, History, Sender
 from gateway.ports import StoryUnreadable
 from gateway.spool import codec, greylist, holding, senders, unanswered
@@ -147,6 +147,9 @@ class ReadOnlySpool:
     async def counts(self) -> dict[str, int]:
         return await self._read(lambda connection: dict(connection.execute(QUERIES["count_backends"])))
 
+    async def backlogs(self) -> Sequence[Backlog]:
+        return await self._read(_summarize)
+
     async def next_due(self, skip: Collection[str] = ()) -> float | None:
         return await self._read(lambda connection: _find_next(connection, skip))
 
@@ -246,6 +249,14 @@ def _list_queue(connection: sqlite3.Connection, limit: int) -> list[QueueEntry]:
         for row in connection.execute(QUERIES["list_queue"], (backend, limit))
     ]
     return [_read_entry(row) for row in heapq.nsmallest(limit, rows, key=lambda row: float(row[0]))]
+
+
+def _summarize(connection: sqlite3.Connection) -> list[Backlog]:
+    found = []
+    for backend, waiting, held, first in connection.execute(QUERIES["summarize_backends"]).fetchall():
+        row = connection.execute(QUERIES["transfer_received"], (first,)).fetchone()
+        found.append(Backlog(backend, waiting, held, row[0] if row else None))
+    return found
 
 
 def _read_entry(row: Sequence[Any]) -> QueueEntry:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from gateway.model.delivery import Failure, HeldEntry, QueueEntry, Quota, Story, Trace
+from gateway.model.delivery import Backlog, Failure, HeldEntry, QueueEntry, Quota, Story, Trace
 from gateway.model.history import Acquaintance, History, Sender
 from gateway.model.value import replace
 from gateway.spool import codec
@@ -261,6 +261,13 @@ class ShardedView:
             total.update(await view.counts())
         return dict(total)
 
+    async def backlogs(self) -> Sequence[Backlog]:
+        found: dict[str, Backlog] = {}
+        for view in self._look():
+            for one in await view.backlogs():
+                found[one.backend] = _add(one, found[one.backend]) if one.backend in found else one
+        return tuple(found.values())
+
     async def overdue(self, now: float, limit: int) -> Sequence[str]:
         return [id for view in self._look_at_owned() for id in await view.overdue(now, limit)][:limit]
 
@@ -289,6 +296,12 @@ class ShardedView:
         named = _ID.fullmatch(id)
         first = self._views.get(named[1]) if named else None
         return sorted(self._look(), key=lambda view: view is not first)
+
+
+def _add(one: Backlog, other: Backlog) -> Backlog:
+    """The same backend in two shards."""
+    oldest = min((at for at in (one.oldest, other.oldest) if at is not None), default=None)
+    return Backlog(one.backend, one.waiting + other.waiting, one.held + other.held, oldest)
 
 
 def _join(one: Sender, other: Sender) -> Sender:

@@ -11,6 +11,7 @@ from gateway.model.delivery import (
     Act,
     Amendment,
     Attempt,
+    Backlog,
     Claim,
     Ending,
     Failure,
@@ -499,6 +500,15 @@ class FakeSpool:
     async def counts(self) -> dict[str, int]:
         rows = (row for record in self._records.values() for row in record.rows.values())
         return dict(Counter(row.transfer.backend for row in rows if row.wake is not None))
+
+    async def backlogs(self) -> Sequence[Backlog]:
+        found = []
+        rows = [(record, row) for record in self._records.values() for row in record.rows.values()]
+        for backend in {row.transfer.backend for _, row in rows}:
+            ours = [(record, row) for record, row in rows if row.transfer.backend == backend]
+            waiting = [record.trace.received for record, row in ours if row.wake is not None]
+            found.append(Backlog(backend, len(waiting), len(ours) - len(waiting), min(waiting, default=None)))
+        return found
 
     def take_damage(self) -> Sequence[Damage]:
         return ()

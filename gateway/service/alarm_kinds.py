@@ -1,0 +1,253 @@
+"""The kinds of alarms as data, and the alarms that are open: raised, and not cleared yet.
+
+docs/alarms.md shows the same table; `waypost status` shows the open alarms.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from gateway.model.event import ABOUT, Event, Level
+from gateway.model.value import Value, replace
+
+
+class AlarmKind(Value):
+    """One kind of alarm."""
+
+    name: str
+    """The name of its event."""
+    means: str
+    """Markdown, as are the steps."""
+    steps: str
+    cleared_by: tuple[str, ...] = ()
+    """The events that end it, about the same backend, file or listener. Without any it is over when it has not been
+    raised for `repeat_after` seconds."""
+
+
+KINDS = (
+    AlarmKind(
+        "route-stopped",
+        "three attempts in a row were refused because of us: address, reverse DNS, certificate, connector, "
+        "login ([delivery.md](delivery.md))",
+        "what `fix` says; nothing bounces meanwhile",
+        ("route-restored",),
+    ),
+    AlarmKind(
+        "route-restored",
+        "that is over",
+        "nothing",
+    ),
+    AlarmKind(
+        "deferred",
+        "mail waits, or was given up at its end, because of a fault of ours, or because TLS that is "
+        "required does not come about",
+        "what `fix` and `reply` say",
+    ),
+    AlarmKind(
+        "failed",
+        "mail waits, or was given up at its end, because of a fault of ours, or because TLS that is "
+        "required does not come about",
+        "what `fix` and `reply` say",
+    ),
+    AlarmKind(
+        "role-mail-kept",
+        "a backend took mail to postmaster@ or abuse@ for spam; it is held",
+        "`waypost hold show ID`",
+    ),
+    AlarmKind(
+        "hold-full",
+        "as much is held as may be; such mail is told to come back, or refused as the backend did",
+        "`waypost hold list`, decide; or more room in `[hold]`",
+    ),
+    AlarmKind(
+        "content-altered",
+        "content on disk is not what was received; it is held, not sent",
+        "look at the disk; `waypost spool check`",
+    ),
+    AlarmKind(
+        "storage-refused",
+        "there is no room for new mail, which gets 452; `free`, `free_inside` and `reserve` are octets "
+        "([queue.md](queue.md))",
+        "free space on the spool's disk, or mend it; it comes back by itself",
+        ("storage-restored",),
+    ),
+    AlarmKind(
+        "storage-restored",
+        "that is over",
+        "nothing",
+    ),
+    AlarmKind(
+        "clock-jumped",
+        "the wall clock was set by `seconds`; the times of what waits moved along ([queue.md](queue.md))",
+        "see to the machine's clock (NTP)",
+    ),
+    AlarmKind(
+        "row-unreadable",
+        "what is stored of a transfer cannot be read; it is held",
+        "`waypost spool check`; a newer version that wrote it sends it by itself",
+    ),
+    AlarmKind(
+        "error",
+        "a fault of the gateway; the client got 451 and the same id",
+        "report it",
+    ),
+    AlarmKind(
+        "unplanned",
+        "a DSN could not be made, or what became of an attempt not written whole; whoever has the message "
+        "does not get it again, a failed recipient is held",
+        "`waypost explain ID`, report it; end it by `waypost queue bounce ID`",
+    ),
+    AlarmKind(
+        "rule-failed",
+        "a rule could not be asked about a message: 451",
+        "mend the rule; `waypost policy test`",
+    ),
+    AlarmKind(
+        "reload-refused",
+        "nothing was taken over, all stays as it was",
+        "`waypost check`",
+        ("reloaded",),
+    ),
+    AlarmKind(
+        "users-refused",
+        "a file that changed cannot be used; what was read before counts",
+        "mend the file",
+    ),
+    AlarmKind(
+        "certificates-refused",
+        "a file that changed cannot be used; what was read before counts",
+        "mend the file",
+        ("certificates-reloaded",),
+    ),
+    AlarmKind(
+        "map-unreadable",
+        "an address map cannot be read or fetched; its last good copy counts",
+        "mend the map or its source",
+        ("map-read",),
+    ),
+    AlarmKind(
+        "map-unavailable",
+        "an address map cannot be read or fetched; its last good copy counts",
+        "mend the map or its source",
+        ("map-fetched",),
+    ),
+    AlarmKind(
+        "map-stale",
+        "that has lasted for `stale_after`: who is not listed gets 451",
+        "the same, soon",
+        ("map-read",),
+    ),
+    AlarmKind(
+        "logins-unavailable",
+        "the directory of logins does not answer; its people get 454",
+        "look at the directory",
+    ),
+    AlarmKind(
+        "login-locked",
+        "somebody guesses at a login",
+        "a better password for it, if it is not a good one",
+    ),
+    AlarmKind(
+        "sender-suspended",
+        "a sender, tenant or domain sent more than it may",
+        "find out who sends; `waypost outbound resume NAME`",
+    ),
+    AlarmKind(
+        "suspension-failed",
+        "the same, but the suspension could not be written: it sends on",
+        "mend the disk, then `waypost outbound suspend NAME`",
+    ),
+    AlarmKind(
+        "dns-outage",
+        "the resolver gives no answers; mail is deferred",
+        "look at the resolver",
+    ),
+    AlarmKind(
+        "dnsbl-ignored",
+        "a block list failed its test at the start and is not asked",
+        "mend or remove the `[[dnsbl]]`",
+    ),
+    AlarmKind(
+        "worker-died",
+        "a worker process ended; another has its place",
+        "report it, with the log",
+    ),
+    AlarmKind(
+        "few-descriptors",
+        "fewer files may be open than the configured limits can need",
+        "raise the limit on open files (`LimitNOFILE`, ulimits), or lower `[limits] connections`",
+    ),
+    AlarmKind(
+        "no-connection-taken",
+        "the system had no descriptor or memory for a connection",
+        "the same",
+    ),
+)
+"""In the order of the page."""
+
+_KINDS = {kind.name: kind for kind in KINDS}
+_ENDED_BY: dict[str, list[str]] = {}
+for _kind in KINDS:
+    for _event in _kind.cleared_by:
+        _ENDED_BY.setdefault(_event, []).append(_kind.name)
+CLEARING = frozenset(_ENDED_BY)
+"""The events that end alarms."""
+_MOST_OPEN = 1000
+_LINK = re.compile(r" ?\(\[[^]]*\]\([^)]*\)\)")
+
+
+class OpenAlarm(Value):
+    """One alarm that is open."""
+
+    kind: str
+    about: tuple[tuple[str, str], ...]
+    """The fields that distinguish it from others of its kind."""
+    since: float
+    """Epoch seconds of the first event."""
+    last: float
+    """Epoch seconds of the latest event."""
+    fix: str
+
+    @property
+    def text(self) -> str:
+        """Its kind, its subject and its meaning, in plain text."""
+        about = ", ".join(f"{field} {value}" for field, value in self.about if value)
+        return f"{self.kind}{f' ({about})' if about else ''}: {_plain(_KINDS[self.kind].means)}"
+
+
+def _plain(markdown: str) -> str:
+    """The text without its links and marks."""
+    return _LINK.sub("", markdown).replace("`", "")
+
+
+class OpenAlarms:
+    """The open alarms of one worker."""
+
+    def __init__(self, seconds: float) -> None:
+        """`seconds`: an alarm without an all-clear is over when it was not raised for so long."""
+        self._seconds = seconds
+        self._open: dict[tuple[str, tuple[tuple[str, str], ...]], OpenAlarm] = {}
+
+    def note(self, event: Event, now: float) -> None:
+        """Take an alarm, or an event of `CLEARING`. `now` is in epoch seconds."""
+        about = tuple((field, str(value)) for field, value in event.fields if field in ABOUT)
+        for ended in _ENDED_BY.get(event.name, ()):
+            over = [key for key in self._open if key[0] == ended and set(about) <= set(key[1])]
+            for key in over:
+                del self._open[key]
+        if event.level is not Level.ALARM or event.name in CLEARING or event.name not in _KINDS:
+            return
+        key = (event.name, about)
+        known = self._open.pop(key, None)
+        fix = str(dict(event.fields).get("fix", "")) or _plain(_KINDS[event.name].steps)
+        self._open[key] = replace(known, last=now) if known else OpenAlarm(event.name, about, now, now, fix)
+        if len(self._open) > _MOST_OPEN:
+            del self._open[next(iter(self._open))]
+
+    def current(self, now: float) -> Sequence[OpenAlarm]:
+        """Those that are open now, the oldest first."""
+        for key, alarm in tuple(self._open.items()):
+            if not _KINDS[alarm.kind].cleared_by and now - alarm.last > self._seconds:
+                del self._open[key]
+        return sorted(self._open.values(), key=lambda alarm: alarm.since)
