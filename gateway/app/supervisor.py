@@ -44,7 +44,6 @@ class WorkerContext(Value):
     """A pipe that ends when the supervisor does."""
     late: bool = False
     """It replaces a dead worker: the runtime configuration may have been replaced since the start."""
-
     restarts: int = 0
     """Number of workers that died in this place."""
 

@@ -342,3 +342,18 @@ async def test_an_attempt_whose_message_finds_no_room_is_not_written(spool: Spoo
         await spool.settle(kept(intake, claim))
     assert (await told(spool, intake)).attempts == ()
     assert await spool.settle(make_settlement(claim)), "the claim still stands"
+
+
+async def test_backlogs_count_what_waits_and_what_is_held_with_the_oldest(spool: Spool) -> None:
+    assert list(await spool.reader.backlogs()) == []
+    first, second = make_intake(backends=("google", "microsoft"), claimed=True), make_intake(backends=("google",))
+    second = replace(second, trace=replace(second.trace, received=START + 60))
+    await spool.commit(first)
+    await spool.commit(second)
+    await spool.hold(claim_of(first), "altered")
+    found = {one.backend: one for one in await spool.reader.backlogs()}
+    held = claim_of(first).transfer.backend
+    other = next(name for name in ("google", "microsoft") if name != held)
+    assert (found[held].held, found[held].waiting) == (1, 1 if held == "google" else 0)
+    assert (found[other].held, found[other].waiting) == (0, 1)
+    assert found["google"].oldest == (START + 60 if held == "google" else START)
