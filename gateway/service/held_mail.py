@@ -48,6 +48,8 @@ class ClockWatch:
         self._clock = clock
         self._move = move
         self._emit = emit
+        self._unfinished = False
+        """Some times were perhaps moved, others not."""
 
     async def run(self) -> None:
         while True:
@@ -56,14 +58,18 @@ class ClockWatch:
 
     async def look(self) -> None:
         jump = self._clock.jump()
-        if not jump:
+        # When the clock was set right after a move that failed, what was moved has to go back.
+        if not jump and not self._unfinished:
             return
         try:
+            self._unfinished = True
             await self._move(jump, self._clock.adopt)
+            self._unfinished = False
         except Exception as error:
             self._emit(Event("error", "", (("where", "clock"), ("error", repr(error))), Level.WARNING))
             return
-        tell_jump(jump, self._emit)
+        if jump:
+            tell_jump(jump, self._emit)
 
 
 def tell_jump(seconds: float, emit: EventSink) -> None:

@@ -184,20 +184,42 @@ def sync_directory(path: Path, disk: Disk) -> None:
 def lock_shard(path: Path) -> int:
     """Own the shard until the returned descriptor is closed or the process ends. Raises SpoolUnusable, SpoolInUse."""
     try:
-        descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NOATIME, 0o600)
     except OSError as error:
         why = "it is a link" if error.errno == errno.ELOOP else error.strerror
         raise SpoolUnusable(f"spool {path}: cannot open its lock: {why}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        owner = os.pread(descriptor, _PID, 0).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
         raise SpoolInUse(f"spool {path} is in use by another process (pid {owner})") from None
     except OSError as error:
         os.close(descriptor)
         raise SpoolUnusable(f"spool {path}: cannot lock it: {error.strerror}") from error
-    # Written in place, because a full disk has no room for more. The owner's name is only for people.
-    with suppress(OSError):
-        os.pwrite(descriptor, f"{os.getpid():<31}\n".encode("ascii"), 0)
     return descriptor
+
+
+_PID = 32
+"""Octets of the lock's line that says who owns it; behind it the machine's start is named."""
+
+
+def sign_lock(descriptor: int) -> None:
+    """Write down who owns it, for people, and since which start of the machine. This changes the time of the last look:
+    times have to be moved before."""
+    # In place: on a full disk there is no room for more.
+    with suppress(OSError):
+        os.pwrite(descriptor, f"{os.getpid():<{_PID - 1}}\n{find_boot()}\n".encode("ascii"), 0)
+
+
+def read_boot(descriptor: int) -> str:
+    """The start of the machine that the lock names."""
+    return os.pread(descriptor, 128, _PID).decode("ascii", "replace").strip()
+
+
+def find_boot() -> str:
+    """A name for this start of the machine."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return "unknown"

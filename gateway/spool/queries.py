@@ -50,3 +50,4 @@ def migrate(connection: sqlite3.Connection, place: str, steps: Sequence[str] = S
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise SpoolUnusable(f"spool {place} cannot be brought to format {version + 1}: {error}") from error
+    connection.execute(QUERIES["make_move"])

@@ -80,6 +80,19 @@ DELETE FROM hold WHERE message = (SELECT n FROM trace WHERE id = ?)
 -- name: release_transfer
 UPDATE transfer SET leased = 0, wake = :due, due = :due WHERE n = :n;
 
+-- name: make_move
+-- By how much all times were moved since the last look that the lock has (its time of change in nanoseconds). No step
+-- of the schema: the version before opens the spool with it and does not know it.
+CREATE TABLE IF NOT EXISTS move (
+    n INTEGER PRIMARY KEY CHECK (n = 1), looked INTEGER NOT NULL, seconds REAL NOT NULL
+);
+
+-- name: read_move
+SELECT seconds FROM move WHERE n = 1 AND looked = ?;
+
+-- name: write_move
+INSERT OR REPLACE INTO move (n, looked, seconds) VALUES (1, ?, ?);
+
 -- name: move_transfers
 UPDATE transfer SET wake = wake + :seconds, due = due + :seconds;
 

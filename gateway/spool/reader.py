@@ -84,6 +84,8 @@ class ReadOnlySpool:
             raise SpoolUnmade(f"spool {directory} has format {version}: the gateway updates it when it starts")
         self._content = directory / shard / CONTENT
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool-reader")
+        self.ahead = False
+        """The owner has moved all times, and has not adopted the clock yet. Until then nothing is due by them."""
 
     async def story(self, id: str) -> Story | None:
         return await self._read(lambda connection: _read_story(connection, id))
@@ -130,7 +132,7 @@ class ReadOnlySpool:
         return await self._read(lambda connection: holding.measure(connection, domain))
 
     async def overdue(self, now: float, limit: int) -> Sequence[str]:
-        return await self._read(lambda connection: holding.list_overdue(connection, now, limit))
+        return () if self.ahead else await self._read(lambda connection: holding.list_overdue(connection, now, limit))
 
     async def recall(self, domain: str, source: str, names: Sequence[str] = ()) -> History:
         return await self._read(lambda connection: senders.recall(connection, domain, source, names))
@@ -151,7 +153,7 @@ class ReadOnlySpool:
         return await self._read(_summarize)
 
     async def next_due(self, skip: Collection[str] = ()) -> float | None:
-        return await self._read(lambda connection: _find_next(connection, skip))
+        return None if self.ahead else await self._read(lambda connection: _find_next(connection, skip))
 
     async def close(self) -> None:
         """End the reading thread."""

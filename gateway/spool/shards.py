@@ -147,8 +147,12 @@ class ShardedSpool:
         return max((shard.moved for shard in self.shards), key=abs)
 
     async def move_times(self, seconds: float) -> None:
+        """All or, when this raises, to be done again: what was moved is not moved twice. Our own shard, which takes new
+        mail, moves last."""
+        for shard in reversed(self.shards):
+            await shard.begin_move(seconds)
         for shard in self.shards:
-            await shard.move_times(seconds)
+            shard.end_move(seconds)
 
     async def purge(self, now: float) -> int:
         return sum([await shard.purge(now) for shard in self.shards])

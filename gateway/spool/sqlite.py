@@ -19,20 +19,18 @@ from gateway.spool.content import ContentStore
 from gateway.spool.disk import (
     CONTENT,
     DATABASE,
-    LOCK,
     Disk,
-    SpoolUnusable,
     drop_ballast,
     lock_shard,
     make_ballast,
     make_shard,
-    sync_directory,
+    sign_lock,
 )
-from gateway.spool.queries import QUERIES, check_version, migrate
+from gateway.spool.queries import QUERIES
 from gateway.spool.reader import SHARD, ReadOnlySpool
 from gateway.spool.rows import RetentionPeriods, Rows
-from gateway.spool.times import find_move, last_look, move_times, note_look
-from gateway.spool.writer import Writer
+from gateway.spool.times import last_look, move_times, note_look
+from gateway.spool.writer import Writer, open_database
 
 RESERVE = 33_554_432
 """Octets of disk that receptions leave free, so that outcomes can still be written on a full disk."""
@@ -80,24 +78,25 @@ class SqliteSpool:
         """
         disk = disk or Disk()
         path = await asyncio.to_thread(make_shard, directory, shard, disk)
-        moved = find_move(last_look(path / LOCK), clock.now())
         lock = lock_shard(path)
         try:
-            connection = await asyncio.to_thread(_open_somehow, path / DATABASE, clock.now(), disk, moved)
+            look = last_look(lock, clock.monotonic())
+            connection, moved = await asyncio.to_thread(open_database, path / DATABASE, clock.now(), disk, look)
             try:
                 store = ContentStore(path / CONTENT, disk, reserve, clock.new_id)
                 named = {name for (name,) in connection.execute(QUERIES["content_paths"])}
                 await asyncio.to_thread(store.sweep, named)
+                rows = Rows(store, retention or RetentionPeriods(), lease)
+                rows.let_readable_go(connection, clock.now())
                 reader = ReadOnlySpool(directory, disk, shard)
+                sign_lock(lock)
+                note_look(lock, clock.now(), clock.monotonic())
             except BaseException:
                 connection.close()
                 raise
         except BaseException:
             os.close(lock)
             raise
-        rows = Rows(store, retention or RetentionPeriods(), lease)
-        rows.let_readable_go(connection, clock.now())
-        note_look(path / LOCK, clock.now())
         made = cls(clock, lock, store, rows, Writer(connection), reader)
         made.moved = moved
         return made
@@ -169,7 +168,9 @@ class SqliteSpool:
         return self._store.read(content)
 
     async def claim(self, skip: Collection[str], limit: int, now: float, lease: float) -> Sequence[Claim]:
-        """Take due transfers. A claim need not reach the disk: a power cut ends every process that holds one."""
+        """Take due transfers. A claim need not reach the disk: after a power cut nobody is left who holds it."""
+        if self.reader.ahead:
+            return ()
         names = frozenset(skip)
         return await self._writer.run(
             lambda connection: self._rows.claim(connection, names, limit, now, lease), durable=False
@@ -247,14 +248,34 @@ class SqliteSpool:
         return amendment
 
     async def move_times(self, seconds: float) -> None:
-        """Move all stored times by the jump of the wall clock, in seconds."""
-        before = self._clock.now()
-        await self._writer.run(lambda connection: move_times(connection, seconds, before))
-        note_look(self.path / LOCK, before + seconds)
+        """The wall clock has jumped by so much: so do all times that are stored."""
+        await self.begin_move(seconds)
+        self.end_move(seconds)
+
+    async def begin_move(self, seconds: float) -> None:
+        """Move all times. When it is done again before `end_move`, only what is left is moved."""
+        before, was_ahead = self._clock.now(), self.reader.ahead
+        look = last_look(self._lock, self._clock.monotonic())
+        looked = None if look is None else look.at
+        self.reader.ahead = True
+        try:
+            await self._writer.run(lambda connection: move_times(connection, looked, seconds, before))
+        except SpoolDoubtful:
+            raise
+        except Exception:
+            self.reader.ahead = was_ahead
+            raise
+
+    def end_move(self, seconds: float) -> None:
+        """The clock is adopted now."""
+        self.reader.ahead = False
+        note_look(self._lock, self._clock.now() + seconds, self._clock.monotonic())
 
     async def purge(self, now: float) -> int:
-        """Remove rows beyond their retention, a bounded number at a time; returns their number."""
-        note_look(self.path / LOCK, now)
+        """Remove what retention no longer asks for, a bounded number at a time; returns how many rows went."""
+        if self.reader.ahead:
+            return 0
+        note_look(self._lock, now, self._clock.monotonic())
         count, _ = await self._writer.run(
             lambda connection: purge(connection, self._rows.retention, now),
             octets=PURGED_OCTETS,
@@ -271,7 +292,8 @@ class SqliteSpool:
         await self.reader.close()
         await self._writer.close()
         await self._store.close()
-        note_look(self.path / LOCK, self._clock.now())
+        if not self.reader.ahead:
+            note_look(self._lock, self._clock.now(), self._clock.monotonic())
         os.close(self._lock)
 
 
@@ -296,52 +318,3 @@ def free_inside(connection: sqlite3.Connection) -> int:
 def _try_to_write(connection: sqlite3.Connection) -> int:
     connection.execute(QUERIES["try_to_write"])
     return free_inside(connection)
-
-
-def _open_somehow(path: Path, now: float, disk: Disk, moved: float) -> sqlite3.Connection:
-    """Like `_open_database`, with the room of the ballast if there is no other."""
-    try:
-        return _open_database(path, now, disk, moved)
-    except SpoolUnusable:
-        if not drop_ballast(path.parent):
-            raise
-    return _open_database(path, now, disk, moved)
-
-
-def _open_database(path: Path, now: float, disk: Disk, moved: float) -> sqlite3.Connection:
-    """The writing connection, its tables up to date, leases of a dead process ended. Raises SpoolUnusable."""
-    try:
-        # SQLite gives the files beside the database the same mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
-        connection = disk.connect(path, False)
-    except (sqlite3.Error, OSError) as error:
-        raise SpoolUnusable(f"spool {path.parent}: {error}") from error
-    try:
-        if check_version(connection, str(path.parent)) == 0:
-            # Only an empty file accepts these two.
-            connection.execute("PRAGMA page_size = 8192")
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
-            raise SpoolUnusable(f"spool {path.parent}: its file system cannot hold a write-ahead log")
-        # FULL is per connection: each commit is on stable storage when it returns.
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute("PRAGMA journal_size_limit = 67108864")
-        connection.execute("PRAGMA cache_size = -8192")
-        # Debian's SQLite zeroes deleted data, which writes every message's content to the log a second time.
-        connection.execute("PRAGMA secure_delete = FAST")
-        connection.execute("PRAGMA temp_store = MEMORY")
-        migrate(connection, str(path.parent))
-        if moved:
-            connection.execute("BEGIN IMMEDIATE")
-            move_times(connection, moved, now - moved)
-            connection.execute("COMMIT")
-        connection.execute(QUERIES["recover_leases"], {"now": now})
-        connection.execute(QUERIES["mark_all_unheard"])
-        sync_directory(path.parent, disk)
-    except BaseException as error:
-        connection.close()
-        if isinstance(error, (sqlite3.Error, OSError)):
-            raise SpoolUnusable(f"spool {path.parent}: {error}") from error
-        raise
-    return connection

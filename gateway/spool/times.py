@@ -1,53 +1,103 @@
-"""Stored times under a jumping wall clock: every time moves along, so that ages and waits stay the same. The
-modification time of the lock is the time of the shard's last check."""
+"""Times of what is stored, and a wall clock that jumps: every time moves along, so that ages and waits stay what they
+were. The lock's time of change says when the shard was looked after last, its time of access how long the machine had
+run by then; the database says by how much times were moved since that look.
+"""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 from contextlib import suppress
-from pathlib import Path
 
-from gateway.model.value import replace
+from gateway.model.value import Value, replace
 from gateway.spool import codec
+from gateway.spool.disk import find_boot, read_boot
 from gateway.spool.queries import QUERIES
 
 _BACK = 10.0
-"""Seconds by which the clock may be behind the last check without having been set back."""
+"""Seconds by which the clock may be wrong without having been set."""
 LONGEST_GAP = 86_400.0
 """The longest gap between checks, in seconds, that counts as elapsed time. Mail that could not be tried in a longer gap
 does not expire, nor does mail that arrived under a wrong clock."""
 _RECENT = 86_400.0
-"""Traces of so many seconds move along. Older ones were written under another clock, which may have been right."""
+"""Traces of so many seconds move along: older ones were written under another clock, perhaps a right one."""
+_SAME = 1.0
+"""Seconds by which two measurements of one jump may differ."""
 _AT_ONCE = 1000
 
 
-def last_look(lock: Path) -> float | None:
-    """The time of the shard's last check, by the wall clock of then; None when it is not known."""
+class Look(Value):
+    """When a shard was looked after last."""
+
+    at: int
+    """By the wall clock of then, in nanoseconds."""
+    elapsed: float | None
+    """Seconds for which the machine has run since. None when that is not known, as after its restart."""
+
+
+def last_look(lock: int, monotonic: float) -> Look | None:
+    """None when there was none."""
     with suppress(OSError):
-        return lock.stat().st_mtime
+        state = os.fstat(lock)
+        if not state.st_size:
+            return None  # made just now
+        elapsed = monotonic - state.st_atime_ns / 1e9
+        # A program that has read the file, or an older version, has put the wall clock there: that is far ahead.
+        known = elapsed >= 0 and read_boot(lock) == find_boot()
+        return Look(state.st_mtime_ns, elapsed if known else None)
     return None
 
 
-def note_look(lock: Path, now: float) -> None:
-    """Record a check now."""
+def note_look(lock: int, now: float, monotonic: float) -> None:
+    """It is looked after now."""
     with suppress(OSError):
-        os.utime(lock, (now, now))
+        os.utime(lock, ns=(round(monotonic * 1e9), round(now * 1e9)))
 
 
-def find_move(last: float | None, now: float) -> float:
-    """Seconds by which stored times have to move: the clock was set back, or the gap between checks was long. Usually
-    0."""
+def find_move(last: float | None, now: float, elapsed: float | None = None) -> float:
+    """Seconds by which stored times have to move: the clock was set, or nobody looked for long. 0 as a rule.
+
+    `elapsed` is how long the machine has run since. Without it a clock that was set forward is taken for a long time.
+    """
     if last is None:
         return 0.0
+    if elapsed is not None:
+        move = now - last - min(elapsed, LONGEST_GAP)
+        return move if abs(move) > _BACK else 0.0
     if last - now > _BACK:
         return now - last
     return max(now - last - LONGEST_GAP, 0.0)
 
 
-def move_times(connection: sqlite3.Connection, seconds: float, before: float) -> None:
-    """Move every time that a decision depends on, inside a transaction that the caller holds. `before` is the time on
-    the old clock."""
+def moved_since(connection: sqlite3.Connection, looked: int | None) -> float:
+    """Seconds by which times were moved after that look; 0 as a rule, because a look follows each move."""
+    row = connection.execute(QUERIES["read_move"], (looked,)).fetchone()
+    return float(row[0]) if row else 0.0
+
+
+def move_at_start(connection: sqlite3.Connection, look: Look | None, now: float) -> float:
+    """Move times when the clock was set or nobody looked for long; seconds by which they moved since that look."""
+    if look is None:
+        return 0.0
+    done = moved_since(connection, look.at)
+    seconds = find_move(look.at / 1e9 + done, now, look.elapsed)
+    if seconds:
+        connection.execute("BEGIN IMMEDIATE")
+        move_times(connection, look.at, done + seconds, now - done - seconds)
+        connection.execute("COMMIT")
+    return done + seconds
+
+
+def move_times(connection: sqlite3.Connection, looked: int | None, seconds: float, before: float) -> None:
+    """Move every time that decides about anything by so much since that look, inside a transaction that the caller
+    holds. Times that were moved already move by the rest. `before` is the time that it was on the old clock."""
+    done = moved_since(connection, looked)
+    if abs(seconds - done) > _SAME:
+        _move_all(connection, seconds - done, before + done)
+        connection.execute(QUERIES["write_move"], (looked, seconds))
+
+
+def _move_all(connection: sqlite3.Connection, seconds: float, before: float) -> None:
     for query in ("move_transfers", "move_messages", "move_holds", "move_unanswered", "move_greylist"):
         connection.execute(QUERIES[query], {"seconds": seconds})
     connection.execute(QUERIES["move_traces"], {"seconds": seconds, "since": before - _RECENT})

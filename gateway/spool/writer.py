@@ -8,16 +8,21 @@ never use the connection at the same time.
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
 
 from gateway.model.value import Value
 from gateway.ports import SpoolFull
+from gateway.spool.disk import Disk, SpoolUnusable, drop_ballast, sync_directory
+from gateway.spool.queries import QUERIES, check_version, migrate
+from gateway.spool.times import Look, move_at_start
 from gateway.spool.transactions import Transactions, WriteJob
 
 T = TypeVar("T")
@@ -218,3 +223,50 @@ class Writer:
     def _is_log_long(self, batch: _Batch) -> bool:
         self._logged += sum(job.octets + _PAGES_OF_JOB for job in batch.jobs)
         return self._logged >= _LONG_LOG and not self._transactions.suspect
+
+
+def open_database(path: Path, now: float, disk: Disk, look: Look | None) -> tuple[sqlite3.Connection, float]:
+    """As `_open_database` does, with the room of the ballast when there is no other."""
+    try:
+        return _open_database(path, now, disk, look)
+    except SpoolUnusable:
+        if not drop_ballast(path.parent):
+            raise
+    return _open_database(path, now, disk, look)
+
+
+def _open_database(path: Path, now: float, disk: Disk, look: Look | None) -> tuple[sqlite3.Connection, float]:
+    """The writing connection, its tables up to date, leases of a dead process ended; and seconds by which times were
+    moved. Raises SpoolUnusable."""
+    try:
+        # SQLite gives the files beside it the mode of this one.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+        connection = disk.connect(path, False)
+    except (sqlite3.Error, OSError) as error:
+        raise SpoolUnusable(f"spool {path.parent}: {error}") from error
+    try:
+        if check_version(connection, str(path.parent)) == 0:
+            # Only an empty file takes these two.
+            connection.execute("PRAGMA page_size = 8192")
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+            raise SpoolUnusable(f"spool {path.parent}: its file system cannot hold a write-ahead log")
+        # FULL is per connection: each commit is on stable storage when it returns.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute("PRAGMA cache_size = -8192")
+        # Debian's SQLite zeroes what is deleted, which writes every message's content to the log a second time.
+        connection.execute("PRAGMA secure_delete = FAST")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        migrate(connection, str(path.parent))
+        moved = move_at_start(connection, look, now)
+        connection.execute(QUERIES["recover_leases"], {"now": now})
+        connection.execute(QUERIES["mark_all_unheard"])
+        sync_directory(path.parent, disk)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, (sqlite3.Error, OSError)):
+            raise SpoolUnusable(f"spool {path.parent}: {error}") from error
+        raise
+    return connection, moved
