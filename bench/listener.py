@@ -1,10 +1,10 @@
 """The listener alone, beside stock aiosmtpd: both take messages and throw them away, in turns, in one run.
 
-    python -m bench.listener [--count 8000] [--size 10000] [--connections 10] [--rounds 3]
+python -m bench.listener [--count 8000] [--size 10000] [--connections 10] [--rounds 3]
 
 Ours runs on uvloop with a reception that says yes and keeps nothing; aiosmtpd 1.4.6 runs as it comes, on asyncio, with
-a handler that does the same. `smtp-source` of Postfix sends to them over connections that it keeps. CPU is that of
-the server's process; messages per CPU second is what is compared, because it does not depend on what else runs.
+a handler that does the same. `smtp-source` of Postfix sends to them over connections that it keeps. CPU is that of the
+server's process; the comparison is in messages per CPU second, which does not depend on other load.
 """
 
 from __future__ import annotations

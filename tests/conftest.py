@@ -1,6 +1,6 @@
 """Rules of the whole suite: under CI a skip is a failure; a soak runs with full counts and leaves a report.
 
-CI: set by the machine that runs .ci/run. WAYPOST_SOAK: full counts. WAYPOST_SOAK_REPORT: the file that tells of them.
+CI: set by the machine that runs .ci/run. WAYPOST_SOAK: full counts. WAYPOST_SOAK_REPORT: the file of their report.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ class Copy:
 
     transaction: int
     kills: int
-    """How many kills there had been when it began."""
+    """Number of kills when it began."""
     unanswered: bool = False
     """The backend hung up instead of answering: the gateway has to try again."""
     id: str = ""

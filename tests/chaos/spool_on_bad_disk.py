@@ -1,5 +1,5 @@
 """A process whose disk fails half-way, under failing_disk.c. Arguments: spool, failure (`eio` or `full`), `heal` or
-`die`. Prints what each call ended in, one word a line."""
+`die`. Prints the result of each call, one word a line."""
 
 from __future__ import annotations
 

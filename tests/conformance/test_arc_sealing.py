@@ -1,9 +1,9 @@
 """ARC sealing by the suite of ARC's authors (ValiMail arc_test_suite, 17 cases), and by verifiers that are not ours.
 
-The suite gives for each message the three fields with their signatures, which rest on every octet of what they cover.
-Its ARC-Authentication-Results holds a comment; ours never do, because stock dkimpy and others lose them, so the field
-is handed in here as the suite has it. Two cases seal over a chain that has just failed: the composition can, the
-gateway never does (SPEC section 3, docs/adr/0006-arc.md).
+The suite gives for each message the three fields with their signatures, which depend on every covered octet. Its
+ARC-Authentication-Results holds a comment; ours never do, because stock dkimpy and others lose them, so the suite's
+field is used here. Two cases seal over a chain that has just failed: the composition can, the gateway never does (SPEC
+section 3, docs/adr/0006-arc.md).
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ DMARC_DEVIATIONS = {
     "kumo-dmarc_dkim_relaxed_subdomain_deep": "reject",
 }
 DMARC_UNSPEAKABLE = {
-    # What these cases assert is not part of a simulation's result; test_dmarc_suites.py asserts it.
+    # A simulation's result does not contain the expectations of these cases; test_dmarc_suites.py checks them.
     "mailauth-rfc9989-12": "the order of DNS queries",
     "mailauth-rfc9989-20": "the absence of a pct property",
     "mailauth-rfc9989-29": "the text of the record",

@@ -92,8 +92,8 @@ def other_key() -> Ed25519PrivateKey:
 
 
 def make_message(seed: int) -> Case:
-    """One message with a signature or two, and often something done to it or to the key afterwards. `oddities` names
-    what was done, so that a difference can be told apart."""
+    """One message with a signature or two, and often a change to it or to the key afterwards. `oddities` names the
+    change, to explain a difference."""
     dice = random.Random(seed)
     oddities: list[str] = []
     body = _body(dice)

@@ -1,7 +1,8 @@
-"""DKIM verdicts beside those of stock dkimpy and of mailauth: alike but for the differences listed, each with a reason.
+"""DKIM verdicts beside those of stock dkimpy and of mailauth: equal except for the listed differences, each with a
+reason.
 
-A message's verdicts are alike when as many of its signatures pass. The lists say what makes us stricter (our reason)
-and what makes the other one stricter (its words, or what was done to the message).
+A message's verdicts are equal when the same number of its signatures passes. The lists give the reason when we are
+stricter (our words) and when the other one is stricter (its words, or the change to the message).
 """
 
 from __future__ import annotations

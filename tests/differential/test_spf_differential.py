@@ -1,4 +1,4 @@
-"""SPF verdicts beside those of stock pyspf and of mailauth: alike but for the differences listed, each with its
+"""SPF verdicts beside those of stock pyspf and of mailauth: equal except for the listed differences, each with its
 reason."""
 
 from __future__ import annotations

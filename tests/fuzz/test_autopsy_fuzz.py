@@ -1,5 +1,5 @@
-"""Invariant: an autopsy of any octets ends with a status and never raises; what it calls found verifies, its places lie
-in the file, and the quick body hash of an edited message is that of the gateway."""
+"""Invariant: an autopsy of any octets ends with a status and never raises; a found repair verifies, its places are in
+the file, and the quick body hash of an edited message is that of the gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Invariant: whatever chunks carry, and however the stream is cut, each message is exactly its chunks in order.
+"""Invariant: for any chunks, and any cuts of the stream, each message is exactly its chunks in order.
 
 A whole session runs for each case; nothing in a chunk is ever taken for a command, and no session ends in an exception.
 """

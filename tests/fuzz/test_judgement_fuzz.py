@@ -1,4 +1,4 @@
-"""Invariant: whatever a message's header, its envelope and DNS say, its judgement is a decision and never an exception.
+"""Invariant: for any header, envelope and DNS answers, a message's judgement is a decision and never an exception.
 
 The same evidence is judged the same a second time.
 """

@@ -1,6 +1,6 @@
-"""Each recipient ends in exactly one state, and no backend gets one twice except after an answer that was lost.
+"""Each recipient ends in exactly one state, and no backend gets one twice, except after a lost answer.
 
-One message, six recipients, two backends of two hosts each, and every mixture of what hosts can do: take, defer,
+One message, six recipients, two backends of two hosts each, and every mixture of the behaviours of hosts: take, defer,
 refuse, blame us, close, hang up or fall silent before and after the end of the content; with a client that waits and
 from the queue. Delivery, settlement, backends and transactions are real; sessions and the spool are in memory.
 """

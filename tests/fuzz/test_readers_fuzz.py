@@ -1,4 +1,4 @@
-"""Invariant: whatever a mail program's library reads as the author's domain, we have read too, or it is refused.
+"""Invariant: we read every author domain that a mail program's library reads, or refuse the message.
 
 Fields are put together from pieces of the grammar, well-formed and not. The readers are Python's `email` (both
 policies), and four libraries of JavaScript: mailparser, postal-mime, addressparser and email-addresses.

@@ -81,7 +81,7 @@ class DnsServer:
         await self._tcp.wait_closed()
 
     def count(self, name: str) -> int:
-        """How often that name was asked for."""
+        """Number of queries for that name."""
         return sum(asked == name for asked, _, _ in self.asked)
 
     def spawn(self, octets: bytes, peer: tuple[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""A signer for tests: it signs on request even what no standard allows."""
+"""A signer for tests: on request it also signs in ways that no standard allows."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Attacks on a gateway process: its memory stays under the bound of docs/limits.md, and others are served as before.
 
-How long others wait is the 99th percentile over their commands, at best of three tries: at most twice what it is when
-all is quiet, or 250 ms.
+The wait of others is the 99th percentile over their commands, the best of three tries: at most twice the wait without
+load, or 250 ms.
 """
 
 from __future__ import annotations

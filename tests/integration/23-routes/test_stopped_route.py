@@ -1,5 +1,5 @@
-"""A backend that refuses because of us: no bounce, 451 to the client, a stop with an alarm that names the fix, and an
-end of it that comes by itself. Reception, delivery and the wire are real; the backend answers as it is told."""
+"""A backend that refuses because of us: no bounce, 451 to the client, a stop with an alarm that names the fix, and its
+automatic end. Reception, delivery and the wire are real; the backend gives scripted answers."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ async def test_forgeries_that_a_backend_refuses_stop_no_route(house: House, sink
 
 
 async def test_a_refused_mailbox_is_the_client_s_answer(house: House, sink: Sink) -> None:
-    """Scope ours does not swallow what a backend says of a recipient or of content."""
+    """A backend's reply about a recipient or about content is not counted as a fault of ours."""
     for verb, answer in (("RCPT", "550 5.1.1 No such user here"), ("DOT", "554 5.7.1 This message looks like spam")):
         sink.answers(verb, f"{answer}\r\n".encode())
         for _ in range(4):

@@ -1,5 +1,5 @@
-"""A client that was not told sends the message again: it is delivered once. One that was told may send the same octets
-as often as it likes. The gateway, its spool and the sockets are real."""
+"""A client without a reply sends the message again: it is delivered once. A client that got the reply may send the same
+octets any number of times. The gateway, its spool and the sockets are real."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The log of incident 5: a certificate whose name is not the host's, and `451 4.4.0 ... shadow copy` from one host, and
-success at the next. One line for each recipient says where it went, how it was secured, and what was answered."""
+success at the next. One line for each recipient gives the host, the TLS, and the reply."""
 
 from __future__ import annotations
 

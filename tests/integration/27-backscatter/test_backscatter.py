@@ -23,7 +23,7 @@ ZONE = {
     "victim.example": {"TXT": ["v=spf1 ip4:192.0.2.0/24 ~all"], "MX": ["10 mx.victim.example"]},
     "sender.example": {"TXT": ["v=spf1 ip4:127.0.0.0/8 -all"], "MX": ["10 mx.sender.example"]},
 }
-"""A softfail is no reason to refuse (victim.example), and no proof of a return path."""
+"""A softfail does not justify a refusal (victim.example), and does not prove a return path."""
 
 
 @pytest.fixture

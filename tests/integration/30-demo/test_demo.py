@@ -1,4 +1,4 @@
-"""`make run` as its user meets it: started, used, stopped, and started again over what was left."""
+"""`make run` as its user meets it: started, used, stopped, and started again over the old files."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_without_a_demo_there_is_nothing_to_send_to(tmp_path: Path) -> None:
 
 
 def test_stopped_killed_and_started_again(tmp_path: Path) -> None:
-    """Over the remains of whatever was there before, three times."""
+    """Over the remains of an earlier demo, three times."""
     place = tmp_path / "var" / "demo"
     (place / "google").mkdir(parents=True)
     (place / "google" / "old.eml").write_bytes(b"from before")

@@ -1,4 +1,5 @@
-"""The stand-in backends: they look like the real ones where it matters, and write down exactly what they get."""
+"""The stand-in backends: they resemble the real ones in the important points, and record exactly the received
+octets."""
 
 from __future__ import annotations
 

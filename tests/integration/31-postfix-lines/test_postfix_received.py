@@ -74,7 +74,8 @@ class Relay:
     messages: asyncio.Queue[bytes]
 
     async def pass_on(self, helo: str, client: str, name: str, tls: str = "", rcpts: int = 1) -> bytes:
-        """Hand it a message as `client` would; what it relays. `tls` is empty, `plain` or `certificate`."""
+        """Send it a message as `client` would; returns the relayed message. `tls` is empty, `plain` or
+        `certificate`."""
         await asyncio.to_thread(self._send, helo, client, name, tls, rcpts)
         return await asyncio.wait_for(self.messages.get(), 15)
 

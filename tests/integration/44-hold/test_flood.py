@@ -1,5 +1,5 @@
-"""A flood of spoofs with list headers, from everywhere and in many names: what is held stays within the quota, the disk
-is not filled, every one of them is counted, and nobody else waits."""
+"""A flood of spoofs with list headers, from many sources and in many names: held mail stays within the quota, the disk
+is not filled, every spoof is counted, and no other mail waits."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Rows that cannot be read: they are held, told and shown, everything else goes on, and so do they once a program that
-can read them is there."""
+"""Unreadable rows: they are held, reported and shown, and everything else goes on. They go on too once a program that
+can read them runs."""
 
 from __future__ import annotations
 

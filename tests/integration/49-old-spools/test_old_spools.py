@@ -1,5 +1,5 @@
-"""A spool of each version before, as `tests/fixtures/spools/make_spool.py` made it: today's program opens it, says the
-same of every message, sends what waits, octet for octet, and decides as it did."""
+"""A spool of each version before, as `tests/fixtures/spools/make_spool.py` made it: today's program opens it, gives the
+same account of every message, sends waiting mail octet for octet, and repeats the decisions."""
 
 from __future__ import annotations
 

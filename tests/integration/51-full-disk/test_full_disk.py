@@ -1,5 +1,5 @@
-"""File systems that are really full, without inodes, or read-only: the gateway says so, sends what it has, and comes
-back by itself."""
+"""File systems that are really full, without inodes, or read-only: the gateway reports it, sends its mail, and recovers
+by itself."""
 
 from __future__ import annotations
 

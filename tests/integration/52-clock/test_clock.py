@@ -1,5 +1,5 @@
-"""A wall clock that is set while mail waits, while the gateway runs or between two runs: nothing waits longer for it,
-and nothing is given up."""
+"""A wall clock that is set while mail waits, while the gateway runs or between two runs: no message waits longer
+because of it, and none expires."""
 
 from __future__ import annotations
 

@@ -89,8 +89,8 @@ async def test_a_repetition_that_is_heard_ends_what_it_repeats(worker: int, hear
 @pytest.mark.parametrize("worker", [0, 1])
 @pytest.mark.parametrize("row", [True, False], ids=["row still there", "row gone"])
 async def test_who_came_before_a_repetition_was_answered_is_one_too(worker: int, row: bool) -> None:
-    """Several attempts wait for the first one, whose client was not told: each is given its id. One that begins after
-    the answer to the first of them is a new message, once that answer is known to be heard."""
+    """Several attempts wait for the first one, whose client got no reply: each gets its id. One that begins after the
+    answer to the first of them is a new message, once that answer is known to be heard."""
     workers = Workers().begin()
     slot = await workers.find(0)
     assert isinstance(slot, int)
