@@ -1,4 +1,4 @@
-"""Everything that runs: adapters become services, and those run, drain and stop."""
+"""The running gateway: adapters become services, and those run, drain and stop."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ from gateway.tools.results import Json
 
 
 class Gateway:
-    """Everything that runs. Made by `open`."""
+    """All services of a running gateway. Made by `open`."""
 
     def __init__(
         self,
@@ -92,8 +92,8 @@ class Gateway:
     async def open(
         cls, runtime: RuntimeConfig, observer: Observer, path: Path, post: WorkerContext
     ) -> AsyncIterator[Gateway]:
-        """Everything started in the order in which it is needed, and stopped in the reverse order. `path` is the
-        configuration that a reload reads."""
+        """Start everything in the order of dependence, and stop it in reverse. `path` is the configuration that a
+        reload reads."""
         config, clock = runtime.config, SystemClock(post.number)
         resolver = make_resolver(config)
         async with AsyncExitStack() as stack:
@@ -145,7 +145,7 @@ class Gateway:
         watching = asyncio.create_task(directory.run())
         stack.callback(watching.cancel)
         if self._post.number == 0:
-            # What one worker fetches all of them see as a file.
+            # All workers see a map that one worker fetched as a file.
             importer = Importer(lambda: self._runtime, make_imports, self._delivery.backends, self._emit)
             importing = asyncio.create_task(importer.run())
             stack.callback(importing.cancel)
@@ -174,7 +174,7 @@ class Gateway:
         self._post.report_ready()
 
     async def _serve_admin(self, stack: AsyncExitStack) -> None:
-        """Metrics and health of all workers, by whichever of them is asked."""
+        """Metrics and health of all workers, from any worker."""
         config = self._runtime.config
         view = ShardedView(config.server.spool, running=True)
         stack.push_async_callback(view.close)
@@ -184,24 +184,24 @@ class Gateway:
         await stack.enter_async_context(serve_http(application, listening))
 
     def _find_hindrance(self) -> str:
-        """Why no mail is taken; empty when it is."""
+        """The reason for refusing mail; empty when mail is accepted."""
         if not self.ready:
             return "draining"
         return "" if self._storage.takes else "no-storage"
 
     def tell(self, event: Event) -> None:
-        """Have it in the log, in the metrics and, if it is one, as an alarm."""
+        """Emit the event to the log, the metrics and, for an alarm, the couriers."""
         self._emit(event)
 
     def _reroute(self, routing: RoutingTable) -> None:
-        """New addresses, under the same runtime configuration. Open transactions keep those they began under."""
+        """New addresses, under the same runtime configuration. Open transactions keep the earlier ones."""
         self._runtime = replace(self._runtime, routing=routing)
 
     def _wake(self) -> None:
         self._delivery.wake()
 
     def _hurry(self) -> None:
-        """An admin has decided something: it is tried at once, also where a backend is left alone for a while."""
+        """An admin has decided something: it is tried at once, even if its backend is in a pause."""
         self._traffic.hurry()
         self._wake()
 
@@ -220,14 +220,14 @@ class Gateway:
         return id
 
     def reload(self, path: Path) -> asyncio.Task[Reloaded]:
-        """Begin to read configuration and rules again: all or nothing. Open transactions keep what they began under.
-        Certificates are looked at in any case."""
+        """Begin to read configuration and rules again: all or nothing. Open transactions keep the earlier ones.
+        Certificates are checked in any case."""
         if self._front is not None:
             self._looking = asyncio.create_task(self._front.refresh())
         return self._reloader.reload(path)
 
     def _commands(self, shard: SqliteSpool, path: Path) -> Commands:
-        """What can be asked through the control socket of one shard."""
+        """The commands of one shard's control socket."""
         services = QueueDesk(
             shard,
             self._clock,
@@ -245,11 +245,11 @@ class Gateway:
         return {**whole, **services.commands(), **hold_commands(self._held_mail)}
 
     async def _answer_reload(self, path: Path, arguments: Arguments) -> Json:
-        # Who asked may go away: the reading goes on.
+        # The client of the socket may leave: the reading goes on.
         return asdict(await asyncio.shield(self.reload(path)))
 
     async def _answer_drain(self, arguments: Arguments) -> Json:
-        """No new session gets in any more; what waits is still delivered."""
+        """Refuse new sessions from now on; waiting mail is still delivered."""
         self.ready = False
         self._gate.close()
         self._emit(Event("draining-spool", ""))
@@ -277,7 +277,7 @@ class Gateway:
         self._runtime = runtime
 
     async def drain(self, seconds: float) -> None:
-        """Take no new session, let open ones end for so many seconds, then 421; end running attempts."""
+        """Accept no new session, let open ones end for so many seconds, then 421; end running attempts."""
         self.ready = False
         self._emit(Event("draining", "", (("seconds", seconds),)))
         deadline = self._clock.monotonic() + seconds

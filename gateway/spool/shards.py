@@ -82,7 +82,7 @@ class ShardedSpool:
         return replace(hold, quota=hold.quota.less(await self.reader.measure_held(hold.domain, shard.path.name)))
 
     def note_answer(self, id: str, heard: bool) -> None:
-        # What is repeated may stand in an adopted shard: the id names it.
+        # A repeated message may be in an adopted shard, which its id names.
         home = next((shard for shard in self.shards if shard.path.name == id[9:10]), self._own)
         home.note_answer(id, heard)
 

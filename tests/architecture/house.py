@@ -1,8 +1,8 @@
 """python -m tests.architecture.house: the package's structure in figures.
 
-Prints public class names that stand twice, fragments (modules under 60 lines with one importer), import cycles, and
-imports from a lower floor to a higher one; then how many modules and lines there are. Exit status 1 when a figure is
-over its limit.
+Prints public class names that occur twice, fragments (modules under 60 lines with one importer), import cycles, and
+imports from a lower floor to a higher one; then the numbers of modules and lines. Exit status 1 when a figure is over
+its limit.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def find_imports(tree: ast.Module, modules: Mapping[str, Path]) -> Iterator[str]
 
 
 def find_twice(house: House) -> dict[str, list[str]]:
-    """Public class names that stand in more than one module."""
+    """Public class names that occur in more than one module."""
     found: dict[str, list[str]] = defaultdict(list)
     for module, tree in house.trees.items():
         for node in tree.body:

@@ -11,7 +11,7 @@ from gateway.service.alarm_kinds import KINDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OF_AN_ATTEMPT = {"deferred", "failed", "role-mail-kept"}
-"""Those whose level depends on an outcome: `plan/account.py`."""
+"""Events whose level depends on an outcome: `plan/account.py`."""
 
 
 def alarms(source: str) -> Iterator[str]:

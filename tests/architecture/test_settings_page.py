@@ -24,7 +24,7 @@ def section_of(annotation: object) -> type[Section] | None:
 
 
 def heading(path: str, annotation: object) -> str:
-    """The section as TOML has it."""
+    """The section in TOML form."""
     kind = typing.get_origin(annotation)
     return f"[[{path}]]" if kind is tuple else f"[{path}.NAME]" if kind is dict else f"[{path}]"
 

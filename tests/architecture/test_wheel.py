@@ -78,7 +78,7 @@ def test_the_program_runs_from_it(wheel: Path, tmp_path: Path) -> None:
     case = ["note.eml", "--ip", "192.0.2.1", "--mail-from", "a@sender.example", "--rcpt", "b@ours.example"]
     result = json.loads(run(environment / "bin" / "waypost", "simulate", *case, "--dns", "zone.json", "--json"))
     assert result["decision"]["set"] == "enforce"
-    # With nothing configured and no key, as `pipx run waypost autopsy broken.eml` has it.
+    # Without a configuration or a key, as `pipx run waypost autopsy broken.eml` runs.
     original = signed_message()
     (tmp_path / "broken.eml").write_bytes(break_at(original, (0, 2))[0])
     found = json.loads(run(environment / "bin" / "waypost", "autopsy", "broken.eml", "--repair", "whole.eml", "--json"))

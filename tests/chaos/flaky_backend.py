@@ -11,7 +11,7 @@ from tests.chaos.ledger import Copy, Ledger
 
 _TOKEN = re.compile(rb"^X-Token: (\w+)\r$", re.MULTILINE)
 _ID = re.compile(rb"^Received: (?:.*\r\n[ \t])*.*\bid (\w+)", re.MULTILINE)
-"""In the field that the gateway puts on top."""
+"""A line of the field that the gateway puts on top."""
 _LARGEST = 4_194_304
 _PATH = re.compile(r"<([^>]*)>")
 

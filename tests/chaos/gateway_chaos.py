@@ -39,7 +39,7 @@ CONNECTIONS = 8
 """To each backend."""
 WORKERS, MOST_WORKERS = 2, 3
 MOST_OPEN = 2 * MOST_WORKERS * CONNECTIONS
-"""Attempts under way, to both backends: while an answer is written down, its connection may have the next message."""
+"""Attempts under way, to both backends: while a reply is being recorded, its connection may have the next message."""
 DAY = 86_400
 PROVEN = ("none", "full", "eio", "worker")
 """Faults of `make test`. The others are in `make soak`: of 59 kills with all of them one left a failed recipient whose
@@ -101,7 +101,7 @@ class Report:
     delivered: int = 0
     """Copies that the backends took."""
     failed: int = 0
-    """Recipients that were refused for good."""
+    """Recipients that were refused permanently."""
     notices: int = 0
     """Messages whose sender got a DSN."""
     lost: list[str] = field(default_factory=list)
@@ -123,7 +123,7 @@ class Report:
 
 
 class Chaos:
-    """One run. `directory` holds everything that it makes."""
+    """One run. `directory` holds all its files."""
 
     def __init__(self, directory: Path, seed: int, faults: Sequence[str] = FAULTS) -> None:
         self.directory = directory
@@ -220,7 +220,7 @@ class Chaos:
             return False
 
     async def _disturb(self) -> None:
-        """A while of load, with a fault or two; it ends at any instant."""
+        """A period of load, with a fault or two; it ends at any instant."""
         await asyncio.sleep(self.chance.uniform(0.1, 0.6))
         fault = self.chance.choice(self.faults)
         self.report.faults[fault] = self.report.faults.get(fault, 0) + 1
@@ -263,7 +263,7 @@ class Chaos:
                 file.unlink()
 
     async def _terminate(self, damage: bool = False) -> None:
-        """An orderly stop and another start, of which nobody may notice more than a wait."""
+        """An orderly stop and another start; clients may only notice a wait."""
         assert self.process is not None
         self.process.terminate()
         await asyncio.to_thread(self.process.wait, 90)
@@ -273,7 +273,7 @@ class Chaos:
         await self._start()
 
     def _spoil(self) -> None:
-        """Some rows that wait cannot be read for a while."""
+        """Some waiting rows are unreadable for a while."""
         for path in self.spool.glob("*/spool.db"):
             with closing(sqlite3.connect(path)) as connection, connection:
                 connection.execute(
@@ -287,7 +287,7 @@ class Chaos:
                 connection.execute("UPDATE transfer SET body = substr(body, 2) WHERE substr(body, 1, 1) = x'7e'")
 
     def _fill(self, name: str, most: int) -> None:
-        """The file system has no octet left, or no inode; when it is one of its own."""
+        """The file system has no free octet, or no inode, if it is a file system of its own."""
         for number in range(most if self.mounted else 0):
             try:
                 with (self.spool / f"{name}{number}").open("wb", buffering=0) as file:
@@ -297,7 +297,7 @@ class Chaos:
                 return
 
     def _set_clock(self, seconds: int) -> None:
-        """In place: to the processes that have the file mapped a moment without content is the end (SIGBUS)."""
+        """In place: for the processes that have the file mapped, a moment without content is fatal (SIGBUS)."""
         with self.offset.open("r+b") as file:
             file.write(struct.pack("q", seconds))
 
@@ -314,7 +314,7 @@ class Chaos:
         self.process = None
 
     def _kill_one(self) -> None:
-        """One worker: the supervisor puts another in its place."""
+        """One worker: the supervisor replaces it."""
         assert self.process is not None
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         if listed:

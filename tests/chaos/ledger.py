@@ -9,7 +9,7 @@ from itertools import pairwise
 
 @dataclass
 class Copy:
-    """One time that a backend took one message for one recipient."""
+    """One time at which a backend took one message for one recipient."""
 
     transaction: int
     kills: int
@@ -17,7 +17,7 @@ class Copy:
     unanswered: bool = False
     """The backend hung up instead of answering: the gateway has to try again."""
     id: str = ""
-    """The gateway's id for the message. Another one means that it took the message twice."""
+    """The gateway's id for the message. A different id means that it took the message twice."""
 
 
 @dataclass
@@ -27,17 +27,17 @@ class Doubled:
     after_hang_up: int = 0
     after_kill: int = 0
     transactions_of_worst_kill: int = 0
-    """Promise P1: at most one for each backend transaction that was open, which it is until its answer is written."""
+    """Promise P1: at most one for each open backend transaction; a transaction is open until its reply is recorded."""
     after_retry: int = 0
-    """The client sent it again, and it was taken for a new message."""
+    """The client sent it again, and it counted as a new message."""
     taken_twice: list[str] = field(default_factory=list)
-    """Those, with the gateway's ids."""
+    """Such messages, with the gateway's ids."""
     after_nothing: int = 0
 
 
 @dataclass
 class Ledger:
-    """All of a run."""
+    """All events of a run."""
 
     kills: int = 0
     acknowledged: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Ledger:
     refused: Counter[int] = field(default_factory=Counter)
     """Reply codes of messages that were not taken."""
     retried: int = 0
-    """Messages that were answered at a further attempt of their client."""
+    """Messages that were answered at a later attempt of their client."""
     unanswered: int = 0
     """Messages whose client got no reply: any result is right for them."""
     copies: dict[tuple[str, str], list[Copy]] = field(default_factory=lambda: defaultdict(list))

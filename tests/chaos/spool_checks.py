@@ -91,7 +91,7 @@ def check_whole(story: Story, rcpts: int, sha256: str, backends: list[str]) -> N
 
 
 async def check_claims(spool: SqliteSpool, stories: dict[str, Story], log: Log, directory: Path) -> None:
-    """All that waits can be claimed at once, with the octets that were received; no file is left over."""
+    """All waiting transfers can be claimed at once, with the received octets; no file is left over."""
     waiting = {transfer.id for story in stories.values() for transfer in story.waiting}
     claimed, files, now = set(), set(), time.time() + 60
     while claims := await spool.claim({"direct"}, 50, now, 900.0):

@@ -180,7 +180,8 @@ async def test_content_whose_sync_fails_is_refused_and_gone(tmp_path: Path) -> N
         writer.write(bytes(65_536))
     with pytest.raises(SpoolFull, match="Input/output error"):
         await writer.finish()
-    # Once it failed it is not asked again on the same descriptor, and success of the next file does not revive it.
+    # After a failure the same descriptor is not synced again, and the success of the next file does not clear the
+    # fault.
     switch.fails = False
     writer.discard()
     other = spool.open_content()
@@ -257,7 +258,7 @@ async def test_after_a_failed_commit_the_log_is_emptied_first(tmp_path: Path) ->
     await spool.close()
 
 
-# the same by real system calls, and the loss of power
+# the same by real system calls, and a power failure
 
 
 @pytest.fixture(scope="module")

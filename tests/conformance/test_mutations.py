@@ -15,7 +15,7 @@ from tests.support.mutated import CONTROLS, NOT_INVERTIBLE, Case, cases, keys, p
 
 KEYS = keys()
 _SHARE = 0.95
-"""Of invertible cases that have to be found."""
+"""Share of invertible cases that must be found."""
 _MEDIAN, _MOST = 1.0, 10.0
 """Seconds."""
 
@@ -88,7 +88,7 @@ def test_random_damage_is_never_found(full_count: Callable[[int], int]) -> None:
 
 
 def _damage(message: bytes, chance: random.Random) -> bytes:
-    """One to four octets below the signature become other visible ones: nothing that the catalogue knows."""
+    """One to four octets below the signature become other visible ones: no catalogue entry covers that."""
     start = message.index(b"\r\nFrom:") + 2
     octets = bytearray(message)
     spots = [at for at in range(start, len(octets)) if octets[at] > 32]

@@ -192,7 +192,7 @@ def dmarc_suite() -> list[dict[str, Any]]:
 
 
 def dmarc_case(case: dict[str, Any], directory: Path) -> dict[str, Any]:
-    """A client, a message and a zone for which SPF and DKIM come out as the case says."""
+    """A client, a message and a zone that give the case's SPF and DKIM results."""
     author = case["header_from"] if "@" in case["header_from"] else f"user@{case['header_from']}"
     zone: dict[str, Any] = {}
     for name, kinds in case["dns"].items():
@@ -211,7 +211,7 @@ def dmarc_case(case: dict[str, Any], directory: Path) -> dict[str, Any]:
             key = {"TXT": [signing_key()[1]]}
             zone[f"sel1._domainkey.{one['domain']}"] = key if one["result"] == "pass" else {"TXT": ["v=DKIM1; p="]}
     found = plain_case(case["id"], message(directory, case["id"], octets), zone, AFTER_ALL_SIGNATURES)
-    # A HELO of its own, so that no other SPF record is asked than the case's.
+    # A HELO of its own, so that no SPF record besides the case's is asked for.
     return found | {"mail_from": mail_from, "helo": "[192.0.2.1]"}
 
 
@@ -249,7 +249,7 @@ def test_dmarc(tmp_path: Path) -> None:
     assert {id: wrong for id, wrong in mismatches.items() if wrong} == {}
 
 
-# --- messages as they are found
+# --- messages from real mail
 
 
 @pytest.mark.parametrize("options", [(), ("--raw",)], ids=["read", "raw"])

@@ -608,7 +608,7 @@ async def test_close_writes_what_waits(bench: Bench) -> None:
 
 
 async def answered(spool: Spool, id: str, heard: bool) -> None:
-    """Note it, and have it written with the next commit."""
+    """Note the answer, and have it written with the next commit."""
     spool.note_answer(id, heard)
     await spool.commit(make_intake())
 
@@ -659,7 +659,7 @@ async def test_a_refusal_that_nobody_heard_is_forgotten(spool: Spool) -> None:
 
 
 async def test_who_was_told_nothing_before_a_crash_never_will_be(bench: Bench) -> None:
-    """The one whose answer was noted is not mistaken for one."""
+    """A message whose answer was noted is not taken for an unanswered one."""
     spool = await bench.open()
     heard, waiting = marked(b"told"), marked(b"waiting")
     await spool.commit(heard)

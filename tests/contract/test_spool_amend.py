@@ -29,7 +29,7 @@ from tests.contract.test_spool import (
 from tests.support.spooling import NO, START, content_files, make_intake, make_settlement
 
 SHARDS: dict[str, Opener] = {"sqlite": open_sqlite, "fake": make_fake_opener()}
-"""Implementations of QueueStore: commands go to each shard by itself."""
+"""Implementations of QueueStore: each shard gets its own commands."""
 TERMS = Terms("mx.own.example", (60.0,), 5 * DAY, 14_400.0)
 
 

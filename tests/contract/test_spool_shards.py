@@ -28,7 +28,7 @@ async def open_worker(directory: Path, worker: int = 0, workers: int = 1) -> Sha
 
 @pytest.fixture
 async def spool(tmp_path: Path) -> ShardedSpool:
-    """One worker where there were two: `own` and `orphan` wait, each in its shard."""
+    """One worker in place of two: `own` and `orphan` wait, each in its shard."""
     for worker, id in enumerate(("own", "orphan")):
         before = await open_worker(tmp_path, worker, 2)
         await before.commit(make_intake(id=id, due=START + worker))

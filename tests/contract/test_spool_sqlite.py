@@ -148,7 +148,7 @@ def test_every_statement_fits_the_tables(name: str) -> None:
     # A statement that runs for each message finds its rows by an index, however many wait. The number of held messages
     # is bounded, and so is the memory of senders; of refused mail a few rows are read from the start.
     bounded = {"held_in_all", "list_held", "count_senders", "forget_senders", "list_senders"}
-    # Of messages that were not answered there are few, but after a flood of clients that leave.
+    # Unanswered messages are few, except after a flood of clients that leave.
     bounded |= {"list_failed", "list_failing"}  # an admin's questions
     bounded |= {"mark_all_unheard", "forget_unanswered", "any_unheard", "is_unanswered"}
     bounded |= {"count_acquaintances", "forget_surplus", "refused_octets", "oldest_refused", "try_to_write"}
@@ -189,7 +189,7 @@ async def test_discarded_content_goes_while_running(tmp_path: Path, finished: bo
 async def test_disk_that_became_read_only_is_told_and_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file can neither be brought to the disk nor be removed from it."""
+    """The file can neither be synced nor removed."""
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
@@ -263,7 +263,7 @@ async def test_unreadable_row_is_held_and_stops_nobody(tmp_path: Path) -> None:
 
 
 class _Doubtful(sqlite3.Connection):
-    """Its disk stores the log, fails to say so, and goes on failing."""
+    """The disk stores the log, reports a failure, and keeps failing."""
 
     failing = False
 
@@ -297,7 +297,7 @@ async def test_content_stays_while_its_row_may_come_back(tmp_path: Path) -> None
         await spool.commit(intake)
     writer.discard()
     await spool.close()
-    # The row did come back; with its content it is a message that its client sends twice, without one it is an alarm.
+    # The row did come back. With its content, it is a message that its client sends twice; without, it is an alarm.
     spool = await open_spool(tmp_path)
     (claim,) = await spool.claim((), 5, START, 60.0)
     assert claim.transfer.message_id == intake.trace.id

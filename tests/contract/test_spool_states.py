@@ -101,7 +101,7 @@ class Scene:
             assert story.held == (True in held)
 
     async def finish(self) -> None:
-        """Everything is released and delivered: nobody is left over, nothing is kept that nobody needs."""
+        """Everything is released and delivered: no recipient is left over, and no unneeded content is kept."""
         for intake in self.intakes:
             id = intake.trace.id
             await self.spool.amend(id, lambda pendings, id=id: amendment.amend(id, pendings, self.act("release")))  # type: ignore[misc]

@@ -18,7 +18,7 @@ from gateway.spool.writer import Writer
 
 
 class Spy(sqlite3.Connection):
-    """Counts commits; the next `failing` ones fail as they do when fsync does."""
+    """Counts commits; the next `failing` ones fail like a failing fsync."""
 
     commits = 0
     failing = 0
@@ -33,7 +33,7 @@ class Spy(sqlite3.Connection):
 
 
 def put(value: str, times: int = 1) -> Callable[[sqlite3.Connection], str]:
-    """A job that writes rows; a value may stand only once."""
+    """A job that writes rows; each value is unique."""
 
     def work(connection: sqlite3.Connection) -> str:
         for _ in range(times):
@@ -44,7 +44,7 @@ def put(value: str, times: int = 1) -> Callable[[sqlite3.Connection], str]:
 
 
 def fail_once() -> Callable[[sqlite3.Connection], str]:
-    """A job that refuses before it writes, and would not a second time."""
+    """A job that refuses before it writes, and would not do so a second time."""
     calls = []
 
     def work(connection: sqlite3.Connection) -> str:
@@ -119,7 +119,7 @@ async def test_failed_sync_fails_the_whole_batch_and_is_not_tried_again(bench: B
     gate = threading.Event()
     first = asyncio.ensure_future(bench.writer.run(lambda _: gate.wait(5)))
     await asyncio.sleep(0.05)
-    # The first commit of these two batches fails, then the second: nothing would stop a third from succeeding.
+    # The first commit of these two batches fails, then the second: a third could succeed.
     bench.connection.failing = 2
     tasks = [asyncio.ensure_future(bench.writer.run(put(value))) for value in "abc"]
     await asyncio.sleep(0)
@@ -192,7 +192,7 @@ async def test_durable_commits_sync_and_others_need_not(bench: Bench) -> None:
     assert await bench.writer.run(level, durable=False) == normal
     assert await bench.writer.run(level) == full
     assert await bench.writer.run(level, durable=False) == normal
-    # One that must be durable makes the whole batch so.
+    # One durable job makes the whole batch durable.
     gate = threading.Event()
     first = asyncio.ensure_future(bench.writer.run(lambda _: gate.wait(5), durable=False))
     await asyncio.sleep(0.05)
@@ -213,7 +213,7 @@ async def test_small_writes_are_put_by_the_loop_and_others_by_the_thread(bench: 
     thread = await bench.writer.run(where)
     assert thread != here
     assert sorted(bench.kept()) == sorted(map(str, (here, thread)))
-    # One that may take long takes its whole batch to the thread.
+    # One slow job moves its whole batch to the thread.
     bench.connection.execute("DELETE FROM kept")
 
     def who(connection: sqlite3.Connection) -> int:

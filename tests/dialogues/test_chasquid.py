@@ -21,12 +21,12 @@ from tests.support.listening import Client
 from tests.support.receiving import Spool, make_reception
 
 BY_TLS = ("auth_multi_dialog", "auth_too_many_failures")
-"""Held on a port with TLS from the start, where people log in."""
+"""Run on a port with TLS from the start, for people who log in."""
 
 OURS = {
-    # The mechanism is not known (RFC 4954 section 4: 504).
+    # The mechanism is unknown (RFC 4954 section 4: 504).
     ("auth_multi_dialog", "534"): "504 5.5.4",
-    # An mx knows no AUTH at all.
+    # A listener of role mx does not support AUTH.
     ("auth_not_tls", "503 5.7.10 You feel vulnerable"): "502 5.5.1",
     ("auth_too_many_failures", "421 4.5.0 Too many errors, bye"): "421 4.7.0",
     # A line that is not a field is harmless, and is kept unchanged.
@@ -44,14 +44,14 @@ OURS = {
     ("bad_rcpt_to", "501 5.1.2 Malformed destination domain (IDNA conversion failed)"): "501 5.1.3",
     # Beyond ASCII without SMTPUTF8 (RFC 6531 section 3.5).
     ("bad_rcpt_to", "550 5.1.3 Destination address is invalid"): "553 5.6.7",
-    # The line is read; a name of 1000 octets is none.
+    # The line is read; a name of 1000 octets is not valid.
     ("line_too_long", "554"): "501 5.5.4",
     ("wrong_proto", "502 5.7.0 You hear someone cursing shoplifters"): "554 5.5.1",
 }
 """(script, its expectation) -> our reply."""
 
 REWRITTEN = {"RCPT TO: user@testserver": "RCPT TO:<user@d.example>", "@testserver": "@d.example"}
-"""A path needs its brackets (RFC 5321 section 4.1.2), and the domain that is ours here has another name."""
+"""A path needs its brackets (RFC 5321 section 4.1.2), and the own domain here has another name."""
 
 _STEP = re.compile(r"c (->|~>|<-|<~|<\.\.\.|close|tcp_connect|tls_connect) ?(.*)", re.DOTALL)
 _CODES = re.compile(r"[0-9]{3}(?: [245]\.[0-9]+\.[0-9]+)?")

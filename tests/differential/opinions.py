@@ -1,4 +1,4 @@
-"""The same question to us and to others: a case is one message or one SPF check with its DNS."""
+"""The same question to us and to other implementations: a case is one message or one SPF check with its DNS."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def plain(cases: Sequence[Case]) -> list[dict[str, Any]]:
 def compare(
     case: Case, ours: Sequence[DkimResult], theirs: Sequence[str], words: Mapping[str, str], odd: Mapping[str, str]
 ) -> str:
-    """Empty when alike; else why they may differ, or `unexplained`."""
+    """Empty when the verdicts are equal; else the reason why they may differ, or `unexplained`."""
     passed = sum(one.result == "pass" for one in ours)
     others = theirs.count("pass")
     if passed == others:
@@ -115,7 +115,7 @@ def check(
 
 
 def test_generated_messages(generated: list[Case]) -> None:
-    """5,000 messages, against both; and no entry of the lists stands there without need."""
+    """5,000 messages, against both; and every entry of the lists is needed."""
     stock, peer = ask_stock(plain(generated)), verify(plain(generated))
     beside_stock = check(generated, {id: one["dkim"] for id, one in stock.items()}, STOCK, STOCK_ODDITIES)
     beside_peer = check(generated, words_of(peer), {}, PEER_ODDITIES)

@@ -70,7 +70,7 @@ def ours(cases: list[Case]) -> dict[str, str]:
 
 
 def fill_families(case: Case) -> Case:
-    """The same case in which every host has addresses of both families; those that are put in match nothing."""
+    """The same case with addresses of both families for every host; the added ones match nothing."""
     unmatched = {"A": ["203.0.113.253"], "AAAA": ["2001:db8:ffff::fd"]}
     zone = {
         name: {**unmatched, **{kind: values for kind, values in entry.items() if values}}
@@ -84,7 +84,7 @@ def fill_families(case: Case) -> Case:
 def drop_voids(
     cases: list[Case], others: dict[str, tuple[str, str | None]], ask: Callable[[list[Case]], Any]
 ) -> dict[str, tuple[str, str | None]]:
-    """The differences without those that void lookups alone explain: they end when the hosts have both families."""
+    """The differences that void lookups alone do not explain: those end when the hosts have both families."""
     filled = [fill_families(case) for case in cases if others.get(case["id"], ("", ""))[1] == "permerror"]
     answers = ask(filled)
     alike = {case["id"] for case in filled if answers[case["id"]].get("spf") == our_sender_check(case).result.value}

@@ -19,7 +19,7 @@ CASES = 20_000
 
 
 class Plan:
-    """The octets of one case, used up from the front; zeros when they are gone."""
+    """The octets of one case, consumed from the front; zeros when they are exhausted."""
 
     def __init__(self, octets: bytes) -> None:
         self._octets = octets

@@ -47,7 +47,7 @@ def check(octets: bytes) -> None:
 
 
 def _write(text: str) -> None:
-    """Values from outside, in every place that has one."""
+    """Values from outside, in every place that can have one."""
     results = Authentication(
         SpfResult(SpfVerdict.FAIL, text, SpfIdentity.MAILFROM, text),
         SpfResult(SpfVerdict.NONE, text, SpfIdentity.HELO, text),

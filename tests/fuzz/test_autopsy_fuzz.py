@@ -33,7 +33,7 @@ def _messages() -> list[bytes]:
 
 
 def _sign(octets: bytes) -> bytes:
-    """A signature whose body hash is right and whose b= is anything."""
+    """A signature with a correct body hash and any b=."""
     octets = octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     _, start = split_message(octets)
     digest = base64.b64encode(hashlib.sha256(_canonical(octets[start:])).digest())

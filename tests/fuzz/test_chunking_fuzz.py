@@ -61,7 +61,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def write_session(plan: Plan) -> tuple[bytes, list[bytes], int]:
-    """A stream that starts behind EHLO, the messages in it, and how many replies it gets."""
+    """A stream that starts after EHLO, its messages, and the number of replies to it."""
     stream, messages, replies = bytearray(), [], 0
     kept: bytearray | None = None
     too_big = False

@@ -83,7 +83,7 @@ def bend(octets: bytes, draw: random.Random) -> bytes:
 
 
 def read_whole(wire: bytes) -> Plain | None:
-    """The same answer by dnspython; None when it reads none, or one whose aliases lead out of the response."""
+    """The same answer by dnspython; None when it reads none, or one whose aliases lead beyond the response."""
     try:
         message = dns.message.from_wire(wire)
         if not isinstance(message, dns.message.QueryMessage):

@@ -36,7 +36,7 @@ WORDS = [
 
 
 def read_all(octets: bytes) -> None:
-    """What `headers` and `bounce` do with a file."""
+    """The processing of a file by `headers` and `bounce`."""
     message_octets, newlines = read_lines(octets, raw=False)
     reading = read_headers(message_octets)
     findings = find_all(reading)
@@ -64,7 +64,7 @@ def test_every_file(file: Path) -> None:
 
 
 def read_report(octets: bytes) -> None:
-    """What `dmarc report` does with a file."""
+    """The processing of a file by `dmarc report`."""
     console = Console(width=100, soft_wrap=True, highlight=False)
     for report in read_reports(octets).reports:
         with console.capture() as text:

@@ -56,7 +56,7 @@ def test_stuffing_is_undone(plan: Plan) -> None:
 
 
 def _has_lone_dot(body: bytes) -> bool:
-    """Dot by dot: it begins a line and ends one, for somebody, and not both by CRLF."""
+    """Each dot that begins a line and ends one, for some reader, and not both by CRLF."""
     for at in (at for at, octet in enumerate(body) if octet == ord(".")):
         before, after = body[:at], body[at + 1 :]
         crlfs = (before[-2:] in (b"", b"\r\n"), after.startswith(b"\r\n"))

@@ -273,7 +273,7 @@ class Mixture(RuleBasedStateMachine):
         ]
 
     async def _rest(self) -> None:
-        """Until nothing is under way."""
+        """Run until no attempt is under way."""
         for _ in range(2000):
             await asyncio.sleep(0)
             if not self.delivery._jobs:
@@ -315,7 +315,7 @@ class Mixture(RuleBasedStateMachine):
             assert notified == told, "who failed is told of, once"
 
     def _notified(self) -> set[str]:
-        """Recipients that a DSN says have failed; each at most once."""
+        """Recipients that a DSN reports as failed; each at most once."""
         found: list[str] = []
         for settlement in self.spool.settlements:
             if settlement.dsn is not None and settlement.dsn.message is not None:
@@ -348,7 +348,7 @@ TestMixture = Mixture.TestCase
 
 
 def test_what_the_machine_would_notice() -> None:
-    """A backend that gets a recipient again after its answer is caught: the check can fail."""
+    """The check can fail: it notices a backend that gets a recipient again after its answer."""
     machine: Any = Mixture()
     machine.arrive(split=False, waits=True, together=True, first=[])
     machine.holds()

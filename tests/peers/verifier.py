@@ -36,7 +36,7 @@ def verify(cases: Iterable[Mapping[str, Any]], timeout: float = 120) -> dict[str
 
 
 class Readers:
-    """What JavaScript's libraries read as the author; one node process, asked header by header."""
+    """The authors that JavaScript's libraries read; one node process, asked header by header."""
 
     def __init__(self) -> None:
         _require("mailparser")

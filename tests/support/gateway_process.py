@@ -239,7 +239,7 @@ address = "127.0.0.1:{self.admin}"
         return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
 
     def smtp(self, tls: bool = True, source: str = "127.0.0.1", helo: str = "client.sender.example") -> smtplib.SMTP:
-        """A client session, EHLO said."""
+        """A client session after EHLO."""
         client = smtplib.SMTP("127.0.0.1", self.port, local_hostname=helo, timeout=40, source_address=(source, 0))
         client.ehlo()
         if tls:

@@ -1,4 +1,4 @@
-"""The regression guard: how many steps a message takes, counted, not timed.
+"""The regression guard: the number of steps of a message, counted, not timed.
 
 A count is the same on every machine and at every load. A change that needs more steps has to raise the number here, and
 say why; one that needs fewer lowers it.
@@ -27,9 +27,9 @@ from tests.support.spooling import HandClock, claim_of, make_intake, make_settle
 JUDGED = 1515
 """Calls from the first octet to the planned writes of a signed message of 10 kB to one recipient."""
 SEALED = 660
-"""Calls more for an ARC seal."""
+"""Additional calls for an ARC seal."""
 RECIPIENT = 50
-"""Calls more for one more recipient of the same domain."""
+"""Additional calls for one more recipient of the same domain."""
 STATEMENTS = 9
 """SQL statements that store a message which is sent at once, and settle it; BEGIN and COMMIT are shared by a batch."""
 LINE = 70

@@ -1,4 +1,4 @@
-"""SIGHUP: configuration, rules and maps are read beside the mail, and nothing that is broken takes effect."""
+"""SIGHUP: configuration, rules and maps are read while mail flows, and broken ones do not take effect."""
 
 from __future__ import annotations
 

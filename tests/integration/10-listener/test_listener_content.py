@@ -149,7 +149,7 @@ async def test_an_empty_last_chunk_ends_the_message(listen: Listen) -> None:
 
 
 async def test_a_refused_chunk_is_read_all_the_same(listen: Listen) -> None:
-    """Its octets would else be commands."""
+    """Otherwise its octets would be commands."""
     reception = RecordedReception()
     listener = await listen(reception)
     client = await Client.connect(listener.address)

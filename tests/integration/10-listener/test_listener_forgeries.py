@@ -65,7 +65,7 @@ BEHIND_A_BALANCER = FROM_ANYONE | {
 
 @pytest.mark.parametrize("name", BEHIND_A_BALANCER)
 async def test_nor_behind_a_balancer(listen: Listen, name: str) -> None:
-    """Not even where the address that the balancer vouches for is listed for XCLIENT: that is for TCP peers."""
+    """Not even if the address that the balancer gives is listed for XCLIENT: that is for TCP peers."""
     reception = RecordedReception()
     listed = (*LOOPBACK, ipaddress.ip_network(f"{BALANCED}/32"))
     listener = await listen(reception, proxy_from=LOOPBACK, xclient_from=listed)

@@ -285,7 +285,7 @@ async def test_close_without_sessions_is_quick(listen: Listen) -> None:
 
 
 async def test_a_command_in_time_is_heard_after_a_stall(listen: Listen) -> None:
-    """The process stood still beyond the time-out: the command lies in the socket when the timer is due."""
+    """The process stalled beyond the time-out: the command is in the socket when the timer fires."""
     listener = await listen(RecordedReception(), limits={"command_seconds": 0.3})
     with socket.create_connection(listener.address) as client:
         await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""A connection's place is free when the connection is gone, not when its session has said goodbye."""
+"""A connection's place is free when the connection is gone, not already when its session ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def test_a_tls_client_that_never_says_goodbye_keeps_its_place(
         await client.starttls(client_tls)
         await client.send(b"EHLO c.example\r\n")
         await client.read_reply()
-        # Nothing more is read: the server's goodbye stays unanswered.
+        # Nothing more is read: the server's close_notify stays unanswered.
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await client.send(b"QUIT\r\n")
         idle.append(client)
@@ -43,7 +43,7 @@ async def test_a_tls_client_that_never_says_goodbye_keeps_its_place(
 
 
 async def test_no_handshake_is_begun_with_a_client_that_does_not_read() -> None:
-    """The upgrade would wait for it, and nothing would end that."""
+    """The upgrade would wait for it without end."""
 
     class Full(asyncio.Transport):
         def get_write_buffer_size(self) -> int:

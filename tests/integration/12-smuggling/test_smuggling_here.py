@@ -25,7 +25,7 @@ class Chunking(NoInquiry):
 
 
 async def send_all(streams: list[list[bytes]], carry: bool) -> tuple[Spool, list[bytes]]:
-    """Each stream on a connection of its own, its parts one after the other; every session's replies."""
+    """Each stream on a connection of its own, its parts in turn; the replies of every session."""
     spool = Spool()
     limits = {"connections_per_address": 1000}
     settings = ListenerSettings("mx", "mx.gate.example", "127.0.0.1:0", limits=Limits(**limits), carry=carry)

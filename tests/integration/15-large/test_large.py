@@ -34,7 +34,7 @@ SIGNED = (
     b"DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=b.example; s=x; h=from:subject;\r\n bh=AA==; b=AA==\r\n"
     b"DKIM-Signature: v=1; a=rsa-sha256; c=simple/simple; d=b.example; s=y; h=from; bh=AA==; b=AA==\r\n"
 )
-"""The body is hashed twice while it comes: the dearest that a message can ask for."""
+"""The body is hashed twice while it arrives: the most expensive request of a message."""
 
 
 def large(signed: bool = True) -> bytes:
@@ -59,7 +59,7 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
 
 
 class Bystander(threading.Thread):
-    """A client that says NOOP all the time, and how long each took to be answered."""
+    """A client that repeats NOOP, and the time of each reply."""
 
     def __init__(self, gateway: Gateway) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ def test_two_backends(gateway: Gateway, way: object) -> None:
 
 
 async def probe(gaps: list[float], stop: asyncio.Event) -> None:
-    """How long the loop does not come round."""
+    """The longest time between two rounds of the loop."""
     loop = asyncio.get_running_loop()
     while not stop.is_set():
         began = loop.time()

@@ -40,11 +40,11 @@ ERRORS: tuple[BaseException, ...] = (
 BUG = re.compile(r"451 4\.3\.0 Internal error, try again later \(event-\d+\)")
 SMALL = b"From: a@b.example\r\n\r\nhello\r\n"
 LARGE = b"From: a@b.example\r\n\r\n" + b"hello hello hello hello\r\n" * 60_000
-"""More than is kept in memory."""
+"""More than memory keeps."""
 
 
 class Broken:
-    """A conversation whose one hook has a bug."""
+    """A conversation with a bug in one hook."""
 
     def __init__(self, real: Conversation, hook: str, error: BaseException) -> None:
         self._real = real
@@ -60,7 +60,7 @@ class Broken:
 
 @dataclass
 class House:
-    """A listener over a reception that is broken somewhere."""
+    """A listener over a reception with a bug at one place."""
 
     spool: Spool = field(default_factory=Spool)
     errors: list[BaseException] = field(default_factory=list)
@@ -165,7 +165,7 @@ def raise_it(error: BaseException) -> Callable[..., Any]:
 
 
 class FailingWriter:
-    """A place for large content that is broken at one of its steps."""
+    """A place for large content that fails at one of its steps."""
 
     def __init__(self, real: ContentWriter, step: str, error: BaseException) -> None:
         self._real, self._step, self._error = real, step, error

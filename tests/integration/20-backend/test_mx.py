@@ -1,4 +1,4 @@
-"""Which hosts a backend has, and delivery to the MX of each recipient's domain."""
+"""The hosts of a backend, and delivery to the MX of each recipient's domain."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ async def send(sink: Sink, rcpts: tuple[str, ...] = NAMES, times: int = 1) -> tu
 
 
 class CountingHost:
-    """Answers nothing until the whole envelope is there: a client that waits for each reply gets none."""
+    """Answers nothing until the whole envelope has arrived: a client that waits for each reply gets none."""
 
     def __init__(self) -> None:
         self.first = b""
@@ -259,7 +259,7 @@ async def test_what_is_not_read_is_not_taken_in() -> None:
 
 @pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_a_reply_in_time_is_heard_after_a_stall(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    """The process stood still beyond the time-out: the reply lies in the socket when the timer is due."""
+    """The process stalled beyond the time-out: the reply is in the socket when the timer fires."""
     with socket.create_server(("127.0.0.1", 0)) as server, asyncio.Runner(loop_factory=make_loop) as runner:
         assert runner.run(_hear_after_a_stall(server)) == (250, "it came in time")
 

@@ -1,4 +1,4 @@
-"""How a backend's hosts are reached: from which address, with which certificate, in which order, for how long."""
+"""The ways to a backend's hosts: source address, certificate, order, and time limits."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ async def test_order_of_the_healthy_stays() -> None:
 
 
 async def test_certificate_that_is_shown_and_renewed(tmp_path: Path) -> None:
-    """A connector that knows us by our certificate sees the new one on the next connection, without a restart."""
+    """A connector that identifies us by our certificate gets the new one on the next connection, without a restart."""
     theirs, ours = trustme.CA(), trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     theirs.issue_cert("localhost").configure_cert(context)
@@ -174,7 +174,7 @@ async def send_to(backend: HostBackend, rcpts: tuple[str, ...]) -> list[OutcomeK
 
 
 def taken(*sinks: Sink) -> list[str]:
-    """Every recipient as often as it was taken."""
+    """Each recipient as often as it was accepted."""
     return sorted(
         rcpt.removeprefix("TO:<").partition(">")[0] for sink in sinks for mail in sink.mails for rcpt in mail.rcpts
     )
@@ -190,7 +190,7 @@ async def test_our_own_limit_of_recipients(sink: Sink) -> None:
 
 @pytest.mark.parametrize("reply", [b"452 4.5.3 Too many\r\n", b"452 too many recipients\r\n", b"552 too many\r\n"])
 async def test_the_host_s_limit_of_recipients(reply: bytes) -> None:
-    """RFC 5321 section 4.5.3.1.10: the rest goes at once, and nobody twice."""
+    """RFC 5321 section 4.5.3.1.10: the rest goes at once, and no recipient twice."""
     async with Sink() as sink:
         counted = 0
 
@@ -245,7 +245,7 @@ async def test_who_was_named_in_a_lost_transaction_is_doubtful_and_nobody_else()
     assert {one.kind for one in outcomes[10:]} == {OutcomeKind.DEFERRED}
 
 
-# replies that are odd, or beyond all bounds
+# replies that are odd, or beyond all limits
 
 
 @pytest.mark.parametrize(

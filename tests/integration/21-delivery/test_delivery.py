@@ -583,7 +583,7 @@ async def test_altered_content_is_held_and_alarmed(house: House, sink: Sink) -> 
 
 
 class BrokenBackend:
-    """Fails in a way that no backend should."""
+    """Fails in an unforeseen way."""
 
     name = "corp"
 
@@ -737,7 +737,7 @@ async def test_mail_that_comes_faster_than_it_leaves_is_slowed_down(house: House
 async def test_mail_goes_on_when_every_attempt_ends_while_the_queue_is_looked_at(
     house: House, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Then no attempt is left that would wake the scheduler when it ends."""
+    """No attempt is then left that would wake the scheduler at its end."""
     looked, told, real = asyncio.Event(), asyncio.Event(), house.spool.reader.next_due
 
     async def look(skip: Collection[str] = ()) -> float | None:
@@ -807,7 +807,8 @@ async def test_drain_gives_back_what_takes_too_long(house: House, sink: Sink) ->
 
 
 async def test_drain_writes_down_whom_the_backend_has_taken_already() -> None:
-    """One transaction is over, the next one is stopped: given back whole, the message would go to the first twice."""
+    """One transaction is finished, the next one is stopped: returning the whole claim would send the message to the
+    first twice."""
     async with Sink() as sink:
         sink.answers("DOT", b"250 2.0.0 Queued\r\n", SILENCE)
         house = House({"corp": backend_of(sink, one_domain_per_transaction=True)}, OffsetClock())

@@ -73,7 +73,7 @@ class Attack:
     sender: str = "ann@src.example"
     helo: str = "h.example"
     refused: bool = False
-    """Refused before anything is judged."""
+    """Refused before any judgement."""
 
 
 def many_fields(count: int) -> bytes:
@@ -278,7 +278,7 @@ RECORDS = [
 
 
 class Names:
-    """A DnsServer on a loop and thread of its own, so that its work is not taken for the gateway's."""
+    """A DnsServer on a loop and thread of its own, so that its work does not count as the gateway's."""
 
     def __init__(self) -> None:
         self.zone: dict[str, Any] = {}
@@ -326,7 +326,7 @@ def law() -> RuntimeConfig:
 
 @dataclass
 class Stall:
-    """How long the loop was held at most, in CPU seconds of its thread: others on the machine do not count."""
+    """The longest block of the loop, in CPU seconds of its thread: other load does not count."""
 
     worst: float = 0.0
 

@@ -68,7 +68,7 @@ class OffsetClock:
 
 
 class House:
-    """A gateway between a client that the test plays and a scripted backend."""
+    """A gateway between the test's client and a scripted backend."""
 
     def __init__(self, sink: Sink) -> None:
         self.clock = OffsetClock()
@@ -179,7 +179,7 @@ async def test_queued_mail_is_the_probe_too(house: House, sink: Sink) -> None:
 
 
 async def test_forgeries_that_a_backend_refuses_stop_no_route(house: House, sink: Sink) -> None:
-    """They failed DMARC here too, and were let through marked: the backend judges them, not us."""
+    """They failed DMARC here too, and were accepted with a mark: the backend judges them, not us."""
     sink.answers("DOT", b"550 5.7.26 Unauthenticated email from x is not accepted due to DMARC policy - gsmtp\r\n")
     text = TEXT.replace(b"alice@b.example", b"ceo@nobody.example")
     for _ in range(6):

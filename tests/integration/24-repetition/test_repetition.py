@@ -72,7 +72,7 @@ async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 def cut(client: Client, abruptly: bool) -> None:
-    """Leave without reading: by a reset, or by closing, which is answered by one when our reply comes."""
+    """Leave without reading: by a reset, or by a close, which a reset answers when our reply arrives."""
     held: socket.socket = client.writer.get_extra_info("socket")
     if abruptly:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -80,7 +80,7 @@ def cut(client: Client, abruptly: bool) -> None:
 
 
 def repeated(gateway: Gateway) -> list[str]:
-    """Ids of messages that came again, as the log has them by now."""
+    """Ids of repeated messages, from the log so far."""
     return [str(event["id"]) for event in gateway.events() if event["event"] == "repeated"]
 
 

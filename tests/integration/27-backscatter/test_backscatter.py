@@ -34,7 +34,7 @@ async def sink() -> AsyncIterator[Sink]:
 
 @pytest.fixture
 async def postbox() -> AsyncIterator[Sink]:
-    """Where DSNs would go."""
+    """The destination of DSNs."""
     async with Sink() as sink:
         yield sink
 

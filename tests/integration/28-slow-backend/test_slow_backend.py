@@ -1,4 +1,4 @@
-"""A backend that never answers holds up its own mail only: clients get 250 within the budget, others are served, and
+"""A backend that never answers delays its own mail only: clients get 250 within the budget, others are served, and
 nothing is lost or doubled when it answers at last."""
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ def test_a_message_to_both_arrives_in_one_transaction_each(running: Demo) -> Non
 
 
 def test_a_sample_that_ends_otherwise_is_a_failure(running: Demo) -> None:
-    """Signed with a key that DNS does not know: accepted by SPF, but not as it should be."""
+    """Signed with a key that DNS does not have: accepted by SPF, but not with the expected result."""
     path = running.place / "dkim.key"
     right = path.read_bytes()
     wrong = generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

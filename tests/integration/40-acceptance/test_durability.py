@@ -18,7 +18,7 @@ def deliver(gateway: Gateway, rcpts: list[str]) -> tuple[int, str]:
 
 
 def story(gateway: Gateway, text: str) -> dict[str, Any]:
-    """What `explain` says of the message whose id ends this reply."""
+    """The output of `explain` for the message whose id ends this reply."""
     found = re.search(r"\((\w+)\)$", text)
     assert found
     done = gateway.run("explain", found[1], "--config", str(gateway.config_path), "--json")

@@ -11,7 +11,7 @@ from tests.support.samples import nested_multipart, sign, signing_key
 
 
 def verify(octets: bytes) -> bool:
-    """Stock dkimpy's word."""
+    """The result of stock dkimpy."""
     _, record = signing_key()
     return bool(dkim.verify(octets, dnsfunc=lambda name, timeout=5: record.encode()))
 

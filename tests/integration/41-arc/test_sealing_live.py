@@ -1,4 +1,4 @@
-"""ARC through the running gateway: Microsoft's copy is sealed, Google's is not, and one trusted sealer is believed."""
+"""ARC through the running gateway: Microsoft's copy is sealed, Google's is not, and one trusted sealer counts."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def added(octets: bytes, message: bytes) -> list[str]:
 
 
 def ask_stock(octets: bytes) -> bytes | None:
-    """Stock dkimpy's word on the chain."""
+    """The result of stock dkimpy for the chain."""
     records = names()
     found = dkim.arc_verify(octets, dnsfunc=lambda name, timeout=5: records[name.decode().rstrip(".")].encode())[0]
     return None if found is None else bytes(found)

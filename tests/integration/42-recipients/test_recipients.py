@@ -1,4 +1,4 @@
-"""Recipients before the real gateway: listed or not, asked about, too small a route, and round in a loop."""
+"""Recipients before the real gateway: listed or not, asked about, beyond a route's capabilities, and in a mail loop."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def send(gateway: Gateway, address: str, content: bytes = MESSAGE) -> str:
 
 
 async def until_reply(gateway: Gateway, address: str, start: str) -> float:
-    """Seconds until RCPT is answered so."""
+    """Seconds until RCPT gets this reply."""
     began = time.monotonic()
     while not (reply := await rcpt(gateway, address)).startswith(start):
         assert time.monotonic() - began < 10, reply

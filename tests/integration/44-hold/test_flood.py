@@ -30,7 +30,7 @@ def make_spoof(number: int) -> bytes:
 
 
 async def flood(gateway: Gateway, first: int) -> list[int]:
-    """One client of the flood, from a network of its own; the codes that it was answered."""
+    """One client of the flood, from a network of its own; returns the codes of its replies."""
     codes = []
     for start in range(first, COUNT, CONNECTIONS * 10):
         source = f"127.{start // 200 % 250 + 1}.{start % 250}.1"

@@ -90,8 +90,8 @@ def base_zone() -> dict[str, Any]:
         "sel1._domainkey.tickets.example": key,
         "sel1._domainkey.lists.example": key,
         "sel1._domainkey.other.example": key,
-        # Exchange Online answers for a tenant from machines that the tenant's SPF record names and here, as so often,
-        # does not, and an automatic answer is not signed.
+        # Exchange Online answers for a tenant from machines that the tenant's SPF record should name. Here, as is
+        # common, it does not, and an automatic answer is not signed.
         "partner.example": {"TXT": ["v=spf1 ip4:192.0.2.3 -all"]},
         "_dmarc.partner.example": {"TXT": ["v=DMARC1; p=reject"]},
     }

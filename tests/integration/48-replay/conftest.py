@@ -11,7 +11,7 @@ from tests.support.samples import signing_key
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
-    """A gateway that judges by `enforce`; each test starts it."""
+    """A gateway with the rule set `enforce`; each test starts it."""
     zone: dict[str, object] = {
         "sender.example": {"TXT": ["v=spf1 ip4:127.0.0.1 -all"]},
         "_dmarc.sender.example": {"TXT": ["v=DMARC1; p=reject"]},

@@ -1,4 +1,4 @@
-"""From a shadow to the law: seen beside the live set, replayed over yesterday's mail, then put in force."""
+"""From a shadow to the set in force: asked beside the live set, replayed over yesterday's mail, then promoted."""
 
 from __future__ import annotations
 

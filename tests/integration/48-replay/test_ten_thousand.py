@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 COUNT = 10_000
 SECONDS = 10.0
 FAMILY = 20
-"""Messages that are judged for real; the others are theirs with another id and time."""
+"""Messages that are really judged; the others are copies with another id and time."""
 
 
 async def judge_family(law: RuntimeConfig, gateway: Gateway) -> list[Trace]:

@@ -61,7 +61,7 @@ class OldSpool:
             time.sleep(0.5)
 
     def taken(self) -> Counter[str]:
-        """How often each content was taken, by its hash, without the fields put above."""
+        """Number of times that each content was taken, by its hash, without the fields put above."""
         known = {
             (told["evidence"]["size"], told["evidence"]["sha256"])
             for told in self.told["told"].values()
@@ -88,7 +88,7 @@ def states(tree: Any) -> dict[str, str]:
 
 
 JUDGED_OTHERWISE = {"refused"}
-"""Today's rules ask for other grounds than those of that day, so judging again does not give the same decision."""
+"""Today's rules ask for other grounds than the rules of then, so judging again does not give the same decision."""
 
 
 def test_it_says_and_does_what_it_would_have_done(old: OldSpool) -> None:

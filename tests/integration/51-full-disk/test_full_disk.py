@@ -30,7 +30,7 @@ MEGABYTE = 1_048_576
 
 @pytest.fixture
 def sink() -> Sink:
-    """Not listening yet; it has an address already."""
+    """It is not listening yet, but already has an address."""
     return Sink(port=free_port())
 
 
@@ -103,7 +103,7 @@ def bring(gateway: Gateway, most: int, octets: int) -> list[int]:
 
 
 def fill(directory: Path) -> int:
-    """Not an octet is left; how many the file took."""
+    """No octet is left; returns the size of the file."""
     taken = 0
     with (directory / "filler").open("wb", buffering=0) as filler:
         for size in (MEGABYTE, 4096, 1):
@@ -116,7 +116,7 @@ def fill(directory: Path) -> int:
 
 
 def start_anyhow(gateway: Gateway) -> None:
-    """Start it; `ready` says more."""
+    """Start it; `ready` asserts more."""
     with (gateway.directory / "gateway.log").open("ab") as log:
         command = [sys.executable, "-m", "gateway.cli", "serve", "--config", str(gateway.config_path)]
         gateway.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)

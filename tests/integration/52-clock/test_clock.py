@@ -47,7 +47,7 @@ tls = "off"
         self._unload = lambda: monkeypatch.delenv("LD_PRELOAD")
 
     def set(self, seconds: int) -> None:
-        """So far from the right time."""
+        """Difference to the right time."""
         with self._offset.open("r+b") as file:
             file.write(struct.pack("q", seconds))
 

@@ -1,4 +1,4 @@
-"""People whose passwords a real directory knows."""
+"""People whose passwords a real directory checks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_who_can_bind_may_log_in(slapd: Slapd) -> None:
 
 NAMES = ["", "admin,dc=own", "admin+cn=x", "a\0b", "*", "admin)(cn=*", '"admin"', " admin", "#admin"]
 SPELLINGS = ["\uff41dmin", "ad\u00admin", "ad\u200bmin", "admin\ufe0f", "ad\x07min"]
-"""Names that are `admin` to a directory, and to our limits, locks and suspensions somebody else each time."""
+"""Names that are `admin` to a directory, and a different sender each time to our limits, locks and suspensions."""
 
 
 @pytest.mark.parametrize("name", NAMES + SPELLINGS)
@@ -56,7 +56,7 @@ def test_a_name_cannot_be_another_entry(slapd: Slapd, name: str) -> None:
 
 
 def test_an_empty_password_proves_nothing(slapd: Slapd) -> None:
-    """RFC 4513 section 5.1.2: the directory would say yes."""
+    """RFC 4513 section 5.1.2: the directory would accept."""
     assert not LdapLogins(LdapLogin(url=slapd.url, dn=DN)).check("admin", "")
 
 

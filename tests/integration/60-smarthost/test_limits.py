@@ -1,4 +1,4 @@
-"""A stolen password: guessed at, then used. Its owner is suspended with an alarm, and nobody else notices."""
+"""A stolen password: guessed at, then used. Its owner is suspended with an alarm, and no other sender is affected."""
 
 from __future__ import annotations
 

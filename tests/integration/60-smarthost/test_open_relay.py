@@ -1,4 +1,4 @@
-"""More than sixty ways to have mail sent by us without being one of us; none is taken, and nothing leaves."""
+"""More than sixty ways to have mail sent by us without permission; all are refused, and nothing leaves."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def by_command(opened: Callable[[Pair], smtplib.SMTP], command: str) -> Callable
 
 @dataclass(frozen=True)
 class Way:
-    """One way of asking."""
+    """One way of trying."""
 
     connect: Callable[[Pair], smtplib.SMTP]
     mail_from: str = "ann@corp.example"

@@ -235,7 +235,7 @@ def test_a_bounce_comes_back_to_the_senders_backend(pair: Pair) -> None:
 
 
 def test_adding_a_field_breaks_the_signature(pair: Pair) -> None:
-    """Oversigning, seen at B: somebody on the way puts a second Subject above."""
+    """Oversigning, seen at B: a hop on the way puts a second Subject above."""
     octets = delivered(pair, pair.login(), "ann@corp.example", b"From: ann@corp.example\r\nSubject: one\r\n" + BODY)
     at = octets.index(b"DKIM-Signature:")
     with pair.b.smtp(source="127.0.0.70") as client:

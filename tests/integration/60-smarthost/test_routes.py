@@ -1,5 +1,5 @@
-"""The ways out: to the MX of each recipient's domain, through the next smarthost with a login, and real Postfix at both
-ends."""
+"""The outgoing routes: to the MX of each recipient's domain, through the next smarthost with a login, and real Postfix
+at both ends."""
 
 from __future__ import annotations
 

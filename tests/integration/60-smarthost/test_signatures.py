@@ -124,4 +124,4 @@ def test_keys_that_dns_does_not_have_do_not_sign(pair: Pair) -> None:
     assert refused.returncode == 1
     assert "no record is published" in refused.stdout
     assert {entry.state for entry in read_keyring(pair.keys)} == {KeyState.SIGNING, KeyState.NEW}
-    rotate(pair.keys, "corp.example", time.time(), 0)  # leave the house as it was found: with keys that sign
+    rotate(pair.keys, "corp.example", time.time(), 0)  # leave the keys as they were found: with keys that sign

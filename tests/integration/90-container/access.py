@@ -1,4 +1,4 @@
-"""How this machine reaches its package archives, lent to a root for the time of one step and never left in it."""
+"""This machine's access to its package archives, given to a root for the time of one step and never left in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interpreter's own output becomes one line of the log, and so do a thousand of a kind."""
+"""The interpreter's own output becomes one line of the log, and so do a thousand equal ones."""
 
 from __future__ import annotations
 

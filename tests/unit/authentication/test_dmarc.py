@@ -373,7 +373,7 @@ def test_bad_policies(record: str, verdict: DmarcVerdict) -> None:
 
 
 def test_np_in_doubt_is_the_stricter_of_both() -> None:
-    """Whether the author domain exists is not known: sp or np may rule, and the doubt must not hide the stricter."""
+    """Whether the author domain exists is unknown: sp or np may apply, and the doubt must not hide the stricter one."""
     zone: Zone = {
         "_dmarc.corp.example": _txt("v=DMARC1; p=none; sp=quarantine; np=reject"),
         "new.corp.example": {"A": "TIMEOUT"},

@@ -74,7 +74,7 @@ GOOD = {"2.0.0.127.one.example": {"A": ["127.0.0.2"]}, "2.0.0.127.two.example": 
     ],
 )
 def test_the_self_test(change: dict[str, object], broken: set[str]) -> None:
-    """Of a list for which only some codes count, the test entry may bear another. Silence proves nothing."""
+    """The test entry may have another code in a list for which only some codes count. Silence proves nothing."""
     found = judge_zone(GOOD | change, lambda window: find_broken((ONE, TWO), window))
     assert set(found) == broken
     assert all(found.values())

@@ -1,4 +1,4 @@
-"""What DNS says of domains that nothing authenticates."""
+"""The state in DNS of domains that nothing authenticates."""
 
 from __future__ import annotations
 

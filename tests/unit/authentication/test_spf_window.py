@@ -78,7 +78,7 @@ def test_one_round_brings_what_a_record_leads_to() -> None:
 
 
 def test_prefetched_names_are_not_required() -> None:
-    """An evaluation with all that it uses raises nothing and touches nothing more."""
+    """An evaluation with all needed answers raises nothing and asks nothing more."""
     used = ("corp.example TXT", "one.example TXT")
     zone = {**NESTED, "one.example": {"TXT": ["v=spf1 ip4:192.0.2.1 -all"]}}
     resolver = ZoneResolver(build_zone(zone))

@@ -91,7 +91,7 @@ def test_one_command_loads_its_module_alone() -> None:
 def test_check_notes_a_shadow_that_is_in_force(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], policy: str, noted: bool
 ) -> None:
-    """No mistake: `waypost promote` leaves the file so."""
+    """Not a mistake: `waypost promote` leaves the file in this state."""
     file = tmp_path / "gateway.toml"
     text = write_first("mx.own.example", "own.example")
     file.write_text(text.replace('set = "enforce"', f'set = "{policy}"\nshadow = "strict"'))
@@ -103,5 +103,5 @@ def test_check_notes_a_shadow_that_is_in_force(
 
 @pytest.mark.parametrize("name", app.__all__)
 def test_every_name_of_app_is_where_it_says(name: str) -> None:
-    """Each is imported when it is first used, so nothing else finds one whose module has moved."""
+    """Each is imported at its first use, so no other test notices a module that has moved."""
     assert callable(getattr(app, name))

@@ -1,4 +1,4 @@
-"""Input that is nothing, or in the wrong order, and output that has no terminal: as people meet it."""
+"""Input that is empty or in the wrong order, and output without a terminal, as people meet them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `app` makes of a configuration: the routing table, the law, the first file."""
+"""The results of `app` for a configuration: the routing table, the runtime configuration, the first file."""
 
 from __future__ import annotations
 

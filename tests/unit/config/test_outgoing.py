@@ -1,4 +1,4 @@
-"""What `waypost check` says of senders, tenants and the way out."""
+"""The findings of `waypost check` about senders, tenants and the outgoing route."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rule that could never be asked, or an action that nobody carries out, is refused when it is loaded."""
+"""A rule that could never be asked, or an action without effect, is refused when it is loaded."""
 
 from __future__ import annotations
 

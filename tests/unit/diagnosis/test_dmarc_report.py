@@ -1,4 +1,4 @@
-"""Aggregate reports of both schemas in every wrapping; bombs are refused, harmlessly."""
+"""Aggregate reports of both schemas in every kind of file; decompression bombs are refused without harm."""
 
 from __future__ import annotations
 

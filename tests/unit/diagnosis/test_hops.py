@@ -1,4 +1,4 @@
-"""Received fields as the servers of the world write them."""
+"""Received fields of many mail servers."""
 
 from __future__ import annotations
 

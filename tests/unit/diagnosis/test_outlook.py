@@ -1,4 +1,4 @@
-"""Messages saved by Outlook: sound ones are read, and ones that were built to do harm take bounded work."""
+"""Messages saved by Outlook: sound ones are read, and hostile ones take bounded work."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_folders_in_folders_do_not_exhaust_the_stack() -> None:
 
 
 def test_streams_that_share_sectors_are_read_once() -> None:
-    """Each of many folders has a text with the same sectors: together they ask for a thousand times the file."""
+    """Each of many folders has a text with the same sectors: together they name a thousand times the file."""
     shared = b"x\0" * 500_000
     rows: list[Row] = [("Root Entry", ROOT, NOTHING, 1, 0, 0)]
     for at in range(1, 2001, 2):
@@ -91,7 +91,7 @@ def test_streams_that_share_sectors_are_read_once() -> None:
 
 
 def test_a_table_of_sectors_that_is_named_many_times_is_read_once() -> None:
-    """The list of the table's sectors names one sector again and again, a million times."""
+    """The list of the table's sectors names one sector a million times."""
     file = bytearray(compound([("Root Entry", ROOT, NOTHING, NOTHING, 0, 0)], [bytes(SECTOR * 4000)]))
     first = 2000
     struct.pack_into("<I", file, 68, first)

@@ -297,7 +297,7 @@ def packed(**members: bytes) -> bytes:
 
 
 def test_archives_in_an_archive_share_one_budget() -> None:
-    """Each inner file is within the bound; all of them together are not."""
+    """Each inner file is within the limit; all of them together are not."""
     inner = packed(**{f"{at}.xml": bytes(30_000_000) for at in range(2)})
     outer = packed(**{f"{at}.zip": inner for at in range(10)})
     tracemalloc.start()

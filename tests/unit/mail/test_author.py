@@ -1,4 +1,4 @@
-"""The Author Domain: nothing that a reader may take for the author's address goes unseen."""
+"""The Author Domain: every text that a reader may take for the author's address is found."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _author(*values: str) -> Author:
         ("a@x.example; b@y.example", ["x.example", "y.example"]),
         ("x [brackets] <b@y.example>", ["y.example"]),
         (", , b@y.example,", ["y.example"]),
-        # Malformed so that readers may differ: each candidate is given.
+        # Malformed so that readers may differ: each candidate is returned.
         ('"a\\"@x.example"@y.example', ["y.example", "x.example"]),
         ("b@y.example (c) d, e@z.example", ["y.example", "z.example", "y.exampled", "y.examplecd"]),
         ("b@y.example, c)", ["y.example"]),

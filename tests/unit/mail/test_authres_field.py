@@ -1,4 +1,4 @@
-"""Authentication-Results: the field we write, octet for octet, and the forgeries that must be found."""
+"""Authentication-Results: our own field, octet for octet, and the forgeries that must be found."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def text_of(name: str) -> str:
 
 
 def test_incident_1_names_the_true_cause() -> None:
-    """Microsoft's wrapping says SPF; Google's reply inside says DMARC, and neither is the sender's to mend."""
+    """Microsoft's wrapping says SPF, Google's reply inside says DMARC; the sender can fix neither."""
     text = text_of("nested")
     assert "DMARC policy" in text, "the reply is quoted whole"
     assert "It was refused by a check of DMARC." in text

@@ -1,4 +1,4 @@
-"""Where DATA ends, and which dots are the transport's."""
+"""The end of DATA, and the dots that belong to the transport."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Received field we write, octet for octet."""
+"""Our own Received field, octet for octet."""
 
 from __future__ import annotations
 

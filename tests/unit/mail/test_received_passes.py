@@ -1,4 +1,4 @@
-"""How often a message says that it was here."""
+"""The number of times that a message passed here, by its fields."""
 
 from __future__ import annotations
 

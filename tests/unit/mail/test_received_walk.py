@@ -1,4 +1,4 @@
-"""The walk back to the true client: no line that a stranger can write may move it."""
+"""The walk back to the true client: no line of a stranger can change its result."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_by_is_compared_without_case() -> None:
 
 
 def test_loopback_on_one_machine() -> None:
-    """Relay and gateway on one host: then its loopback addresses do tell clients apart."""
+    """Relay and gateway are on one host: its loopback addresses then distinguish clients."""
     here = Listed("here", (ip_network("127.0.0.1/32"),), ("relay.corp.example",))
     assert walked(hop(address="127.0.0.2") + REST, "127.0.0.1", (here,)).client == "127.0.0.2"
 
@@ -120,10 +120,10 @@ def test_a_client_that_says_helo_as_a_literal_is_known_by_its_bracket() -> None:
 
 
 FORGED = "198.51.100.66"
-"""The address that a forger wants to be taken for."""
+"""The address that a forger wants to appear as the client."""
 
 FORGERIES = {
-    # HELO as a weapon: the relay's own line, made to look like another
+    # a hostile HELO: the relay's own line, made to look like another
     "helo closes the bracket": hop(helo=f"x ({FORGED} [{FORGED}])"),
     "helo is a whole from clause": hop(helo=f"{FORGED} (good.example [{FORGED}]) by relay.corp.example"),
     "helo holds a parenthesis": hop(helo=f"x({FORGED})"),
@@ -135,7 +135,7 @@ FORGERIES = {
     "helo holds non-ascii space": hop(helo=f"x\u00a0({FORGED})"),
     "helo is empty": hop(helo=""),
     "helo is far too long": hop(helo="a" * 3000),
-    # lines that fold or comment their way around
+    # lines that use folds or comments
     "folded inside from": hop().replace(" (out", "\r\n\t(out"),
     "folded with a space": hop().replace("\r\n\tby", "\r\n by"),
     "comment before the bracket": hop().replace(" (out", f" (via [{FORGED}]) (out"),
@@ -153,14 +153,14 @@ FORGERIES = {
     "no id": hop().replace(" id 4Abc12XyZ", ""),
     "bare newline inside": hop().replace("\r\n\tby", "\n\tby"),
     "cut off": hop().removesuffix("\r\n"),
-    # lines of other software, or of nobody
+    # lines of other software
     "sendmail layout": hop().replace(" (Postfix) with ESMTPS", " (8.17/8.17) with ESMTPS"),
     "exim layout": f"Received: from [{FORGED}] (helo=x)\r\n\tby relay.corp.example with esmtp id 1\r\n; {DATE}\r\n",
     "pickup line": f"Received: by relay.corp.example (Postfix, from userid 0)\r\n\tid 4Abc12XyZ; {DATE}\r\n",
     "another host's line": hop(by="relay.corp.example.evil.example"),
     "a listed hop's name in the wrong place": hop(by="inner.corp.example"),
     "junk above": f"\tby relay.corp.example [{FORGED}]\r\n" + hop(),
-    # addresses that are none
+    # texts that are not addresses
     "unknown": hop(address="unknown"),
     "leading zeros": hop(address="203.0.113.007"),
     "short form": hop(address="203.0.113"),

@@ -171,7 +171,7 @@ def test_what_a_program_handed_to_exchange_names_no_client(text: str) -> None:
 
 Forge = Callable[[RelayFormat], str]
 FORGERIES: dict[str, Forge] = {
-    # HELO as a weapon
+    # a hostile HELO
     "helo closes the bracket": lambda f: line(f, helo=f"x ({FORGED} [{FORGED}])"),
     "helo closes the parenthesis": lambda f: line(f, helo=f"x) by {BY[f]} ({FORGED}"),
     "helo is a from clause": lambda f: line(f, helo=f"{FORGED} (good.example [{FORGED}]) by {BY[f]}"),
@@ -212,7 +212,7 @@ FORGERIES: dict[str, Forge] = {
     "space before the colon": lambda f: line(f).replace("Received:", "Received :"),
     "name in lower case": lambda f: line(f).replace("Received:", "received:"),
     "name in upper case": lambda f: line(f).replace("Received:", "RECEIVED:"),
-    # whose line it is
+    # the writer of the line
     "by another host": lambda f: line(f, by="evil.example"),
     "by a host below": lambda f: line(f, by=f"{BY[f]}.evil.example"),
     "by a host that ends alike": lambda f: line(f, by=f"evil{BY[f].rpartition('.')[2]}"),
@@ -221,7 +221,7 @@ FORGERIES: dict[str, Forge] = {
     "layout of another server": lambda f: line("google" if f != "google" else "exim", by=BY[f]),
     "junk above": lambda f: f" by {BY[f]} [{FORGED}]\r\n" + line(f),
     "a field of another name": lambda f: "X-" + line(f),
-    # addresses that are none, or not as this server writes them
+    # texts that are not addresses, or not in this server's form
     "leading zeros": lambda f: line(f, "203.0.113.007"),
     "short form": lambda f: line(f, "203.0.113"),
     "a number": lambda f: line(f, "3405803783"),

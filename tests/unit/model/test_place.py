@@ -1,4 +1,4 @@
-"""Places in TOML: the scanner finds the keys that tomllib finds, and where they stand."""
+"""Places in TOML: the scanner finds the keys that tomllib finds, and their positions."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class World:
         return (await self.lookups.fetch([question], asker))[question]
 
     def attack(self, asker: str, zones: int, names: int) -> None:
-        """One asker asks for so many names in so many zones that never answer, and goes on when they have failed."""
+        """One asker asks for so many names in so many zones that never answer, and continues when they have failed."""
 
         async def go(zone: int, number: int) -> None:
             turn = 0

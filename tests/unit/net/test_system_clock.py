@@ -1,4 +1,4 @@
-"""A wall clock that jumps is followed only when that is asked for; small corrections are followed at once."""
+"""A jump of the wall clock is followed only on request; small corrections are followed at once."""
 
 from __future__ import annotations
 

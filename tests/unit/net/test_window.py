@@ -1,4 +1,4 @@
-"""A backend's window over all workers: never more sessions than it says, and a part that each worker is sure of."""
+"""A backend's window over all workers: never more sessions than its size, and a guaranteed part for each worker."""
 
 from __future__ import annotations
 

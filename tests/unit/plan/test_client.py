@@ -1,4 +1,4 @@
-"""What DNS says of the client reaches results, facts, fields and a later replay; off, nothing is asked."""
+"""DNS data about the client reach results, facts, fields and a later replay; when off, nothing is asked."""
 
 from __future__ import annotations
 

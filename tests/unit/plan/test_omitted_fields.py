@@ -122,7 +122,7 @@ async def test_what_received_breaks_anyway_is_not_spared() -> None:
 
 
 async def test_an_spf_pass_spares_no_signature() -> None:
-    """The backend sees our address, not the client's: all it has for DMARC is the signature."""
+    """The backend sees our address, not the client's: only the signature remains for DMARC."""
     trace = await receive(sign(MESSAGE, "from:x-waypost-verdict"), dns("reject", "v=spf1 ip4:203.0.113.7 -all"))
     assert trace.decision.action is Action.ACCEPT
     assert added(trace) == [name for name in NAMES if name != "X-Waypost-Verdict"]

@@ -1,4 +1,5 @@
-"""A stored decision taken again: the same under the same rules, another one exactly where the rules say so."""
+"""A stored decision made again: the same under the same rules, and a different one exactly when the rules require
+it."""
 
 from __future__ import annotations
 

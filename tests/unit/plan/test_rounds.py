@@ -81,7 +81,7 @@ def look_up(question: Question) -> Answer:
 
 
 def run(window: DnsView) -> tuple[Judgement, int]:
-    """The judgement and the rounds it took."""
+    """The judgement, and the number of its rounds."""
     evidence, header = CARRIED
     sender, rcpt = mailbox("a@src.example"), mailbox("b@ours.example")
     assert sender is not None

@@ -1,4 +1,4 @@
-"""Which copies are sealed: per backend, over a chain that holds, and where it breaks nothing (promise P2)."""
+"""The copies that are sealed: per backend, over a chain that verifies, and only if nothing breaks (promise P2)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SET = ["ARC-Seal", "ARC-Message-Signature", "ARC-Authentication-Results"]
 
 @pytest.fixture
 def law(tmp_path: Path) -> RuntimeConfig:
-    """`sealed` wants a seal, `plain` does not."""
+    """`sealed` requires a seal, `plain` does not."""
     key = tmp_path / "arc.pem"
     key.write_bytes(pem(rsa_key()))
     config = Config.model_validate(
@@ -122,7 +122,7 @@ async def test_no_set_where_it_would_break_what_dmarc_rests_on(law: RuntimeConfi
 
 
 async def test_a_signature_is_spared_also_beside_an_spf_pass(law: RuntimeConfig) -> None:
-    """The backend sees our address: the signature is all that it has."""
+    """The backend sees our address: it has only the signature."""
     message = Signer((("h", "from:arc-seal"),)).sign(MESSAGE) + MESSAGE
     trace = await receive(law, message, spf="v=spf1 ip4:203.0.113.7 -all")
     assert added(trace) == USUAL

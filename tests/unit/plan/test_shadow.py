@@ -64,7 +64,7 @@ HEADERS = (
 
 @cache
 def with_shadow_rules(name: str) -> RuleSet:
-    """A shipped set with shadow rules before and behind its own."""
+    """A shipped set with shadow rules before and after its own."""
     live = shipped(name)
     text = f'set = "{name}"\n'
     text += "".join(
@@ -81,7 +81,7 @@ def live_set(name: str) -> RuleSet:
 
 
 def outcome(decision: Decision) -> Decision:
-    """All of a decision that anything is done by."""
+    """The parts of a decision with an effect."""
     return replace(decision, shadow=(), shadow_set=None)
 
 

@@ -1,4 +1,4 @@
-"""Waiting for DNS ends, for each author domain and network by itself."""
+"""Waiting for DNS ends, separately for each author domain and network."""
 
 from __future__ import annotations
 

@@ -314,7 +314,7 @@ def test_spf_alone_refuses_only_for_a_domain_that_sends_no_mail() -> None:
             replace(SPOOF, dmarc=TEMPERROR, policy=REJECT, dkim=(signature("microsoft.com", DkimVerdict.TEMPERROR),)),
             Action.DEFER,
         ),
-        # The author stands behind it, and only the record cannot be had.
+        # The author stands behind it, and only the record is unavailable.
         (replace(SPOOF, dmarc=TEMPERROR, policy=None, spf_aligned=True), Action.ACCEPT),
         (replace(CEO, dmarc=TEMPERROR, policy=None, spf_aligned=True), Action.ACCEPT),
         (replace(INDIRECT["list"], dmarc=TEMPERROR, policy=None), Action.DEFER),
@@ -430,7 +430,7 @@ INVITATION = replace(
 )
 def test_our_own_other_half_is_marked_and_not_refused(scene: Scene) -> None:
     assert (scene.judged(ENFORCE).action, scene.judged(ENFORCE).rule) == (Action.QUARANTINE, "own-half")
-    # Only where our own record lists the client.
+    # Only if our own record lists the client.
     for listed in (SpfVerdict.FAIL, SpfVerdict.SOFTFAIL, SpfVerdict.NONE, SpfVerdict.TEMPERROR, None):
         assert replace(scene, named=NamedDomains(author_spf=listed)).judged(ENFORCE).action is Action.REJECT
 

@@ -1,4 +1,4 @@
-"""Traps of the CEL library, closed."""
+"""Traps of the CEL library, and their checks."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_lines_of_our_own_relays_tell_of_the_client() -> None:
     walked = replace(SPOOF, ingress=replace(EDGE, source=ClientSource.RECEIVED), settings=settings)
     assert evidence(walked, line) == []
     assert evidence(walked, line, "from x ([192.0.2.8]) by mx.forwarder.example") == ["earlier-hop"]
-    # Only where we walked past it: anyone can write such a line.
+    # Only if the walk passed it: anyone can write such a line.
     assert evidence(replace(SPOOF, settings=settings), line) == ["earlier-hop"]
 
 
@@ -120,7 +120,7 @@ def test_a_list_counts_where_it_signs(line: str, found: bool) -> None:
 def test_a_list_counts_where_the_client_is_known() -> None:
     scene = replace(SPOOF, header=f"Precedence: list\n{FROM}", client_known=("network",))
     assert scene.facts()["list.evidence"] is True
-    # Our own domain is not lent to a client for its good name.
+    # A client's record does not help for our own domain.
     assert replace(scene, header="Precedence: list\nFrom: ceo@own.example").facts()["list.evidence"] is False
 
 

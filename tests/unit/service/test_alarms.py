@@ -79,7 +79,7 @@ async def test_told_once() -> None:
 
 @pytest.mark.parametrize("about", ["account", "file", "listener"])
 async def test_what_it_is_about_tells_alarms_apart(about: str) -> None:
-    """A second sender that is suspended within the hour is news."""
+    """A second sender suspended within the hour is a new alarm."""
     carrier = Carrier()
     bench = Bench(carrier)
     for one in ("a", "b", "a"):

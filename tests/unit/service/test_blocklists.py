@@ -1,4 +1,4 @@
-"""A block list that answers its self-test wrongly is an alarm, and is not asked; one that is silent is kept."""
+"""A block list that answers its self-test wrongly causes an alarm, and is not asked; a silent one is kept."""
 
 from __future__ import annotations
 

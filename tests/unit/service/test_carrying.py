@@ -1,4 +1,4 @@
-"""Bare newlines are carried where the listener is set to, where no lone dot is beside them, and where BDAT is known."""
+"""Bare newlines are carried if the listener is configured for it, no lone dot is beside them, and BDAT is known."""
 
 from __future__ import annotations
 

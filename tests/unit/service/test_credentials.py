@@ -1,4 +1,4 @@
-"""Logins: right and wrong ones, guessing, and a user file that changes."""
+"""Logins: right and wrong ones, guessing, and a changing users' file."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ async def test_names_that_do_not_exist_push_out_nobody_who_has_logged_in(
 
 
 class Directory:
-    """`LoginSource` that knows nobody."""
+    """A `LoginSource` without people."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []

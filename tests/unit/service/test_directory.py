@@ -56,7 +56,7 @@ class Clock:
 
 
 class World:
-    """A law over two maps, and the directory that keeps it fresh."""
+    """A runtime configuration with two maps, and the directory that keeps it fresh."""
 
     def __init__(self, directory: Path) -> None:
         self.one, self.two = directory / "one.csv", directory / "two.csv"
@@ -76,7 +76,7 @@ class World:
         self.adopted += 1
 
     async def settle(self) -> None:
-        """Two looks in a row: the first sees that a file is another, the second that it stays."""
+        """Two checks in a row: the first finds a changed file, the second finds it unchanged."""
         await self.directory.round()
         await self.directory.round()
 

@@ -1,4 +1,4 @@
-"""A missing DNS answer defers only where it could matter, for at most four hours, and never an aligned pass."""
+"""A missing DNS answer defers only if it could matter, for at most four hours, and never an aligned pass."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ KEY_SILENT = {**ENVELOPE, "sel1._domainkey.silent.example": "TIMEOUT", "silent.e
 @pytest.mark.parametrize(
     ("policy", "record", "action"),
     [
-        # Signed, and the key cannot be had: were there none, the signature would be a header field and no more.
+        # Signed, with an unavailable key: if it did not exist, the signature would only be a header field.
         ("enforce", "v=DMARC1; p=reject", "defer"),
         ("enforce", "v=DMARC1; p=none", "accept"),
         ("strict", "v=DMARC1; p=reject", "defer"),

@@ -47,7 +47,7 @@ class Source:
 
 
 class World:
-    """A law with one fetched map, its importer and its directory."""
+    """A runtime configuration with one fetched map, its importer and its directory."""
 
     def __init__(self, directory: Path, strict: bool) -> None:
         (directory / "spool").mkdir()

@@ -70,7 +70,7 @@ class Backend:
 
 
 def knows(*names: str, refusal: Reply = NO) -> Callable[[str], Reply]:
-    """Postmaster is there as everywhere (RFC 5321 section 4.5.1)."""
+    """Postmaster exists everywhere (RFC 5321 section 4.5.1)."""
     return lambda local: OK if local in (*names, "postmaster") else refusal
 
 
@@ -134,7 +134,7 @@ async def test_who_took_somebody_lately_is_believed_without_a_question_more() ->
 
 
 async def test_a_backend_that_starts_to_refuse_everything_with_550_alone_refuses_nobody() -> None:
-    """550 without an enhanced code may be about us, also where postmaster is taken (RFC 5321 section 4.5.1)."""
+    """550 without an enhanced code may be about us, even if postmaster is accepted (RFC 5321 section 4.5.1)."""
     backend = Backend(knows("bob", "postmaster", refusal=PLAIN))
     asking, _ = callout(backend)
     assert await unknown(asking, "bob", "eve") == [False, False]

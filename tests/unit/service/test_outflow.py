@@ -1,4 +1,4 @@
-"""The last reply may take a while to leave, and nothing is kept of a connection that is gone."""
+"""The last reply may take a while to leave, and nothing is kept of a closed connection."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ async def test_what_is_acknowledged_was_heard_however_it_ended(before: LineState
 @pytest.mark.parametrize(
     ("before", "error", "round_trip", "heard"),
     [
-        (OPEN, RESET, 0.0, True),  # the reply was there when the client's host said so
+        (OPEN, RESET, 0.0, True),  # the reply had arrived when the client's host sent this
         (OPEN, RESET, 60.0, False),  # sent before the reply can have arrived
         (ENDED, RESET, 0.0, False),  # the answer of a host that had closed already
         (OPEN, TimeoutError(), 0.0, False),

@@ -131,7 +131,7 @@ async def test_an_attempt_after_a_repetition_that_was_not_heard_is_one_too() -> 
 
 
 async def test_who_waits_in_another_network_is_no_repetition_of_a_marked_copy() -> None:
-    """A stranger's copy that came first, and his retry of it, must not swallow the author's own."""
+    """A stranger's earlier copy, and his retry of it, must not suppress the author's own."""
     workers = Workers().begin()
     stranger, author = (MARK, NARROW), (MARK, b"a" * 32)
     clock, (one, other) = workers.clock, workers.both
@@ -208,7 +208,7 @@ async def test_who_was_told_sends_a_new_message(stored: bool) -> None:
 
 @pytest.mark.parametrize("early", [True, False])
 async def test_an_attempt_read_late_whose_retry_was_answered_is_not_taken_too(early: bool) -> None:
-    """Its client had given it up before a stopped worker read it."""
+    """Its client had given up before a stopped worker read it."""
     workers = Workers().begin()
     slot = await workers.find(1)
     assert isinstance(slot, int)

@@ -1,4 +1,4 @@
-"""Connections promised to messages that are being stored."""
+"""Connections reserved for messages that are being stored."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Clock:
 
 
 class Counts:
-    """`ports.Tally` that all ledgers of a test share, as workers do."""
+    """A `ports.Tally` that all limits of a test share, as workers do."""
 
     workers = 2
 
@@ -53,7 +53,7 @@ class Counts:
 
 
 class Books:
-    """Two workers' ledgers over one spool."""
+    """The limits of two workers over one spool."""
 
     def __init__(self, spool: Path) -> None:
         self.clock = Clock()

@@ -18,7 +18,7 @@ from tests.support.samples import plain
 from tests.unit.policy.scenes import mailbox
 
 FAILS = '[true][ingress.address == "192.0.2.1" ? 0 : 5]'
-"""Reads an element that is not there."""
+"""Reads a missing element."""
 
 
 def rule(id: str, stage: str, when: str, then: str, reply: str = "") -> str:
@@ -27,7 +27,7 @@ def rule(id: str, stage: str, when: str, then: str, reply: str = "") -> str:
 
 
 def make_house(directory: Path, *rules: str, **sets: str) -> House:
-    """A house with these rules; each of `sets` is that of a domain of the same name."""
+    """A reception with these rules; each of `sets` belongs to a domain of the same name."""
     (directory / "mine.toml").write_text('set = "mine"\n' + "".join(rules))
     for own, text in sets.items():
         (directory / f"{own}.toml").write_text(f'set = "{own}"\n{text}')

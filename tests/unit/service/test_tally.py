@@ -1,4 +1,4 @@
-"""Counts over all workers: exact, gone with their worker, and of bounded size."""
+"""Counts over all workers: exact, ended with their worker, and of bounded size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which file system a directory is on, read from the mount table."""
+"""The file system of a directory, read from the mount table."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_two_rotations_on_one_day_and_what_is_forgotten(tmp_path: Path) -> None:
     make_keys(tmp_path, "own.example", NOW)
     rotate(tmp_path, "own.example", NOW, KEEP)
     assert states(tmp_path) == {
-        "wp20260921r": "new",  # other.example's, which has the last word in a map by selector
+        "wp20260921r": "new",  # other.example's, which comes last in a map by selector
         "wp20260921e": "new",
         "wp20260921-2r": "signing",
         "wp20260921-2e": "signing",

@@ -1,4 +1,4 @@
-"""Which part of a signature fails, and which signature counts."""
+"""The failing part of a signature, and the signature that counts."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def test_a_program_that_does_it() -> None:
 
 
 def test_between_one_that_saw_it_intact_and_one_that_saw_it_broken() -> None:
-    """Second verified it on arrival and third no longer could, so second or nobody did it."""
+    """Second verified it on arrival and third no longer could, so the culprit is second or unknown."""
     message = BAD % b"third.example" + THIRD + GOOD % b"second.example" + SECOND + FIRST + SIGNED
     found = culprit(message)
     assert found is not None

@@ -1,4 +1,4 @@
-"""Changes that people met in real mail, each made to a signed message, found and proven; and every sentence once."""
+"""Changes found in real mail, each made to a signed message, found and proven; and every sentence once."""
 
 from __future__ import annotations
 

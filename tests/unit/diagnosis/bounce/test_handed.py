@@ -1,4 +1,5 @@
-"""Bounces that were forwarded, pasted, quoted, in UTF-16 or saved by Outlook are read as the bounce itself."""
+"""Bounces that were forwarded, pasted, quoted, in UTF-16 or saved by Outlook give the same result as the bounce
+itself."""
 
 from __future__ import annotations
 
@@ -113,7 +114,7 @@ def test_a_message_that_outlook_saved_is_the_message() -> None:
 
 
 def test_a_report_that_outlook_made_of_a_bounce_is_read_by_its_recipients() -> None:
-    """Outlook turns a report into properties of the recipients; the fields of RFC 3464 are gone."""
+    """Outlook converts a report to properties of the recipients; the fields of RFC 3464 are lost."""
     people = {"__recip_version1.0_#00000000": Folder({"39FE001F": "bob@corp.example", "0C1B001F": NO_USER})}
     text = "Your message did not reach some or all of the intended recipients."
     row = only(make_msg(Folder({"0037001F": "Undeliverable: hello", "1001001F": text}, people)))

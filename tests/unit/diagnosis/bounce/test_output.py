@@ -1,4 +1,4 @@
-"""What `waypost bounce` prints for incident 1, and as JSON."""
+"""The output of `waypost bounce` for incident 1, as text and as JSON."""
 
 from __future__ import annotations
 

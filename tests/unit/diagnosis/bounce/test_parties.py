@@ -252,7 +252,7 @@ def test_the_check_that_failed_is_named(said: str, note: str) -> None:
 
 
 def test_a_reply_to_mail_is_about_the_sender() -> None:
-    """The same words mean another address in answer to another command."""
+    """The same words refer to another address in the reply to another command."""
     causes = {"MAIL FROM": Cause.SENDER_UNKNOWN, "RCPT TO": Cause.NO_SUCH_DOMAIN, "HELO": Cause.HELO}
     for command, cause in causes.items():
         refusal = only(exim(f"{AT_HOST}after {command}:<x@a.example>: 550 unknown domain")).refusal

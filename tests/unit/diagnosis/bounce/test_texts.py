@@ -1,4 +1,4 @@
-"""Every sentence that the command can say is said for some input: on the command line, as people call it."""
+"""Every sentence of the command occurs for some input, on the command line, as people run it."""
 
 from __future__ import annotations
 
