@@ -256,7 +256,7 @@ class Gateway:
         return None
 
     async def _answer_status(self, arguments: Arguments) -> Json:
-        """What only the running worker knows; `tools/status.py` makes the whole of it."""
+        """The facts that only the running worker knows; `tools/status.py` makes the whole view."""
         storage = await self._spool.storage()
         alarms = self._alarms.open.current(self._clock.now())
         return {

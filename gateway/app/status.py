@@ -1,6 +1,6 @@
 """The facts of `waypost status`: from the configuration, the spool's reader, and the control sockets of the workers.
 
-Nothing here needs the configuration to be sound, or a gateway to run: what cannot be had is missing, and is said.
+The configuration may have mistakes, and the gateway may be down: missing facts are reported as missing.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _HOUR = 3600.0
 
 
 async def read_status(path: Path) -> StatusFacts:
-    """All that `waypost status` shows. Raises SpoolUnusable when there is no spool, ConfigErrors when the configuration
-    does not even say where it is."""
+    """All contents of `waypost status`. Raises SpoolUnusable when there is no spool, ConfigErrors when the
+    configuration does not even name it."""
     spool, now = find_spool(path), time.time()
     try:
         config, problem = read_config(path, copies=True), ""
@@ -71,7 +71,7 @@ async def read_status(path: Path) -> StatusFacts:
 
 
 async def _ask_workers(shards: Sequence[Path]) -> tuple[list[Worker], list[str]]:
-    """The answers, one of each worker, and what is wrong with those that gave none."""
+    """The answers, one of each worker, and the reasons of workers without one."""
     answers = await asyncio.gather(*(_ask(shard) for shard in shards))
     workers = {one["number"]: one for one in answers if isinstance(one, Mapping)}
     silent = [one for one in answers if isinstance(one, str) and one]
@@ -82,7 +82,7 @@ async def _ask_workers(shards: Sequence[Path]) -> tuple[list[Worker], list[str]]
 
 
 async def _ask(shard: Path) -> Mapping[str, Any] | str:
-    """The answer of the worker that owns a shard; why there is none; empty when nobody owns it."""
+    """The answer of the worker that owns a shard, or the reason why there is none; empty when no worker owns it."""
     try:
         answer: Mapping[str, Any] = await asyncio.wait_for(ask(shard, "status", {}), _PATIENCE)
     except NobodyThere:

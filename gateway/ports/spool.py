@@ -133,7 +133,7 @@ class SpoolReader(IntakeReader, Protocol):
         """Number of transfers that wait or are under way, by backend; held ones are not counted."""
 
     async def backlogs(self) -> Sequence[Backlog]:
-        """What waits and what is held, of each backend that has any."""
+        """The waiting and the held transfers of each backend that has any."""
 
     async def next_due(self, skip: Collection[str] = ()) -> float | None:
         """The time at which the earliest transfer to a backend not in `skip` is due, or its lease ends; None when none

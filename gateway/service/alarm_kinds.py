@@ -18,11 +18,11 @@ class AlarmKind(Value):
     name: str
     """The name of its event."""
     means: str
-    """Markdown, as are the steps."""
+    """Its meaning in Markdown, like the steps."""
     steps: str
     cleared_by: tuple[str, ...] = ()
-    """The events that end it, about the same backend, file or listener. Without any it is over when it has not been
-    raised for `repeat_after` seconds."""
+    """The events that end it, about the same backend, file or listener. Without such events it is over when it has not
+    been raised for `repeat_after` seconds."""
 
 
 KINDS = (
@@ -184,7 +184,7 @@ KINDS = (
         "the same",
     ),
 )
-"""In the order of the page."""
+"""All kinds, in the order of the page."""
 
 _KINDS = {kind.name: kind for kind in KINDS}
 _ENDED_BY: dict[str, list[str]] = {}
@@ -225,7 +225,7 @@ class OpenAlarms:
     """The open alarms of one worker."""
 
     def __init__(self, seconds: float) -> None:
-        """`seconds`: an alarm without an all-clear is over when it was not raised for so long."""
+        """`seconds`: an alarm without an ending event is over when it was not raised for so long."""
         self._seconds = seconds
         self._open: dict[tuple[str, tuple[tuple[str, str], ...]], OpenAlarm] = {}
 
@@ -246,7 +246,7 @@ class OpenAlarms:
             del self._open[next(iter(self._open))]
 
     def current(self, now: float) -> Sequence[OpenAlarm]:
-        """Those that are open now, the oldest first."""
+        """The open alarms, the oldest first."""
         for key, alarm in tuple(self._open.items()):
             if not _KINDS[alarm.kind].cleared_by and now - alarm.last > self._seconds:
                 del self._open[key]

@@ -106,7 +106,7 @@ class CertificateCondition(Value):
 
 
 def examine_certificates(config: Config, now: float) -> list[CertificateCondition]:
-    """The certificates of all listeners, and those that are shown to backends. `now` is in epoch seconds."""
+    """The certificates of all listeners, and those shown to backends. `now` is in epoch seconds."""
     hostname = config.server.hostname.lower()
     found: list[CertificateCondition] = []
     for listener in config.listener:

@@ -49,7 +49,7 @@ class ClockWatch:
         self._move = move
         self._emit = emit
         self._unfinished = False
-        """Some times were perhaps moved, others not."""
+        """Some times may have been moved, others not."""
 
     async def run(self) -> None:
         while True:
@@ -58,7 +58,7 @@ class ClockWatch:
 
     async def look(self) -> None:
         jump = self._clock.jump()
-        # When the clock was set right after a move that failed, what was moved has to go back.
+        # If the clock was corrected right after a failed move, the moved times have to go back.
         if not jump and not self._unfinished:
             return
         try:

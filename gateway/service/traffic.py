@@ -52,7 +52,7 @@ class RouteCondition(Value):
     state: str
     """`open`, `paused` or `stopped`."""
     seconds: float
-    """Until the next attempt of a backend that is paused or stopped."""
+    """Seconds until the next attempt of a paused or stopped backend."""
     reason: str
     window: int
     """Attempts that may run at the same time."""

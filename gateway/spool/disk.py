@@ -201,24 +201,24 @@ def lock_shard(path: Path) -> int:
 
 
 _PID = 32
-"""Octets of the lock's line that says who owns it; behind it the machine's start is named."""
+"""Octets of the lock's line with the owner; the machine's boot id follows it."""
 
 
 def sign_lock(descriptor: int) -> None:
-    """Write down who owns it, for people, and since which start of the machine. This changes the time of the last look:
-    times have to be moved before."""
-    # In place: on a full disk there is no room for more.
+    """Record the owner, for people, and the machine's boot id. This changes the time of the last check, so times must
+    be moved first."""
+    # Written in place, because a full disk has no room for more.
     with suppress(OSError):
         os.pwrite(descriptor, f"{os.getpid():<{_PID - 1}}\n{find_boot()}\n".encode("ascii"), 0)
 
 
 def read_boot(descriptor: int) -> str:
-    """The start of the machine that the lock names."""
+    """The machine's boot id in the lock."""
     return os.pread(descriptor, 128, _PID).decode("ascii", "replace").strip()
 
 
 def find_boot() -> str:
-    """A name for this start of the machine."""
+    """The machine's current boot id."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:

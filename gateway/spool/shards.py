@@ -147,8 +147,8 @@ class ShardedSpool:
         return max((shard.moved for shard in self.shards), key=abs)
 
     async def move_times(self, seconds: float) -> None:
-        """All or, when this raises, to be done again: what was moved is not moved twice. Our own shard, which takes new
-        mail, moves last."""
+        """Move the times of all shards. If this raises, it must be repeated; times already moved are not moved twice.
+        Our own shard, which takes new mail, moves last."""
         for shard in reversed(self.shards):
             await shard.begin_move(seconds)
         for shard in self.shards:

@@ -168,7 +168,7 @@ class SqliteSpool:
         return self._store.read(content)
 
     async def claim(self, skip: Collection[str], limit: int, now: float, lease: float) -> Sequence[Claim]:
-        """Take due transfers. A claim need not reach the disk: after a power cut nobody is left who holds it."""
+        """Take due transfers. A claim need not reach the disk: a power cut ends every process that holds one."""
         if self.reader.ahead:
             return ()
         names = frozenset(skip)
@@ -177,7 +177,7 @@ class SqliteSpool:
         )
 
     async def release(self, claim: Claim, due: float) -> None:
-        """Give a claim back unused. A stale one is ignored."""
+        """Return a claim unused. A stale one is ignored."""
         await self._writer.run(lambda connection: self._rows.release(connection, claim, due), durable=False, quick=True)
 
     async def settle(self, settlement: Settlement) -> bool:
@@ -248,12 +248,12 @@ class SqliteSpool:
         return amendment
 
     async def move_times(self, seconds: float) -> None:
-        """The wall clock has jumped by so much: so do all times that are stored."""
+        """Move all stored times by the jump of the wall clock, in seconds."""
         await self.begin_move(seconds)
         self.end_move(seconds)
 
     async def begin_move(self, seconds: float) -> None:
-        """Move all times. When it is done again before `end_move`, only what is left is moved."""
+        """Move all times. A repeated call before `end_move` moves only the remaining ones."""
         before, was_ahead = self._clock.now(), self.reader.ahead
         look = last_look(self._lock, self._clock.monotonic())
         looked = None if look is None else look.at
@@ -267,12 +267,12 @@ class SqliteSpool:
             raise
 
     def end_move(self, seconds: float) -> None:
-        """The clock is adopted now."""
+        """The clock has been adopted."""
         self.reader.ahead = False
         note_look(self._lock, self._clock.now() + seconds, self._clock.monotonic())
 
     async def purge(self, now: float) -> int:
-        """Remove what retention no longer asks for, a bounded number at a time; returns how many rows went."""
+        """Remove rows beyond their retention, a bounded number at a time; returns their number."""
         if self.reader.ahead:
             return 0
         note_look(self._lock, now, self._clock.monotonic())

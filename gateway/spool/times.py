@@ -1,7 +1,6 @@
-"""Times of what is stored, and a wall clock that jumps: every time moves along, so that ages and waits stay what they
-were. The lock's time of change says when the shard was looked after last, its time of access how long the machine had
-run by then; the database says by how much times were moved since that look.
-"""
+"""Stored times under a jumping wall clock: every time moves along, so that ages and waits stay the same. The
+modification time of the lock is the time of the shard's last check, its access time the machine's running time by then.
+The database has the seconds by which times were moved since that check."""
 
 from __future__ import annotations
 
@@ -20,44 +19,45 @@ LONGEST_GAP = 86_400.0
 """The longest gap between checks, in seconds, that counts as elapsed time. Mail that could not be tried in a longer gap
 does not expire, nor does mail that arrived under a wrong clock."""
 _RECENT = 86_400.0
-"""Traces of so many seconds move along: older ones were written under another clock, perhaps a right one."""
+"""Traces of so many seconds move along. Older ones were written under another clock, which may have been right."""
 _SAME = 1.0
 """Seconds by which two measurements of one jump may differ."""
 _AT_ONCE = 1000
 
 
 class Look(Value):
-    """When a shard was looked after last."""
+    """The last check of a shard."""
 
     at: int
-    """By the wall clock of then, in nanoseconds."""
+    """Its time by the wall clock of then, in nanoseconds."""
     elapsed: float | None
-    """Seconds for which the machine has run since. None when that is not known, as after its restart."""
+    """Seconds for which the machine has run since then. None when they are unknown, as after its restart."""
 
 
 def last_look(lock: int, monotonic: float) -> Look | None:
-    """None when there was none."""
+    """The last check; None when there was none."""
     with suppress(OSError):
         state = os.fstat(lock)
         if not state.st_size:
-            return None  # made just now
+            return None  # just created
         elapsed = monotonic - state.st_atime_ns / 1e9
-        # A program that has read the file, or an older version, has put the wall clock there: that is far ahead.
+        # A program that has read the file, or an older version, has stored the wall clock there, which is far ahead.
         known = elapsed >= 0 and read_boot(lock) == find_boot()
         return Look(state.st_mtime_ns, elapsed if known else None)
     return None
 
 
 def note_look(lock: int, now: float, monotonic: float) -> None:
-    """It is looked after now."""
+    """Record a check now."""
     with suppress(OSError):
         os.utime(lock, ns=(round(monotonic * 1e9), round(now * 1e9)))
 
 
 def find_move(last: float | None, now: float, elapsed: float | None = None) -> float:
-    """Seconds by which stored times have to move: the clock was set, or nobody looked for long. 0 as a rule.
+    """Seconds by which stored times have to move: the clock was set, or the gap between checks was long. Usually 0.
 
-    `elapsed` is how long the machine has run since. Without it a clock that was set forward is taken for a long time.
+    `elapsed` is the machine's running time since the last check. Without it, a clock that was set forward counts as a
+    long gap.
     """
     if last is None:
         return 0.0
@@ -70,13 +70,14 @@ def find_move(last: float | None, now: float, elapsed: float | None = None) -> f
 
 
 def moved_since(connection: sqlite3.Connection, looked: int | None) -> float:
-    """Seconds by which times were moved after that look; 0 as a rule, because a look follows each move."""
+    """Seconds by which times were moved after that check; usually 0, because a check follows each move."""
     row = connection.execute(QUERIES["read_move"], (looked,)).fetchone()
     return float(row[0]) if row else 0.0
 
 
 def move_at_start(connection: sqlite3.Connection, look: Look | None, now: float) -> float:
-    """Move times when the clock was set or nobody looked for long; seconds by which they moved since that look."""
+    """Move times when the clock was set or the gap between checks was long; returns the seconds of the move since that
+    check."""
     if look is None:
         return 0.0
     done = moved_since(connection, look.at)
@@ -89,8 +90,8 @@ def move_at_start(connection: sqlite3.Connection, look: Look | None, now: float)
 
 
 def move_times(connection: sqlite3.Connection, looked: int | None, seconds: float, before: float) -> None:
-    """Move every time that decides about anything by so much since that look, inside a transaction that the caller
-    holds. Times that were moved already move by the rest. `before` is the time that it was on the old clock."""
+    """Move every time that a decision depends on by so many seconds since that check, inside a transaction that the
+    caller holds. Times already moved move by the rest. `before` is the time on the old clock."""
     done = moved_since(connection, looked)
     if abs(seconds - done) > _SAME:
         _move_all(connection, seconds - done, before + done)

@@ -226,7 +226,7 @@ class Writer:
 
 
 def open_database(path: Path, now: float, disk: Disk, look: Look | None) -> tuple[sqlite3.Connection, float]:
-    """As `_open_database` does, with the room of the ballast when there is no other."""
+    """Like `_open_database`, with the room of the ballast if there is no other."""
     try:
         return _open_database(path, now, disk, look)
     except SpoolUnusable:
@@ -236,17 +236,17 @@ def open_database(path: Path, now: float, disk: Disk, look: Look | None) -> tupl
 
 
 def _open_database(path: Path, now: float, disk: Disk, look: Look | None) -> tuple[sqlite3.Connection, float]:
-    """The writing connection, its tables up to date, leases of a dead process ended; and seconds by which times were
-    moved. Raises SpoolUnusable."""
+    """The writing connection, its tables up to date, leases of a dead process ended, and the seconds by which times
+    were moved. Raises SpoolUnusable."""
     try:
-        # SQLite gives the files beside it the mode of this one.
+        # SQLite gives the files beside the database the same mode.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
         connection = disk.connect(path, False)
     except (sqlite3.Error, OSError) as error:
         raise SpoolUnusable(f"spool {path.parent}: {error}") from error
     try:
         if check_version(connection, str(path.parent)) == 0:
-            # Only an empty file takes these two.
+            # Only an empty file accepts these two.
             connection.execute("PRAGMA page_size = 8192")
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
@@ -256,7 +256,7 @@ def _open_database(path: Path, now: float, disk: Disk, look: Look | None) -> tup
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         connection.execute("PRAGMA cache_size = -8192")
-        # Debian's SQLite zeroes what is deleted, which writes every message's content to the log a second time.
+        # Debian's SQLite zeroes deleted data, which writes every message's content to the log a second time.
         connection.execute("PRAGMA secure_delete = FAST")
         connection.execute("PRAGMA temp_store = MEMORY")
         migrate(connection, str(path.parent))

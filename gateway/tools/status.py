@@ -1,4 +1,4 @@
-"""`waypost status`: what the spool, the configuration and the running workers say, as one view for people and
+"""`waypost status`: the facts from the spool, the configuration and the running workers, as one view for people and
 programs."""
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gateway.tools.results import Json, render_section, safe_json
 OK, WARNING, ERROR = "ok", "warning", "error"
 _RANKS = (OK, WARNING, ERROR)
 _OLD = 3600.0
-"""Seconds after which mail that waits is a warning."""
+"""Seconds after which waiting mail is a warning."""
 _MOST_REASONS = 10
 _DAY = 86_400.0
 
@@ -33,7 +33,7 @@ Worker = Mapping[str, Any]
 
 
 class HourCounts:
-    """The messages of the last hour, by what was decided."""
+    """The messages of the last hour, by decision."""
 
     def __init__(self) -> None:
         self._actions: Counter[Action] = Counter()
@@ -46,7 +46,8 @@ class HourCounts:
             self._reasons[decision.rule] += 1
 
     def as_json(self) -> dict[str, Json]:
-        """`accepted` are those that were delivered or are held without a mark; greylisted mail counts as deferred."""
+        """`accepted` are the messages that were delivered or are held without a mark; greylisted mail counts as
+        deferred."""
         actions = self._actions
         return {
             "accepted": actions[Action.ACCEPT] + actions[Action.HOLD],
@@ -62,27 +63,28 @@ class MapCondition(Value):
 
     name: str
     age: float | None
-    """Seconds since the file changed, or since a fetched map was last found good; None when it is not there."""
+    """Seconds since the file changed, or since a fetched map was last found good; None when the file is missing."""
     state: str
     """`good`, `stale`, `unreadable`."""
     problem: str = ""
 
 
 class StatusFacts(Value):
-    """All that the view is made from."""
+    """The inputs of the view."""
 
     now: float
     version: str
     node: str
     spool: str
     connections: Mapping[str, int]
-    """The most connections of each configured backend."""
+    """The maximum of connections of each configured backend."""
     problem: str
-    """Why the configuration cannot be read; empty when it can. What depends on it is then empty, too."""
+    """The reason why the configuration cannot be read; empty when it can. Values that depend on it are then empty,
+    too."""
     workers: Sequence[Worker]
-    """The answers of the workers that run."""
+    """The answers of the running workers."""
     silent: Sequence[str]
-    """What is wrong with those that did not answer."""
+    """The reasons of workers without an answer."""
     backlogs: Sequence[Backlog]
     held_by_rule: int
     hour: dict[str, Json]
@@ -95,7 +97,7 @@ class StatusFacts(Value):
 
 
 class Trouble(Value):
-    """One thing to look at."""
+    """One point that needs attention."""
 
     state: str
     text: str
@@ -140,15 +142,15 @@ def status_json(facts: StatusFacts) -> dict[str, Any]:
 
 
 def _find_routes(facts: StatusFacts) -> list[str]:
-    """The configured backends, those that the workers know when the configuration cannot be read, and what else has
-    mail or trouble."""
+    """The configured backends, those that the workers know when the configuration cannot be read, and other backends
+    with mail or faults."""
     known = [route for one in facts.workers for route in one["routes"]]
     seen = [route["name"] for route in known if facts.problem or route["state"] != "open"]
     return list(dict.fromkeys([*facts.connections, *seen, *sorted(one.backend for one in facts.backlogs)]))
 
 
 def _describe_route(name: str, facts: StatusFacts) -> dict[str, Json]:
-    """One route over all workers: the worst of what they see."""
+    """One route over all workers: the worst of their states."""
     backlog = next((one for one in facts.backlogs if one.backend == name), Backlog(name, 0, 0, None))
     seen = [route for one in facts.workers for route in one["routes"] if route["name"] == name]
     troubled = sorted(
@@ -172,7 +174,7 @@ def _describe_route(name: str, facts: StatusFacts) -> dict[str, Json]:
 
 
 def _find_storage(facts: StatusFacts) -> dict[str, Json]:
-    """The worst of what the workers say; without any, what the file system says."""
+    """The worst of the workers' states; without any, the state of the file system."""
     if facts.workers:
         worst = min(
             (one["storage"] for one in facts.workers), key=lambda one: (not one["refusing"], one["free_octets"])
@@ -192,7 +194,7 @@ def _describe_certificate(one: CertificateCondition, now: float) -> dict[str, Js
 
 
 def _join_alarms(workers: Sequence[Worker]) -> list[dict[str, Json]]:
-    """The open alarms of all workers; one that several raised stands there once, from its first time on."""
+    """The open alarms of all workers. An alarm that several raised appears once, with its first time."""
     found: dict[str, dict[str, Any]] = {}
     for alarm in sorted((one for worker in workers for one in worker["alarms"]), key=lambda one: float(one["since"])):
         found.setdefault(alarm["text"], {**alarm, "since": _iso(alarm["since"])})
@@ -204,7 +206,8 @@ def _describe_worker(one: Worker) -> dict[str, Json]:
 
 
 def _find_troubles(facts: StatusFacts, tree: Mapping[str, Any]) -> Iterator[Trouble]:
-    """What is to be looked at, each in a sentence without its full stop. The first of the worst becomes the view's."""
+    """The points that need attention, each in a sentence without its full stop. The first of the worst becomes the
+    view's."""
     if not facts.workers and not facts.silent:
         yield Trouble(ERROR, f"No gateway runs on {facts.spool}")
     if facts.problem:
@@ -248,7 +251,7 @@ def _find_route_trouble(route: Mapping[str, Any]) -> Iterator[Trouble]:
 
 
 def _say(facts: StatusFacts, tree: Mapping[str, Any], troubles: Sequence[Trouble]) -> str:
-    """The first sentence: the worst, and how much else there is."""
+    """The first sentence: the worst point, and the number of the others."""
     waiting = _count(tree["queue"]["waiting"], "transfer waits", "transfers wait")
     if not troubles:
         return f"Mail is taken and delivered by {_count(len(facts.workers), 'worker', 'workers')}; {waiting}."
@@ -258,7 +261,7 @@ def _say(facts: StatusFacts, tree: Mapping[str, Any], troubles: Sequence[Trouble
 
 
 def render_status(tree: Mapping[str, Any]) -> Group:
-    """One screen: the sentence, the routes, and what else there is to say."""
+    """One screen: the sentence, the routes, and the other points."""
     queue, hour, storage = tree["queue"], tree["hour"], tree["storage"]
     table = Table(box=None, pad_edge=False, header_style="")
     for heading in ("route", "state", "waiting", "oldest", "connections", "reason"):
