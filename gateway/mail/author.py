@@ -38,6 +38,7 @@ _BETWEEN_WORDS = re.compile(r"\?=\s*=\?")
 _AT = "@\uff20\ufe6b"
 """The sign with its wide and its small form, which readers fold to it (UTS 46)."""
 _AFTER_AT = re.compile(rf"""[{_AT}]([^<>,;:"()\[\]\\{_AT}]*)""")
+_EMPTY_BRACKETS = re.compile(r"<[ \t]*>")
 _COMMENT_MARK = re.compile(r"\\.|[()]", re.DOTALL)
 
 
@@ -150,7 +151,9 @@ def _read_anyhow(text: str) -> Iterator[str]:
     or comments, decodes before it reads (RFC 2047), drops invisible characters, or joins text across white space. A
     single label is left out: no reader takes it for a domain, and names like `Sales @ Work` are common."""
     parted = decode_words(_BETWEEN_WORDS.sub("?=,=?", text))
-    plain = (text, decode_words(text), decode_words(text, " "), decode_words("".join(text.split())), parted)
+    closed = _drop_comments(text)
+    decoded = (decode_words(text), decode_words(text, " "), decode_words("".join(text.split())), decode_words(closed))
+    plain = (text, *decoded, parted, closed)
     for form in dict.fromkeys((*plain, *(_DROPPED.sub(put, one) for one in plain for put in ("", " ")))):
         tokens = list(_split(form))
         candidates = [*_read_domains(tokens), *("".join(_take_atoms(part)) for part in _split_list(tokens, "@")[1:])]
@@ -260,6 +263,27 @@ def _split(text: str, strays: bool = False) -> Iterator[str]:
 def _skip_quoted(text: str, position: int, opening: str) -> int | None:
     mark = _QUOTED[opening].match(text, position)
     return mark.end() if mark else None
+
+
+def _drop_comments(text: str) -> str:
+    """The text without its comments and empty brackets. What follows one at once is joined to what stands before it, as
+    mailparser does: `a@x.example (note)via b` becomes `a@x.examplevia b`. A comment that never ends hides the rest."""
+    parts: list[str] = []
+    depth = start = 0
+    for mark in _COMMENT_MARK.finditer(text):
+        if mark.group() == "(":
+            if depth == 0:
+                parts.append(text[start : mark.start()])
+            depth += 1
+        elif mark.group() == ")" and depth > 0:
+            depth -= 1
+            start = mark.end()
+    if depth == 0:
+        parts.append(text[start:])
+    joined = ""
+    for part in (piece for one in parts for piece in _EMPTY_BRACKETS.split(one)):
+        joined = (joined if part[:1].isspace() else joined.rstrip()) + part
+    return joined
 
 
 def _skip_comment(text: str, position: int) -> int | None:

@@ -41,6 +41,11 @@ def _author(*values: str) -> Author:
         ('"a\\"@x.example"@y.example', ["y.example", "x.example"]),
         ("b@y.example (c) d, e@z.example", ["y.example", "z.example", "y.exampled", "y.examplecd"]),
         ("b@y.example, c)", ["y.example"]),
+        # mailparser joins what stands around a comment.
+        (
+            "a@x.example (n)via b@y.example",
+            ["x.example", "y.example", "x.exampleviab", "x.examplevia", "x.examplenviab"],
+        ),
         ('"a@x.ex"ample (c), b@y.example', ["y.example", "x.ex", "x.example", "x.examplec"]),
         ('"Bank\r\n a@x.example" <b@y.example>', ["y.example", "x.example"]),
         ('"Bank\r\n of X" <b@y.example>', ["y.example"]),
