@@ -8,6 +8,7 @@ from gateway.mail.refusal import Refusal, classify
 from gateway.model.delivery import Attempt, Outcome, OutcomeKind, Scope, Story
 from gateway.model.ingress import Tls
 from gateway.model.value import asdict
+from gateway.tools import texts
 from gateway.tools.results import Json, show_time
 
 
@@ -25,26 +26,34 @@ def attempt_json(attempt: Attempt) -> dict[str, Json]:
 def attempt_lines(story: Story) -> Iterator[str]:
     """Each attempt, then the times of the next ones."""
     for attempt in story.attempts:
-        seconds = attempt.ended - attempt.started
-        yield f"{show_time(attempt.started)} to {attempt.backend}, {seconds:.3f} s"
+        seconds = f"{attempt.ended - attempt.started:.3f}"
+        yield texts.ATTEMPT.format(when=show_time(attempt.started), backend=attempt.backend, seconds=seconds)
         for outcome in attempt.outcomes:
-            tls = f"{outcome.tls.version}, certificate {outcome.certificate or 'unknown'}" if outcome.tls else "no TLS"
-            yield f"  {outcome.rcpt.mailbox}: {outcome.kind} {_tell_decider(outcome)}, {tls}: {outcome.reply}"
+            yield f"  {_tell_outcome(outcome)}"
             refusal = _find_refusal(outcome)
             if refusal is not None:
                 yield from (f"    {line}" for line in _meaning_lines(refusal, outcome))
     for transfer in story.waiting:
         rcpts = ", ".join(str(rcpt.mailbox) for rcpt in transfer.rcpts)
-        yield f"next: {show_time(transfer.due)} to {transfer.backend} for {rcpts}"
+        yield texts.NEXT.format(when=show_time(transfer.due), backend=transfer.backend, rcpts=rcpts)
+
+
+def _tell_outcome(outcome: Outcome) -> str:
+    tls = texts.NO_TLS
+    if outcome.tls:
+        certificate = outcome.certificate or texts.NO_CERTIFICATE
+        tls = texts.TLS.format(version=outcome.tls.version, certificate=certificate)
+    return texts.OUTCOME.format(
+        rcpt=outcome.rcpt.mailbox, kind=outcome.kind, decider=_tell_decider(outcome), tls=tls, reply=outcome.reply
+    )
 
 
 def _tell_decider(outcome: Outcome) -> str:
     """The source of the outcome: a host that answered, or this gateway, when no host did or our own requirement
     failed."""
     if outcome.remote_mta:
-        return f"by {outcome.remote_mta} [{outcome.remote_address or '?'}]"
-    asked = f", about the host [{outcome.remote_address}]" if outcome.remote_address else ", no host was reached"
-    return f"by this gateway itself{asked}"
+        return texts.BY_HOST.format(host=outcome.remote_mta, address=outcome.remote_address or "?")
+    return texts.BY_US_ABOUT.format(address=outcome.remote_address) if outcome.remote_address else texts.BY_US
 
 
 def tls_json(tls: Tls | None) -> Json:
@@ -86,12 +95,11 @@ def _refusal_json(refusal: Refusal) -> dict[str, Json]:
 
 
 def _meaning_lines(refusal: Refusal, outcome: Outcome) -> Iterator[str]:
-    who = refusal.provider.label
-    by = f" at {who}" if who else ""
-    behind = f", behind {refusal.relay.label}" if refusal.relay and refusal.relay.label else ""
-    yield f"cause: {refusal.cause}{by}{behind}"
+    provider = texts.CAUSE_AT.format(provider=refusal.provider.label) if refusal.provider.label else ""
+    relay = texts.CAUSE_BEHIND.format(relay=refusal.relay.label) if refusal.relay and refusal.relay.label else ""
+    yield texts.CAUSE.format(cause=refusal.cause, provider=provider, relay=relay)
     yield refusal.advice.summary
     if outcome.scope is Scope.OURS:
-        yield f"to do: {refusal.advice.admin}"
+        yield texts.TO_DO.format(advice=refusal.advice.admin)
     if refusal.advice.never:
         yield refusal.advice.never

@@ -21,6 +21,7 @@ from gateway.model.result import Authentication
 from gateway.model.value import Value, asdict
 from gateway.plan.judgement import JudgementContext
 from gateway.plan.replay import is_repeated
+from gateway.tools import texts
 from gateway.tools.attempts import attempt_json, attempt_lines, tls_json
 from gateway.tools.narrative import clean, narrate, tell_proof
 from gateway.tools.results import (
@@ -216,19 +217,20 @@ def _find_targets(story: Story) -> dict[str, list[tuple[str, str, str | None]]]:
 def render_story(story: Story, checked: Checked, everything: bool = False) -> Group:
     """The story for people; `everything`: with the rules that did not match."""
     trace = story.trace
-    parts: list[Text] = [Text(f"Message {clean(trace.id)}, received {show_times(trace.received)}", "bold")]
+    parts: list[Text] = [Text(texts.TITLE.format(id=clean(trace.id), when=show_times(trace.received)), "bold")]
     parts += [Text(line) for line in _header_lines(trace)]
     parts.append(Text())
     parts += [Text(sentence) for sentence in narrate(trace)]
-    parts += render_section(
-        "Recipients", (f"{rcpt}: {state}{_reply_note(reply)}" for rcpt, state, reply in _states(story))
+    states = (
+        texts.STATE.format(rcpt=rcpt, state=state, why=_reply_note(reply)) for rcpt, state, reply in _states(story)
     )
-    parts += render_section("Routes", (f"{rcpt} -> {backend}" for rcpt, backend in trace.routes))
-    parts += render_section("Done with it", (_tell_act(act) for act in story.acts))
-    parts += render_section("Attempts", attempt_lines(story))
-    parts += render_section("Damaged", story.damaged)
+    parts += render_section(texts.SECTIONS["rcpts"], states)
+    parts += render_section(texts.SECTIONS["routes"], route_lines(trace))
+    parts += render_section(texts.SECTIONS["acts"], (_tell_act(act) for act in story.acts))
+    parts += render_section(texts.SECTIONS["attempts"], attempt_lines(story))
+    parts += render_section(texts.SECTIONS["damaged"], story.damaged)
     parts += render_evidence(trace, everything)
-    parts += render_section("Checked now", _checked_lines(story, checked))
+    parts += render_section(texts.SECTIONS["checked"], _checked_lines(story, checked))
     return Group(*parts)
 
 
@@ -240,73 +242,82 @@ def _header_lines(trace: Trace) -> Iterator[str]:
     header = parse_header(trace.evidence.header) if trace.evidence else ()
     for name in _SHOWN_FIELDS:
         for field in fields(header, name)[:2]:
-            yield clean(f"{name}: {decode_words(unfold(field.value))[:_MOST_SHOWN]}")
+            value = decode_words(unfold(field.value))[:_MOST_SHOWN]
+            yield clean(texts.FIELD.format(name=name, value=value))
+
+
+def route_lines(trace: Trace) -> Iterator[str]:
+    return (texts.ROUTE.format(rcpt=rcpt, backend=backend) for rcpt, backend in trace.routes)
 
 
 def render_evidence(trace: Trace, everything: bool = False) -> list[Text]:
     """The evidence of the decision: rules, DNS, and the fields put above."""
-    hits = ((hit, "") for hit in trace.decision.considered if hit.matched or everything)
-    shadow = ((hit, " (shadow)") for hit in trace.decision.shadow)
+    decision = trace.decision
+    hits = [(hit, "") for hit in decision.considered if hit.matched or everything]
+    hits += [(hit, texts.SHADOW) for hit in decision.shadow]
     rules = (
-        f"{'matched' if hit.matched else 'no     '}  {hit.rule} at {hit.stage}{note}" for hit, note in (*hits, *shadow)
+        texts.RULE_LINE.format(
+            matched=texts.MATCHED["yes" if hit.matched else "no"], rule=hit.rule, stage=hit.stage, shadow=shadow
+        )
+        for hit, shadow in hits
     )
     dns = (
-        f"{lookup.question.name} {lookup.question.type}: "
-        + (" | ".join(lookup.answer.records) or lookup.answer.status.value)
-        for lookup in trace.lookups
+        texts.LOOKUP.format(
+            name=one.question.name,
+            type=one.question.type,
+            answer=" | ".join(one.answer.records) or one.answer.status.value,
+        )
+        for one in trace.lookups
     )
     added = (line.strip() if number == 0 else f"  {line.strip()}" for field in trace.added
              for number, line in enumerate(field.split("\r\n")))  # fmt: skip
-    aside = trace.decision.shadow_set
-    others = [f"{aside.rule_set}: {aside.action}, by rule {aside.rule}"] if aside else []
+    aside = decision.shadow_set
+    others = [texts.BESIDE.format(rule_set=aside.rule_set, action=aside.action, rule=aside.rule)] if aside else []
     return [
-        *render_section("Rules considered" if everything else "The rule that decided", rules),
-        *render_section("Beside them, deciding nothing", others),
-        *render_section("DNS answers", dns),
-        *render_section("Fields put above", added),
-        *render_section("ARC set only in the copies for", iter(trace.sealed)),
-        *render_section("Fields left out", iter(trace.omitted)),
+        *render_section(texts.SECTIONS["rules" if everything else "rule"], rules),
+        *render_section(texts.SECTIONS["beside"], others),
+        *render_section(texts.SECTIONS["dns"], dns),
+        *render_section(texts.SECTIONS["added"], added),
+        *render_section(texts.SECTIONS["sealed"], iter(trace.sealed)),
+        *render_section(texts.SECTIONS["omitted"], iter(trace.omitted)),
     ]
 
 
 def _reply_note(reply: str | None) -> str:
-    return f" ({reply})" if reply else ""
+    return texts.WHY.format(reason=reply) if reply else ""
 
 
 def _tell_act(act: Act) -> str:
-    return f"{show_time(act.at)}: {act.what}" + (f" by {act.by}" if act.by else "")
+    by = texts.ACT_BY.format(who=act.by) if act.by else ""
+    return texts.ACT.format(when=show_time(act.at), what=act.what, by=by)
 
 
 def _tell_content(story: Story, content: ContentState) -> str:
     if content is ContentState.IDENTICAL:
-        return "identical to what was received"
-    if content is ContentState.ALTERED:
-        return "ALTERED: it does not hash to what was received"
-    return tell_gone(story)
+        return texts.IDENTICAL
+    return texts.ALTERED if content is ContentState.ALTERED else tell_gone(story)
 
 
 def tell_gone(story: Story) -> str:
     """The reason why the content is not here."""
     if any(ending.state is Final.DELIVERED for ending in story.endings):
-        return "deleted after delivery; the evidence is kept"
-    if story.endings or story.acts or story.trace.decision.action.keeps:
-        return "deleted when nothing was left to do; the evidence is kept"
-    return "never kept, because the message was refused; the evidence is kept"
+        return texts.DELIVERED
+    kept = story.endings or story.acts or story.trace.decision.action.keeps
+    return texts.DONE_WITH if kept else texts.NEVER_KEPT
 
 
 def _checked_lines(story: Story, checked: Checked) -> Iterator[str]:
     trace = story.trace
-    yield f"content: {_tell_content(story, checked.content)}"
+    yield texts.CONTENT.format(state=_tell_content(story, checked.content))
     if trace.content is not None:
-        yield f"received: {trace.content.size} octets, SHA-256 {trace.content.sha256.hex()}"
+        yield texts.RECEIVED.format(octets=trace.content.size, digest=trace.content.sha256.hex())
     if trace.dropped and trace.evidence is not None:
         starts = {span.start for span in trace.dropped}
         header = parse_header(trace.evidence.header)
-        names = [field.name or "a line that is no field" for field in header if field.start in starts]
-        yield f"removed before sending: {', '.join(names)}"
-    says = "the same decision" if checked.replayed is Replayed.SAME else "a different decision: rules or code changed"
+        names = [field.name or texts.NO_FIELD for field in header if field.start in starts]
+        yield texts.REMOVED.format(fields=", ".join(names))
     if trace.version == TRACE_VERSION:
-        yield f"replayed: {checked.replayed}, judging the stored evidence again gives {says}"
+        what = texts.SAME_DECISION if checked.replayed is Replayed.SAME else texts.OTHER_DECISION
+        yield texts.REPLAYED.format(word=checked.replayed, what=what)
     else:
-        versions = f"checks of version {trace.version} judged it, and these are {TRACE_VERSION}"
-        yield f"replayed: {checked.replayed}, {versions}"
+        yield texts.OTHER_VERSION.format(word=checked.replayed, then=trace.version, now=TRACE_VERSION)

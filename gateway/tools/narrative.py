@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from gateway.mail.printable import clean as clean
-from gateway.model.decision import Action, Decision
+from gateway.model.decision import Decision
 from gateway.model.delivery import Trace
 from gateway.model.envelope import Envelope
 from gateway.model.ingress import ClientSource, EdgeIngress, InternalIngress
@@ -22,40 +22,11 @@ from gateway.model.result import (
     DmarcResult,
     DmarcVerdict,
     IprevVerdict,
-    SpfIdentity,
     SpfResult,
     SpfVerdict,
 )
 from gateway.policy.grounds import ADDED_FIELD, AUTHOR_SIGNATURE, author_signature
-
-_PROOFS = {
-    ClientSource.PEER: "the address is that of the TCP connection",
-    ClientSource.PROXY: "the balancer {peer} gave the address in its PROXY header",
-    ClientSource.XCLIENT: "the relay {peer} gave the address by XCLIENT",
-}
-_SPF_SAYS = {
-    SpfVerdict.PASS: "lets {client} send",
-    SpfVerdict.FAIL: "does not let {client} send",
-    SpfVerdict.SOFTFAIL: "says {client} is probably none of its senders",
-    SpfVerdict.NEUTRAL: "does not say whether {client} may send",
-    SpfVerdict.NONE: "says nothing about its senders",
-    SpfVerdict.PERMERROR: "has a record that cannot be used",
-    SpfVerdict.TEMPERROR: "could not be asked",
-}
-_GROUNDS = {
-    "own-domain": "the author domain is one of ours",
-    "protected": "the author domain is one that the configuration protects",
-    "strange-source": "the author domain's mail passes here, and from this source it never has",
-    "direct-spoof": "the author domain signed nothing, and nothing shows a list or forwarder on the way",
-}
-_ACTIONS = {
-    Action.ACCEPT: "accept it",
-    Action.QUARANTINE: "deliver it, marked for the junk folder",
-    Action.HOLD: "keep it here until an admin decides",
-    Action.DEFER: "ask the client to try again later",
-    Action.REJECT: "refuse it",
-    Action.GREYLIST: "ask the client to try again later, as it is unknown here",
-}
+from gateway.tools import texts
 
 
 def narrate(trace: Trace) -> list[str]:
@@ -73,12 +44,12 @@ def _tell_ingress(trace: Trace) -> str:
         return _tell_inside(trace.internal, trace.departure)
     edge = trace.edge
     if edge is None:
-        return "Where it came from was not recorded."
-    name = f" ({edge.rdns})" if edge.rdns else ""
-    helo = f'which called itself "{edge.helo}"' if edge.helo else "which gave no name"
+        return texts.NO_ORIGIN
+    helo = texts.HELO.format(helo=edge.helo) if edge.helo else texts.NO_HELO
     if edge.client is None:
-        return f"It came through {edge.peer}, {helo}. The true client is unknown: {edge.reason}."
-    return f"It came from {edge.client}{name}, {helo}: {tell_proof(edge)}."
+        return texts.CAME_UNKNOWN.format(peer=edge.peer, helo=helo, reason=edge.reason)
+    name = texts.REVERSE_NAME.format(name=edge.rdns) if edge.rdns else ""
+    return texts.CAME.format(client=edge.client, name=name, helo=helo, proof=tell_proof(edge))
 
 
 def tell_proof(edge: EdgeIngress) -> str:
@@ -86,26 +57,18 @@ def tell_proof(edge: EdgeIngress) -> str:
     if edge.client is None:
         return edge.reason
     if edge.source is not ClientSource.RECEIVED:
-        return _PROOFS[edge.source].format(peer=edge.peer)
-    if not edge.via:
-        return f"our relay {edge.peer} recorded the address in its Received line"
-    *nearer, last = edge.via
-    between = f", from which it came here through {' and '.join(reversed(nearer))}" if nearer else ""
-    return f"our relay {last} recorded the address in its Received line{between}"
+        return texts.PROOFS[edge.source].format(peer=edge.peer)
+    *nearer, last = edge.via or (str(edge.peer),)
+    way = texts.WAY.format(relays=texts.AND.join(reversed(nearer))) if nearer else ""
+    return texts.PROOFS[edge.source].format(relay=last, way=way)
 
 
 def _tell_inside(internal: InternalIngress, departure: Departure | None) -> str:
-    login = f", logged in as {internal.login}" if internal.login else ""
-    if departure is not None:
-        signed = sum(field.startswith(b"DKIM-Signature:") for field in departure.above)
-        return (
-            f"It came from {internal.client}{login}, to be sent for {departure.by}. On its way out it was signed with "
-            f"{signed} keys of ours. SPF is the receiver's question."
-        )
-    return (
-        f"It came from {internal.client}{login}, which is trusted ({internal.trusted_by}): it crossed no border here, "
-        "so SPF was no question."
-    )
+    login = texts.LOGGED_IN.format(login=internal.login) if internal.login else ""
+    if departure is None:
+        return texts.CAME_INSIDE.format(client=internal.client, login=login, trust=internal.trusted_by)
+    signed = sum(field.startswith(b"DKIM-Signature:") for field in departure.above)
+    return texts.CAME_TO_LEAVE.format(client=internal.client, login=login, sender=departure.by, count=signed)
 
 
 def _tell_departure(trace: Trace) -> Iterator[str]:
@@ -114,29 +77,29 @@ def _tell_departure(trace: Trace) -> Iterator[str]:
     if departure is None:
         return
     if departure.mail_from != trace.envelope.mail_from:
-        said = trace.envelope.mail_from or ""
-        own = departure.mail_from or ""
-        yield f"It left with the envelope sender <{own}> in place of <{said}>, which is not the sender's."
+        yield texts.OTHER_SENDER.format(own=departure.mail_from or "", said=trace.envelope.mail_from or "")
     for field in departure.above:
         if field.lower().startswith(b"from:"):
             author = field.partition(b":")[2].strip().decode("utf-8", "replace")
-            yield f"Its From was not the sender's: {author} was put in its place."
+            yield texts.OTHER_AUTHOR.format(author=author)
 
 
 def _tell_envelope(envelope: Envelope) -> str:
-    sender = f"<{envelope.mail_from}>" if envelope.mail_from else "the null sender <>"
+    sender = f"<{envelope.mail_from}>" if envelope.mail_from else texts.NULL_SENDER
     rcpts = [str(rcpt.mailbox) for rcpt in envelope.rcpts]
-    shown = ", ".join(rcpts[:5]) + (f" and {len(rcpts) - 5} more" if len(rcpts) > 5 else "")
-    return f"The envelope: from {sender} to {shown or 'nobody'}."
+    shown = ", ".join(rcpts[:5]) or texts.NOBODY
+    if len(rcpts) > 5:
+        shown = texts.MORE_RCPTS.format(rcpts=shown, count=len(rcpts) - 5)
+    return texts.ENVELOPE.format(sender=sender, rcpts=shown)
 
 
 def _tell_results(trace: Trace, authentication: Authentication) -> Iterator[str]:
     dmarc = authentication.dmarc
     if dmarc.domain:
-        yield f"The author, as the header From says, is at {dmarc.domain}: DMARC asks who stands behind that name."
+        yield texts.AUTHOR.format(domain=dmarc.domain)
     yield _tell_spf(authentication.spf, dmarc, trace.edge)
     if not authentication.dkim:
-        yield "DKIM: it carries no signature."
+        yield texts.UNSIGNED
     for number, signature in enumerate(authentication.dkim):
         yield _tell_signature(signature, number < len(dmarc.dkim_aligned) and dmarc.dkim_aligned[number], dmarc)
     if authentication.arc.result is not ArcVerdict.NONE:
@@ -145,102 +108,113 @@ def _tell_results(trace: Trace, authentication: Authentication) -> Iterator[str]
     yield from _tell_client(authentication)
 
 
+def _why(reason: str) -> str:
+    return texts.WHY.format(reason=reason) if reason else ""
+
+
 def _tell_spf(spf: SpfResult, dmarc: DmarcResult, edge: EdgeIngress | None) -> str:
-    why = f" ({spf.mechanism or spf.reason})" if spf.mechanism or spf.reason else ""
+    why = _why(spf.mechanism or spf.reason)
     if edge is None or edge.client is None or not spf.domain:
-        return f"SPF: {spf.result}{why}."
-    says = _SPF_SAYS[spf.result].format(client=edge.client)
-    name = "the HELO name" if spf.identity is SpfIdentity.HELO else "the envelope's domain"
-    return f"SPF: {spf.domain}, {name}, {says}: {spf.result}{why}.{_alignment(spf, dmarc)}"
+        return texts.SPF_ALONE.format(result=spf.result, why=why)
+    aligned = ""
+    if spf.result is SpfVerdict.PASS and dmarc.domain:
+        mine = dmarc.spf_aligned or spf.domain == dmarc.domain
+        aligned = _tell_aligned(spf.domain, dmarc) if mine else texts.SPF_NOT_ALIGNED
+    return texts.SPF.format(
+        domain=spf.domain,
+        identity=texts.SPF_IDENTITIES[spf.identity],
+        says=texts.SPF_SAYS[spf.result].format(client=edge.client),
+        result=spf.result,
+        why=why,
+        aligned=aligned.format(domain=spf.domain, author=dmarc.domain),
+    )
 
 
-def _alignment(spf: SpfResult, dmarc: DmarcResult) -> str:
-    if spf.result is not SpfVerdict.PASS or not dmarc.domain:
-        return ""
-    if dmarc.spf_aligned or spf.domain == dmarc.domain:
-        return f" {_same_or_aligned(spf.domain, dmarc)}"
-    return f" But {spf.domain} is not aligned with {dmarc.domain}, so it proves nothing about the author."
-
-
-def _same_or_aligned(domain: str, dmarc: DmarcResult) -> str:
-    return "That is the author's own domain." if domain == dmarc.domain else f"{domain} is aligned with {dmarc.domain}."
+def _tell_aligned(domain: str, dmarc: DmarcResult) -> str:
+    return texts.OWN_DOMAIN if domain == dmarc.domain else texts.ALIGNED
 
 
 def _tell_signature(signature: DkimResult, aligned: bool, dmarc: DmarcResult) -> str:
-    who = f"{signature.domain or 'nobody readable'} (selector {signature.selector or '?'})"
-    why = f" ({signature.reason})" if signature.reason else ""
-    told = f"DKIM: the signature of {who}: {signature.result}{why}."
-    if signature.result is not DkimVerdict.PASS or not dmarc.domain:
-        return told
-    if aligned or signature.domain == dmarc.domain:
-        return f"{told} {_same_or_aligned(signature.domain, dmarc)}"
-    return f"{told} It is not aligned with {dmarc.domain}."
+    told = ""
+    if signature.result is DkimVerdict.PASS and dmarc.domain:
+        mine = aligned or signature.domain == dmarc.domain
+        told = _tell_aligned(signature.domain, dmarc) if mine else texts.DKIM_NOT_ALIGNED
+    return texts.DKIM.format(
+        domain=signature.domain or texts.UNREADABLE,
+        selector=signature.selector or "?",
+        result=signature.result,
+        why=_why(signature.reason),
+        aligned=told.format(domain=signature.domain, author=dmarc.domain),
+    )
 
 
 def _tell_arc(arc: ArcResult) -> str:
-    why = f" ({arc.reason})" if arc.reason else ""
-    return f"ARC: {arc.result}{why}, sealed by {', '.join(arc.sealers) or 'nobody readable'}."
+    sealers = ", ".join(arc.sealers) or texts.UNREADABLE
+    return texts.ARC.format(result=arc.result, why=_why(arc.reason), sealers=sealers)
 
 
 def _tell_dmarc(dmarc: DmarcResult) -> Iterator[str]:
     if dmarc.record:
-        yield f'DMARC: the record at {dmarc.policy_domain} is "{dmarc.record}".'
-    why = f" ({dmarc.reason})" if dmarc.reason else ""
+        yield texts.DMARC_RECORD.format(domain=dmarc.policy_domain, record=dmarc.record)
+    why = _why(dmarc.reason)
     if dmarc.result is DmarcVerdict.FAIL and dmarc.policy:
-        changed = "" if dmarc.policy is dmarc.published else f", so that p={dmarc.policy} applies"
-        yield (
-            f"DMARC: fail{why}. Neither SPF nor DKIM passed for a domain aligned with {dmarc.domain}; "
-            f"the record asks for p={dmarc.published}{changed}."
-        )
+        applied = "" if dmarc.policy is dmarc.published else texts.APPLIED.format(policy=dmarc.policy)
+        yield texts.DMARC_FAIL.format(why=why, author=dmarc.domain, published=dmarc.published, applied=applied)
     elif dmarc.result is DmarcVerdict.PASS:
-        by = [name for name, aligned in (("SPF", dmarc.spf_aligned), ("DKIM", any(dmarc.dkim_aligned))) if aligned]
-        yield f"DMARC: pass{why}, by aligned {' and '.join(by) or 'results'}."
+        by = (("spf", dmarc.spf_aligned), ("dkim", any(dmarc.dkim_aligned)))
+        methods = [texts.DMARC_METHODS[method] for method, aligned in by if aligned]
+        yield texts.DMARC_PASS.format(why=why, methods=texts.AND.join(methods))
     else:
-        yield f"DMARC: {dmarc.result}{why}."
+        yield texts.DMARC.format(result=dmarc.result, why=why)
 
 
 def _tell_client(authentication: Authentication) -> Iterator[str]:
     iprev, dnsbl = authentication.iprev, authentication.dnsbl
     if iprev.result is IprevVerdict.PASS:
-        yield f"Reverse DNS: pass. The client's address is named {iprev.name}, and that name leads back to it."
+        yield texts.REVERSE_DNS.format(name=iprev.name)
     elif iprev.result is not IprevVerdict.NONE:
-        yield f"Reverse DNS: {iprev.result} ({iprev.reason})."
+        yield texts.REVERSE_DNS_ELSE.format(result=iprev.result, reason=iprev.reason)
     if dnsbl.asked:
-        yield f"Block lists: the client is on {', '.join(dnsbl.listed) or 'none'} of {', '.join(dnsbl.asked)}."
+        listed = ", ".join(dnsbl.listed) or texts.ON_NONE
+        yield texts.BLOCK_LISTS.format(listed=listed, asked=", ".join(dnsbl.asked))
     if dnsbl.errors:
-        yield f"Block lists without a usable answer: {', '.join(dnsbl.errors)}."
+        yield texts.BLOCK_LIST_ERRORS.format(lists=", ".join(dnsbl.errors))
 
 
 def _tell_greylisting(trace: Trace) -> Iterator[str]:
     known = trace.circumstances.greylisting
     if known is None:
         return
-    since = f"{trace.received - known.first:.0f} s after the first try" if known.first < trace.received else "at first"
-    what = "it was to come back" if known.wait else "it had waited, or been let in before"
-    yield f"The greylist knows its sender as `{known.key}`: {since}, {what}."
+    seconds = trace.received - known.first
+    since = texts.GREYLIST_SINCE.format(seconds=f"{seconds:.0f}") if seconds > 0 else texts.GREYLIST_FIRST
+    what = texts.GREYLIST_WAITS if known.wait else texts.GREYLIST_WAITED
+    yield texts.GREYLIST.format(key=known.key, since=since, what=what)
 
 
 def _tell_decision(decision: Decision, authentication: Authentication | None) -> Iterator[str]:
     sources = {finding.name: finding.source for finding in decision.findings if finding.name != ADDED_FIELD}
     for ground in decision.grounds:
-        said = f": {_GROUNDS[ground]}" if ground in _GROUNDS else ""
-        seen = f" ({sources.pop(ground)})" if ground in sources else ""
-        yield f"Ground beyond the published record: {ground}{said}{seen}."
+        meaning = texts.GROUND_MEANING.format(meaning=texts.GROUNDS[ground]) if ground in texts.GROUNDS else ""
+        seen = _why(sources.pop(ground, ""))
+        yield texts.GROUND.format(ground=ground, meaning=meaning, seen=seen)
     left_open = [finding.source for finding in decision.findings if finding.name == ADDED_FIELD]
     if left_open:
-        yield f"The signature covers one field of a name, and another stands above it: {', '.join(left_open)}."
+        yield texts.ADDED_FIELD.format(fields=", ".join(left_open))
     for evidence in _find_signs(sources, authentication):
-        source = sources[evidence]
-        yield f"It may have taken an indirect way: {evidence} ({source})."
+        yield texts.INDIRECT.format(evidence=evidence, source=sources[evidence])
     for override in decision.overrides:
-        yield f"The published policy was not followed ({override.type}): {override.comment}."
+        yield texts.OVERRIDE.format(type=override.type, comment=override.comment)
     matched = any(hit.matched for hit in decision.considered)
-    who = f'Rule "{decision.rule}"' if matched else f'No rule matched, so "{decision.rule}"'
-    what = f"{_ACTIONS[decision.action]}: {decision.action}, answered `{decision.reply}`"
-    yield f'{who} of set "{decision.rule_set}" decided to {what}.'
-    if decision.would is not None:
-        would = decision.would
-        yield f'Set "{would.rule_set}" would {_ACTIONS[would.action]}, by rule "{would.rule}".'
+    yield texts.DECISION.format(
+        rule=(texts.RULE if matched else texts.NO_RULE).format(rule=decision.rule),
+        rule_set=decision.rule_set,
+        action=texts.ACTIONS[decision.action],
+        word=decision.action,
+        reply=decision.reply,
+    )
+    would = decision.would
+    if would is not None:
+        yield texts.WOULD.format(rule_set=would.rule_set, action=texts.ACTIONS[would.action], rule=would.rule)
 
 
 def _find_signs(evidence: Collection[str], authentication: Authentication | None) -> list[str]:

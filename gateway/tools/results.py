@@ -16,6 +16,7 @@ from gateway.model.decision import Decision, RuleHit
 from gateway.model.delivery import Trace
 from gateway.model.dnsdata import Lookup
 from gateway.model.result import ArcResult, ArcVerdict, Authentication, DmarcResult, SpfResult
+from gateway.tools import texts
 from gateway.tools.narrative import clean
 
 
@@ -28,8 +29,9 @@ def render_section(title: str, lines: Iterable[str]) -> list[Text]:
 def show_times(epoch: float) -> str:
     """A moment, in UTC and in the time of this machine."""
     local = datetime.fromtimestamp(int(epoch)).astimezone()
-    there = "" if not local.utcoffset() else f" ({local.strftime('%Y-%m-%d %H:%M:%S %z')} here)"
-    return f"{show_time(epoch)}{there}"
+    if not local.utcoffset():
+        return show_time(epoch)
+    return texts.HERE.format(utc=show_time(epoch), local=local.strftime("%Y-%m-%d %H:%M:%S %z"))
 
 
 def show_time(epoch: float) -> str:

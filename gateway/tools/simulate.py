@@ -23,7 +23,8 @@ from gateway.model.history import History, Standing
 from gateway.model.value import Value
 from gateway.ports import Resolver
 from gateway.service.runtime import RuntimeConfig
-from gateway.tools.explain import render_evidence
+from gateway.tools import texts
+from gateway.tools.explain import render_evidence, route_lines
 from gateway.tools.narrative import clean, narrate
 from gateway.tools.rehearsal import Delivered, Rehearsed, rehearse
 from gateway.tools.results import (
@@ -57,6 +58,10 @@ V = TypeVar("V")
 
 class CaseError(ValueError):
     """A case that cannot be judged as requested; the text gives the reason."""
+
+
+def _bad(mistake: str, **values: object) -> CaseError:
+    return CaseError(texts.BAD_CASES[mistake].format(**values))
 
 
 class SimulatedCase(Value):
@@ -105,19 +110,19 @@ def read_case(options: Mapping[str, object], directory: Path) -> SimulatedCase:
     for key in options:
         close = [] if key in _KEYS else get_close_matches(key.lower().replace("-", "_"), _KEYS, 1, _ALIKE)
         if close:
-            raise CaseError(f"{key} is not an option; did you mean {close[0]}?")
+            raise _bad("misspelt", key=key, close=close[0])
     for name in ("file", "ip", "mail_from", "rcpt"):
         if options.get(name) is None:
-            raise CaseError(f"{name} is missing")
+            raise _bad("missing", name=name)
     address = _text(options, "ip")
     try:
         ip = ip_text(address)
     except ValueError:
-        raise CaseError(f"ip: {address!r} is no IP address") from None
+        raise _bad("address", value=repr(address)) from None
     rcpt = options["rcpt"]
     rcpts = rcpt if isinstance(rcpt, list | tuple) else [rcpt]
     if not rcpts:
-        raise CaseError("rcpt is missing")
+        raise _bad("missing", name="rcpt")
     mail_from = _text(options, "mail_from")
     literal = f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
     return SimulatedCase(
@@ -140,8 +145,8 @@ def _history(standing: str, client: str) -> History:
     client too, unless the client is assumed to be unknown."""
     if standing not in ("", *Standing) or client not in ("", "known", "unknown"):
         name, value = ("standing", standing) if standing not in ("", *Standing) else ("client", client)
-        words = " or ".join(Standing) if name == "standing" else "known or unknown"
-        raise CaseError(f"{name}: {value!r} is not {words}")
+        words = texts.OR.join(Standing if name == "standing" else ("known", "unknown"))
+        raise _bad("history", name=name, value=repr(value), words=words)
     if standing not in (Standing.FAMILIAR, Standing.STRANGER):
         return History(network_passes=_MANY if client == "known" else 0)
     own = _MANY if standing == Standing.FAMILIAR else 0
@@ -153,7 +158,7 @@ def _text(options: Mapping[str, object], name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str | Path):
-        raise CaseError(f"{name}: a string is wanted")
+        raise _bad("text", name=name)
     return str(value)
 
 
@@ -161,7 +166,7 @@ def _mailbox(name: str, value: object) -> Mailbox:
     text = value.removeprefix("<").removesuffix(">") if isinstance(value, str) else ""
     found = mailbox(text)
     if found is None:
-        raise CaseError(f"{name}: {value!r} is no mail address")
+        raise _bad("mailbox", name=name, value=repr(value))
     return found
 
 
@@ -182,13 +187,13 @@ def _zone(value: object, directory: Path) -> str | None:
         return json.dumps(value)
     if isinstance(value, str | Path):
         return (directory / value).read_text("utf-8")
-    raise CaseError("dns: a path or an object is wanted")
+    raise _bad("zone")
 
 
 def _flag(value: object) -> bool:
     if value is None or isinstance(value, bool):
         return bool(value)
-    raise CaseError(f"raw: {value!r} is neither true nor false")
+    raise _bad("flag", value=repr(value))
 
 
 def _number(value: object) -> float | None:
@@ -201,7 +206,7 @@ def _number(value: object) -> float | None:
                 return number
     except ValueError:
         pass
-    raise CaseError(f"now: {value!r} is no number of seconds since 1970")
+    raise _bad("number", value=repr(value))
 
 
 async def simulate(case: SimulatedCase, simulation_context: SimulationContext) -> Simulation:
@@ -233,7 +238,7 @@ def make_config(rcpts: Iterable[Mailbox]) -> Config:
             }
         )
     except ValidationError:
-        raise CaseError(f"rcpt: {', '.join(domains)} can be no domain of ours") from None
+        raise _bad("domain", domains=", ".join(domains)) from None
 
 
 def simulation_json(simulation: Simulation) -> dict[str, Json]:
@@ -253,31 +258,23 @@ def simulation_json(simulation: Simulation) -> dict[str, Json]:
 def render_simulation(simulation: Simulation) -> Group:
     """The result for people."""
     trace = simulation.rehearsed.trace
-    title = f"{trace.decision.action.value}: {trace.decision.reply}"
+    title = texts.SIMULATED.format(action=trace.decision.action, reply=trace.decision.reply)
     parts = [Text(clean(title), "bold"), Text()]
     parts += [Text(sentence) for sentence in narrate(trace)]
     parts += [Text(_tell_assumed(simulation.assumed))]
     if simulation.newlines is not Newlines.CRLF:
-        parts += [Text(f"Line ends of the file: {simulation.newlines}.")]
-    refused = (f"{rcpt}: {reply}" for rcpt, reply in simulation.rehearsed.refused)
-    parts += render_section("Recipients refused", refused)
-    parts += render_section("Routes", (f"{rcpt} -> {backend}" for rcpt, backend in trace.routes))
+        parts += [Text(texts.LINE_ENDS.format(newlines=simulation.newlines))]
+    refused = (texts.STATE.format(rcpt=rcpt, state=reply, why="") for rcpt, reply in simulation.rehearsed.refused)
+    parts += render_section(texts.RCPTS_REFUSED, refused)
+    parts += render_section(texts.SECTIONS["routes"], route_lines(trace))
     parts += render_evidence(trace)
     return Group(*parts)
 
 
 def _tell_assumed(history: History) -> str:
     """The memory assumed for the case, which may be the default."""
-    author = {
-        Standing.FAMILIAR: "mail of the author's domain has passed here from this network (familiar)",
-        Standing.STRANGER: "mail of the author's domain has passed here, but never from this network (stranger)",
-        Standing.UNKNOWN: "no mail of the author's domain has passed here (unknown)",
-    }[history.standing]
-    client = (
-        "others' mail has passed from this client" if history.know_client(0) else "no others' mail has passed from it"
-    )
-    word = "known" if history.know_client(0) else "unknown"
-    return f"Assumed: {author}; {client} ({word})."
+    client = texts.ASSUMED_CLIENT["known" if history.know_client(0) else "unknown"]
+    return texts.ASSUMED.format(author=texts.ASSUMED_AUTHOR[history.standing], client=client)
 
 
 async def run_batch(
@@ -334,9 +331,9 @@ def _parse_line(line: bytes) -> dict[str, Json]:
     try:
         tree = json.loads(line.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise CaseError(f"no JSON: {error}") from None
+        raise _bad("json", error=error) from None
     if not isinstance(tree, dict):
-        raise CaseError("a case is a JSON object")
+        raise _bad("object")
     return tree
 
 

@@ -8,9 +8,13 @@ import time
 from collections.abc import Callable
 
 import pytest
+from rich.console import Console
 
+from gateway.diagnosis.autopsy import texts
 from gateway.diagnosis.autopsy.examination import Autopsy, AutopsyStatus, examine
 from gateway.diagnosis.autopsy.proofs import FailingPart
+from gateway.diagnosis.autopsy.rendering import render_autopsy
+from gateway.diagnosis.autopsy.specimen import read_specimen
 from tests.support.mutated import CONTROLS, NOT_INVERTIBLE, Case, cases, keys, pairs
 
 KEYS = keys()
@@ -55,6 +59,25 @@ def test_the_change_is_named() -> None:
             found, _ = _examine(case)
             named = tuple(step.entry.id for step in found.steps)
             assert named == case.mutations or (*case.mutations, *named) in alike, case.id
+
+
+UNIT_TESTS = {"B22", "B23", "B24", "B25", "B26", "B27", "H03", "H11", "H13"}
+"""Changes that the corpus lacks, or has with signatures that live: told in `unit/diagnosis/autopsy/test_kinds.py`."""
+NEVER_TOLD = {"B20", "H14"}
+"""They break no signature of any form."""
+
+
+def test_each_change_is_told_in_words() -> None:
+    told = set()
+    for case in cases():
+        if case.mutations[0] in told:
+            continue
+        specimen = read_specimen("m.eml", case.message, raw=False)
+        console = Console(width=400, soft_wrap=True, highlight=False)
+        with console.capture() as shown:
+            console.print(render_autopsy(examine(specimen.message, KEYS, case.now), specimen, None))
+        told |= {id for id, text in texts.CHANGES.items() if text in shown.get()}
+    assert texts.CHANGES.keys() - told <= UNIT_TESTS | NEVER_TOLD
 
 
 def test_what_breaks_nothing_is_intact() -> None:

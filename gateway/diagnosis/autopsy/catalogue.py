@@ -13,7 +13,6 @@ BODY = (
     Entry(
         "B01",
         "blank-between-boundaries",
-        "put a blank line between the end of an inner multipart and the next boundary",
         ("exchange",),
         structure.delete_blanks_between,
         0.5,
@@ -21,56 +20,48 @@ BODY = (
     Entry(
         "B02",
         "blank-removed-between-boundaries",
-        "took away the blank line between the end of an inner multipart and the next boundary",
         ("exchange", "gen_smtp"),
         structure.insert_blanks_between,
     ),
     Entry(
         "B03",
         "nested-preamble-blank-removed",
-        "took away the empty line before the first boundary of an inner multipart",
         ("exchange", "gen_smtp"),
         structure.insert_nested_preamble,
     ),
     Entry(
         "B04",
         "part-header-inserted",
-        "put header fields of its own into the parts of the message",
         ("exchange",),
         structure.delete_part_fields,
     ),
     Entry(
         "B05",
         "html-meta-inserted",
-        "put a <meta> element that names the character set into the HTML",
         ("exchange",),
         content.delete_meta,
     ),
     Entry(
         "B06",
         "close-delimiter-added",
-        "added the final boundary line that the sender had left out",
         ("exchange", "dotnet"),
         structure.delete_close_delimiter,
     ),
     Entry(
         "B07",
         "boundary-renamed",
-        "wrote the message anew, with boundaries of its own",
         ("mimecast", "exchange"),
         None,
     ),
     Entry(
         "B08",
         "crlf-after-rfc822-part",
-        "put a line break after an attached message",
         ("exchange", "dotnet"),
         structure.delete_line_after_message,
     ),
     Entry(
         "B09",
         "footer-text",
-        "added a footer to the text",
         ("mailman", "google-groups"),
         content.delete_footer,
         1.2,
@@ -78,21 +69,18 @@ BODY = (
     Entry(
         "B10",
         "footer-mime-part",
-        "added a footer as a part of its own",
         ("mailman", "google-groups"),
         structure.delete_footer_part,
     ),
     Entry(
         "B11",
         "banner-prepended",
-        "put a warning about outside senders above the text",
         ("exchange", "proofpoint", "mimecast"),
         content.delete_banner,
     ),
     Entry(
         "B12",
         "8bit-to-qp",
-        "converted the text from 8bit to quoted-printable",
         ("sendmail", "postfix", "hmailserver"),
         encoding.quoted_to_eight_bit,
         1.2,
@@ -100,7 +88,6 @@ BODY = (
     Entry(
         "B13",
         "qp-to-8bit",
-        "converted the text from quoted-printable to 8bit",
         ("sendmail",),
         encoding.eight_bit_to_quoted,
         1.5,
@@ -108,14 +95,12 @@ BODY = (
     Entry(
         "B14",
         "base64-rewrapped",
-        "wrapped the lines of base64 attachments at another length",
         ("mailman", "wildduck"),
         encoding.rewrap_base64,
     ),
     Entry(
         "B15",
         "qp-rewrapped",
-        "wrapped the lines of quoted-printable text elsewhere",
         ("exchange", "dotnet"),
         encoding.rewrap_quoted,
         1.2,
@@ -123,14 +108,12 @@ BODY = (
     Entry(
         "B16",
         "long-line-wrapped",
-        "cut long lines in two",
         ("postfix", "sendmail", "exchange"),
         lines.join_wrapped,
     ),
     Entry(
         "B17",
         "trailing-ws-stripped",
-        "took away spaces at the ends of lines",
         (),
         lines.restore_line_ends,
         2.0,
@@ -138,14 +121,12 @@ BODY = (
     Entry(
         "B18",
         "from-stuffed",
-        "wrote `>From` for `From` at the start of a line",
         ("mailbox", "mailman"),
         lines.unstuff_from,
     ),
     Entry(
         "B19",
         "dot-lost",
-        "doubled or lost dots at the start of lines",
         (),
         lines.restore_dots,
         1.2,
@@ -153,21 +134,18 @@ BODY = (
     Entry(
         "B20",
         "trailing-blank-lines",
-        "added or removed blank lines at the very end, which breaks no signature",
         (),
         None,
     ),
     Entry(
         "B21",
         "url-rewritten",
-        "replaced links by links through its own scanner",
         ("exchange", "proofpoint", "mimecast"),
         content.restore_links,
     ),
     Entry(
         "B22",
         "ws-run-collapsed",
-        "turned two spaces into one",
         (),
         lines.restore_runs,
         2.5,
@@ -175,7 +153,6 @@ BODY = (
     Entry(
         "B23",
         "charset-converted",
-        "converted the text to another character set",
         ("exchange",),
         encoding.restore_charset,
         1.5,
@@ -183,14 +160,12 @@ BODY = (
     Entry(
         "B24",
         "part-replaced",
-        "took a part out and left a notice in its place",
         ("mailscanner", "mimecast", "exchange"),
         None,
     ),
     Entry(
         "B25",
         "text-to-base64",
-        "converted the text to base64",
         ("exchange", "google", "mailman", "python"),
         encoding.base64_to_text,
         1.3,
@@ -198,7 +173,6 @@ BODY = (
     Entry(
         "B26",
         "empty-part-blank-removed",
-        "took away the blank line of an empty part",
         ("exchange", "gen_smtp"),
         structure.restore_blank_of_empty,
         1.2,
@@ -206,7 +180,6 @@ BODY = (
     Entry(
         "B27",
         "html-rewritten",
-        "wrote the HTML anew, with tags of its own",
         ("exchange",),
         None,
     ),
@@ -216,7 +189,6 @@ HEADER = (
     Entry(
         "H01",
         "subject-tag",
-        "put a tag in front of the subject",
         ("mailman", "google-groups", "exchange", "proofpoint"),
         fields.delete_subject_tag,
         0.5,
@@ -224,7 +196,6 @@ HEADER = (
     Entry(
         "H02",
         "subject-reencoded",
-        "encoded the subject or a name in another way",
         ("mailman", "python"),
         values.restore_words,
         1.2,
@@ -232,7 +203,6 @@ HEADER = (
     Entry(
         "H03",
         "refolded",
-        "folded header fields at other places",
         ("exchange", "python", "rspamd"),
         fields.unfold_fields,
         1.2,
@@ -240,28 +210,24 @@ HEADER = (
     Entry(
         "H04",
         "display-name-quoted",
-        "put quotes around a name, or took them away",
         ("sendmail", "exchange"),
         values.toggle_quotes,
     ),
     Entry(
         "H05",
         "from-munged",
-        "put its own address into From",
         ("mailman", "google-groups"),
         fields.restore_from,
     ),
     Entry(
         "H06",
         "message-id-replaced",
-        "replaced the Message-ID",
         ("ses",),
         fields.restore_message_id,
     ),
     Entry(
         "H07",
         "date-rewritten",
-        "wrote the date in another way",
         ("ses",),
         values.rewrite_date,
         1.2,
@@ -269,21 +235,18 @@ HEADER = (
     Entry(
         "H08",
         "header-removed",
-        "removed a header field that is signed",
         (),
         None,
     ),
     Entry(
         "H09",
         "header-added-oversigned",
-        "added a header field whose absence is signed",
         ("mailman", "google-groups", "exchange", "mailscanner"),
         fields.delete_added_fields,
     ),
     Entry(
         "H10",
         "content-type-params",
-        "wrote the parameters of Content-Type in another way",
         ("exchange", "dotnet"),
         values.rewrite_parameters,
         1.1,
@@ -291,7 +254,6 @@ HEADER = (
     Entry(
         "H11",
         "header-name-case",
-        "wrote names of header fields in other letters",
         (),
         fields.restore_names,
         1.3,
@@ -299,7 +261,6 @@ HEADER = (
     Entry(
         "H12",
         "raw8bit-header-encoded",
-        "encoded a header field that was raw UTF-8",
         ("exchange", "sendmail"),
         values.decode_words,
         1.1,
@@ -307,7 +268,6 @@ HEADER = (
     Entry(
         "H13",
         "dkim-sig-refolded",
-        "folded the signature itself at other places",
         (),
         fields.refold_signature,
         1.5,
@@ -315,7 +275,6 @@ HEADER = (
     Entry(
         "H14",
         "headers-reordered",
-        "put header fields in another order, which breaks no signature",
         (),
         None,
     ),

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 
 from gateway import __version__
+from gateway.diagnosis.autopsy import texts
 from gateway.diagnosis.autopsy.anatomy import Anatomy
 from gateway.diagnosis.autopsy.examination import Autopsy, AutopsyStatus
 from gateway.diagnosis.autopsy.specimen import Specimen
@@ -39,46 +40,47 @@ def compose_report(found: Autopsy, specimen: Specimen) -> str:
 
 def _blocks(found: Autopsy, specimen: Specimen) -> Iterator[list[str]]:
     anatomy = Anatomy(specimen.message)
+    title = texts.REPORT_CHANGED if found.status is AutopsyStatus.FOUND else texts.REPORT_FAILS
+    yield [title, texts.REPORT_BY.format(version=__version__)]
     yield [
-        "A message was changed in transit after it was signed (DKIM, RFC 6376)"
-        if found.status is AutopsyStatus.FOUND
-        else "A message's DKIM signature fails",
-        f"Report by waypost {__version__}. Local parts, subject and text are masked.",
-    ]
-    yield [
-        "Signatures:",
+        texts.REPORT_HEADINGS["signatures"],
         *(f"  {one.domain} {one.selector} {one.algorithm}: {one.result} {one.reason}" for one in found.results),
     ]
-    yield ["Finding:", *_findings(found, specimen)]
+    yield [texts.REPORT_HEADINGS["finding"], *_findings(found, specimen)]
     if found.culprit is not None:
-        lead = "Somewhere after" if found.culprit.afterwards else "Most likely by"
-        yield [f"{lead}: {found.culprit.name}", *(f"  - {mask_text(one)}" for one in found.culprit.grounds)]
-    yield ["Hashes:", *_hashes(found, specimen)]
-    yield ["Header fields, top to bottom (others are left out):", *_header(anatomy)]
+        lead = texts.REPORT_AFTER if found.culprit.afterwards else texts.REPORT_LIKELY
+        yield [lead.format(name=found.culprit.name), *(f"  - {mask_text(one)}" for one in found.culprit.grounds)]
+    yield [texts.REPORT_HEADINGS["hashes"], *_hashes(found, specimen)]
+    yield [texts.REPORT_HEADINGS["fields"], *_header(anatomy)]
     for step in found.steps:
         for place in step.places[:5]:
-            yield [f"Lines around offset {specimen.place(*place)[0]}, line ends shown:", *_excerpt(specimen, *place)]
+            yield [texts.REPORT_LINES.format(offset=specimen.place(*place)[0]), *_excerpt(specimen, *place)]
 
 
 def _findings(found: Autopsy, specimen: Specimen) -> Iterator[str]:
-    yield f"  status: {found.status}; failing part: {found.part or 'none'}; proven by: {found.verified_by or 'nothing'}"
+    part, proof = found.part or texts.REPORT_NO_PART, found.verified_by or texts.REPORT_NO_PROOF
+    yield "  " + texts.REPORT_STATUS.format(status=found.status, part=part, proof=proof)
     for step in found.steps:
         places = ", ".join(
-            f"offset {offset} length {length}" for offset, length in (specimen.place(*p) for p in step.places)
+            texts.REPORT_PLACE.format(offset=offset, length=length)
+            for offset, length in (specimen.place(*p) for p in step.places)
         )
-        yield f"  {step.entry.id} {step.entry.name}: it {step.entry.description} ({places})"
+        change = texts.REPORT_CHANGE.format(name=step.entry.name, change=step.entry.description, places=places)
+        yield f"  {step.entry.id} {change}"
     for suspicion in found.suspicions:
-        yield f"  suspected {suspicion.entry.id} {suspicion.entry.name}: {mask_text(suspicion.ground)}"
+        entry, ground = suspicion.entry, mask_text(suspicion.ground)
+        yield "  " + texts.REPORT_SUSPECTED.format(id=entry.id, name=entry.name, ground=ground)
 
 
 def _hashes(found: Autopsy, specimen: Specimen) -> Iterator[str]:
-    yield f"  SHA-256 of the file as received: {specimen.sha256}"
+    yield "  " + texts.REPORT_RECEIVED.format(digest=specimen.sha256)
     if found.repaired is not None:
-        yield f"  SHA-256 with the change undone: {hashlib.sha256(specimen.restore(found.repaired)).hexdigest()}"
+        undone = hashlib.sha256(specimen.restore(found.repaired)).hexdigest()
+        yield "  " + texts.REPORT_UNDONE.format(digest=undone)
     if found.subject is not None and found.subject.signature.body_hash:
         signature = found.subject.signature
         digest = base64.b64encode(signature.body_hash).decode()
-        yield f"  body hash that was signed (bh=, {signature.body_form}): {digest}"
+        yield "  " + texts.REPORT_SIGNED.format(form=signature.body_form, digest=digest)
 
 
 def _header(anatomy: Anatomy) -> Iterator[str]:

@@ -29,14 +29,14 @@ _SIMPLE_BODY = ("B17", "B20", "B22")
 def render_autopsy(found: Autopsy, specimen: Specimen, differences: Sequence[Difference] | None) -> Group:
     """The failing part, the changes, their certainty, the hop, and the remedy."""
     sections = [
-        ("Signatures", _tell_signatures(found)),
-        ("What happened", _tell_finding(found, specimen)),
-        ("How sure that is", _tell_proof(found)),
-        ("Who did it", _tell_culprit(found)),
-        ("What to do", _advise(found)),
-        ("Against the original", _tell_differences(differences)),
+        ("signatures", _tell_signatures(found)),
+        ("finding", _tell_finding(found, specimen)),
+        ("proof", _tell_proof(found)),
+        ("culprit", _tell_culprit(found)),
+        ("advice", _advise(found)),
+        ("differences", _tell_differences(differences)),
     ]
-    rows = [row for title, lines in sections for row in render_section(title, lines)]
+    rows = [row for title, lines in sections for row in render_section(texts.HEADINGS[title], lines)]
     return Group(*(Text(clean(line)) for line in _tell_file(specimen)), *rows)
 
 

@@ -1,4 +1,4 @@
-"""Every sentence that `waypost autopsy` prints, except the descriptions of changes, which are in the catalogue."""
+"""Every sentence that `waypost autopsy` prints, so that they can be read together."""
 
 from __future__ import annotations
 
@@ -117,3 +117,84 @@ REPAIRED = "{file}: the message as it was before the change."
 REPORTED = "{file}: written without addresses, subject and text. Read it before you send it."
 EMPTY_FILE = "{file} holds no message: it is empty."
 SAME_FILE = "{file} is the message itself, which is never changed. Name another file."
+
+# What was done, by the entries of the catalogue: "something ..."
+
+CHANGES = {
+    "B01": "put a blank line between the end of an inner multipart and the next boundary",
+    "B02": "took away the blank line between the end of an inner multipart and the next boundary",
+    "B03": "took away the empty line before the first boundary of an inner multipart",
+    "B04": "put header fields of its own into the parts of the message",
+    "B05": "put a <meta> element that names the character set into the HTML",
+    "B06": "added the final boundary line that the sender had left out",
+    "B07": "wrote the message anew, with boundaries of its own",
+    "B08": "put a line break after an attached message",
+    "B09": "added a footer to the text",
+    "B10": "added a footer as a part of its own",
+    "B11": "put a warning about outside senders above the text",
+    "B12": "converted the text from 8bit to quoted-printable",
+    "B13": "converted the text from quoted-printable to 8bit",
+    "B14": "wrapped the lines of base64 attachments at another length",
+    "B15": "wrapped the lines of quoted-printable text elsewhere",
+    "B16": "cut long lines in two",
+    "B17": "took away spaces at the ends of lines",
+    "B18": "wrote `>From` for `From` at the start of a line",
+    "B19": "doubled or lost dots at the start of lines",
+    "B20": "added or removed blank lines at the very end, which breaks no signature",
+    "B21": "replaced links by links through its own scanner",
+    "B22": "turned two spaces into one",
+    "B23": "converted the text to another character set",
+    "B24": "took a part out and left a notice in its place",
+    "B25": "converted the text to base64",
+    "B26": "took away the blank line of an empty part",
+    "B27": "wrote the HTML anew, with tags of its own",
+    "H01": "put a tag in front of the subject",
+    "H02": "encoded the subject or a name in another way",
+    "H03": "folded header fields at other places",
+    "H04": "put quotes around a name, or took them away",
+    "H05": "put its own address into From",
+    "H06": "replaced the Message-ID",
+    "H07": "wrote the date in another way",
+    "H08": "removed a header field that is signed",
+    "H09": "added a header field whose absence is signed",
+    "H10": "wrote the parameters of Content-Type in another way",
+    "H11": "wrote names of header fields in other letters",
+    "H12": "encoded a header field that was raw UTF-8",
+    "H13": "folded the signature itself at other places",
+    "H14": "put header fields in another order, which breaks no signature",
+}
+
+# The report for a support desk (`--report`).
+
+REPORT_CHANGED = "A message was changed in transit after it was signed (DKIM, RFC 6376)"
+REPORT_FAILS = "A message's DKIM signature fails"
+REPORT_BY = "Report by waypost {version}. Local parts, subject and text are masked."
+REPORT_HEADINGS = {
+    "signatures": "Signatures:",
+    "finding": "Finding:",
+    "hashes": "Hashes:",
+    "fields": "Header fields, top to bottom (others are left out):",
+}
+REPORT_LINES = "Lines around offset {offset}, line ends shown:"
+REPORT_AFTER = "Somewhere after: {name}"
+REPORT_LIKELY = "Most likely by: {name}"
+REPORT_STATUS = "status: {status}; failing part: {part}; proven by: {proof}"
+REPORT_NO_PART = "none"
+REPORT_NO_PROOF = "nothing"
+REPORT_CHANGE = "{name}: it {change} ({places})"
+REPORT_PLACE = "offset {offset} length {length}"
+REPORT_SUSPECTED = "suspected {id} {name}: {ground}"
+REPORT_RECEIVED = "SHA-256 of the file as received: {digest}"
+REPORT_UNDONE = "SHA-256 with the change undone: {digest}"
+REPORT_SIGNED = "body hash that was signed (bh=, {form}): {digest}"
+
+# Headings.
+
+HEADINGS = {
+    "signatures": "Signatures",
+    "finding": "What happened",
+    "proof": "How sure that is",
+    "culprit": "Who did it",
+    "advice": "What to do",
+    "differences": "Against the original",
+}

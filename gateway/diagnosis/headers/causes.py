@@ -101,7 +101,7 @@ def _skip_remedies(relayed: Relayed, address: str, domain: str) -> Iterator[str]
     elif receiver is Provider.GOOGLE:
         yield texts.SKIP["google"].format(address=address)
     else:
-        yield texts.SKIP["other"].format(place=relayed.relay.by or "the receiving server", address=address)
+        yield texts.SKIP["other"].format(place=relayed.relay.by or texts.RECEIVING_SERVER, address=address)
     yield texts.SKIP["record"].format(domain=domain)
 
 

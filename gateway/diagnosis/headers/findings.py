@@ -65,7 +65,7 @@ def _way(reading: Reading) -> Iterator[HeaderFinding]:
     for number, hop in enumerate(reading.hops, 1):
         if hop.delay is not None and hop.delay >= _SLOW:
             text = texts.DELAY.format(number=number, span=show_seconds(hop.delay), host=hop.by or "it")
-            remedy = texts.DELAY_FIX.format(host=hop.sender or "the server before it")
+            remedy = texts.DELAY_FIX.format(host=hop.sender or texts.SERVER_BEFORE)
             yield HeaderFinding("delay", Weight.NOTE, text, (remedy,))
         elif hop.delay is not None and hop.delay < _SKEWED:
             yield HeaderFinding("clock", Weight.NOTE, texts.CLOCK.format(number=number))
@@ -94,7 +94,7 @@ def _filter(reading: Reading) -> Iterator[HeaderFinding]:
 def _chain(reading: Reading, summary: Summary) -> Iterator[HeaderFinding]:
     if not reading.seals and not summary.arc_passed:
         return
-    sealers = ", ".join(seal.domain or "?" for seal in reading.seals) or "a server on the way"
+    sealers = ", ".join(seal.domain or "?" for seal in reading.seals) or texts.SERVER_BETWEEN
     if reading.seals and reading.seals[-1].validation == "fail":
         yield HeaderFinding("arc", Weight.NOTE, texts.ARC_BROKEN.format(sealers=sealers))
         return

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Group
 from rich.text import Text
 
+from gateway.diagnosis.headers import texts
 from gateway.diagnosis.headers.findings import show_seconds
 from gateway.diagnosis.headers.marks import explain_marks
 from gateway.diagnosis.headers.reading import Reading, StatedResults
@@ -82,14 +83,14 @@ def render_headers(reading: Reading, findings: Sequence[HeaderFinding], newlines
     summary = summarise(reading)
     shown = [one for one in findings if one.kind not in ("no-results", "authenticated")]
     parts = [] if reading.pasted.problem else [Text(clean(summary.text), _verdict_style(summary))]
-    parts += [Text(), Text("What it shows", "bold")] if shown else []
+    parts += [Text(), Text(texts.HEADINGS["findings"], "bold")] if shown else []
     for finding in shown:
         parts.append(Text(f"  {_WORDS[finding.weight]}{clean(finding.text)}", _STYLES[finding.weight]))
         parts += [Text(f"    -> {clean(remedy)}") for remedy in finding.remedies]
     parts += [Text(), Text(_way_title(reading), "bold"), *_way_lines(reading.hops)] if reading.hops else []
     for judged in reading.judged:
         parts += [Text(), Text(clean(_results_title(judged)), "bold"), *_result_lines(judged)]
-    parts += render_section("Marks of the filter", _mark_lines(reading))
+    parts += render_section(texts.HEADINGS["filter"], _mark_lines(reading))
     parts += render_section("Line ends", iter(["newlines: converted"] if newlines is Newlines.CONVERTED else []))
     return Group(*parts)
 

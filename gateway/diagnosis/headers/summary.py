@@ -135,4 +135,4 @@ def _tell_how(verdicts: Verdicts, author: str, reading: Reading) -> Iterator[str
 
 def _passed(method: str, one: StatedVerdict, author: str) -> str:
     key = "aligned" if _of(one, author) else "unaligned"
-    return texts.HOW[key].format(method=method, domain=one.domain or "an unnamed domain")
+    return texts.HOW[key].format(method=method, domain=one.domain or texts.UNNAMED_DOMAIN)

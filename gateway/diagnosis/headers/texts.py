@@ -268,3 +268,11 @@ AUTH_AS = {
     "internal": "taken for mail of the organisation itself",
     "partner": "came by a partner's connector",
 }
+
+# Stand-ins for a name that nobody gave, and headings.
+
+SERVER_BEFORE = "the server before it"
+SERVER_BETWEEN = "a server on the way"
+RECEIVING_SERVER = "the receiving server"
+UNNAMED_DOMAIN = "an unnamed domain"
+HEADINGS = {"findings": "What it shows", "filter": "Marks of the filter"}

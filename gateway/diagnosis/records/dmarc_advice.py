@@ -60,8 +60,8 @@ def render_survey(survey: Survey) -> Group:
         parts.append(Text(clean(f"  _dmarc.{survey.result.policy_domain}: {survey.record}")))
     parts.append(Text(f"  {clean(_outcome(survey))}", "" if survey.sound else "bold red"))
     parts += render_section("Tags", _tag_lines(survey))
-    parts += render_section("Names asked, in this order", _place_lines(survey))
-    parts += render_section("Reports to others", _destination_lines(survey))
+    parts += render_section(texts.DMARC_HEADINGS["names"], _place_lines(survey))
+    parts += render_section(texts.DMARC_HEADINGS["reports"], _destination_lines(survey))
     parts += [Text()] if survey.lints else []
     for lint in sorted(survey.lints, key=lambda lint: lint.weight):
         style = "bold red" if lint.weight == "error" else "yellow"

@@ -138,7 +138,8 @@ def _misplaced(domain: str, near: list[str], around: tuple[str, ...], result: Dm
         elif not reasons:
             reasons.append(texts.BEGINNING.format(beginning="v=DMARC1;"))
         said = texts.NEAR.format(name=f"_dmarc.{domain}", record=text, reasons="; it ".join(reasons))
-        yield Lint("error", f"{said} To mend it, {texts.PUBLISH.format(record=meant)}" if _sound(meant) else said)
+        said = texts.MEND.format(said=said, publish=texts.PUBLISH.format(record=meant)) if _sound(meant) else said
+        yield Lint("error", said)
     if any(text.lower().startswith("v=dmarc1") for text in around):
         yield Lint("error", texts.DMARC_AT_DOMAIN.format(domain=domain))
     if result.policy_domain and result.policy_domain != domain:

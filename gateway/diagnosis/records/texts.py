@@ -202,6 +202,9 @@ KEY_TESTING = "t=y says that signing is still being tested: remove it when it is
 KEY_GRANULARITY = "g= is from an older standard and ignored"
 KEY_SHA1 = "h= allows sha1, which no signature may use any more (RFC 8301 section 3.1)"
 
+DMARC_HEADINGS = {"names": "Names asked, in this order", "reports": "Reports to others"}
+MEND = "{said} To mend it, {publish}"
+
 # check --dns
 HALF_SIGNS = "{provider} can sign as {domain}: a key is at {name}"
 HALF_UNSIGNED = (

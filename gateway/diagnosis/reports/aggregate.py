@@ -103,7 +103,7 @@ def read_aggregate(octets: bytes) -> AggregateReport:
         root, flaw = read_xml(text, "feedback", take, rows.clear)
     except XmlRefused as error:
         raise ReportRefused(str(error)) from None
-    return _report(root, tuple(rows), text[:2048], flaw or ("" if sound else "octets outside its character set"))
+    return _report(root, tuple(rows), text[:2048], flaw or ("" if sound else texts.FOREIGN_OCTETS))
 
 
 def _report(root: Node, rows: tuple[Row, ...], start: str, flaw: str) -> AggregateReport:

@@ -280,6 +280,7 @@ def test_every_sentence_is_said() -> None:
         show(("r.xml", report(*cases))),
         show(("r.xml", report(row(results=dkim("m.shop.example", "pass")), adkim="s"))),
         show(("r.xml", report(*[row()] * 201).replace(b"judge.example</org", b"A & B</org"))),
+        show(("r.xml", report(*cases).replace(b"judge.example</org", b"Caf\xe9</org"))),
         show(*((f"{number}", octets) for number, octets in enumerate(REFUSED))),
         show(("two.zip", zipped(a=report(), b=report()))),
         show(("many.zip", zipped(**{f"{at}": b"" for at in range(1001)})), ("many.gz", gzip.compress(b"") * 101)),

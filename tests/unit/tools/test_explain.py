@@ -93,10 +93,14 @@ async def spoof(runtime: RuntimeConfig) -> Trace:
 FINE = Checked(ContentState.PURGED, Replayed.SAME)
 
 
-def text_of(story: Story, checked: Checked = FINE) -> str:
+def show(renderable: object) -> str:
     page = io.StringIO()
-    Console(width=400, file=page).print(render_story(story, checked))
+    Console(width=400, file=page).print(renderable)
     return page.getvalue()
+
+
+def text_of(story: Story, checked: Checked = FINE) -> str:
+    return show(render_story(story, checked))
 
 
 def told(trace: Trace) -> Story:

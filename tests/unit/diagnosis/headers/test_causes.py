@@ -401,6 +401,11 @@ def test_every_sentence_is_said() -> None:
         ),
         "Received-SPF: fail client-ip=192.0.2.1; helo=x.example\r\n" + block("spf=fail (sender IP is 192.0.2.1)", FROM),
     ]
+    cases += [
+        block("dkim=pass; spf=pass; dmarc=fail header.from=a.example"),
+        block("arc=pass; dkim=fail header.d=a.example; dmarc=fail header.from=a.example"),
+        "Received: by mx.corp.example with HTTP id 1; Sat, 21 Nov 2026 12:00:00 +0000\r\n" + block("spf=none"),
+    ]
     said = [show(case) for case in cases]
     said += [show(bytes.fromhex("d0cf11e0a1b11ae1") + bytes(500)), show(PASTES["utf-16"])]
     said += [finding.text for case in cases for finding in find(case).values()]
