@@ -70,7 +70,8 @@ class _Soak:
         if report.when == "call":
             self._figures += [f"`{report.nodeid}`: {name} = {value}" for name, value in report.user_properties]
         if report.when == "call" or report.outcome != "passed":
-            self._lines.append(f"| `{report.nodeid}` | {report.outcome} | {report.duration:.1f} |")
+            reason = f": {report.longrepr[2]}" if report.skipped and isinstance(report.longrepr, tuple) else ""
+            self._lines.append(f"| `{report.nodeid}` | {report.outcome}{reason} | {report.duration:.1f} |")
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         if not self._lines:

@@ -1,16 +1,22 @@
-"""SPF verdicts beside those of stock pyspf and of mailauth: equal except for the listed differences, each with its
+"""SPF verdicts beside those of stock pyspf, mailauth and rspamd: equal except for the listed differences, each with its
 reason."""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.differential.generated import make_sender_check
+from tests.conftest import SOAK
 from tests.differential.opinions import Case, ask_stock, our_sender_check
+from tests.differential.sender_checks import at_own_names, make_sender_check
+from tests.peers.programs import ask_rspamd, missing
 from tests.peers.verifier import verify
+from tests.support.dnsserver import serving
+from tests.support.signing import MESSAGE
 from tests.support.spf_suites import read_mail_auth, read_openspf
 
 GENERATED = 5000
@@ -114,3 +120,74 @@ def test_beside_mailauth(cases: list[Case], ours: dict[str, str]) -> None:
     assert drop_voids(cases, {id: words for id, words in others.items() if id not in listed}, verify) == {}, VOID
     assert others.keys() >= PEER.keys()
     assert len(others) < 0.06 * len(cases)
+
+
+RSPAMD = {
+    "an error": "RFC 7208 section 4.6: an error anywhere in the record, or of DNS; rspamd reads on until a match",
+    "no term it counts": "RFC 7208 section 4.7: a record that says nothing else than `all` says that; rspamd calls it "
+    "an error, as it protects nobody",
+    "positive all": "RFC 7208 section 5.1: `all` passes; rspamd takes it for neutral, as it protects nobody",
+    "prefix length": "RFC 7208 section 5.6: both addresses are masked; rspamd masks the client's alone, leaves out /0, "
+    "and holds a length of the other family against the address",
+    "version": "RFC 7208 section 4.5: `v=spf10` is no SPF record; rspamd compares the first six characters",
+    "include": "RFC 7208 section 5.2: what an included record says decides whether the include matches; rspamd puts "
+    "the terms in its place, and leaves redirect out",
+}
+"""Where rspamd comes to another word: by our result, or by what stands in the records that the check reads."""
+POSITIVE_ALL = re.compile(r"(?:^|\s)\+?all\b", re.IGNORECASE)
+NO_TERM = re.compile(
+    r"v=spf1(?:\s+(?:\+?all|\?all|exp=\S+|ptr\S*|\S*\bexists:\S+|[-~?+]?(?:a|mx)\S*))*\s*$", re.IGNORECASE
+)
+
+
+def read_records(case: Case) -> list[str]:
+    """The records that the check may read: the sender's, then those that it leads to."""
+    names, records = [case["sender"].rpartition("@")[2]], []
+    for name in names:
+        entry = case["dns"].get(name)
+        found = entry.get("TXT", []) if isinstance(entry, dict) else []
+        records += found
+        following = re.findall(r"(?:include:|redirect=)([\w.-]+)", " ".join(found))
+        names += [one for one in dict.fromkeys(following) if one not in names]
+    return records
+
+
+def name_of_difference(case: Case, ours: str, theirs: str) -> str:
+    """The class; empty when there is none."""
+    records = read_records(case)
+    text = " ".join(records)
+    if ours in ("permerror", "temperror"):
+        return "an error"
+    if ours == "none" and re.match(r"v=spf(?:10|2)", text, re.IGNORECASE):
+        return "version"
+    if theirs == "permerror" and len(records) == 1 and NO_TERM.match(text):
+        return "no term it counts"
+    if re.search(r"/\d", text):
+        return "prefix length"
+    if len(records) > 1 and re.search(r"include:", records[0], re.IGNORECASE):
+        return "include"
+    return "positive all" if POSITIVE_ALL.search(text) and (ours, theirs) == ("pass", "neutral") else ""
+
+
+def test_beside_rspamd(full_count: Callable[[int], int], record_property: Callable[[str, object], None]) -> None:
+    """150 checks, 7,500 in a soak, with real DNS; each as the envelope of one plain message."""
+    if missing("rspamd"):
+        pytest.skip(missing("rspamd"))
+    checks = [
+        {**at_own_names(make_sender_check(seed), f"s{seed}.example"), "id": f"spf-{seed}", "message": MESSAGE}
+        for seed in range(full_count(150))
+    ]
+    with serving({name: entry for check in checks for name, entry in check["dns"].items()}) as port:
+        answers = ask_rspamd(checks, port)
+    tally: Counter[str] = Counter()
+    unknown = []
+    for check in checks:
+        ours, theirs = our_sender_check(check).result.value, answers[check["id"]]["spf"]
+        name = "alike" if ours == theirs else name_of_difference(check, ours, theirs)
+        tally[name] += 1
+        if not name:
+            unknown.append((check["id"], ours, theirs, read_records(check)))
+    record_property("SPF beside rspamd", dict(tally))
+    assert unknown == []
+    assert tally["alike"] > 0.35 * len(checks)
+    assert not SOAK or tally.keys() >= RSPAMD.keys()

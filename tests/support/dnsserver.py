@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -155,6 +156,23 @@ class DnsServer:
             soa = f"ns.invalid. root.invalid. 1 7200 900 1209600 {self._soa_minimum}"
             response.authority.append(_rrset(dns.name.root, 86400, "SOA", [soa]))
         return True
+
+
+@contextlib.contextmanager
+def serving(data: Data) -> Iterator[int]:
+    """A server in a thread of its own, for programs that are waited for; its port."""
+    loop = asyncio.new_event_loop()
+    server = DnsServer(data)
+    thread = threading.Thread(target=loop.run_forever, name="dns server")
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(30)
+        yield int(server.address.rpartition(":")[2])
+        asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result(30)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 class _Udp(asyncio.DatagramProtocol):

@@ -5,12 +5,22 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import math
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import (
+    RSAPrivateKey,
+    RSAPrivateNumbers,
+    RSAPublicNumbers,
+    generate_private_key,
+    rsa_crt_dmp1,
+    rsa_crt_dmq1,
+    rsa_crt_iqmp,
+)
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from dkim.canonicalization import CanonicalizationPolicy
@@ -39,6 +49,37 @@ def rsa_key(bits: int = 2048) -> RSAPrivateKey:
 @functools.cache
 def ed25519_key() -> Ed25519PrivateKey:
     return Ed25519PrivateKey.generate()
+
+
+@functools.cache
+def fixed_rsa_key(bits: int) -> RSAPrivateKey:
+    """The same key in every run, so that what is made with it comes up again; no secret, and made slowly."""
+    dice = random.Random(bits)
+    while True:
+        first, second = _find_prime(dice, bits // 2), _find_prime(dice, bits // 2)
+        order = (first - 1) * (second - 1)
+        if first != second and math.gcd(65537, order) == 1:
+            break
+    exponent = pow(65537, -1, order)
+    public = RSAPublicNumbers(65537, first * second)
+    coefficient = rsa_crt_iqmp(first, second)
+    parts = (rsa_crt_dmp1(exponent, first), rsa_crt_dmq1(exponent, second), coefficient)
+    return RSAPrivateNumbers(first, second, exponent, *parts, public).private_key()
+
+
+def _find_prime(dice: random.Random, bits: int) -> int:
+    """A number that passes Fermat's test for several bases: good enough for a key of a test."""
+    while True:
+        number = dice.getrandbits(bits) | 0b11 << (bits - 2) | 1
+        if all(number % small for small in (3, 5, 7, 11, 13)) and all(
+            pow(b, number - 1, number) == 1 for b in (2, 3, 5)
+        ):
+            return number
+
+
+@functools.cache
+def fixed_ed25519_key(number: int = 0) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"test key %d" % number).digest())
 
 
 def p_tag(key: RSAPrivateKey | Ed25519PrivateKey) -> str:
@@ -133,11 +174,20 @@ def sign(message: bytes = MESSAGE, **tags: str | None) -> bytes:
 
 
 def seal(
-    message: bytes, instance: int, cv: str | None = None, key: Ed25519PrivateKey | None = None, **tags: str | None
+    message: bytes,
+    instance: int,
+    cv: str | None = None,
+    key: RSAPrivateKey | Ed25519PrivateKey | None = None,
+    **tags: str | None,
 ) -> bytes:
-    """The message with one more ARC set above (RFC 8617 section 5.1); `tags` go to the message signature."""
+    """The message with one more ARC set above (RFC 8617 section 5.1); `tags` go to the message signature, d= and s= to
+    the seal as well."""
     results = AAR % instance
-    common = (("v", None), ("i", str(instance)), ("a", "ed25519-sha256" if key else "rsa-sha256"))
+    common = (
+        ("v", None),
+        ("i", str(instance)),
+        ("a", "ed25519-sha256" if isinstance(key, Ed25519PrivateKey) else "rsa-sha256"),
+    )
     signature = Signer((*common, *tags.items()), key, "ARC-Message-Signature").sign(message)
     above = signature + results + message
     names = ("arc-authentication-results", "arc-message-signature", "arc-seal")
@@ -145,7 +195,8 @@ def seal(
     sets = [[item for item in reversed(header) if item.lower == name] for name in names]
     covered = [fields[at] for at in range(instance) for fields in sets if at < len(fields)]
     status = cv or ("none" if instance == 1 else "pass")
-    own = (*common, ("c", None), ("h", None), ("bh", None), ("cv", status))
+    place = tuple((tag, tags[tag]) for tag in ("d", "s") if tag in tags)
+    own = (*common, *place, ("c", None), ("h", None), ("bh", None), ("cv", status))
     return Signer(own, key, "ARC-Seal", form="relaxed").sign(above, covered) + above
 
 
