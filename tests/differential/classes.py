@@ -421,6 +421,8 @@ CLASSES = (
 
 MALFORMED = ("absent", "signature ", "t= is", "x= is", "d= is", "l= is not", "b= is", "bh= is", "s= is", "i= is not an")
 """How our reason begins where a signature itself cannot be read."""
+BROKEN_TAGS = {"x=never", "t=soon", "t=-1", "d=None"}
+"""Oddities that make it so, whatever we found first."""
 
 
 def find_differences(
@@ -433,6 +435,7 @@ def find_differences(
         mine, error or "absent"
     )
     malformed = [selector for selector, word in mine.items() if word.startswith(MALFORMED)]
+    malformed += [selector for selector, odd in case["signatures"].items() if BROKEN_TAGS & set(odd)]
     for selector in sorted(mine.keys() | theirs.keys()):
         one, other = mine.get(selector, "absent"), theirs.get(selector, "absent")
         if (one == "pass") != (other == "pass"):

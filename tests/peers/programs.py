@@ -271,8 +271,13 @@ def _ask_rspamd(path: Path, case: Case) -> dict[str, Any]:
         for symbol, word in DKIM_SYMBOLS.items()
         for option in symbols.get(symbol, {}).get("options", [])
     ]
-    found = {"dkim": signatures, "arc": _first(ARC_SYMBOLS, symbols, "none"), "spf": _first(SPF_SYMBOLS, symbols, "?")}
-    return {**found, "symbols": symbols}
+    said = [option for symbol in SPF_SYMBOLS for option in symbols.get(symbol, {}).get("options", [])]
+    return {
+        "dkim": signatures,
+        "arc": _first(ARC_SYMBOLS, symbols, "none"),
+        "spf": _first(SPF_SYMBOLS, symbols, "?"),
+        "spf_reason": " ".join(said),
+    }
 
 
 def _first(words: Mapping[str, str], symbols: Mapping[str, Any], otherwise: str) -> str:

@@ -10,8 +10,10 @@ from gateway.diagnosis.bounce.prose import cut_copy
 from gateway.diagnosis.hops import organisation, read_hops
 from gateway.diagnosis.mime import MimePart
 from gateway.mail.header import Field, fields, parse_header, unfold
-from gateway.mail.refusal import Witness
+from gateway.mail.refusal import Cause, Refusal, Witness
+from gateway.mail.refusal.advice import advise
 from gateway.mail.refusal.nesting import unwrap
+from gateway.model.value import replace
 
 REPORTS = ("message/delivery-status", "message/global-delivery-status", "text/delivery-status", "message/delivery-stat")
 _RETURNED = ("message/rfc822", "text/rfc822-headers", "message/rfc822-headers", "message/global-headers")
@@ -27,6 +29,7 @@ _PASTED = re.compile(
 )
 _OWN_WORDS = re.compile(r"x-(?:waypost|unix|postfix|sendmail|local)\b[^;]*;", re.IGNORECASE)
 """Types of a Diagnostic-Code that is never another server's reply (RFC 3464 section 2.3.6)."""
+_CAUSES = {cause.value: cause for cause in Cause}
 _CODED = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")
 _HOST = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+")
 
@@ -130,8 +133,18 @@ def _read_row(group: tuple[Field, ...], prose: str, reporter: str, handed: bool)
         witness = Witness("" if remote == reporter.lower() else remote, reporter, relayed)
         own = _OWN_WORDS.match(_value(group, "diagnostic-code")) is not None
         refusal = find_refusal(diagnostic, status[0] if status else "", prose, witness, action, own)
+        refusal = _name_cause(refusal, group)
     words = diagnostic or (shorten(prose) if refusal is not None and not refusal.quote else "")
     return Bounced(recipient, action, status[0] if status else "", words, remote, refusal)
+
+
+def _name_cause(refusal: Refusal | None, group: tuple[Field, ...]) -> Refusal | None:
+    """A notification of this gateway names the cause where no other server replied: the text may be the words of an
+    administrator."""
+    cause = _CAUSES.get(_value(group, "x-waypost-cause"))
+    if refusal is None or cause is None or not _value(group, "diagnostic-code").lower().startswith("x-waypost"):
+        return refusal
+    return replace(refusal, cause=cause, advice=advise(cause, refusal.relayed))
 
 
 def _recipient(group: tuple[Field, ...]) -> str:

@@ -102,7 +102,8 @@ def _recipient(notice: Notice, report: Report) -> bytes:
     if notice.action is DsnAction.DELAYED:
         fields.append(_field("Will-Retry-Until", format_date(report.retried_until)))
     if notice.action is not DsnAction.RELAYED:
-        fields.append(_field("X-Waypost-Cause", classify(notice.reply, notice.remote_mta, backend=notice.ours).cause))
+        refusal = classify(notice.reply, notice.remote_mta, backend=notice.ours)
+        fields.append(_field("X-Waypost-Cause", Cause.ADMINISTRATOR if _is_by_admin(notice) else refusal.cause))
     return b"".join(fields)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.mail.dsn import DsnAction, Notice, Report, compose
 from gateway.model.envelope import Mailbox, Recipient
-from gateway.model.reply import Reply
+from gateway.model.reply import REPLIES, Reply
 from gateway.model.value import replace
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -225,6 +225,19 @@ def test_what_is_our_fault_is_not_the_sender_s() -> None:
     assert "ask for removal" not in text, "that is for the administrator"
     _, (_, bob, ann), _ = parts_of(compose(CASES["ours"]))
     assert (bob["Status"], ann["Status"], bob["X-Waypost-Cause"]) == ("4.4.7", "4.7.606", "address-listed")
+
+
+def test_a_message_that_an_administrator_returned_was_refused_by_nobody() -> None:
+    reply = replace(REPLIES["returned-by-admin"], text="Bob has left")
+    octets = compose(make_report(Notice(BOB, DsnAction.FAILED, reply, "")))
+    text = " ".join(parts_of(octets)[0].get_payload(0).get_payload().split())
+    assert "An administrator of this mail gateway returned the message." in text
+    assert "The recipient's server did not refuse it." in text
+    assert "Bob has left" in text
+    assert "was refused" not in text
+    _, (_, bob), _ = parts_of(octets)
+    assert bob["X-Waypost-Cause"] == "administrator"
+    assert bob["Remote-MTA"] is None
 
 
 def test_relayed_says_what_is_not_known() -> None:

@@ -93,6 +93,15 @@ def test_the_owner_writes_and_is_signed() -> None:
         ("From: alice@own.example\r\nResent-From: ceo@own.example\r\n", "author-not-owned"),
         ("From: alice@own.example\r\nResent-Sender: ceo@own.example\r\n", "author-not-owned"),
         ("Resent-From: a@b, c\r\nFrom: alice@own.example\r\n", "no-author"),
+        # What the judgement of incoming mail takes for a From or a Sender is one here too.
+        ("From: alice@own.example\r\nFrom\r\n : <ceo@own.example>\r\n", "no-author"),
+        (" From: <ceo@own.example>\r\nFrom: alice@own.example\r\n", "no-author"),
+        ("Fr om: ceo@own.example\r\nFrom: alice@own.example\r\n", "no-author"),
+        ("From: =?utf-8?q?=3Cceo=40bank=2Eexample=3E?=\r\n", "no-author"),
+        ("From: ceo@bank.example (n)via alice@own.example\r\n", "no-author"),
+        ("From: <alice@own.example> ceo@bank.example\r\n", "no-author"),
+        ("From: alice@own.example (x\r\n", "no-author"),
+        ("From: alice@own.example\r\nSender\r\n : ceo@own.example\r\n", "no-author"),
         (
             "Resent-From: b@own.example\r\nResent-From: alice@own.example\r\nFrom: alice@own.example\r\n",
             "author-not-owned",

@@ -6,9 +6,13 @@ import pytest
 from rich.console import Console
 
 from gateway.diagnosis.bounce import Bounce, Bounced, bounce_json, read_handed, read_reply, render_bounce
+from gateway.mail.dsn import DsnAction, Notice, compose
 from gateway.mail.refusal import Cause, Provider
+from gateway.model.reply import REPLIES
+from gateway.model.value import replace
 from gateway.tools.results import Newlines
 from tests.support.bounces import GMAIL_DMARC, exim, gmail, plain, report
+from tests.unit.mail.test_dsn import BOB, make_report
 
 EXO = "AM9PR05MB7777.eurprd05.prod.outlook.com"
 OUTLOOK = "corp-example.mail.protection.outlook.com"
@@ -258,3 +262,15 @@ def test_a_reply_to_mail_is_about_the_sender() -> None:
         refusal = only(exim(f"{AT_HOST}after {command}:<x@a.example>: 550 unknown domain")).refusal
         assert refusal is not None
         assert refusal.cause is cause
+
+
+def test_what_an_administrator_of_this_gateway_returned_was_refused_by_nobody() -> None:
+    reply = replace(REPLIES["returned-by-admin"], text="Bob has left")
+    octets = compose(make_report(Notice(BOB, DsnAction.FAILED, reply, ""))).decode().replace("\r\n", "\n")
+    found = only(octets).refusal
+    assert found is not None
+    assert (found.cause, found.refuser) == (Cause.ADMINISTRATOR, "")
+    # Other servers' words are read as their own, whatever the field says.
+    other = only(octets.replace("x-waypost; 550", "smtp; 550")).refusal
+    assert other is not None
+    assert other.cause is Cause.POLICY
