@@ -79,7 +79,9 @@ class QueueDesk(Value):
     spool: QueueStore
     clock: Clock
     emit: EventSink
+    config: Callable[[], Config]
     runtime: Callable[[], RuntimeConfig]
+    """Called only where a route is planned: the configuration may be broken."""
     backends: Collection[str]
     """The backends that can take mail."""
     route_dsn: Callable[[Mailbox], str]
@@ -138,7 +140,7 @@ class QueueDesk(Value):
 
     async def delete(self, arguments: Arguments) -> Json:
         """End all remaining recipients without a DSN: {"ids": [...], "reason": "..."}."""
-        reply, now = self._reply("deleted-by-admin", arguments, self.runtime().config), self.clock.now()
+        reply, now = self._reply("deleted-by-admin", arguments, self.config()), self.clock.now()
         return await self._amend_all("delete", arguments, lambda pending: amendment.delete(pending, reply, now))
 
     def _reply(self, name: str, arguments: Arguments, config: Config) -> Reply:

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from gateway.app.adapters import make_resolver, make_simulation_context
     from gateway.app.control import order
     from gateway.app.gateway import Gateway
-    from gateway.app.reading import find_spool, open_reader, read_config
-    from gateway.app.reload import promote
-    from gateway.app.runtime_config import make_runtime, make_sealing, make_trial
+    from gateway.app.reading import open_reader, read_config, read_partly
+    from gateway.app.reload import promote, reload_running
+    from gateway.app.runtime_config import make_partial_runtime, make_runtime, make_sealing, make_trial
     from gateway.app.serving import serve
     from gateway.app.status import read_status
 
 _HOMES = {
     "Gateway": "gateway",
-    "find_spool": "reading",
+    "make_partial_runtime": "runtime_config",
     "make_resolver": "adapters",
     "make_runtime": "runtime_config",
     "make_sealing": "runtime_config",
@@ -30,13 +30,15 @@ _HOMES = {
     "order": "control",
     "promote": "reload",
     "read_config": "reading",
+    "read_partly": "reading",
+    "reload_running": "reload",
     "read_status": "status",
     "serve": "serving",
 }
 
 __all__ = [
     "Gateway",
-    "find_spool",
+    "make_partial_runtime",
     "make_resolver",
     "make_runtime",
     "make_sealing",
@@ -46,7 +48,9 @@ __all__ = [
     "order",
     "promote",
     "read_config",
+    "read_partly",
     "read_status",
+    "reload_running",
     "serve",
 ]
 

@@ -12,8 +12,8 @@ from typing import Any
 from gateway.admin.control import Arguments, CommandRefused, Commands, NobodyThere, ask, run_command
 from gateway.admin.queue import QueueDesk, hold_commands
 from gateway.app.adapters import make_retention
-from gateway.app.reading import find_spool, read_config
-from gateway.app.runtime_config import make_runtime, route_dsn
+from gateway.app.reading import read_partly
+from gateway.app.runtime_config import make_partial_runtime, route_dsn
 from gateway.config.maps import DIRECT
 from gateway.model.event import Event
 from gateway.net.system import SystemClock
@@ -41,7 +41,10 @@ async def order(config: Path, command: str, arguments: Arguments) -> list[Any]:
     def own(shard: Path) -> AbstractAsyncContextManager[Commands]:
         return _own(config, shard)
 
-    return [await order_one(shard, own, command, arguments) for shard in find_shards(find_spool(config))]
+    return [
+        await order_one(shard, own, command, arguments)
+        for shard in find_shards(read_partly(config).config.server.spool)
+    ]
 
 
 async def order_one(shard: Path, own: Owning, command: str, arguments: Arguments, pause: float = _PAUSE) -> Any:
@@ -64,13 +67,17 @@ async def order_one(shard: Path, own: Owning, command: str, arguments: Arguments
 
 @asynccontextmanager
 async def _own(path: Path, shard: Path) -> AsyncIterator[Commands]:
-    config, clock = read_config(path), SystemClock()
-    runtime = cache(lambda: make_runtime(config))
+    partial, clock = read_partly(path), SystemClock()
+    config = partial.config
+    # Only what plans a route needs it: the rest is done whatever is wrong with the configuration.
+    runtime = cache(lambda: make_partial_runtime(partial))
     backends = frozenset({DIRECT, *config.backend})
     spool = await SqliteSpool.open(shard.parent, clock, LEASE, make_retention(config), shard=shard.name)
     try:
         held_mail = HeldMail(spool, runtime, clock, _unheard, lambda: None, lambda to: route_dsn(runtime(), to))
-        services = QueueDesk(spool, clock, _unheard, runtime, backends, lambda to: route_dsn(runtime(), to))
+        services = QueueDesk(
+            spool, clock, _unheard, lambda: config, runtime, backends, lambda to: route_dsn(runtime(), to)
+        )
         yield {**services.commands(), **hold_commands(held_mail)}
     finally:
         await spool.close()

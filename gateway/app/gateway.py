@@ -185,7 +185,7 @@ class Gateway:
 
     def _find_hindrance(self) -> str:
         """The reason for refusing mail; empty when mail is accepted."""
-        if not self.ready:
+        if not self.ready or self._gate.closed:
             return "draining"
         return "" if self._storage.takes else "no-storage"
 
@@ -232,6 +232,7 @@ class Gateway:
             shard,
             self._clock,
             self._emit,
+            lambda: self._runtime.config,
             lambda: self._runtime,
             self._delivery.backends,
             self._route_dsn,
@@ -249,10 +250,12 @@ class Gateway:
         return asdict(await asyncio.shield(self.reload(path)))
 
     async def _answer_drain(self, arguments: Arguments) -> Json:
-        """Refuse new sessions from now on; waiting mail is still delivered."""
-        self.ready = False
-        self._gate.close()
-        self._emit(Event("draining-spool", ""))
+        """Refuse new sessions from now on, or with `undo` no longer; waiting mail is still delivered."""
+        if arguments.get("undo"):
+            self._gate.open()
+        else:
+            self._gate.close()
+        self._emit(Event("draining-spool", "", (("undone", bool(arguments.get("undo"))),)))
         return None
 
     async def _answer_status(self, arguments: Arguments) -> Json:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from gateway.config import load
+from gateway.config.load import PartialConfig
 from gateway.config.model import Config
 from gateway.spool.view import ShardedView
 
@@ -18,9 +20,13 @@ def read_config(path: Path, copies: bool = False) -> Config:
     return load.load(path, os.environ, check_maps=not copies)
 
 
-def find_spool(path: Path) -> Path:
-    """The spool of a configuration file, even if the file has other mistakes. Raises ConfigErrors."""
-    return load.find_spool(path, os.environ)
+def read_partly(path: Path, warn: Callable[[str], None] | None = None) -> PartialConfig:
+    """The valid part of the configuration, for commands that are needed in an emergency; `warn` is called with the
+    mistakes. Raises ConfigErrors when the file does not say where the spool is."""
+    found = load.load_partly(path, os.environ)
+    if found.mistakes and warn is not None:
+        warn(found.warn())
+    return found
 
 
 def open_reader(config: Config) -> ShardedView:

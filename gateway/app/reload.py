@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.admin.control import CommandRefused, NobodyThere, ask
+from gateway.app.reading import read_partly
 from gateway.app.runtime_config import read_runtime, with_lists
-from gateway.config.load import find_spool
 from gateway.config.mistakes import ConfigErrors
 from gateway.config.model import Config
 from gateway.config.policies import NotWritten, name_set
@@ -31,7 +31,7 @@ async def promote(path: Path, name: str) -> str:
     refuses, the file is restored. Raises NotWritten, CommandRefused."""
     file, before = _name(path, name)
     try:
-        answers = await _reload(path)
+        answers = await reload_running(path)
     except BaseException:
         _write(file, before, name)
         raise
@@ -52,11 +52,12 @@ def _name(path: Path, name: str) -> tuple[Path, bytes]:
     return file, before
 
 
-async def _reload(path: Path) -> list[dict[str, Any]]:
-    """Each running worker's answer; none when no gateway runs."""
+async def reload_running(path: Path) -> list[dict[str, Any]]:
+    """Have the running gateway read its files again: each worker's answer, and none when no gateway runs, or none has
+    ever run. Raises CommandRefused."""
     answers = []
     try:
-        shards = find_shards(find_spool(path, os.environ))
+        shards = find_shards(read_partly(path).config.server.spool)
     except SpoolUnusable:
         return []
     for shard in shards:

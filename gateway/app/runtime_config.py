@@ -8,6 +8,7 @@ from gateway.app.reading import read_config
 from gateway.authentication.dnsbl import BlockList
 from gateway.authentication.signing import Sealer, SigningKey
 from gateway.config.keyring import KeyringUnusable, KeyState, KeyUnusable, read_key, read_keyring
+from gateway.config.load import PartialConfig
 from gateway.config.maps import DIRECT, make_srs, routing_table
 from gateway.config.mistakes import ConfigErrors, Mistake
 from gateway.config.model import Config
@@ -46,6 +47,17 @@ def make_runtime(config: Config, copies: bool = False) -> RuntimeConfig:
         hostname, authserv_id, rules, facts, sealing, client, hold, domain_rules, shadow, greylist, make_srs(config)
     )
     return RuntimeConfig(config, context, routing_table(config, copies), make_outgoing(config))
+
+
+_BESIDE = frozenset("listener submission limits admin log alarm retention".split())  # noqa: SIM905
+"""Sections that neither a verdict nor a route depends on."""
+
+
+def make_partial_runtime(partial: PartialConfig) -> RuntimeConfig:
+    """The runtime configuration of a file that may be wrong where no verdict and no route depends on it, with the last
+    good copies of maps. Raises RuleErrors, ConfigErrors."""
+    partial.check(*(name for name in Config.model_fields if name not in _BESIDE))
+    return make_runtime(partial.config, copies=True)
 
 
 def make_trial(config: Config, policy: str) -> RuntimeConfig:

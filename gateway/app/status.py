@@ -14,7 +14,7 @@ from typing import Any
 
 from gateway import __version__
 from gateway.admin.control import CommandRefused, NobodyThere, ask
-from gateway.app.reading import find_spool, read_config
+from gateway.app.reading import read_config, read_partly
 from gateway.config.maps import MapFile, map_files, our_domains, read_map
 from gateway.config.mistakes import ConfigErrors
 from gateway.config.model import Config
@@ -33,7 +33,7 @@ _HOUR = 3600.0
 async def read_status(path: Path) -> StatusFacts:
     """All contents of `waypost status`. Raises SpoolUnusable when there is no spool, ConfigErrors when the
     configuration does not even name it."""
-    spool, now = find_spool(path), time.time()
+    spool, now = read_partly(path).config.server.spool, time.time()
     try:
         config, problem = read_config(path, copies=True), ""
     except ConfigErrors as error:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from gateway import app
-from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, group, print_json, print_text, say
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, group, print_json, print_text, say, warn
 from gateway.config.model import Config
 from gateway.model.delivery import HeldEntry
 from gateway.tools.queue import held_json, render_held, render_held_message
@@ -26,7 +26,7 @@ DomainOption = Annotated[str, typer.Option(help="Instead of ids: all that is hel
 @commands.command("list")
 def hold_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """List what is held, the oldest on top."""
-    entries = asyncio.run(_read(app.read_config(config)))
+    entries = asyncio.run(_read(app.read_partly(config, warn).config))
     if as_json:
         print_json(held_json(entries))
     else:
@@ -42,7 +42,7 @@ def hold_show(
     """Show what a held message says of itself, and why it is held; `waypost explain ID` has all the evidence."""
 
     async def show() -> bool:
-        spool = app.open_reader(app.read_config(config))
+        spool = app.open_reader(app.read_partly(config, warn).config)
         try:
             story = await spool.story(id)
             if story is None or not story.held:
@@ -80,7 +80,11 @@ def _decide(command: str, done: str, ids: list[str] | None, domain: str, config:
     if bool(ids) == bool(domain):
         raise ValueError("give ids, or --domain")
     if domain:
-        ids = [one.id for one in asyncio.run(_read(app.read_config(config))) if one.domain == domain.lower()]
+        ids = [
+            one.id for one in asyncio.run(_read(app.read_partly(config, warn).config)) if one.domain == domain.lower()
+        ]
+    else:
+        app.read_partly(config, warn)
     problems = 0
     for id in ids or ():
         answers = asyncio.run(app.order(config, command, {"id": id.strip("()"), "by": getpass.getuser()}))

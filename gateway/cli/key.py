@@ -13,7 +13,7 @@ import typer
 
 from gateway import app
 from gateway.admin.control import CommandRefused
-from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text, say
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text, say, warn
 from gateway.config.keyring import KeyEntry, KeyState, read_keyring
 from gateway.config.model import Config
 from gateway.mail.domain import a_label
@@ -32,7 +32,7 @@ ZoneOption = Annotated[Path | None, typer.Option("--dns", help="Answer DNS from 
 @commands.command()
 def new(domain: DomainArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Make an RSA and an Ed25519 key, and print their DNS records. They sign nothing before `rotate`."""
-    settings = app.read_config(config)
+    settings = _read_settings(config)
     name = _our_domain(settings, domain)
     made = make_keys(_directory(settings), name, time.time())
     _print(show_keys(_directory(settings), made), as_json, with_records=True)
@@ -43,7 +43,7 @@ def new(domain: DomainArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: 
 @commands.command()
 def show(domain: AnyDomainArgument = "", config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Every key with its state and its DNS record."""
-    settings = app.read_config(config)
+    settings = _read_settings(config)
     _print(show_keys(_directory(settings), _entries(settings, domain)), as_json, with_records=True)
 
 
@@ -55,7 +55,7 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Compare what DNS says with the keys; exit status 1 when something is wrong."""
-    settings = app.read_config(config)
+    settings = _read_settings(config)
     found = _look_up(settings, _entries(settings, domain), dns)
     _print(found, as_json, with_records=any(one.problem for one in found))
     sys.exit(int(any(one.problem for one in found)))
@@ -70,7 +70,7 @@ def rotate_keys(
     as_json: JsonOption = False,
 ) -> None:
     """Sign with the new keys from now on, once DNS has them. The old records stay until their mail is delivered."""
-    settings = app.read_config(config)
+    settings = _read_settings(config)
     name = _our_domain(settings, domain)
     fresh = [entry for entry in _entries(settings, name) if entry.state is KeyState.NEW]
     missing = [] if unchecked else [one for one in _look_up(settings, fresh, dns) if one.problem]
@@ -85,13 +85,22 @@ def rotate_keys(
 def _reload(config: Path) -> None:
     """Have a running gateway load the keys; one that does not run loads them when it starts."""
     try:
-        answers = asyncio.run(app.order(config, "reload", {}))
+        answers = asyncio.run(app.reload_running(config))
     except (CommandRefused, OSError, ValueError) as error:
         say(f"No running gateway was told: {error}", error=True)
         return
     problems = [answer["problem"] for answer in answers if answer["problem"]]
     if problems:
         fail(problems[0], 1)
+    if not answers:
+        say("No gateway runs: it signs with the new keys from its next start on.")
+
+
+def _read_settings(config: Path) -> Config:
+    """What concerns keys; the keyring itself may be what is broken, and new keys the way out."""
+    found = app.read_partly(config, warn)
+    found.check("domain", "dns")
+    return found.config
 
 
 def _directory(settings: Config) -> Path:

@@ -10,10 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from gateway import app
-from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text
-from gateway.config.model import Config
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text, warn
+from gateway.config.load import PartialConfig
+from gateway.config.mistakes import ConfigErrors
 from gateway.model.delivery import Story
-from gateway.tools.explain import Checked, check_content, render_story, replay, story_json
+from gateway.policy.rules import RuleErrors
+from gateway.tools.explain import Checked, Replayed, check_content, render_story, replay, story_json
 from gateway.tools.simulate import read_case, render_simulation, run_batch, simulation_json
 from gateway.tools.simulate import simulate as simulate_case
 
@@ -38,10 +40,10 @@ def explain(
     everything: Annotated[bool, typer.Option("--all", help="Show the rules that said no, too.")] = False,
 ) -> None:
     """Tell the story of one message: what came in, what was found, what was decided and why, what became of it."""
-    settings = app.read_config(config)
+    settings = app.read_partly(config, warn)
     found = asyncio.run(_read_story(settings, id.strip("()")))
     if found is None:
-        fail(f"No message with the id {id} is stored in {settings.server.spool}.", 1)
+        fail(f"No message with the id {id} is stored in {settings.config.server.spool}.", 1)
     story, checked = found
     if as_json:
         print_json(story_json(story, checked))
@@ -49,16 +51,27 @@ def explain(
         print_text(render_story(story, checked, everything))
 
 
-async def _read_story(config: Config, id: str) -> tuple[Story, Checked] | None:
-    spool = app.open_reader(config)
+async def _read_story(settings: PartialConfig, id: str) -> tuple[Story, Checked] | None:
+    spool = app.open_reader(settings.config)
     try:
         story = await spool.story(id)
         if story is None:
             return None
         content = await check_content(story.trace, await spool.content(id))
-        return story, Checked(content, replay(story.trace, app.make_runtime(config).context))
+        return story, Checked(content, _replay(story, settings))
     finally:
         await spool.close()
+
+
+def _replay(story: Story, settings: PartialConfig) -> Replayed | None:
+    """None where configuration or rules are so broken that nothing can be judged by them."""
+    try:
+        context = app.make_partial_runtime(settings).context
+    except (ConfigErrors, RuleErrors) as error:
+        if not settings.mistakes:
+            warn(f"warning: {error.format()}")
+        return None
+    return replay(story.trace, context)
 
 
 @commands.command()

@@ -67,6 +67,11 @@ def read_file(file: Path) -> bytes:
     return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
 
 
+def warn(text: str) -> None:
+    """Beside an answer that is given all the same."""
+    say(text, error=True)
+
+
 def fail(message: str, status: int = 2) -> NoReturn:
     """End with a message on standard error."""
     say(message, error=True)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from gateway import app
-from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text, say
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text, say, warn
+from gateway.config.listeners import read_users
+from gateway.config.load import PartialConfig
+from gateway.config.text_file import TextUnfit
+from gateway.mail.domain import a_label
 from gateway.service.sending_limits import Suspension, Suspensions
 from gateway.tools.results import show_time
+from gateway.tools.users import find_account, tell_nearest
 
 commands = group("Who may not send through us for now.")
 
@@ -20,8 +26,8 @@ NameArgument = Annotated[str, typer.Argument(help="The name of a [\\[sender]] or
 
 @commands.command()
 def suspended(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Who may not send, since when, and why."""
-    found = Suspensions(app.read_config(config).server.spool).all()
+    """List who may not send, since when, and why."""
+    found = Suspensions(app.read_partly(config, warn).config.server.spool).all()
     if as_json:
         print_json([{"account": one.account, "since": one.since, "reason": one.reason} for one in found])
         return
@@ -34,10 +40,13 @@ def suspended(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False
 @commands.command()
 def resume(name: NameArgument, config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Let a sender or domain send again."""
-    suspensions = Suspensions(app.read_config(config).server.spool)
-    removed = [suspensions.remove(f"{kind} {name}") for kind in ("sender", "domain")]
+    settings = app.read_partly(config, warn)
+    suspensions = Suspensions(settings.config.server.spool)
+    known, _ = find_account(name, settings.config, None)
+    removed = [suspensions.remove(account) for account in {f"sender {known}", f"sender {name}", f"domain {name}"}]
     if True not in removed:
-        fail(f"{name} is not suspended", 1)
+        names = [one.account.partition(" ")[2] for one in suspensions.all()]
+        fail(f"{name} is not suspended{tell_nearest(name, names)}", 1)
     say(f"{name} may send again.")
 
 
@@ -48,9 +57,40 @@ def suspend(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Let a sender or domain send nothing more, at once, until `resume`."""
-    account = f"{'domain' if domain else 'sender'} {name}"
-    if "/" in name:
-        fail(f"{name} is no name of a sender")
-    if not Suspensions(app.read_config(config).server.spool).add(Suspension(account, time.time(), "by an admin")):
+    settings = app.read_partly(config, warn)
+    account = _find_domain(name, settings) if domain else _find_sender(name, settings)
+    if not Suspensions(settings.config.server.spool).add(Suspension(account, time.time(), "by an admin")):
         fail(f"{name} is suspended already", 1)
     say(f"{name} may not send: 451 4.7.1 until `waypost outbound resume {name}`.")
+
+
+def _find_domain(name: str, settings: PartialConfig) -> str:
+    ours = [one.name for one in settings.config.domain]
+    found = a_label(name) or name
+    if found not in ours:
+        _refuse(f"{name} is not a domain of ours{tell_nearest(name, ours) or f'; there are: {_list(ours)}'}", settings)
+    return f"domain {found}"
+
+
+def _find_sender(name: str, settings: PartialConfig) -> str:
+    submission = settings.config.submission
+    users: list[str] | None = None
+    if submission.ldap is None:
+        with suppress(TextUnfit):
+            users = list(read_users(submission.users)[0]) if submission.users else []
+    found, complaint = find_account(name, settings.config, users)
+    if complaint:
+        _refuse(complaint, settings)
+    return f"sender {found or name}"
+
+
+def _refuse(complaint: str, settings: PartialConfig) -> None:
+    """Only where all senders are known: whoever is not in a broken configuration may be one all the same."""
+    if settings.lacking.intersection(("domain", "sender", "tenant", "submission")):
+        warn(f"warning: {complaint}")
+    else:
+        fail(complaint)
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names) or "none"

@@ -14,7 +14,7 @@ import typer
 from rich.progress import track
 
 from gateway import app
-from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text, warn
 from gateway.model.delivery import Failure, Final, QueueEntry
 from gateway.tools.explain import tell_gone
 from gateway.tools.queue import (
@@ -72,7 +72,7 @@ def queue_show(
     """Show the state of each recipient of one message. `waypost explain` tells the rest of its story."""
 
     async def read() -> None:
-        spool = app.open_reader(app.read_config(config))
+        spool = app.open_reader(app.read_partly(config, warn).config)
         try:
             story = await spool.story(id)
             if story is None:
@@ -104,7 +104,7 @@ def queue_failed(
     """List who did not get a message lately, and whether its sender was told: a DSN goes only to a proven address."""
 
     async def read() -> Sequence[Failure]:
-        spool = app.open_reader(app.read_config(config))
+        spool = app.open_reader(app.read_partly(config, warn).config)
         try:
             return await spool.failed(_ALL if withheld else most)
         finally:
@@ -216,13 +216,14 @@ def _choose(config: Path, ids: list[str] | None, chosen: Filter, everything: boo
     if [bool(ids), chosen.chooses, everything].count(True) != 1:
         fail("Say which: ids, or some of --backend, --sender and --rcpt, or --all.")
     if ids:
+        app.read_partly(config, warn)
         return list(dict.fromkeys(id.strip("()") for id in ids))
     return [entry.transfer_id for entry in _read_queue(config, _ALL) if chosen.takes(entry)]
 
 
 def _read_queue(config: Path, most: int) -> Sequence[QueueEntry]:
     async def read() -> Sequence[QueueEntry]:
-        spool = app.open_reader(app.read_config(config))
+        spool = app.open_reader(app.read_partly(config, warn).config)
         try:
             return await spool.queue(most)
         finally:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from gateway import app
-from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text, say, warn
 from gateway.spool.backup import back_up_shard
 from gateway.spool.reader import find_shards
 from gateway.spool.view import Inspection, ShardedView, inspect_shard
@@ -27,13 +27,16 @@ _AT_ONCE = 500
 _QUIET = 3
 """Consecutive checks that must find nothing: an open session may bring one more message."""
 
+_TELL_EVERY = 10
+"""Seconds between lines of progress where no terminal shows a bar."""
+
 
 @commands.command("check")
 def spool_check(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Look over everything: rows, content and its hashes, states. Changes nothing; may run beside the gateway."""
     found = Inspection()
     with _progress() as progress:
-        for shard in find_shards(app.find_spool(config)):
+        for shard in find_shards(app.read_partly(config, warn).config.server.spool):
             task = progress.add_task(f"shard {shard.name}", total=None)
             inspect_shard(shard, found, lambda done, task=task: progress.update(task, completed=done))  # type: ignore[misc]
     if as_json:
@@ -59,7 +62,7 @@ def spool_backup(
         fail(f"{to} exists; name a directory that does not.")
     files = 0
     with _progress() as progress:
-        for shard in find_shards(app.find_spool(config)):
+        for shard in find_shards(app.read_partly(config, warn).config.server.spool):
             task = progress.add_task(f"shard {shard.name}", total=None)
             files += back_up_shard(
                 shard,
@@ -75,17 +78,37 @@ def spool_backup(
 def spool_drain(
     config: ConfigOption = DEFAULT_CONFIG,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for an empty queue.")] = 3600.0,
+    undo: Annotated[bool, typer.Option("--undo", help="Let the gateway take mail again.")] = False,
 ) -> None:
-    """Take no new mail and send what waits: before a machine is given up. The gateway goes on until it is stopped, and
-    takes mail again when it is restarted. Exit status 0: nothing waits any more."""
-    sys.exit(asyncio.run(_drain(config, time.monotonic() + timeout)))
-
-
-async def _drain(config: Path, deadline: float) -> int:
-    await app.order(config, "drain", {})
-    view = app.open_reader(app.read_config(config))
+    """Take no new mail and send what waits, before a machine is given up. The gateway runs on, and takes mail again
+    after `--undo` or a restart. Exit status 0: nothing waits any more."""
+    app.read_partly(config, warn)
+    if undo:
+        _undo(config)
+        return
+    # The whole queue is read before anything is changed: a spool that cannot be read is not drained.
+    ids = asyncio.run(_read_waiting(config))
     try:
-        ids = [entry.transfer_id for entry in await view.queue(_ALL) if not entry.held and not entry.claimed]
+        sys.exit(asyncio.run(_drain(config, ids, time.monotonic() + timeout)))
+    except KeyboardInterrupt:
+        _ask_to_undo(config)
+        sys.exit(1)
+
+
+async def _read_waiting(config: Path) -> list[str]:
+    """The transfers that can be tried now."""
+    view = app.open_reader(app.read_partly(config).config)
+    try:
+        return [entry.transfer_id for entry in await view.queue(_ALL) if not entry.held and not entry.claimed]
+    finally:
+        await view.close()
+
+
+async def _drain(config: Path, ids: list[str], deadline: float) -> int:
+    await app.order(config, "drain", {})
+    say(f"The gateway takes no new mail; {len(ids)} transfers wait and are tried now.", error=True)
+    view = app.open_reader(app.read_partly(config).config)
+    try:
         for start in range(0, len(ids), _AT_ONCE):
             await app.order(config, "queue retry", {"ids": ids[start : start + _AT_ONCE]})
         return await _wait_until_empty(view, deadline)
@@ -93,8 +116,22 @@ async def _drain(config: Path, deadline: float) -> int:
         await view.close()
 
 
+def _undo(config: Path) -> None:
+    asyncio.run(app.order(config, "drain", {"undo": True}))
+    say("The gateway takes mail again.")
+
+
+def _ask_to_undo(config: Path) -> None:
+    """After Ctrl-C: a gateway that is left draining refuses all mail until somebody notices."""
+    say("", error=True)
+    if sys.stdin.isatty() and typer.confirm("The gateway takes no new mail. Let it take mail again?", err=True):
+        _undo(config)
+    else:
+        say("The gateway still takes no new mail: `waypost spool drain --undo` lets it take mail again.", error=True)
+
+
 async def _wait_until_empty(view: ShardedView, deadline: float) -> int:
-    quiet = most = 0
+    quiet = most = told = 0
     with _progress() as progress:
         task = progress.add_task("transfers that wait", total=None)
         while True:
@@ -104,6 +141,9 @@ async def _wait_until_empty(view: ShardedView, deadline: float) -> int:
             progress.update(task, completed=most - left, total=most or None)
             if quiet >= _QUIET or time.monotonic() > deadline:
                 break
+            if progress.disable and time.monotonic() > told + _TELL_EVERY:
+                told = int(time.monotonic())
+                say(f"{left} transfers wait.", error=True)
             await asyncio.sleep(1)
     by_backend = ", ".join(f"{count} for {name}" for name, count in sorted(waiting.items()))
     print_text(f"Still waiting: {by_backend}." if waiting else "Nothing waits any more.")

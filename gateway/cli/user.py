@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
+from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, say
 from gateway.config.listeners import read_users
 from gateway.config.load import find_users
-from gateway.tools.users import add_user, check_name, find_twin, remove_user
+from gateway.tools.users import add_user, check_login, check_name, find_twin, remove_user, tell_nearest
 
 commands = group("Who may log in at submission listeners.")
 
@@ -36,6 +37,10 @@ def add(
     twin = find_twin(file, name)
     if twin:
         fail(f"{twin} is there already: upper and lower case are one login")
+    settings = app.read_partly(config)
+    problem = check_login(name, settings.config, _known(file))
+    if problem and settings.lacking.isdisjoint(("domain", "sender")):
+        fail(problem)
     password = sys.stdin.readline().rstrip("\n") if stdin else _ask(name)
     if len(password) < _LEAST_PASSWORD:
         fail(f"a password has at least {_LEAST_PASSWORD} characters")
@@ -60,8 +65,12 @@ def list_users(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fals
 def remove(name: NameArgument, config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Take a login away. Sessions that are open go on until they end."""
     if not remove_user(_users_file(config), name):
-        fail(f"nobody is called {name}", 1)
+        fail(f"nobody is called {name}{tell_nearest(name, _known(_users_file(config)))}", 1)
     say(f"{name} cannot log in any more.")
+
+
+def _known(file: Path) -> list[str]:
+    return list(read_users(file)[0]) if file.exists() else []
 
 
 def _ask(name: str) -> str:

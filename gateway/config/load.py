@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -94,11 +95,18 @@ def load(path: Path, environ: Mapping[str, str], check_maps: bool = True) -> Con
     requested, of the address maps that it names. A check across settings sees only valid ones. Relative paths start
     from the file's directory."""
     text = _read(path)
-    tree = _parse(path, text)
-    places = locate(text)
     directory = path.absolute().parent
-    resolved = resolve_references(tree, environ, directory)
+    resolved = resolve_references(_parse(path, text), environ, directory)
     sections = ValidSections(resolved.tree, directory)
+    problems = _find_problems(resolved, sections, locate(text), check_maps)
+    if problems:
+        raise place_problems(problems, path, locate(text))
+    return sections.config
+
+
+def _find_problems(
+    resolved: Resolved, sections: ValidSections, places: dict[KeyPath, Place], check_maps: bool
+) -> list[Problem]:
     wrong = [
         *(_explain(detail, places) for detail in sections.errors[:_MOST_TOLD]),
         *check_sections(sections, check_maps),
@@ -109,28 +117,120 @@ def load(path: Path, environ: Mapping[str, str], check_maps: bool = True) -> Con
         )
     # Errors in the value of a broken reference would only hide the cause.
     broken = {problem.path for problem in resolved.problems}
-    problems = [*resolved.problems, *(resolved.hide(problem) for problem in wrong if problem.path not in broken)]
-    if problems:
-        raise place_problems(problems, path, places)
-    return sections.config
+    return [*resolved.problems, *(resolved.hide(problem) for problem in wrong if problem.path not in broken)]
 
 
-def find_spool(path: Path, environ: Mapping[str, str]) -> Path:
-    """The spool's directory, from a file that may have other mistakes: a tool may need it while the gateway runs with
-    an earlier file. Raises ConfigErrors when the file cannot be read at all."""
-    return _find_file(path, environ, "server", "spool") or DEFAULT_SPOOL
+class PartialConfig(Value):
+    """The readable part of a configuration that may have mistakes, for commands that are needed in an emergency."""
+
+    path: Path
+    config: Config
+    """The valid settings, the spool among them, and defaults in place of the others."""
+    mistakes: tuple[Mistake, ...] = ()
+    """All mistakes, except those inside address maps; empty when the whole file is usable."""
+    lacking: frozenset[str] = frozenset()
+    """Sections with a setting that was left out because it is invalid."""
+
+    def check(self, *sections: str) -> None:
+        """Raises ConfigErrors for mistakes in these sections and in the file as a whole."""
+        wrong = tuple(one for one in self.mistakes if re.split(r"[.\[]", one.setting)[0] in ("", *sections))
+        if wrong:
+            raise ConfigErrors(wrong)
+
+    def warn(self) -> str:
+        """The warning for a command that goes on in spite of the mistakes; empty when there are none."""
+        if not self.mistakes:
+            return ""
+        more = f" (1 of {len(self.mistakes)} mistakes)" if len(self.mistakes) > 1 else ""
+        return (
+            f"warning: the configuration is broken: {self.mistakes[0].format()}{more}\n"
+            f"warning: this command goes on with the spool {self.config.server.spool}; "
+            f"`waypost check --config {self.path}` shows every mistake"
+        )
+
+
+def load_partly(path: Path, environ: Mapping[str, str]) -> PartialConfig:
+    """Read the valid part of a configuration, whatever its other mistakes. Raises ConfigErrors when the file does not
+    say where the spool is."""
+    text, tree, mistakes = _read_tree(path)
+    directory, places = path.absolute().parent, locate(text)
+    resolved = resolve_references(tree, environ, directory)
+    spool = _take_file(resolved, ("server", "spool"), path, places) or DEFAULT_SPOOL
+    if "server" not in tree:
+        raise ConfigErrors(mistakes or (Mistake(path, 1, 0, "server", "is not set", "add it"),))
+    sections = ValidSections(resolved.tree, directory)
+    names = frozenset(Config.model_fields)
+    lacking = names if mistakes else frozenset(name for name in names if not sections.is_complete(name))
+    if not mistakes:
+        try:
+            problems = _find_problems(resolved, sections, places, check_maps=False)
+            mistakes = place_problems(problems, path, places).mistakes
+        except OSError as error:
+            mistakes = (Mistake(path, 1, 0, "", f"{error.filename}: {error.strerror}"),)
+    server = sections.config.server.model_copy(update={"spool": directory / spool})
+    return PartialConfig(path, sections.config.model_copy(update={"server": server}), mistakes, lacking)
 
 
 def find_users(path: Path, environ: Mapping[str, str]) -> Path | None:
-    """The path of the users' file, from a file that is invalid until that one exists. Raises ConfigErrors."""
-    return _find_file(path, environ, "submission", "users")
-
-
-def _find_file(path: Path, environ: Mapping[str, str], section: str, setting: str) -> Path | None:
+    """The path of the users' file, from a configuration that is invalid until that file exists. Raises
+    ConfigErrors."""
+    text, tree, _ = _read_tree(path)
     directory = path.absolute().parent
-    table = resolve_references(_parse(path, _read(path)), environ, directory).tree.get(section)
-    value = table.get(setting) if isinstance(table, dict) else None
-    return directory / value if isinstance(value, str) else None
+    users = _take_file(resolve_references(tree, environ, directory), ("submission", "users"), path, locate(text))
+    return directory / users if users else None
+
+
+def _take_file(resolved: Resolved, setting: tuple[str, str], path: Path, places: dict[KeyPath, Place]) -> Path | None:
+    """One path of a tree that may have other mistakes; None when it is not set. Raises ConfigErrors."""
+    broken = [problem for problem in resolved.problems if problem.path == setting]
+    table = resolved.tree.get(setting[0])
+    value = table.get(setting[1]) if isinstance(table, dict) else None
+    if value is not None and not isinstance(value, str):
+        broken = [Problem(setting, f"{_show(value)} is the wrong type", "write a path in quotes")]
+    if broken:
+        raise place_problems(broken, path, places)
+    return Path(value) if value else None
+
+
+def _read_tree(path: Path) -> tuple[str, dict[str, Any], tuple[Mistake, ...]]:
+    """The text, its tree and its mistakes as TOML. With mistakes, the tree holds the parts that are valid by
+    themselves. Raises ConfigErrors when the file cannot be read at all."""
+    try:
+        text = _read(path)
+        return text, _parse(path, text), ()
+    except ConfigErrors as error:
+        try:
+            text = read_octets(path).decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+        except TextUnfit:
+            raise error from None
+        return text, _salvage(text), error.mistakes
+
+
+_HEAD = re.compile(r"^(?=[ \t]*\[)", re.MULTILINE)
+
+
+def _salvage(text: str) -> dict[str, Any]:
+    """The tables of a text that is not TOML as a whole: each is read by itself, and a broken one line by line."""
+    tree: dict[str, Any] = {}
+    for table in _HEAD.split(text):
+        head, *lines = table.split("\n")
+        try:
+            _join(tree, tomllib.loads(table))
+        except (tomllib.TOMLDecodeError, RecursionError):
+            for line in lines:
+                with suppress(tomllib.TOMLDecodeError, RecursionError):
+                    _join(tree, tomllib.loads(f"{head}\n{line}"))
+    return tree
+
+
+def _join(tree: dict[str, Any], more: dict[str, Any]) -> None:
+    """Add the missing keys: of two tables with one name, the first one counts."""
+    for key, value in more.items():
+        known = tree.setdefault(key, value)
+        if isinstance(known, dict) and isinstance(value, dict) and known is not value:
+            _join(known, value)
+        elif isinstance(known, list) and isinstance(value, list) and known is not value:
+            known += value
 
 
 _MISSING = (

@@ -20,13 +20,16 @@ from gateway.service.listener import ConnectionLimits, ListenerSettings, SmtpLis
 
 
 class AdmissionSwitch:
-    """Open until `close`."""
+    """Lets sessions in or none."""
 
     def __init__(self) -> None:
         self._closed = False
 
     def close(self) -> None:
         self._closed = True
+
+    def open(self) -> None:
+        self._closed = False
 
     def before(self, reception: Reception) -> Reception:
         """The same reception, behind this switch."""

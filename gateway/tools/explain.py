@@ -63,7 +63,8 @@ class Checked(Value):
     """The results of the checks made for the story."""
 
     content: ContentState
-    replayed: Replayed
+    replayed: Replayed | None
+    """None when there are no rules to judge by: the configuration is broken."""
 
 
 async def check_content(trace: Trace, octets: AsyncIterable[bytes] | None) -> ContentState:
@@ -111,7 +112,7 @@ def story_json(story: Story, checked: Checked) -> dict[str, Json]:
         "held": story.held,
         "damaged": list(story.damaged),
         "content": checked.content.value,
-        "replayed": checked.replayed.value,
+        "replayed": checked.replayed.value if checked.replayed else None,
     }
     return safe_json(tree)
 
@@ -316,7 +317,9 @@ def _checked_lines(story: Story, checked: Checked) -> Iterator[str]:
         header = parse_header(trace.evidence.header)
         names = [field.name or texts.NO_FIELD for field in header if field.start in starts]
         yield texts.REMOVED.format(fields=", ".join(names))
-    if trace.version == TRACE_VERSION:
+    if checked.replayed is None:
+        yield texts.NOT_REPLAYED
+    elif trace.version == TRACE_VERSION:
         what = texts.SAME_DECISION if checked.replayed is Replayed.SAME else texts.OTHER_DECISION
         yield texts.REPLAYED.format(word=checked.replayed, what=what)
     else:

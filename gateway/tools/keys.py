@@ -14,7 +14,7 @@ from rich.console import Group
 from rich.text import Text
 
 from gateway.authentication.dkimpy import read_key as read_record
-from gateway.config.keyring import ED25519, RSA, KeyEntry, KeyState, read_key, read_keyring, write_keyring
+from gateway.config.keyring import ED25519, RSA, KeyEntry, KeyState, KeyUnusable, read_key, read_keyring, write_keyring
 from gateway.model.dnsdata import DnsStatus, Question
 from gateway.model.value import Value, replace
 from gateway.ports import Resolver
@@ -101,26 +101,38 @@ def master_line(entry: KeyEntry, record: str) -> str:
 
 
 def show_keys(directory: Path, entries: Iterable[KeyEntry]) -> tuple[Publication, ...]:
-    """Each key with the record that it needs; DNS is not asked. Raises OSError, KeyUnusable."""
-    return tuple(Publication(entry, compose_record(read_key(directory, entry))) for entry in entries)
+    """Each key with the record that it needs; DNS is not asked."""
+    return tuple(_show_key(directory, entry) for entry in entries)
+
+
+def _show_key(directory: Path, entry: KeyEntry) -> Publication:
+    """Without a record where the key cannot be read: the others are shown all the same."""
+    try:
+        return Publication(entry, compose_record(read_key(directory, entry)))
+    except OSError as error:
+        said = f"{error.filename}: {error.strerror}"
+    except KeyUnusable as error:
+        said = f"{directory / entry.file} {error.problem}"
+    return Publication(entry, "", said, f"put the key back, or make new ones: waypost key new {entry.domain}")
 
 
 async def check_keys(
     directory: Path, entries: Sequence[KeyEntry], resolver: Resolver, now: float, keep: float
 ) -> tuple[Publication, ...]:
-    """Each key with its state in DNS. `keep` is the number of seconds that a retired key's record must stay. Raises
-    OSError, KeyUnusable."""
+    """Each key with its state in DNS. `keep` is the number of seconds that a retired key's record must stay."""
     questions = {entry: Question(entry.record_name, "TXT") for entry in entries}
     answers = await resolver.fetch(questions.values())
     found = []
     for entry, question in questions.items():
-        record = compose_record(read_key(directory, entry))
-        answer = answers[question]
+        shown, answer = _show_key(directory, entry), answers[question]
+        if shown.problem:
+            found.append(shown)
+            continue
         texts = [str(text) for text in answer.records] if answer.status is DnsStatus.FOUND else []
         state = (
             "" if answer.status in (DnsStatus.FOUND, DnsStatus.NXDOMAIN, DnsStatus.NODATA) else f"DNS: {answer.status}"
         )
-        found.append(_compare(entry, record, texts, state, now, keep))
+        found.append(_compare(entry, shown.record, texts, state, now, keep))
     return tuple(found)
 
 
@@ -158,7 +170,7 @@ def keys_json(publications: Iterable[Publication]) -> list[Json]:
             "state": one.entry.state.value,
             "since": one.entry.since,
             "name": one.entry.record_name,
-            "record": one.record,
+            "record": one.record or None,
             "problem": one.problem or None,
             "advice": one.advice or None,
         }
@@ -174,7 +186,7 @@ def render_keys(publications: Sequence[Publication], with_records: bool) -> Grou
     for one in publications:
         since = datetime.fromtimestamp(one.entry.since, UTC).strftime("%Y-%m-%d %H:%M UTC")
         lines.append(Text(f"{one.entry.record_name}  {one.entry.algorithm}  {one.entry.state} since {since}", "bold"))
-        if with_records:
+        if with_records and one.record:
             lines.append(Text(f"    {master_line(one.entry, one.record)}"))
         said = "; ".join(text for text in (one.problem, one.advice) if text)
         if said:

@@ -172,6 +172,7 @@ REPLAYED = "replayed: {word}, judging the stored evidence again gives {what}"
 SAME_DECISION = "the same decision"
 OTHER_DECISION = "a different decision: rules or code changed"
 OTHER_VERSION = "replayed: {word}, checks of version {then} judged it, and these are {now}"
+NOT_REPLAYED = "replayed: not judged again, because the configuration or the rules are broken (`waypost check`)"
 
 # What `simulate` adds.
 

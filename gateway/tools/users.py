@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
+from gateway.config.model import Config
+from gateway.config.policies import read_senders
 from gateway.service.credentials import hash_password
 
 
@@ -18,6 +22,40 @@ def check_name(name: str) -> str:
     ):
         return f'"{name}" cannot be a name: no colon, no #, no space around it'
     return ""
+
+
+def check_login(name: str, config: Config, users: Iterable[str]) -> str:
+    """The reason why a login of this name could send nothing; empty when it could send."""
+    if read_senders(config).by_login(name):
+        return ""
+    addresses = [f"{name.partition('@')[0]}@{one.name}" for one in config.domain]
+    near = tell_nearest(name, [*(one.login for one in config.sender if one.login), *users, *addresses])
+    return (
+        f'"{name}" could send nothing: it is neither the login of a [[sender]] nor an address of a domain of ours'
+        f"{near or '; add a [[sender]] with this login first, or take an address'}"
+    )
+
+
+def find_account(name: str, config: Config, users: Collection[str] | None) -> tuple[str, str]:
+    """The name by which the limits know a sender that is called by its name or its login, and the complaint when there
+    is no such sender. `users` are the logins of the users' file; None where others can log in, too."""
+    names = [*(one.name for one in config.sender), *(one.name for one in config.tenant)]
+    if name in names:
+        return name, ""
+    identity = read_senders(config).by_login(name)
+    listed = identity is not None and identity.name in names
+    if identity is not None and (listed or users is None or name.lower() in {user.lower() for user in users}):
+        return identity.name, ""
+    known = [*names, *(one.login for one in config.sender if one.login), *(users or ())]
+    near = tell_nearest(name, known) or f"; there are: {', '.join(known) or 'none'}"
+    return "", f'nobody who may send is called "{name}"{near}'
+
+
+def tell_nearest(name: str, known: Iterable[str]) -> str:
+    """A question about the nearest known name; empty when none is near."""
+    by_key = {one.lower(): one for one in known}
+    close = get_close_matches(name.lower(), by_key, 1)
+    return f'; did you mean "{by_key[close[0]]}"?' if close else ""
 
 
 def find_twin(file: Path, name: str) -> str:

@@ -111,7 +111,14 @@ class Scene:
     async def press_on(self, spool: SqliteSpool) -> None:
         """Time passes, and an admin tries every command on the rest."""
         desk = QueueDesk(
-            spool, self.clock, self.events.append, lambda: RUNTIME, {"corp"}, self.route, self.delivery.wake
+            spool,
+            self.clock,
+            self.events.append,
+            lambda: RUNTIME.config,
+            lambda: RUNTIME,
+            {"corp"},
+            self.route,
+            self.delivery.wake,
         )
         for command in (None, desk.retry, None, desk.release, desk.bounce):
             self.clock.time += 7200
