@@ -97,7 +97,7 @@ def _reload(config: Path) -> None:
 
 
 def _read_settings(config: Path) -> Config:
-    """What concerns keys; the keyring itself may be what is broken, and new keys the way out."""
+    """The settings that concern keys. The keyring itself may be broken, and new keys the remedy."""
     found = app.read_partly(config, warn)
     found.check("domain", "dns")
     return found.config

@@ -266,7 +266,7 @@ def _skip_quoted(text: str, position: int, opening: str) -> int | None:
 
 
 def _drop_comments(text: str) -> str:
-    """The text without its comments and empty brackets. What follows one at once is joined to what stands before it, as
+    """The text without its comments and empty brackets. Text directly after one is joined to the text before it, as
     mailparser does: `a@x.example (note)via b` becomes `a@x.examplevia b`. A comment that never ends hides the rest."""
     parts: list[str] = []
     depth = start = 0

@@ -1,5 +1,5 @@
 """Every sentence of `waypost explain`, so that they can be read together. `queue show` and `simulate` tell the same
-story; what `simulate` adds stands at the end. What a refusal means and what to do stands with the causes, in
+story; the additions of `simulate` are at the end. The meaning of a refusal and the remedy are with the causes, in
 `gateway/mail/refusal/advice.toml`."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ TITLE = "Message {id}, received {when}"
 FIELD = "{name}: {value}"
 HERE = "{utc} ({local} here)"
 
-# Where it came from.
+# The origin of the message.
 
 NO_ORIGIN = "Where it came from was not recorded."
 CAME = "It came from {client}{name}, {helo}: {proof}."
@@ -45,7 +45,7 @@ NOBODY = "nobody"
 MORE_RCPTS = "{rcpts} and {count} more"
 AUTHOR = "The author, as the header From says, is at {domain}: DMARC asks who stands behind that name."
 
-# What the checks found.
+# The results of the checks.
 
 WHY = " ({reason})"
 SPF = "SPF: {domain}, {identity}, {says}: {result}{why}.{aligned}"
@@ -88,7 +88,7 @@ GREYLIST_FIRST = "at first"
 GREYLIST_WAITS = "it was to come back"
 GREYLIST_WAITED = "it had waited, or been let in before"
 
-# What was decided.
+# The decision.
 
 GROUND = "Ground beyond the published record: {ground}{meaning}{seen}."
 GROUND_MEANING = ": {meaning}"
@@ -157,7 +157,7 @@ CAUSE_BEHIND = ", behind {relay}"
 TO_DO = "to do: {advice}"
 NEXT = "next: {when} to {backend} for {rcpts}"
 
-# What is there now.
+# The stored content.
 
 CONTENT = "content: {state}"
 IDENTICAL = "identical to what was received"

@@ -53,7 +53,7 @@ class Difference:
 
 
 CLASSES = (
-    # What we do not let pass.
+    # Signatures that we refuse.
     Class(
         "rsa-sha1",
         ALL,
@@ -187,7 +187,7 @@ CLASSES = (
         ours=("signature did not verify",),
         odd=("folded_name",),
     ),
-    # What we let pass.
+    # Signatures that we accept.
     Class(
         "no Ed25519",
         (DKIMPY, MAIL_DKIM),

@@ -48,7 +48,7 @@ def make_case(seed: int) -> Case:
 
 
 FORMS = {"simple/simple/simple": "simple/simple", "nowsp": "relaxed/simple", "Relaxed/Relaxed": "relaxed/relaxed"}
-"""What is signed where c= is odd."""
+"""The signed octets when c= is odd."""
 
 
 class _Message:
@@ -116,7 +116,7 @@ def _find_oddities(octets: bytes) -> list[str]:
 
 
 def _find_repeated(octets: bytes) -> Iterator[str]:
-    """The selectors of the signatures that cover a name which stands in the header more than once."""
+    """The selectors of the signatures that cover a name which occurs in the header more than once."""
     fields = re.split(rb"\r\n(?![ \t])", octets.partition(b"\r\n\r\n")[0])
     count = Counter(field.partition(b":")[0].strip().lower() for field in fields)
     for field in fields:
@@ -128,7 +128,7 @@ def _find_repeated(octets: bytes) -> Iterator[str]:
                 yield tags.get(b"s", b"").strip().decode("latin-1").lower()
 
 
-# What is signed.
+# The signed octets.
 
 
 def _make_fields(dice: random.Random, domain: str) -> list[bytes]:
@@ -189,7 +189,7 @@ def _make_tags(dice: random.Random, key: Key, domain: str, selector: str, odd: l
     return tags
 
 
-# What happens on the way.
+# The changes on the way.
 
 
 def _alter_body(dice: random.Random, message: bytes) -> bytes:

@@ -133,7 +133,7 @@ RSPAMD = {
     "include": "RFC 7208 section 5.2: what an included record says decides whether the include matches; rspamd puts "
     "the terms in its place, and leaves redirect out",
 }
-"""Where rspamd comes to another word: by our result, or by what stands in the records that the check reads."""
+"""Checks for which rspamd has another result: by our result, or by the records that the check reads."""
 POSITIVE_ALL = re.compile(r"(?:^|\s)\+?all\b", re.IGNORECASE)
 
 

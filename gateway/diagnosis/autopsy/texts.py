@@ -118,7 +118,7 @@ REPORTED = "{file}: written without addresses, subject and text. Read it before 
 EMPTY_FILE = "{file} holds no message: it is empty."
 SAME_FILE = "{file} is the message itself, which is never changed. Name another file."
 
-# What was done, by the entries of the catalogue: "something ..."
+# The changes, by the entries of the catalogue: "something ..."
 
 CHANGES = {
     "B01": "put a blank line between the end of an inner multipart and the next boundary",

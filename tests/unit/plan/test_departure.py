@@ -93,7 +93,7 @@ def test_the_owner_writes_and_is_signed() -> None:
         ("From: alice@own.example\r\nResent-From: ceo@own.example\r\n", "author-not-owned"),
         ("From: alice@own.example\r\nResent-Sender: ceo@own.example\r\n", "author-not-owned"),
         ("Resent-From: a@b, c\r\nFrom: alice@own.example\r\n", "no-author"),
-        # What the judgement of incoming mail takes for a From or a Sender is one here too.
+        # A line that incoming mail's judgement takes for a From or a Sender counts as one here too.
         ("From: alice@own.example\r\nFrom\r\n : <ceo@own.example>\r\n", "no-author"),
         (" From: <ceo@own.example>\r\nFrom: alice@own.example\r\n", "no-author"),
         ("Fr om: ceo@own.example\r\nFrom: alice@own.example\r\n", "no-author"),

@@ -188,7 +188,7 @@ BAD: list[dict[str, object]] = [
 
 
 async def mistakes(directory: Path) -> AsyncIterator[str]:
-    """What is said of cases that cannot be judged."""
+    """The texts about cases that cannot be judged."""
     (directory / "m.eml").write_bytes(SIGNED)
     sound = {"file": "m.eml", "ip": "192.0.2.1", "mail_from": "a@x.example", "rcpt": "b@corp.example", "dns": {}}
     for bad in BAD:
