@@ -25,6 +25,8 @@ LEASE = 7200.0
 """Seconds for which a transfer is claimed; longer than an attempt can take."""
 _MOST_CLAIMS = 50
 """Claims taken from the spool at once."""
+_LONGEST_RECEPTION = 900.0
+"""Seconds from a message's arrival until its first attempt from memory."""
 _PAUSE_AFTER_ERROR = 5.0
 _RETRY_AFTER_ERROR = 300.0
 """Seconds until the next try of a transfer whose attempt failed by a fault of ours."""
@@ -102,6 +104,7 @@ class Delivery:
         None when they are not settled in time, or no connection is free: the client gets 250, and delivery goes on by
         itself.
         """
+        claim = self._rejuvenate(claim)
         if not self._may_start(claim.transfer):
             await self._turn_down(claim)
             return None
@@ -116,10 +119,18 @@ class Delivery:
 
     async def send(self, claim: Claim) -> None:
         """One attempt of a transfer that was just stored as claimed, from memory; returns before it is done."""
+        claim = self._rejuvenate(claim)
         if self._may_start(claim.transfer):
             self._start(claim, False, self._reservations.is_promised(claim.transfer.backend))
         else:
             await self._turn_down(claim)
+
+    def _rejuvenate(self, claim: Claim) -> Claim:
+        """A claim from memory by the clock of now: it may have been set between the message's arrival and its write."""
+        now = self._clock.now()
+        if abs(now - claim.transfer.created) < _LONGEST_RECEPTION:
+            return claim
+        return replace(claim, transfer=replace(claim.transfer, created=now, due=now))
 
     async def _turn_down(self, claim: Claim) -> None:
         """The transfer is not started; its reserved connection is free for others."""
@@ -235,7 +246,7 @@ class Delivery:
         """The whole life of a claim, which may be renewed meanwhile. Once there are outcomes it is never returned: some
         backend may have the message."""
         transfer = job.claim.transfer
-        started = self._clock.now()
+        began = self._clock.monotonic()
         outcomes = None
         if job.promised:  # no await from here until the backend has given it the place
             self._reservations.release((transfer.backend,))
@@ -243,7 +254,7 @@ class Delivery:
             outcomes = await self._send(job)
             if outcomes is not None:
                 self._learn(transfer, outcomes)
-                if await self._settlements.write(job, Told(outcomes, started, self._clock.now())):
+                if await self._settlements.write(job, Told.now(outcomes, began, self._clock)):
                     self.wake()
         except asyncio.CancelledError:
             if outcomes is None:

@@ -25,6 +25,8 @@ class AttemptJob:
         """A connection was reserved for it."""
         self.decided = False
         """The settlement being written includes the client's reply, so the client has to wait for that write."""
+        self.told = False
+        """The client has its reply, though the settlement that includes it may have to be written again."""
         self.writing = False
         """The spool is writing it: not to be cancelled."""
         self.stopped = False
@@ -35,6 +37,13 @@ class AttemptJob:
         """True when the client waits. It then waits until `conclude`, even if this is called again."""
         self.decided = self.decided or self.client_waits
         return self.decided
+
+    def tell(self, outcomes: Outcomes) -> None:
+        """Answer the client before the settlement is known to be on stable storage, because it may be. What is written
+        in its place must include the same reply."""
+        self.told = True
+        if not self.answer.done():
+            self.answer.set_result(outcomes)
 
     def conclude(self, outcomes: Outcomes | None) -> None:
         """Answer the client, if it still waits: `outcomes` are on stable storage, None means that it gets 250."""

@@ -14,13 +14,15 @@ from gateway.config.policies import retry_terms
 from gateway.model.delivery import Settlement
 from gateway.model.envelope import Mailbox
 from gateway.model.event import Event, Level
-from gateway.model.value import Value
+from gateway.model.value import Value, replace
 from gateway.plan.settlement import AttemptContext, settle, settle_plainly
-from gateway.ports import Clock, EventSink, HoldFull, Spool, SpoolFull, emit_all
+from gateway.ports import Clock, EventSink, HoldFull, Spool, SpoolDoubtful, SpoolFull, emit_all
 from gateway.service.reservation import AttemptJob, Outcomes
 
 _PAUSES = (0.2, 1.0, 5.0, 15.0, 60.0)
 """Seconds between tries to write a settlement; the last one repeats."""
+_JUMP = 10.0
+"""Seconds by which the clock may be set right without that being a jump."""
 _MOST_FAILURES = 3
 """Failures of a settlement, other than by a full disk, after which the minimum is written and the rest held."""
 
@@ -32,6 +34,21 @@ class Told(Value):
     started: float
     """Epoch seconds."""
     ended: float
+    base: float
+    """The wall clock less the monotonic one at that time: another base means that the clock was set since."""
+
+    @classmethod
+    def now(cls, outcomes: Outcomes, began: float, clock: Clock) -> Told:
+        """`began` is the attempt's start by the monotonic clock."""
+        base = clock.now() - clock.monotonic()
+        return cls(outcomes, began + base, clock.now(), base)
+
+    def move(self, clock: Clock) -> Told:
+        """The same by the clock of now."""
+        jump = clock.now() - clock.monotonic() - self.base
+        if abs(jump) < _JUMP:
+            return self
+        return replace(self, started=self.started + jump, ended=self.ended + jump, base=self.base + jump)
 
 
 class SettlementWriter:
@@ -85,7 +102,8 @@ class SettlementWriter:
 
     def _fail(self, job: AttemptJob, error: Exception, failures: list[str]) -> None:
         job.writing = False
-        job.conclude(None)
+        if not job.told:
+            job.conclude(None)
         if not isinstance(error, SpoolFull):
             failures.append(repr(error))
         fields = (("where", "settle"), ("error", repr(error)))
@@ -95,6 +113,7 @@ class SettlementWriter:
         """One try; again when the claim was renewed meanwhile. True when a new transfer may be due."""
         while True:
             job.writing = True
+            told = told.move(self._clock)
             if len(failures) > _MOST_FAILURES:
                 # Even the minimum cannot be written.
                 await self._spool.hold(job.claim, f"what became of it cannot be written down: {failures[-1]}")
@@ -103,7 +122,13 @@ class SettlementWriter:
                 settlement = settle_plainly(job.claim, told.outcomes, told.started, told.ended, failures[-1])
             else:
                 settlement = self._plan(job, told, hold_full)
-            written = await self._spool.settle(settlement)
+            try:
+                written = await self._spool.settle(settlement)
+            except SpoolDoubtful:
+                if settlement.told:
+                    # The refusal may be in the spool after a crash: a client with 250 would never hear of it.
+                    job.tell(told.outcomes)
+                raise
             if not written:
                 async with self._claiming:  # a claim being taken may be this very claim, renewed
                     renewed = job.claim.epoch != settlement.epoch

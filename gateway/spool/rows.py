@@ -18,8 +18,9 @@ from gateway.spool.queries import QUERIES
 _MOST_CLAIMED_OCTETS = 16_777_216
 """Octets of content that one `claim` loads into memory at most, except for its first transfer."""
 
-_LONGEST_SESSION = 86_400.0
-"""Seconds from a message's arrival within which it is stored."""
+_LONGEST_SESSION = 900.0
+"""Seconds from a message's arrival, or from the end of an attempt, within which it is written. If a write is further
+away than that, the clock was set meanwhile."""
 UNREADABLE = "unreadable row: "
 """Prefix of the reason for holding such a transfer."""
 
@@ -76,13 +77,14 @@ class Rows(Value):
         if n is None:
             raise RuntimeError("SQLite gave a row no number")
         self._put_message(connection, n, intake, message, now)
+        jump = _find_jump(trace.received, now)
         if intake.fingerprint:
-            unanswered.put(connection, n, intake.fingerprint, trace.received)
+            unanswered.put(connection, n, intake.fingerprint, trace.received + jump)
         if hold is not None:
+            hold = replace(hold, expires=hold.expires + jump)
             holding.put_hold(connection, n, hold, message.content.size)
         for transfer in intake.transfers:
-            if abs(transfer.created - now) > _LONGEST_SESSION:
-                # The clock has jumped since the message arrived.
+            if _find_jump(transfer.created, now):
                 transfer = replace(transfer, created=now, due=now)
             self._put_transfer(connection, n, transfer, intake.claimed, now)
 
@@ -250,7 +252,9 @@ class Rows(Value):
             if settlement.reason:
                 self._hold(connection, found.n, settlement.reason)
             if settlement.hold is not None:
-                holding.put_hold(connection, found.message, settlement.hold, found.size)
+                jump = _find_jump(settlement.attempt.ended, now)
+                hold = replace(settlement.hold, expires=settlement.hold.expires + jump)
+                holding.put_hold(connection, found.message, hold, found.size)
             return ()
         connection.execute(QUERIES["delete_transfer"], (found.n,))
         if found.needed:
@@ -258,9 +262,10 @@ class Rows(Value):
         return self._finish_message(connection, found, failed or bool(found.failed), now)
 
     def _defer(self, connection: sqlite3.Connection, n: int, settlement: Settlement, now: float) -> None:
+        jump = _find_jump(settlement.attempt.ended, now)
         values = {
             "n": n,
-            "due": now if settlement.due is None else settlement.due,
+            "due": now if settlement.due is None else settlement.due + jump,
             "delay_warned": settlement.delay_warned,
             "last_reply": _last_reply(settlement),
             "rcpts": codec.RECIPIENTS.pack(settlement.remaining),
@@ -315,3 +320,8 @@ def _last_reply(settlement: Settlement) -> str:
         if outcome.rcpt in remaining:
             return codec.as_text(str(outcome.reply))
     return ""
+
+
+def _find_jump(planned: float, now: float) -> float:
+    """Seconds by which the clock was set between a time of a write and the write itself; 0 as a rule."""
+    return now - planned if abs(now - planned) > _LONGEST_SESSION else 0.0

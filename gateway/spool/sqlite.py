@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -29,8 +29,10 @@ from gateway.spool.disk import (
 from gateway.spool.queries import QUERIES
 from gateway.spool.reader import SHARD, ReadOnlySpool
 from gateway.spool.rows import RetentionPeriods, Rows
-from gateway.spool.times import last_look, move_times, note_look
+from gateway.spool.times import last_look, move_times, moved_since, note_look
 from gateway.spool.writer import Writer, open_database
+
+FindNow = Callable[[sqlite3.Connection], float]
 
 RESERVE = 33_554_432
 """Octets of disk that receptions leave free, so that outcomes can still be written on a full disk."""
@@ -113,14 +115,18 @@ class SqliteSpool:
         then the writer must discard the file.
         """
         if not intake.durable:
-            await self._writer.post(partial(self._put, intake), octets=_weigh(intake), quick=intake.hold is None)
+            await self._writer.post(
+                partial(self._put, intake, self._find_now()), octets=_weigh(intake), quick=intake.hold is None
+            )
             return
         content = intake.message.content if intake.message else None
         name = self._store.name_of(content) if content else None
         if name is not None:
             self._store.unowned.discard(name)
         try:
-            await self._writer.run(partial(self._put, intake), octets=_weigh(intake), quick=intake.hold is None)
+            await self._writer.run(
+                partial(self._put, intake, self._find_now()), octets=_weigh(intake), quick=intake.hold is None
+            )
         except HoldFull:
             if name is not None:
                 self._store.unowned.add(name)
@@ -133,13 +139,13 @@ class SqliteSpool:
                 self._store.remove((name,))
             raise
 
-    def _put(self, intake: Intake, connection: sqlite3.Connection) -> None:
+    def _put(self, intake: Intake, find_now: FindNow, connection: sqlite3.Connection) -> None:
         # A refusal for lack of room is still recorded, in a part of the reserve.
         reserve = self._store.reserve if intake.message is not None else self._store.reserve // 2
         free = self._store.disk.free(self._store.directory)
         if free < reserve and not is_enough(free, free_inside(connection), reserve):
             raise SpoolFull("the disk is almost full")
-        self._rows.put(connection, intake, self._clock.now())
+        self._rows.put(connection, intake, find_now(connection))
 
     def note_answer(self, id: str, heard: bool) -> None:
         """Note whether the client of a stored message got the reply. Written soon, with others."""
@@ -178,15 +184,20 @@ class SqliteSpool:
 
     async def release(self, claim: Claim, due: float) -> None:
         """Return a claim unused. A stale one is ignored."""
-        await self._writer.run(lambda connection: self._rows.release(connection, claim, due), durable=False, quick=True)
+        find_now, now = self._find_now(), self._clock.now()
+
+        def work(connection: sqlite3.Connection) -> None:
+            self._rows.release(connection, claim, due + find_now(connection) - now)
+
+        await self._writer.run(work, durable=False, quick=True)
 
     async def settle(self, settlement: Settlement) -> bool:
         """Write an attempt's outcome. False when the claim was lost. Raises SpoolFull; the caller can then try
         again."""
-        now = self._clock.now()
+        find_now = self._find_now()
         try:
             done, _ = await self._writer.run(
-                lambda connection: self._rows.settle(connection, settlement, now),
+                lambda connection: self._rows.settle(connection, settlement, find_now(connection)),
                 octets=_weigh(settlement.dsn) if settlement.dsn else 0,
                 quick=settlement.hold is None,
                 settled=lambda result: self._store.remove(result[1]),
@@ -251,6 +262,16 @@ class SqliteSpool:
         """Move all stored times by the jump of the wall clock, in seconds."""
         await self.begin_move(seconds)
         self.end_move(seconds)
+
+    def _find_now(self) -> FindNow:
+        """The time at which a write that is planned now is carried out. It is ahead of the clock when all times move
+        before the write, and the clock is not adopted yet."""
+        now = self._clock.now()
+        look = last_look(self._lock, self._clock.monotonic()) if self.reader.ahead else None
+        if look is None:
+            return lambda connection: now
+        looked = look.at
+        return lambda connection: now + moved_since(connection, looked)
 
     async def begin_move(self, seconds: float) -> None:
         """Move all times. A repeated call before `end_move` moves only the remaining ones."""

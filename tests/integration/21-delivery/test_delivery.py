@@ -21,7 +21,7 @@ from gateway.model.value import replace
 from gateway.net.smtp_backend import make_smtp_backend
 from gateway.plan.holding import USUAL_TERMS
 from gateway.plan.settlement import find_refusal
-from gateway.ports import Backend, HoldFull, SpoolFull
+from gateway.ports import Backend, HoldFull, SpoolDoubtful, SpoolFull
 from gateway.service.delivery import Delivery
 from gateway.service.tally import SharedCounts
 from gateway.service.traffic import Share, Traffic
@@ -473,6 +473,60 @@ async def test_settlement_that_cannot_be_written_is_told_250(house: House, sink:
     await until(lambda: len(direct.mails) == 1)
     assert await house.states() == [Final.FAILED]
     assert sink.dots == 1
+
+
+@pytest.mark.parametrize("again", [[], [SpoolDoubtful("fsync"), SpoolFull("disk full")]], ids=["once", "several times"])
+async def test_a_refusal_that_is_written_perhaps_is_told_to_the_client(
+    house: House, sink: Sink, direct: Sink, monkeypatch: pytest.MonkeyPatch, again: list[Exception]
+) -> None:
+    """After a crash it may be in the spool, without a DSN. It is told once: no DSN follows either."""
+    monkeypatch.setattr("gateway.service.settling._PAUSES", (0.05,))
+    sink.answers("DOT", b"550 5.7.1 content refused\r\n")
+    house.spool.failures["settle"] = [SpoolDoubtful("fsync"), *again]
+    house.delivery.start()
+    outcomes = await house.attempt(make_claim())
+    assert outcomes is not None
+    refusal = find_refusal(outcomes)
+    assert refusal is not None
+    assert refusal.code == 550
+    await until(lambda: bool(house.named("failed")))
+    await asyncio.sleep(0.1)
+    assert await house.states() == [Final.FAILED]
+    assert (sink.dots, len(direct.mails), house.named("dsn")) == (1, 0, [])
+
+
+async def test_a_claim_from_memory_whose_clock_was_set_is_not_old(house: House, sink: Sink) -> None:
+    """The clock was set between the message's arrival and its first attempt."""
+    sink.answers("DOT", b"451 4.3.0 later\r\n")
+    claim = await house.commit(make_claim(), True)
+    await house.delivery.send(changed(claim, created=claim.transfer.created - 20 * 86_400))
+    await until(lambda: bool(house.named("deferred")))
+    assert await house.states() == []
+    assert not house.named("dsn")
+
+
+async def test_an_attempt_during_which_the_clock_is_set_is_not_late(
+    house: House, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end was read on the old clock, and its message moved along before it was written down."""
+    sink.answers("DOT", b"451 4.3.0 later\r\n")
+    monkeypatch.setattr("gateway.service.settling._PAUSES", (0.2,))
+    house.spool.failures["settle"] = [SpoolFull("disk full")]
+    monotonic = house.clock.monotonic
+    await house.delivery.send(await house.commit(make_claim(), True))
+    await until(lambda: house.spool.calls["settle"] == 1)
+    seconds = -20 * 86_400
+
+    def adopt() -> None:
+        house.clock.offset += seconds
+        monkeypatch.setattr(house.clock, "monotonic", lambda: monotonic() - seconds)
+
+    await house.delivery.move_times(seconds, adopt)
+    await until(lambda: bool(house.named("deferred")))
+    (entry,) = await house.spool.reader.queue(9)
+    assert abs(entry.due - house.clock.now()) < 3600
+    assert not house.named("dsn")
+    assert await house.states() == []
 
 
 async def test_delivered_is_not_sent_again_because_the_disk_was_full(house: House, sink: Sink) -> None:

@@ -11,13 +11,14 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 
+from gateway.model.value import replace
 from gateway.ports import SpoolFull
 from gateway.service.held_mail import ClockWatch
 from gateway.spool.disk import SpoolUnusable
 from gateway.spool.shards import ShardedSpool
 from gateway.spool.sqlite import SqliteSpool
 from gateway.spool.times import LONGEST_GAP, find_move
-from tests.support.spooling import START, HandClock, make_intake
+from tests.support.spooling import START, HandClock, make_intake, make_settlement
 
 DAY = 86_400.0
 
@@ -260,4 +261,43 @@ async def test_a_clock_set_right_before_all_are_moved_takes_the_move_back(
     assert adopted.call_count == 1
     assert [event.args[0].name for event in events.call_args_list] == ["error"]
     assert sorted(one.due for one in await spool.reader.queue(10)) == sorted(due)
+    await spool.close()
+
+
+@pytest.mark.parametrize("seconds", [-20 * DAY, 20 * DAY, -7200.0])
+@pytest.mark.parametrize("adopted", [True, False], ids=["planned before", "while it is adopted"])
+async def test_what_is_written_while_the_clock_is_set_goes_by_the_new_one(
+    tmp_path: Path, seconds: float, adopted: bool
+) -> None:
+    """A reception, a settlement and a returned claim that were planned by the old clock, and written after the move."""
+    clock = HandClock()
+    spool = await SqliteSpool.open(tmp_path, clock)
+    for _ in range(2):
+        await spool.commit(make_intake())
+    settled, released = await spool.claim((), 2, clock.time, 60.0)
+    clock.time += 1
+    planned = replace(make_intake(received=clock.time, due=clock.time), fingerprint=b"f" * 32)
+    deferred = make_settlement(
+        settled,
+        remaining=settled.transfer.rcpts,
+        due=clock.time + 300,
+        started=clock.time,
+        dsn=make_intake(due=clock.time),
+    )
+    await spool.begin_move(seconds)
+    if adopted:
+        spool.end_move(seconds)
+        clock.time += seconds
+    await spool.commit(planned)
+    await spool.settle(deferred)
+    await spool.release(released, clock.time)
+    if not adopted:
+        spool.end_move(seconds)
+        clock.time += seconds
+    queue = await spool.reader.queue(10)
+    assert len(queue) == 4
+    assert [entry for entry in queue if abs(entry.due - clock.time) > 600] == []
+    assert [entry for entry in queue if abs(entry.created - clock.time) > 600] == []
+    spool.note_answer(planned.trace.id, heard=False)
+    assert await spool.find_unheard((b"f" * 32, b"n" * 32), clock.time) == planned.trace.id
     await spool.close()
