@@ -24,7 +24,7 @@ from gateway.app.adapters import (
 )
 from gateway.app.reload import Reloaded, Reloader
 from gateway.app.runtime_config import route_dsn, with_lists
-from gateway.app.supervisor import WorkerContext
+from gateway.app.supervisor import WorkerContext, ready_key
 from gateway.model.envelope import Mailbox
 from gateway.model.event import Event, Level
 from gateway.model.value import asdict, replace
@@ -48,6 +48,7 @@ from gateway.service.role import Failures, SendingRole
 from gateway.service.runtime import RuntimeConfig, Services
 from gateway.service.sending_limits import SendingLimits, Suspensions
 from gateway.service.tally import Minute, OctetsInFlight
+from gateway.service.watch import Subject, Watch
 from gateway.spool.shards import ShardedSpool
 from gateway.spool.sqlite import SqliteSpool
 from gateway.spool.view import ShardedView
@@ -149,6 +150,8 @@ class Gateway:
             importer = Importer(lambda: self._runtime, make_imports, self._delivery.backends, self._emit)
             importing = asyncio.create_task(importer.run())
             stack.callback(importing.cancel)
+        watch = Watch(self._watched(), self._clock, self._emit, self._alarms)
+        stack.callback(asyncio.create_task(watch.run()).cancel)
         stack.push_async_callback(self._reloader.close)
         await self._serve_admin(stack)
         post = self._post
@@ -172,6 +175,20 @@ class Gateway:
         await self._front.open()
         self.ready = True
         self._post.report_ready()
+
+    def _watched(self) -> Subject:
+        tally = self._post.tally
+        return Subject(
+            number=self._post.number,
+            config=lambda: self._runtime.config,
+            reader=self._spool.reader,
+            traffic=self._traffic,
+            tally=tally,
+            deaths=self._post.deaths,
+            hindrance=self._find_hindrance,
+            is_ready=lambda number: tally.total(ready_key(number)) > 0,
+            lost=lambda: self._observer.lost,
+        )
 
     async def _serve_admin(self, stack: AsyncExitStack) -> None:
         """Metrics and health of all workers, from any worker."""
@@ -267,7 +284,7 @@ class Gateway:
             "workers": self._post.workers,
             "pid": os.getpid(),
             "since": self._since,
-            "restarts": self._post.restarts,
+            "restarts": self._post.deaths.count(self._post.number),
             "version": __version__,
             "hindrance": self._find_hindrance(),
             "routes": [asdict(route) for route in self._traffic.conditions()],

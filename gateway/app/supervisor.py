@@ -25,7 +25,7 @@ from gateway.ports import EventSink, Tally
 from gateway.service.listener import bind_socket
 from gateway.service.observer import clear_counters, share_counters
 from gateway.service.repetition import Arrivals, WorkerArrivals
-from gateway.service.tally import SharedCounts
+from gateway.service.tally import Deaths, SharedCounts
 
 
 class WorkerContext(Value):
@@ -44,8 +44,7 @@ class WorkerContext(Value):
     """A pipe that ends when the supervisor does."""
     late: bool = False
     """It replaces a dead worker: the runtime configuration may have been replaced since the start."""
-    restarts: int = 0
-    """Number of workers that died in this place."""
+    deaths: Deaths = field(default_factory=Deaths)
 
     def report_ready(self) -> None:
         """Tell the supervisor that mail is accepted."""
@@ -73,7 +72,6 @@ class _Seat:
     """0 while the place is empty."""
     since: float = 0.0
     pause: float = 0.0
-    deaths: int = 0
     next: float | None = None
     """The time at which it is filled again."""
     proven: bool = False
@@ -87,6 +85,7 @@ class Supervisor:
         self._config = config
         self._emit = emit
         self._counts = SharedCounts(config.server.workers)
+        self._deaths = Deaths(config.server.workers)
         self._arrivals = Arrivals(config.server.workers)
         self._counting = clear_counters(config.server.spool, config.server.workers)
         addresses = {listener.address: None for listener in config.listener} | {config.admin.address: None}
@@ -135,7 +134,7 @@ class Supervisor:
             counters=share_counters(server.spool, number) if self._counting else None,
             lifeline=self._lifeline[0],
             late=late,
-            restarts=seat.deaths,
+            deaths=self._deaths,
         )
 
     def _patience(self) -> float:
@@ -165,7 +164,7 @@ class Supervisor:
         self._arrivals.bury(number)
         now = time.monotonic()
         lived = now - seat.since
-        seat.deaths += 1
+        self._deaths.add(number, status)
         seat.pause = _FIRST_PAUSE if lived > _LONGEST_PAUSE else min(max(seat.pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         # The successor of the first death starts at once, because mail waits.
         pause = 0.0 if lived > _LONGEST_PAUSE or seat.pause == _FIRST_PAUSE else seat.pause

@@ -35,6 +35,10 @@ class AlarmSettings(Section):
     """Mailboxes that get alarms. At least one should not live behind this gateway."""
     repeat_after: Seconds = 3600.0
     """Seconds for which the same alarm is not sent again."""
+    silent_after: Seconds = 600.0
+    """Seconds for which a backend takes none of the mail that waits for it, after which that is an alarm."""
+    queue_age: Seconds = 14_400.0
+    """Age of waiting mail, in seconds, from which on it is an alarm."""
 
 
 DEFAULT_SPOOL = Path("/var/lib/waypost")

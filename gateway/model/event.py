@@ -28,7 +28,7 @@ class Alarm(Value):
         return f"{self.name} ({about})" if about else self.name
 
 
-ABOUT = ("backend", "rule", "cause", "where", "zone", "map", "file", "listener", "account")
+ABOUT = ("backend", "rule", "cause", "where", "zone", "map", "file", "listener", "account", "worker")
 """Fields that distinguish alarms of the same name. They have few values, none of them chosen by a client."""
 
 

@@ -162,6 +162,7 @@ KINDS = (
         "dns-outage",
         "the resolver gives no answers; mail is deferred",
         "look at the resolver",
+        ("dns-restored",),
     ),
     AlarmKind(
         "dnsbl-ignored",
@@ -170,8 +171,9 @@ KINDS = (
     ),
     AlarmKind(
         "worker-died",
-        "a worker process ended; another has its place",
-        "report it, with the log",
+        "a worker process ended; `status` is its exit status, or minus the signal",
+        "another takes its place by itself; report it, with the log",
+        ("worker-restored",),
     ),
     AlarmKind(
         "few-descriptors",
@@ -182,6 +184,58 @@ KINDS = (
         "no-connection-taken",
         "the system had no descriptor or memory for a connection",
         "the same",
+    ),
+    AlarmKind(
+        "route-silent",
+        "mail waits for a backend that has taken none for `silent_after`; `waiting` transfers, the `oldest` in seconds",
+        "see why: `waypost status`, `waypost queue list --backend NAME`",
+        ("route-takes",),
+    ),
+    AlarmKind(
+        "queue-old",
+        "the oldest mail that waits for a backend is older than `queue_age`",
+        "`waypost queue list --backend NAME` shows the last reply of each",
+        ("queue-young",),
+    ),
+    AlarmKind(
+        "storage-low",
+        "little room is left on the spool's disk; at the reserve new mail is refused",
+        "free space on the spool's disk",
+        ("storage-ample",),
+    ),
+    AlarmKind(
+        "certificate-ending",
+        "a certificate ends within 14 days; `where` names the listener or backend",
+        "renew it; it is read again by itself",
+        ("certificate-good",),
+    ),
+    AlarmKind(
+        "certificate-urgent",
+        "a certificate ends within 3 days, or has ended",
+        "renew it now; it is read again by itself",
+        ("certificate-good",),
+    ),
+    AlarmKind(
+        "certificate-foreign",
+        "none of a listener's certificates has the gateway's host name, which clients compare",
+        "get one for the host name, or correct `[server] hostname`",
+        ("certificate-good",),
+    ),
+    AlarmKind(
+        "certificate-unreadable",
+        "a certificate's file cannot be read; the one that was read before is used until the next start",
+        "mend the file",
+        ("certificate-good",),
+    ),
+    AlarmKind(
+        "draining-long",
+        "no new mail is taken for ten minutes, because somebody drains the spool",
+        "`waypost queue list` shows what is left; a restart ends the draining",
+    ),
+    AlarmKind(
+        "log-lines-lost",
+        "log lines were dropped, because whoever reads the log is too slow or gone; `lines` since the start",
+        "look at the reader of standard output and its disk",
     ),
 )
 """All kinds, in the order of the page."""
@@ -229,21 +283,22 @@ class OpenAlarms:
         self._seconds = seconds
         self._open: dict[tuple[str, tuple[tuple[str, str], ...]], OpenAlarm] = {}
 
-    def note(self, event: Event, now: float) -> None:
-        """Take an alarm, or an event of `CLEARING`. `now` is in epoch seconds."""
+    def note(self, event: Event, now: float) -> bool:
+        """Take an alarm, or an event of `CLEARING`; true when it ended an alarm. `now` is in epoch seconds."""
         about = tuple((field, str(value)) for field, value in event.fields if field in ABOUT)
-        for ended in _ENDED_BY.get(event.name, ()):
-            over = [key for key in self._open if key[0] == ended and set(about) <= set(key[1])]
-            for key in over:
-                del self._open[key]
+        ended = _ENDED_BY.get(event.name, ())
+        over = [key for key in self._open if key[0] in ended and set(about) <= set(key[1])]
+        for key in over:
+            del self._open[key]
         if event.level is not Level.ALARM or event.name in CLEARING or event.name not in _KINDS:
-            return
+            return bool(over)
         key = (event.name, about)
         known = self._open.pop(key, None)
         fix = str(dict(event.fields).get("fix", "")) or _plain(_KINDS[event.name].steps)
         self._open[key] = replace(known, last=now) if known else OpenAlarm(event.name, about, now, now, fix)
         if len(self._open) > _MOST_OPEN:
             del self._open[next(iter(self._open))]
+        return False
 
     def current(self, now: float) -> Sequence[OpenAlarm]:
         """The open alarms, the oldest first."""

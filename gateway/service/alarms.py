@@ -80,11 +80,11 @@ class Alarms:
         self._telling: set[asyncio.Task[None]] = set()
 
     def __call__(self, event: Event) -> None:
-        """Queue the event if it is an alarm and was not sent lately."""
+        """Queue the event if it is an alarm, or the end of one, and was not sent lately."""
         if event.level is not Level.ALARM and event.name not in CLEARING:
             return
-        self.open.note(event, self._clock.now())
-        if event.level is not Level.ALARM or not self._couriers:
+        ends = self.open.note(event, self._clock.now())
+        if not (ends or event.level is Level.ALARM) or not self._couriers:
             return
         now = self._clock.monotonic()
         fields = tuple((key, str(value)) for key, value in event.fields)

@@ -14,7 +14,7 @@ from gateway.model.envelope import Mailbox
 from gateway.model.event import Event, Level
 from gateway.model.reply import Reply
 from gateway.plan.amendment import end_all, make_digest, plan_release
-from gateway.ports import Clock, EventSink, Spool
+from gateway.ports import Clock, EventSink, Spool, Storage
 from gateway.service.runtime import RuntimeConfig
 
 _PURGE_PAUSE = 60.0
@@ -27,6 +27,8 @@ _CLOCK_EVERY = 0.5
 """Seconds between checks of the clock; until the next one it continues as before."""
 _LOOK_EVERY = 2.0
 """Seconds between checks of the room on the disk."""
+_LOW, _AMPLE = 8, 10
+"""Multiples of the reserve: with less than the first the room is low, with more than the second it is ample again."""
 
 
 class JumpingClock(Protocol):
@@ -97,6 +99,7 @@ class StorageWatch:
         self._emit = emit
         self.takes = True
         """New mail is accepted."""
+        self._low = False
 
     async def run(self) -> None:
         while True:
@@ -117,7 +120,20 @@ class StorageWatch:
                 self._emit(Event("storage-restored", "", figures, Level.ALARM))
             else:
                 self._emit(Event("storage-refused", "", (*figures, ("fix", _FIX)), Level.ALARM))
+        self._tell_low(storage)
         self.tell_damage()
+
+    def _tell_low(self, storage: Storage) -> None:
+        """Report that the room is about to run out, before mail is refused."""
+        limit = storage.reserve * (_AMPLE if self._low else _LOW)
+        if (storage.free < limit) is self._low:
+            return
+        self._low = not self._low
+        figures = (("free", storage.free), ("reserve", storage.reserve))
+        if self._low:
+            self._emit(Event("storage-low", "", (*figures, ("fix", "free space on the spool's disk")), Level.ALARM))
+        else:
+            self._emit(Event("storage-ample", "", figures))
 
     def tell_damage(self) -> None:
         """Report the damage found since the last check."""

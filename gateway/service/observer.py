@@ -196,6 +196,8 @@ class Observer:
         self._pace = pace or LinePace()
         self._events = Counter("waypost_events", "What happened, by name", ["name", "detail"], registry=self.registry)
         self._lost = Counter("waypost_log_lines_lost", "Log lines dropped: reader too slow", registry=self.registry)
+        self.lost = 0
+        """The same, of this worker."""
         self._size = Histogram(
             "waypost_message_octets",
             "Size of received messages",
@@ -221,12 +223,16 @@ class Observer:
             try:
                 self._waiting.put_nowait(line)
             except queue.Full:
-                self._lost.inc()
+                self._lose()
 
     def _is_dropped(self, event: Event, fields: dict[str, str | int | float | bool]) -> bool:
         if not self._lines.shows(event) or fields.get("live") in _TAKEN:
             return False
         return not self._pace.admits(event, str(fields.get("client", "")))
+
+    def _lose(self) -> None:
+        self.lost += 1
+        self._lost.inc()
 
     def close(self) -> None:
         """Write the waiting lines, then stop."""
@@ -243,7 +249,7 @@ class Observer:
                     self._stream.write(text)
                     self._stream.flush()
             except (OSError, ValueError):
-                self._lost.inc()
+                self._lose()
 
     def _tell_dropped(self, last: bool) -> Iterator[str]:
         for event in self._pace.take_told(last):

@@ -77,6 +77,27 @@ class WorkerTally:
         return tuple(row * _PLACES + word % _PLACES for row, word in enumerate(words))
 
 
+class Deaths:
+    """The deaths of workers, which the supervisor counts and every worker reads. Made before they are forked."""
+
+    def __init__(self, workers: int = 1) -> None:
+        self.workers = workers
+        self._numbers = memoryview(mmap.mmap(-1, workers * 2 * _WIDTH)).cast("i")
+
+    def add(self, worker: int, status: int) -> None:
+        """The worker ended with this exit status, or by the signal `-status`."""
+        self._numbers[worker * 2 + 1] = status
+        self._numbers[worker * 2] += 1
+
+    def count(self, worker: int) -> int:
+        """The number of workers that died in this place."""
+        return self._numbers[worker * 2]
+
+    def status(self, worker: int) -> int:
+        """The status of the last one."""
+        return self._numbers[worker * 2 + 1]
+
+
 IN_FLIGHT = "megabytes in flight"
 """The key of all clients' octets on their way in."""
 

@@ -115,10 +115,10 @@ class Traffic:
         self._tell(transfer, before, lane.flow, outcomes)
         return before.troubled and not lane.flow.troubled
 
-    def moves(self, backend: str) -> bool:
-        """It takes mail at present."""
+    def moves(self, backend: str, seconds: float = _MOVES) -> bool:
+        """It has taken mail within so many seconds."""
         lane = self._lanes.get(backend)
-        return lane is not None and self._clock.monotonic() - lane.delivered < _MOVES
+        return lane is not None and self._clock.monotonic() - lane.delivered < seconds
 
     def hurry(self) -> None:
         """An admin wants an attempt now: running pauses end."""

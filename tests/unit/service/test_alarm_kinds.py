@@ -37,9 +37,9 @@ def test_an_event_of_another_level_clears_and_opens_nothing() -> None:
 
 def test_an_alarm_without_an_all_clear_is_over_after_its_period() -> None:
     alarms = OpenAlarms(100.0)
-    alarms.note(raised("dns-outage"), 1.0)
-    alarms.note(raised("dns-outage"), 50.0)
-    assert kinds(alarms, 150.0) == [("dns-outage", 1.0)]
+    alarms.note(raised("login-locked"), 1.0)
+    alarms.note(raised("login-locked"), 50.0)
+    assert kinds(alarms, 150.0) == [("login-locked", 1.0)]
     assert kinds(alarms, 151.0) == []
 
 
