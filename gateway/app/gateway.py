@@ -48,7 +48,7 @@ from gateway.service.role import Failures, SendingRole
 from gateway.service.runtime import RuntimeConfig, Services
 from gateway.service.sending_limits import SendingLimits, Suspensions
 from gateway.service.tally import Minute, OctetsInFlight
-from gateway.service.watch import Subject, Watch
+from gateway.service.watch import AlarmWatch, Subject
 from gateway.spool.shards import ShardedSpool
 from gateway.spool.sqlite import SqliteSpool
 from gateway.spool.view import ShardedView
@@ -150,7 +150,7 @@ class Gateway:
             importer = Importer(lambda: self._runtime, make_imports, self._delivery.backends, self._emit)
             importing = asyncio.create_task(importer.run())
             stack.callback(importing.cancel)
-        watch = Watch(self._watched(), self._clock, self._emit, self._alarms)
+        watch = AlarmWatch(self._watched(), self._clock, self._emit, self._alarms)
         stack.callback(asyncio.create_task(watch.run()).cancel)
         stack.push_async_callback(self._reloader.close)
         await self._serve_admin(stack)

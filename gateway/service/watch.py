@@ -49,7 +49,7 @@ class Subject(Value):
     """The number of log lines that were dropped."""
 
 
-class Watch:
+class AlarmWatch:
     """Runs until cancelled."""
 
     def __init__(self, subject: Subject, clock: Clock, emit: EventSink, tell: EventSink) -> None:

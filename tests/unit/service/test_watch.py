@@ -17,7 +17,7 @@ from gateway.ports import Storage
 from gateway.service.held_mail import StorageWatch
 from gateway.service.tally import Deaths, SharedCounts
 from gateway.service.traffic import Share, Traffic
-from gateway.service.watch import Subject, Watch
+from gateway.service.watch import AlarmWatch, Subject
 from tests.support.fake_spool import FakeSpool
 from tests.support.spooling import HandClock
 
@@ -54,7 +54,7 @@ class Bench:
         )
         self.watch = self.worker(0)
 
-    def worker(self, number: int) -> Watch:
+    def worker(self, number: int) -> AlarmWatch:
         traffic = Traffic({"inside": Share(10)}, self.clock, self.log.append)
         subject = Subject(
             number=number,
@@ -67,7 +67,7 @@ class Bench:
             is_ready=lambda number: self.ready,
             lost=lambda: self.lost,
         )
-        return Watch(subject, self.clock, self.log.append, self.told.append)
+        return AlarmWatch(subject, self.clock, self.log.append, self.told.append)
 
     def issue(self, days: float) -> None:
         ends = datetime.fromtimestamp(self.clock.now(), UTC) + timedelta(days=days)
@@ -75,7 +75,7 @@ class Bench:
         issued = trustme.CA().issue_cert("mx.gateway.example", not_before=starts, not_after=ends)
         self.certificate.write_bytes(issued.private_key_and_cert_chain_pem.bytes())
 
-    async def pass_time(self, seconds: float, *others: Watch) -> list[str]:
+    async def pass_time(self, seconds: float, *others: AlarmWatch) -> list[str]:
         """Look every 20 seconds; the names of the new events."""
         before = len(self.log)
         end = self.clock.monotonic() + seconds
