@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from gateway.model.decision import Stage
 from gateway.net.system import SystemClock
 from gateway.service.authenticator import Authenticator
 from gateway.service.runtime import RuntimeConfig
+from gateway.tools.cautions import cautions_json, find_cautions
 
 commands = group("Running the gateway.")
 
@@ -69,28 +71,43 @@ def check(
             "besides. By [dns] nameservers, or from [dns] zone.",
         ),
     ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Let warnings end with exit status 1.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check configuration and rules; each mistake is shown with its place.
 
-    Exit status 0 when all is well; 1 when --dns found something to do, or had no answer; 2 for a mistake.
+    Exit status 0 when all is well, also with warnings; 1 when --dns found something to do or had no answer, and with
+    --strict for a warning; 2 for a mistake.
     """
     runtime = app.make_runtime(app.read_config(config))
     rules = sum(len(stage) for stage in runtime.context.rules.rules.values())
     notes = list(_find_notes(runtime.config))
     found = asyncio.run(_ask_dns(runtime)) if dns else ()
     state = find_worst(found)
+    cautions = find_cautions(runtime.config, runtime.routing, time.time())
     if as_json:
         counts = {name: len(getattr(runtime.config, name)) for name in ("domain", "backend", "listener")}
         policy = {"set": runtime.context.rules.name, "rules": rules}
-        print_json({"state": state, **counts, "policy": policy, "notes": notes, "dns": domains_json(found)})
+        print_json(
+            {
+                "state": state,
+                **counts,
+                "policy": policy,
+                "notes": notes,
+                "warnings": cautions_json(cautions),
+                "dns": domains_json(found),
+            }
+        )
     else:
         counts_said = f"{len(runtime.config.domain)} domains, {len(runtime.config.backend)} backends"
         policy_said = f"policy {runtime.context.rules.name} ({rules} rules)"
-        for text in (*(f"{config}: note: {note}" for note in notes), *render_domains(found)):
+        said = [f"{config}: warning: {one.format()}" for one in cautions]
+        said += [f"{config}: note: {note}" for note in notes]
+        for text in (*said, *render_domains(found)):
             say(text)
-        say(f"{config}: good. {counts_said}, {len(runtime.config.listener)} listeners, {policy_said}.")
-    sys.exit(int(state != OK))
+        warned = f" {len(cautions)} {'warning' if len(cautions) == 1 else 'warnings'}." if cautions else ""
+        say(f"{config}: good.{warned} {counts_said}, {len(runtime.config.listener)} listeners, {policy_said}.")
+    sys.exit(int(state != OK or (strict and bool(cautions))))
 
 
 @commands.command()

@@ -12,6 +12,7 @@ from gateway.config.mistakes import Problem
 from gateway.config.outgoing import check_outgoing
 from gateway.config.providers import find_shared, find_shared_signer, tell_shared
 from gateway.config.rule_files import find_sets
+from gateway.config.text_file import tell_unreadable
 from gateway.config.valid_sections import ValidSections
 from gateway.config.values import Network
 from gateway.mail.domain import a_label, is_subdomain
@@ -36,7 +37,7 @@ def _check_key(file: Path) -> Iterator[Problem]:
     except FileNotFoundError:
         yield Problem(path, f"no file {file}", "create it or fix its path")
     except OSError as error:
-        yield Problem(path, f"cannot read it: {error.strerror}", "give the gateway's user the right")
+        yield Problem(path, *tell_unreadable(file, error))
     except KeyUnusable as error:
         yield Problem(path, error.problem, error.fix)
 

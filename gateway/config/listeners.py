@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from gateway.config.edge import Certificate, Listener
 from gateway.config.mistakes import Problem
-from gateway.config.text_file import TextUnfit, read_octets
+from gateway.config.text_file import TextUnfit, read_octets, tell_unreadable
 from gateway.config.valid_sections import ValidSections
 from gateway.model.place import KeyPath
 
@@ -98,7 +99,8 @@ def _check_certificate(path: KeyPath, listener: Listener | Certificate) -> Itera
     except ssl.SSLError as error:
         yield _explain_tls(path, error, key is None, certificate)
     except OSError as error:
-        yield Problem((*path, "certificate"), f"cannot read it: {error.strerror}", "give the gateway's user the right")
+        unreadable = next((file for file in named.values() if not os.access(file, os.R_OK)), certificate)
+        yield Problem((*path, "certificate"), *tell_unreadable(unreadable, error))
 
 
 def _explain_tls(path: KeyPath, error: ssl.SSLError, lone: bool, certificate: Path) -> Problem:

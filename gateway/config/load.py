@@ -81,7 +81,9 @@ def _read_reference(file: Path) -> str | Exception:
     except UnicodeDecodeError:
         return ValueError("not UTF-8 text")
     except TextUnfit as error:
-        return ValueError(error.problem.removeprefix("cannot read it: ").removeprefix("is "))
+        return ValueError(
+            error.problem.removeprefix(f"cannot read {file}: ").removeprefix("cannot read it: ").removeprefix("is ")
+        )
 
 
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")

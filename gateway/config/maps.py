@@ -6,11 +6,12 @@ import csv
 import hashlib
 import io
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from gateway.config.mistakes import Problem, place_problems
+from gateway.config.mistakes import Problem, place_problems, tell_repeats
 from gateway.config.model import Config
 from gateway.config.text_file import TextUnfit, read_text
 from gateway.mail.path import mailbox
@@ -39,6 +40,7 @@ def read_map(
     lines: dict[str, int] = {}
     known: dict[str, str] = {}
     problems: list[Problem] = []
+    counts: Counter[tuple[str, str]] = Counter()
     try:
         for line, address, value in _pairs(file):
             if len(lines) % _LINES_AT_ONCE == 0:
@@ -49,6 +51,9 @@ def read_map(
             if key and entries.get(key, value) != value:
                 problem, fix = f"{address} is also on line {lines[key]}, with another backend", "remove one"
             if problem:
+                counts[problem, fix] += 1
+                if counts[problem, fix] > 1:
+                    continue
                 problems.append(Problem((), problem, fix, file, line))
                 if len(problems) == _MOST_PROBLEMS:
                     problems.append(Problem((), "more lines may be wrong", "fix these first", file, line))
@@ -62,7 +67,7 @@ def read_map(
         problems.append(Problem((), f"is no CSV: {error}", "write `address,backend` lines", file, 1))
     except tomllib.TOMLDecodeError as error:
         problems.append(Problem((), f"is no TOML: {error}", 'write `"address" = "backend"` lines', file, 1))
-    return entries, problems
+    return entries, [tell_repeats(one, counts[one.problem, one.fix]) for one in problems]
 
 
 def check_address(address: str, domains: Collection[str] | None) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.model.place import KeyPath, Place, nearest
-from gateway.model.value import Value
+from gateway.model.value import Value, replace
 
 
 class Problem(Value):
@@ -53,10 +53,34 @@ class ConfigErrors(Exception):
         return self.format()
 
 
+def tell_repeats(problem: Problem, count: int) -> Problem:
+    """A problem that stands for `count` lines with the same fault."""
+    if count < 2:
+        return problem
+    lines = "1 more line" if count == 2 else f"{count - 1} more lines"
+    return replace(problem, problem=f"{problem.problem} (and on {lines})")
+
+
+def merge_repeats(problems: list[Problem]) -> list[Problem]:
+    """Each fault of [routing.addresses] once with its count; everything else as it is."""
+    first: dict[tuple[str, str], int] = {}
+    counts: dict[int, int] = {}
+    kept: list[Problem] = []
+    for one in problems:
+        at = first.setdefault((one.problem, one.fix), len(kept)) if one.path[:2] == _ROWS else len(kept)
+        counts[at] = counts.get(at, 0) + 1
+        if at == len(kept):
+            kept.append(one)
+    return [tell_repeats(one, counts[at]) for at, one in enumerate(kept)]
+
+
+_ROWS = ("routing", "addresses")
+
+
 def place_problems(problems: list[Problem], file: Path, places: dict[KeyPath, Place]) -> ConfigErrors:
     """Give each problem its place. Problems of other files come last, in the order of their lines."""
     own, others = [], []
-    for problem in problems:
+    for problem in merge_repeats(problems):
         setting = format_path(problem.path)
         if problem.file is not None:
             others.append(Mistake(problem.file, problem.line, 0, setting, problem.problem, problem.fix))

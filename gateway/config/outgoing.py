@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from gateway.config.keyring import KeyringUnusable, KeyState, KeyUnusable, read_key, read_keyring
 from gateway.config.mistakes import Problem
 from gateway.config.providers import find_shared, find_strangers, tell_shared
+from gateway.config.text_file import tell_unreadable
 from gateway.config.valid_sections import ValidSections
 from gateway.mail.domain import a_label
 from gateway.model.place import KeyPath
@@ -125,13 +126,15 @@ def _check_keyring(sections: ValidSections) -> Iterator[Problem]:
         yield Problem(path, str(error), "fix it, or make new keys with `waypost key new`")
         return
     except OSError as error:
-        yield Problem(path, f"cannot read {keys}: {error.strerror}", "give the gateway's user the right")
+        yield Problem(path, *tell_unreadable(keys, error))
         return
     for entry in entries:
         if entry.state is not KeyState.SIGNING:
             continue
         try:
             read_key(keys, entry)
+        except PermissionError as error:
+            yield Problem(path, *tell_unreadable(keys / entry.file, error))
         except OSError as error:
             yield Problem(path, f"cannot read {keys / entry.file}: {error.strerror}", "put the key's file back")
         except KeyUnusable as error:

@@ -8,6 +8,7 @@ start, as some editors write it, is ignored.
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import stat
 from pathlib import Path
@@ -18,6 +19,22 @@ _MOST_PARTS = 64
 """Of one dotted key: each is a table in the one before, and readers nest as deep."""
 _BARE_CR = re.compile(r"\r(?!\n)")
 _LONG_KEY = re.compile(r"(?:[^\s.=#\"'\[\]{},]+[ \t]*\.[ \t]*){" + str(_MOST_PARTS) + "}")
+
+
+def tell_unreadable(path: Path, error: OSError) -> tuple[str, str]:
+    """The problem of a file that cannot be read, and the fix: for a missing right, the user who needs it."""
+    problem = f"cannot read {path}: {error.strerror}"
+    if not isinstance(error, PermissionError):
+        return problem, "create it or fix its path"
+    return problem, f"let {name_user()}, who runs this command, and the gateway's user read it"
+
+
+def name_user() -> str:
+    """The user of this process."""
+    try:
+        return f"user {pwd.getpwuid(os.geteuid()).pw_name}"
+    except KeyError:
+        return f"uid {os.geteuid()}"
 
 
 class TextUnfit(ValueError):
@@ -41,6 +58,8 @@ def read_octets(path: Path, most: int = MOST_OCTETS) -> bytes:
     except IsADirectoryError:
         raise TextUnfit(path, "is a directory", "name a file in it") from None
     except OSError as error:
+        if isinstance(error, PermissionError):
+            raise TextUnfit(path, *tell_unreadable(path, error)) from None
         raise TextUnfit(path, f"cannot read it: {error.strerror}", "create it or fix its path") from None
     except TextUnfit:
         raise

@@ -78,7 +78,7 @@ async def findings(folder: Path, zone: dict[str, Any], more: str = "") -> tuple[
     status, said, wrong = await ask(folder, zone, "--json", more=more)
     assert wrong == ""
     answer = json.loads(said)
-    assert set(answer) == {"state", "domain", "backend", "listener", "policy", "notes", "dns"}
+    assert set(answer) == {"state", "domain", "backend", "listener", "policy", "notes", "warnings", "dns"}
     assert all(set(one) == {"domain", "id", "state", "found", "fix"} for one in answer["dns"])
     # Each finding that is not well names the next step.
     assert all(bool(one["fix"]) == (one["state"] != "ok") for one in answer["dns"])

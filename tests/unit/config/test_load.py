@@ -402,6 +402,8 @@ class TestMaps:
         (tmp_path / "a.csv").write_bytes(b"\xff\xfe")
         assert complaints(tmp_path, self.TEXT) == ["a.csv:1: is not UTF-8 text; save it as UTF-8"]
         (tmp_path / "a.csv").write_text("x\n" * 5000)
+        assert len(complaints(tmp_path, self.TEXT)) == 1
+        (tmp_path / "a.csv").write_text("".join(f"x{number},google\n" for number in range(5000)))
         assert len(complaints(tmp_path, self.TEXT)) == 101
         (tmp_path / "a.csv").write_text('a@own.example,"' + "x" * 200_000)
         assert complaints(tmp_path, self.TEXT)[0].startswith("a.csv:1: is no CSV: ")

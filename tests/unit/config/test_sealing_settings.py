@@ -121,7 +121,7 @@ def test_a_key_that_cannot_be_used(tmp_path: Path, octets: bytes, said: str) -> 
 def test_a_directory_is_no_key(tmp_path: Path) -> None:
     (tmp_path / "arc.pem").mkdir()
     [problem] = problems(tmp_path)
-    assert problem.startswith("seal.key: cannot read it")
+    assert problem.startswith("seal.key: cannot read ")
 
 
 def test_every_setting_is_needed(tmp_path: Path) -> None:
