@@ -16,7 +16,9 @@ from gateway.service.listener.listener_state import ListenerState
 from gateway.service.proxy import HEADER_OCTETS, NotProxy, ProxyHeader, read_proxy
 
 _PROXY_SECONDS = 5.0
-"""Seconds for a balancer to send its header, which is ready when it connects."""
+"""How long a balancer may take to send its header; it has it ready when it connects."""
+_MOST_UNKNOWN = 64
+"""Connections beyond the limit that may wait for a PROXY header: until it has come, nobody makes room for them."""
 
 
 class HealthCheck:
@@ -72,17 +74,20 @@ class ClientIdentity:
         """None before it is known, and for a balancer's own connection."""
         self._entered = False
 
-    def enter(self) -> None:
-        """Take a place for the connection. Raises SessionOver when there are too many."""
-        self._entered = True
-        if not self._state.connections.arrive() and not self._state.make_room():
-            raise SessionOver(REPLIES["too-busy"], "too-many-connections")
-
     async def arrive(self, inflow: Inflow, peer: IPText) -> None:
-        """Identify the client. Raises SessionOver when there are too many, or a required PROXY header is missing."""
+        """Take a place for the connection, and learn who it is. Raises SessionOver when there are too many, or a PROXY
+        header is due and does not come.
+
+        Another connection makes room only for a client that is within its own limits.
+        """
+        connections = self._state.connections
+        self._entered = True
+        crowded = not connections.arrive()
         self._connection = await _identify(inflow, peer, self._state)
         if self._connection is not None:
             self._admit(self._connection.client)
+        if crowded and connections.excess() > 0 and not self._state.make_room():
+            raise SessionOver(REPLIES["too-busy"], "too-many-connections")
 
     async def meet(self) -> Dialogue:
         """Begin a session for the client. Raises SessionOver when it is refused."""
@@ -150,6 +155,8 @@ async def _identify(inflow: Inflow, peer: IPText, state: ListenerState) -> Conne
     address = parse_ip(peer)
     if not any(address in network for network in settings.proxy_from):
         return Connection(settings.name, peer, peer, ClientSource.PEER, carry=settings.carry)
+    if state.connections.excess() > _MOST_UNKNOWN:
+        raise SessionOver(REPLIES["too-busy"], "too-many-connections")
     try:
         header = await _read_header(inflow)
         if header is None:

@@ -54,6 +54,10 @@ class ConnectionLimits:
         self._open += 1
         return self._tally.add(_ALL) <= self._most
 
+    def excess(self) -> int:
+        """How many connections there are beyond the limit; below 0 while there is room."""
+        return self._tally.total(_ALL) - self._most
+
     def depart(self) -> None:
         """A connection that arrived was closed."""
         self._open -= 1

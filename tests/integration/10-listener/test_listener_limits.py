@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from gateway.config.edge import Limits
 from gateway.model.reply import Reply
-from gateway.service.listener import ConnectionLimits, SmtpListener, listener_state, server
+from gateway.service.listener import ConnectionLimits, SmtpListener, arrival, listener_state, server
 from tests.support.listening import OK, Client, RecordedReception, until
 
 Listen = Callable[..., Awaitable[SmtpListener]]
@@ -50,6 +52,56 @@ async def test_the_idlest_makes_room_for_a_newcomer(listen: Listen, monkeypatch:
     assert await idle.rest() == BUSY
     assert await active.say("NOOP") == await mailing.say("RSET") == 250
     for client in (active, mailing, newcomer):
+        await client.close()
+
+
+@pytest.mark.parametrize("limit", ["connections_per_address", "connections_per_network", "connections_per_minute"])
+@pytest.mark.parametrize("by", ["its own address", "a PROXY header"])
+async def test_nobody_makes_room_for_a_client_beyond_its_own_limit(
+    listen: Listen, monkeypatch: pytest.MonkeyPatch, limit: str, by: str
+) -> None:
+    monkeypatch.setattr(listener_state, "_LEAST_REST", 0.0)
+    proxy_from = (ipaddress.ip_network("127.0.0.9/32"),)
+    listener = await listen(RecordedReception(), proxy_from=proxy_from, limits={"connections": 3, limit: 2})
+    idle = await Client.connect(listener.address, local_addr=("127.9.9.1", 0))
+    greedy = [await Client.connect(listener.address, local_addr=("127.0.1.1", 0)) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    for _ in range(3):
+        source = "127.0.1.1" if by == "its own address" else "127.0.0.9"
+        refused = await Client.connect(listener.address, greeted=False, local_addr=(source, 0))
+        if by == "a PROXY header":
+            await refused.send(b"PROXY TCP4 127.0.1.1 127.0.0.1 40000 25\r\n")
+        assert await refused.reply() == 421
+        await refused.close()
+    for client in (idle, *greedy):
+        assert await client.say("NOOP") == 250
+        await client.close()
+
+
+async def test_nobody_makes_room_for_a_connection_whose_client_is_not_known_yet(
+    listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener_state, "_LEAST_REST", 0.0)
+    monkeypatch.setattr(arrival, "_MOST_UNKNOWN", 2)
+    proxy_from = (ipaddress.ip_network("127.0.0.9/32"),)
+    listener = await listen(RecordedReception(), proxy_from=proxy_from, limits={"connections": 2})
+    first, second = [await Client.connect(listener.address) for _ in range(2)]
+    balancer: dict[str, Any] = {"greeted": False, "local_addr": ("127.0.0.9", 0)}
+    silent = [await Client.connect(listener.address, **balancer) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    assert await (await Client.connect(listener.address, **balancer)).rest() == BUSY
+    assert await first.say("NOOP") == 250
+    await asyncio.sleep(0.05)
+    assert await second.say("NOOP") == 250
+    newcomer = await Client.connect(listener.address)
+    assert await newcomer.say("NOOP") == 250
+    await asyncio.sleep(0.05)
+    assert await second.say("NOOP") == 250
+    assert await first.rest() == BUSY
+    await silent[0].send(b"PROXY TCP4 192.0.2.7 127.0.0.1 40000 25\r\n")
+    assert await silent[0].reply() == 220
+    assert await newcomer.rest() == BUSY
+    for client in (second, *silent):
         await client.close()
 
 
