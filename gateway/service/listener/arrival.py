@@ -1,9 +1,8 @@
-"""The client's identity: its address as far as the transport proves it, and its TLS."""
+"""Who is there: the client's address as far as the transport proves it."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 
 from gateway.model.envelope import Envelope, IPText, Mailbox, Recipient, parse_ip
 from gateway.model.ingress import ClientSource, Tls
@@ -183,20 +182,3 @@ async def _read_header(inflow: Inflow) -> ProxyHeader | None:
             raise NotProxy("no whole header in time") from None
     inflow.skip(header.octets)
     return header
-
-
-def read_tls(transport: asyncio.BaseTransport) -> Tls:
-    """The negotiated TLS. The subject is that of a client certificate that our TLS context has verified."""
-    session = transport.get_extra_info("ssl_object")
-    cipher = session.cipher()
-    subject = (session.getpeercert() or {}).get("subject", ())
-    return Tls(
-        version=session.version() or "",
-        cipher=cipher[0] if cipher else "",
-        peer_subject=",".join(f"{key}={_escape(value)}" for part in subject for key, value in part),
-    )
-
-
-def _escape(value: str) -> str:
-    """Escaped by RFC 4514 section 2.4, so that no value of a subject reads as another attribute."""
-    return re.sub(r'([,+"\\<>;=])', r"\\\1", value)

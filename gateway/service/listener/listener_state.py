@@ -18,6 +18,7 @@ from gateway.model.value import Value, field
 from gateway.ports import EventSink, Reception
 from gateway.service.credentials import Credentials
 from gateway.service.listener.connection_limits import ConnectionLimits
+from gateway.service.listener.encryption import HandshakeTurns
 
 _WINDOW_SECONDS = 60.0
 
@@ -193,6 +194,7 @@ class ListenerState:
         self.report = report
         self.connections = connections
         self.journal = Journal(emit, settings.name)
+        self.handshakes = HandshakeTurns()
         self._emit = emit
         self.sessions: set[SessionState] = set()
         """Sessions that have not ended."""

@@ -9,15 +9,16 @@ from typing import cast
 from aiosmtpd.smtp import SMTP
 
 from gateway.mail.path import parse_path
-from gateway.model.envelope import ip_text
+from gateway.model.envelope import ip_text, network_of
 from gateway.model.ingress import Tls
 from gateway.model.reply import REPLIES, Reply
 from gateway.service.listener import parameters
-from gateway.service.listener.arrival import ClientIdentity, HealthCheck, read_tls
+from gateway.service.listener.arrival import ClientIdentity, HealthCheck
 from gateway.service.listener.dialogue import Dialogue
+from gateway.service.listener.encryption import name_failure, read_tls, start_tls
 from gateway.service.listener.inflow import ClientPatience, Inflow, SessionOver, read_chunk_of, read_data
 from gateway.service.listener.listener_state import ListenerState
-from gateway.service.listener.login import RESPONSE_OCTETS, Login, name_failure, start_tls
+from gateway.service.listener.login import RESPONSE_OCTETS, Login
 from gateway.service.listener.outflow import Outflow, ReplyTracker
 from gateway.service.listener.parameters import (
     BEFORE_TLS,
@@ -287,12 +288,15 @@ class SmtpSession(SMTP):
         assert context is not None
         self._secured = True
         try:
-            await start_tls(self._writer, context, self._inflow.take_all)
+            client = self._identity.client
+            ask_turn = partial(self._state.handshakes.ask, network_of(client) if client else "")
+            pipe = await start_tls(self._outflow.pipe, context, self._inflow.take_all, ask_turn)
         except OSError as error:
             self._identity.leave()
             self._state.disconnect(self)  # the TLS layer ended with the handshake, and reports nothing more
             raise SessionOver(None, name_failure(error)) from None
-        self._attach(self._writer.transport)
+        self._attach(pipe)
+        vars(self._writer)["_transport"] = pipe  # as StreamWriter.start_tls does
         self._outflow.unmute()
         self._tls = read_tls(self._outflow.pipe)
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gateway.service.listener import SmtpListener
-from gateway.service.listener.login import start_tls
+from gateway.service.listener.encryption import start_tls
 from tests.support.listening import Client, RecordedReception
 
 Listen = Callable[..., Awaitable[SmtpListener]]
@@ -52,6 +52,5 @@ async def test_no_handshake_is_begun_with_a_client_that_does_not_read() -> None:
         def is_closing(self) -> bool:
             return True
 
-    writer = asyncio.StreamWriter(Full(), asyncio.Protocol(), None, asyncio.get_running_loop())  # type: ignore[arg-type]
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(start_tls(writer, ssl.create_default_context(), lambda: b""), 2)
+        await asyncio.wait_for(start_tls(Full(), ssl.create_default_context(), lambda: b"", lambda step: None), 2)
