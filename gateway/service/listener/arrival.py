@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.model.envelope import Envelope, IPText, Mailbox, Recipient, parse_ip
+from gateway.model.envelope import Envelope, IPText, Mailbox, Recipient, network_of, parse_ip
 from gateway.model.ingress import ClientSource, Tls
 from gateway.model.reply import REPLIES, Reply
 from gateway.ports import Connection, Conversation
@@ -71,6 +71,8 @@ class ClientIdentity:
         self._connection: Connection | None = None
         self.client: IPText | None = None
         """None before it is known, and for a balancer's own connection."""
+        self.network = ""
+        """The client's, in whose turn its handshake and its commands are."""
         self._entered = False
 
     async def arrive(self, inflow: Inflow, peer: IPText) -> None:
@@ -138,6 +140,7 @@ class ClientIdentity:
     def _admit(self, client: IPText) -> None:
         self._release()
         self.client = client
+        self.network = network_of(client)
         if not self._state.connections.admit(client):
             raise SessionOver(REPLIES["too-busy"], "too-many-of-one-client")
         if self._state.connections.is_too_fast(client):

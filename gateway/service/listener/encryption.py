@@ -13,7 +13,7 @@ from asyncio.sslproto import SSLProtocol
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, cast
+from typing import cast
 
 from gateway.model.ingress import Tls
 
@@ -25,13 +25,16 @@ _MOST_UNREAD = 4096
 _MOST_HELD = 16_384
 """Octets that the TLS layer may hold for us or for the client, beside those of one read. uvloop's layer has 256 KiB for
 each read and takes as much again from it."""
+_MOST_AT_FIRST = 4096
+"""The same for what the client sends before its content is due."""
 
 
-class HandshakeTurns:
-    """Steps of handshakes that wait: one in a turn of the loop, so that what else has come is served between them.
-    Client networks take turns, so that a newcomer does not wait for all those of one that floods."""
+class Turns:
+    """Steps of work for clients that wait: so many in a turn of the loop, so that what else has come is served between
+    them. Client networks take turns, so that a newcomer does not wait for all those of one that floods."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
         self._waiting: OrderedDict[str, deque[Callable[[], None]]] = OrderedDict()
         self._due = False
 
@@ -47,26 +50,30 @@ class HandshakeTurns:
 
     def _take_turn(self) -> None:
         self._due = False
+        try:
+            for _ in range(self._at_once):
+                if self._waiting:
+                    self._take_step()
+        finally:
+            self._go_on()
+
+    def _take_step(self) -> None:
         network, steps = self._waiting.popitem(last=False)
         step = steps.popleft()
         if steps:
             self._waiting[network] = steps
-        try:
-            step()
-        finally:
-            self._go_on()
+        step()
 
 
-class _Encrypted(Protocol):
-    """The transport of asyncio's TLS layer, as far as the other ones lack it."""
+class _Encrypted(asyncio.Transport):
+    """The transport of asyncio's TLS layer."""
 
     def set_read_buffer_limits(self, *, high: int) -> None: ...
-
-    def set_write_buffer_limits(self, *, high: int) -> None: ...
 
 
 _READ = memoryview(bytearray(_MOST_HELD))
 """Where all connections of the process are read to: what was read is taken from here before the next one is."""
+_READ_AT_FIRST = _READ[:_MOST_AT_FIRST]
 
 
 class TlsLayer(SSLProtocol):
@@ -95,9 +102,10 @@ class TlsLayer(SSLProtocol):
         self._ask_turn = ask_turn
         self._pipe: asyncio.Transport | None = None
         self._ssl_buffer_view = _READ
-        self.outer = cast(_Encrypted, vars(self)["_app_transport"])
+        self._read = _READ_AT_FIRST
+        self.outer: _Encrypted = vars(self)["_app_transport"]
         """The transport of what is encrypted."""
-        self.outer.set_read_buffer_limits(high=_MOST_HELD)
+        self.outer.set_read_buffer_limits(high=_MOST_AT_FIRST)
         self.outer.set_write_buffer_limits(high=_MOST_HELD)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -105,8 +113,13 @@ class TlsLayer(SSLProtocol):
         self._pipe.set_write_buffer_limits(high=_MOST_HELD)
         super().connection_made(self._pipe)
 
+    def widen(self) -> None:
+        """Content is due: more is read at once."""
+        self._read = _READ
+        self.outer.set_read_buffer_limits(high=_MOST_HELD)
+
     def get_buffer(self, n: int) -> memoryview:
-        return _READ
+        return self._read
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._secured.done():
@@ -139,8 +152,8 @@ async def start_tls(
     context: ssl.SSLContext,
     take_early: Callable[[], bytes],
     ask_turn: Callable[[Callable[[], None]], None],
-) -> asyncio.Transport:
-    """Do the handshake as the server; the transport that is encrypted. `take_early` gives what of it was read already:
+) -> TlsLayer:
+    """Do the handshake as the server. `take_early` gives what of it was read already:
     the client's first octets may come in one packet with a PROXY header, or before the loop has turned.
 
     Raises OSError (ssl.SSLError and timeouts are) when there is no TLS.
@@ -150,7 +163,6 @@ async def start_tls(
     secured = asyncio.get_running_loop().create_future()
     early = take_early()
     layer = TlsLayer(pipe.get_protocol(), context, secured, ask_turn)
-    outer = cast(asyncio.Transport, layer.outer)
     pipe.set_protocol(layer)
     layer.connection_made(pipe)
     if early:
@@ -160,7 +172,7 @@ async def start_tls(
     except BaseException:
         pipe.close()
         raise
-    return outer
+    return layer
 
 
 def name_failure(error: OSError) -> str:

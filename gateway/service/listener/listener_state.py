@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from asyncio import Task, get_running_loop, sleep
+from asyncio import Future, Task, get_running_loop, sleep
 from collections.abc import Callable
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from gateway.model.value import Value, field
 from gateway.ports import EventSink, Reception
 from gateway.service.credentials import Credentials
 from gateway.service.listener.connection_limits import ConnectionLimits
-from gateway.service.listener.encryption import HandshakeTurns
+from gateway.service.listener.encryption import Turns
 
 _WINDOW_SECONDS = 60.0
 
@@ -137,7 +138,9 @@ class ListenerSettings(Value):
 
 _MOST_OF_A_COMMAND = 500
 _TURN = 32
-"""Commands after which other sessions get their turn, regardless of pipelining."""
+"""Commands after which other sessions get their turn, however many this client has pipelined."""
+_AT_ONCE = 32
+"""Commands of all sessions that are done in one turn of the loop; beyond, they wait for the next."""
 _FREE = 16
 """Commands of a session, since its last message, that are not delayed: most sessions have no more."""
 _MANY = 8
@@ -151,6 +154,11 @@ that hold most and have brought no mail are ended."""
 
 _LEAST_REST = 2.0
 """Seconds that a session may always be idle: a client on a slow line needs time."""
+
+
+def _end(turn: Future[None]) -> None:
+    if not turn.done():
+        turn.set_result(None)
 
 
 class SessionState(Protocol):
@@ -194,7 +202,11 @@ class ListenerState:
         self.report = report
         self.connections = connections
         self.journal = Journal(emit, settings.name)
-        self.handshakes = HandshakeTurns()
+        self.handshakes = Turns(1)
+        self._commands = Turns(_AT_ONCE)
+        self._turn = 0.0
+        self._done = 0
+        """Commands in this turn of the loop."""
         self._emit = emit
         self.sessions: set[SessionState] = set()
         """Sessions that have not ended."""
@@ -209,9 +221,18 @@ class ListenerState:
         """No connection is open. An ended session may still have to send its last reply."""
         self.empty.set()
 
-    async def take_turns(self, commands: int) -> None:
-        """Let other sessions go first after so many commands without a message. The more such sessions there are, the
-        longer each waits: so a flood of commands takes only a part of the time."""
+    async def take_turns(self, commands: int, network: str) -> None:
+        """Let others go first when so many commands were done without a message, or when many have come at once: then
+        client networks take turns. Of many sessions that go on and on each waits the longer, the more they are: a flood
+        of commands takes a part of the time only."""
+        now = get_running_loop().time()
+        if now != self._turn:
+            self._turn, self._done = now, 0
+        self._done += 1
+        if self._done > _AT_ONCE:
+            turn = get_running_loop().create_future()
+            self._commands.ask(network, partial(_end, turn))
+            await turn
         if commands < _FREE or commands % max(_TURN // (1 + self.busy), 1):
             return
         self.busy += 1

@@ -9,13 +9,13 @@ from typing import cast
 from aiosmtpd.smtp import SMTP
 
 from gateway.mail.path import parse_path
-from gateway.model.envelope import ip_text, network_of
+from gateway.model.envelope import ip_text
 from gateway.model.ingress import Tls
 from gateway.model.reply import REPLIES, Reply
 from gateway.service.listener import parameters
 from gateway.service.listener.arrival import ClientIdentity, HealthCheck
 from gateway.service.listener.dialogue import Dialogue
-from gateway.service.listener.encryption import name_failure, read_tls, start_tls
+from gateway.service.listener.encryption import TlsLayer, name_failure, read_tls, start_tls
 from gateway.service.listener.inflow import ClientPatience, Inflow, SessionOver, read_chunk_of, read_data
 from gateway.service.listener.listener_state import ListenerState
 from gateway.service.listener.login import RESPONSE_OCTETS, Login
@@ -61,6 +61,7 @@ class SmtpSession(SMTP):
         self._greeted = False
         self._extensions = state.settings.extensions + (("AUTH",) if state.settings.credentials else ())
         self._secured = False
+        self._layer: TlsLayer | None = None
         self._tls: Tls | None = None
         self._commands = self._errors = 0
         self._over = False
@@ -171,7 +172,7 @@ class SmtpSession(SMTP):
         self._commands += 1
         if self._commands > self._settings.limits.commands:
             raise SessionOver(parameters.TOO_MANY_COMMANDS, "too-many-commands")
-        await self._state.take_turns(self._commands)
+        await self._state.take_turns(self._commands, self._identity.network)
         if self._outflow.gone and not self.proven:
             raise SessionOver(None)  # no client is left for the replies to its other commands
         reply = await self._obey(line)
@@ -230,6 +231,7 @@ class SmtpSession(SMTP):
         start = await self._dialogue.begin(chunked=False)
         if start.code != 354:
             return start
+        self._widen()
         self._outflow.write(start)
         await read_data(self._inflow, self._dialogue, self._data_due)
         return await self._finish()
@@ -240,6 +242,8 @@ class SmtpSession(SMTP):
         size, last = read_chunk(argument)
         secured = self._tls or not self._settings.require_tls
         start = await self._dialogue.begin(True) if secured else parameters.TLS_FIRST
+        if start.code == 354:
+            self._widen()
         await read_chunk_of(size, self._inflow, self._dialogue, self._data_due)
         if start.code != 354:
             return start
@@ -288,15 +292,14 @@ class SmtpSession(SMTP):
         assert context is not None
         self._secured = True
         try:
-            client = self._identity.client
-            ask_turn = partial(self._state.handshakes.ask, network_of(client) if client else "")
-            pipe = await start_tls(self._outflow.pipe, context, self._inflow.take_all, ask_turn)
+            ask_turn = partial(self._state.handshakes.ask, self._identity.network)
+            self._layer = await start_tls(self._outflow.pipe, context, self._inflow.take_all, ask_turn)
         except OSError as error:
             self._identity.leave()
             self._state.disconnect(self)  # the TLS layer ended with the handshake, and reports nothing more
             raise SessionOver(None, name_failure(error)) from None
-        self._attach(pipe)
-        vars(self._writer)["_transport"] = pipe  # as StreamWriter.start_tls does
+        self._attach(self._layer.outer)
+        vars(self._writer)["_transport"] = self._layer.outer  # as StreamWriter.start_tls does
         self._outflow.unmute()
         self._tls = read_tls(self._outflow.pipe)
 
@@ -306,6 +309,11 @@ class SmtpSession(SMTP):
 
     def _data_due(self, octets: int) -> float:
         return self._patience.content_due(self._settings.limits.data_seconds, octets)
+
+    def _widen(self) -> None:
+        self._inflow.widen()
+        if self._layer is not None:
+            self._layer.widen()
 
     def _attach(self, transport: asyncio.BaseTransport) -> None:
         pipe = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
