@@ -8,8 +8,10 @@ import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -78,15 +80,39 @@ class Successes:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._reading = Lock()
+        self._inode = 0
+        self._read_to = 0
+        """Up to where the file of that inode was read."""
+
+    def has_more(self) -> bool:
+        """A worker has added something since the last `read_more`. Raises OSError."""
+        try:
+            status = self._path.lstat()
+        except FileNotFoundError:
+            return False
+        return (status.st_ino, status.st_size) != (self._inode, self._read_to)
 
     def read(self) -> list[tuple[str, str]]:
-        """Names and networks, the oldest first; an unreadable line is left out. Raises OSError."""
-        try:
-            with os.fdopen(os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-                lines = file.read(2 * _MOST_OCTETS).splitlines()
-        except FileNotFoundError:
-            return []
-        return [pair for line in lines if (pair := _read_pair(line)) is not None]
+        """Names and networks, the oldest first; a line that cannot be read is left out. Raises OSError."""
+        with self._reading:
+            self._read_to = 0
+        return self.read_more()
+
+    def read_more(self) -> list[tuple[str, str]]:
+        """The same for what has come since it was read last. Raises OSError."""
+        with self._reading:
+            try:
+                with os.fdopen(os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+                    status = os.fstat(file.fileno())
+                    if status.st_ino != self._inode or status.st_size < self._read_to:
+                        self._inode, self._read_to = status.st_ino, 0
+                    file.seek(self._read_to)
+                    octets = file.read(2 * _MOST_OCTETS)
+            except FileNotFoundError:
+                return []
+            self._read_to += len(octets)
+        return [pair for line in octets.splitlines() if (pair := _read_pair(line)) is not None]
 
     def add(self, name: str, network: str) -> None:
         """Raises OSError."""
@@ -163,6 +189,10 @@ class Credentials:
         failures = self._failures_of(network)
         account = self._accounts.get(name.lower())
         known = account is not None and network in account.networks
+        if not known and self._successes is not None:
+            await self._learn(self._successes)
+            account = self._accounts.get(name.lower())
+            known = account is not None and network in account.networks
         most = _MOST_WAITING if known else _MOST_OF_STRANGERS
         if failures.count >= _MOST_FAILURES or self._waiting >= most or self._is_locked(account, network):
             return _LATER
@@ -245,6 +275,16 @@ class Credentials:
         except OSError as error:
             self._say_forgotten(error)
             return
+        self._note_known(known)
+
+    async def _learn(self, successes: Successes) -> None:
+        """Where people have logged in at other workers meanwhile. Nobody waits for a file that cannot be read: that was
+        said when it was read first, and is said at the next login that is to be remembered."""
+        with suppress(OSError):
+            if successes.has_more():
+                self._note_known(await asyncio.get_running_loop().run_in_executor(None, successes.read_more))
+
+    def _note_known(self, known: list[tuple[str, str]]) -> None:
         for name, network in known:
             _add_network(self._account(name), network)
 

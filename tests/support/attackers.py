@@ -6,6 +6,7 @@ Each kind attacks and leaves; it does not check the gateway's answers.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -129,6 +130,26 @@ async def vanish(port: int, count: int) -> None:
         writer.close()
 
 
+async def tls_flood(port: int, count: int) -> None:
+    """`count` sessions from many networks that do STARTTLS, all their handshakes at once, pipeline 200 kB of commands
+    each, and read nothing for five seconds."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    async def one(number: int) -> None:
+        reader, writer = await open_connection(port, f"127.0.{1 + number // 40}.1")
+        with suppress(OSError):
+            writer.write(b"STARTTLS\r\n")
+            await reader.readline()
+            await writer.start_tls(context, ssl_handshake_timeout=PATIENCE)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            writer.write(HELLO * 10_000)
+            await asyncio.sleep(5)
+        writer.transport.abort()
+
+    await asyncio.gather(*(one(number) for number in range(count)))
+
+
 KINDS: dict[str, Callable[[int, int], Awaitable[None]]] = {
     attack.__name__: attack
     for attack in (
@@ -141,6 +162,7 @@ KINDS: dict[str, Callable[[int, int], Awaitable[None]]] = {
         long_headers,
         half_close,
         vanish,
+        tls_flood,
     )
 }
 

@@ -40,6 +40,7 @@ ATTACKS = [
     ("long_headers", 20, 200),
     ("half_close", 20, 500),
     ("vanish", 200, 1000),
+    ("tls_flood", 900, 1100),
 ]
 """Kind, count in `make test`, count in a soak."""
 

@@ -232,6 +232,37 @@ async def test_an_owner_is_known_where_he_has_been_also_after_a_restart(door: Do
     assert await door.try_("ann", "right", HERE) == ""
 
 
+async def test_an_owner_is_known_where_another_worker_has_seen_him(door: Door, tmp_path: Path) -> None:
+    file = tmp_path / "logins"
+    workers = [Credentials(door.file, door.clock, door.events.append, None, file) for _ in range(3)]
+    for worker, client in zip(workers, (HERE, THERE, "203.0.113.77"), strict=True):
+        door.credentials = worker
+        assert await door.try_("Ann", "right", client) == ""
+    for worker in workers:
+        door.credentials = worker
+        for number in range(60):
+            await door.try_("ann", "wrong", f"10.0.{number}.1")
+        for client in (HERE, THERE, "203.0.113.77"):
+            assert await door.try_("ann", "right", client) == ""
+        assert await door.try_("ann", "right", "10.9.9.9") == "454 4.7.0", "the name is locked elsewhere"
+    assert len(file.read_text().splitlines()) == 3
+
+
+async def test_what_is_known_outlives_the_shortening_by_another_worker(
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "logins"
+    door.credentials = Credentials(door.file, door.clock, door.events.append, None, file)
+    monkeypatch.setattr(credentials, "_MOST_OCTETS", 2000)
+    other = credentials.Successes(file)
+    for number in range(100):
+        other.add("ann", f"10.{number}.0.0/24")
+        assert await door.try_("guest", "wrong", f"10.200.{number}.1") != ""
+    for number in range(60):
+        await door.try_("ann", "wrong", f"10.0.{number + 1}.1")
+    assert await door.try_("ann", "right", "10.99.0.5") == ""
+
+
 def test_the_file_of_successes_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credentials, "_MOST_OCTETS", 2000)
     successes = credentials.Successes(tmp_path / "logins")
