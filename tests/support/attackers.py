@@ -136,8 +136,7 @@ async def tls_flood(port: int, count: int) -> None:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 
-    async def one(number: int) -> None:
-        reader, writer = await open_connection(port, f"127.0.{1 + number // 40}.1")
+    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             writer.write(b"STARTTLS\r\n")
             await reader.readline()
@@ -147,7 +146,8 @@ async def tls_flood(port: int, count: int) -> None:
             await asyncio.sleep(5)
         writer.transport.abort()
 
-    await asyncio.gather(*(one(number) for number in range(count)))
+    opened = [await open_connection(port, f"127.0.{1 + number // 40}.1") for number in range(count)]
+    await asyncio.gather(*(one(reader, writer) for reader, writer in opened))
 
 
 KINDS: dict[str, Callable[[int, int], Awaitable[None]]] = {
