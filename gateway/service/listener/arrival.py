@@ -15,7 +15,7 @@ from gateway.service.listener.listener_state import ListenerState
 from gateway.service.proxy import HEADER_OCTETS, NotProxy, ProxyHeader, read_proxy
 
 _PROXY_SECONDS = 5.0
-"""How long a balancer may take to send its header; it has it ready when it connects."""
+"""Seconds for a balancer to send its header, which is ready when it connects."""
 _MOST_UNKNOWN = 64
 """Connections beyond the limit that may wait for a PROXY header: until it has come, nobody makes room for them."""
 
@@ -76,8 +76,8 @@ class ClientIdentity:
         self._entered = False
 
     async def arrive(self, inflow: Inflow, peer: IPText) -> None:
-        """Take a place for the connection, and learn who it is. Raises SessionOver when there are too many, or a PROXY
-        header is due and does not come.
+        """Take a place for the connection, and identify the client. Raises SessionOver when there are too many, or a
+        required PROXY header is missing.
 
         Another connection makes room only for a client that is within its own limits.
         """

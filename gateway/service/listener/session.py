@@ -144,7 +144,7 @@ class SmtpSession(SMTP):
             self._leave()
 
     async def _greet(self) -> None:
-        """Everything before the first command: who it is, whether it may come in, and our 220."""
+        """Everything before the first command: the client's identity, its admission, and our 220."""
         peer = self._outflow.pipe.get_extra_info("peername")
         if not peer:
             raise SessionOver(None)  # gone before its first turn
