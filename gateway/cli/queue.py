@@ -26,7 +26,10 @@ from gateway.tools.queue import (
     render_failures,
     render_queue,
     render_states,
+    render_sums,
     states_json,
+    sum_queue,
+    sums_json,
 )
 
 _ALL = 10_000_000
@@ -51,15 +54,23 @@ def queue_list(
     sender: Sender = "",
     rcpt: Rcpt = "",
     held: Annotated[bool, typer.Option("--held", help="Only what is held.")] = False,
+    summary: Annotated[bool, typer.Option("--summary", help="Only the sums by route and reason.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the transfers that wait, those due first on top."""
-    chosen = Filter(backend, sender, rcpt, held)
-    entries = [one for one in _read_queue(config, _ALL if chosen.chooses or held else most) if chosen.takes(one)]
+    """Sum what waits by route and reason, then list the transfers, those due first on top."""
+    chosen, now = Filter(backend, sender, rcpt, held), time.time()
+    entries = [one for one in _read_queue(config, _ALL) if chosen.takes(one)]
+    by_rule = 0 if chosen.chooses else _count_held(config)
+    piles = sum_queue(entries)
     if as_json:
-        print_json(queue_json(entries[:most]))
-    else:
-        print_text(render_queue(entries[:most], time.time()))
+        print_json(sums_json(piles, by_rule, now) if summary else queue_json(entries[:most]))
+        return
+    print_text(render_sums(piles, by_rule, now))
+    if entries and not summary:
+        print_text("")
+        print_text(render_queue(entries[:most], now))
+        if len(entries) > most:
+            print_text(f"{len(entries) - most} more are not listed: --most {len(entries)} lists all.")
 
 
 @commands.command("show")
@@ -226,6 +237,19 @@ def _read_queue(config: Path, most: int) -> Sequence[QueueEntry]:
         spool = app.open_reader(app.read_partly(config, warn).config)
         try:
             return await spool.queue(most)
+        finally:
+            await spool.close()
+
+    return asyncio.run(read())
+
+
+def _count_held(config: Path) -> int:
+    """The number of messages that a rule holds."""
+
+    async def read() -> int:
+        spool = app.open_reader(app.read_partly(config).config)
+        try:
+            return (await spool.measure_held("", "")).messages
         finally:
             await spool.close()
 

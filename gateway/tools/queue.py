@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from email.header import decode_header, make_header
 from typing import Any
@@ -14,7 +15,7 @@ from gateway.mail.header import parse_header, unfold
 from gateway.mail.refusal import classify
 from gateway.model.delivery import Failure, Final, HeldEntry, QueueEntry, Story
 from gateway.model.envelope import Recipient
-from gateway.model.value import Value, asdict
+from gateway.model.value import Value, asdict, replace
 from gateway.tools.explain import tell_gone
 from gateway.tools.narrative import clean, narrate
 from gateway.tools.results import Json, render_section, safe_json, show_time
@@ -103,15 +104,25 @@ def merge_answers(shards: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[st
     ]
 
 
+_DONE = {
+    "hold": "Held",
+    "release": "Released",
+    "retry": "Made due now",
+    "reroute": "Rerouted",
+    "bounce": "Bounced",
+    "delete": "Deleted",
+}
+
+
 def render_answers(command: str, answers: Sequence[Mapping[str, Any]]) -> Group:
     """The changed transfers, then the unchanged ones with the reasons."""
     done = [one for answer in answers for one in answer["done"]]
     named = f": {', '.join(done)}" if 0 < len(done) <= _MOST_NAMED else ""
-    lines = [f"{command}: {len(done)} {'transfer' if len(done) == 1 else 'transfers'}{named}"]
+    lines = [f"{_DONE[command]} {len(done)} {'transfer' if len(done) == 1 else 'transfers'}{named}."]
     for answer in answers:
-        lines += [f"not {one}" for one in answer["refused"]]
+        lines += [f"Not done: {one}." for one in answer["refused"]]
         if not answer["done"] and not answer["refused"]:
-            lines.append(f"not {answer['id']}: nothing of it waits here")
+            lines.append(f"Not done: {answer['id']}: nothing of it waits here.")
     return Group(*(Text(clean(line)) for line in lines))
 
 
@@ -188,6 +199,84 @@ def queue_json(entries: Sequence[QueueEntry]) -> list[Json]:
         )
         for entry in entries
     ]
+
+
+class Pile(Value):
+    """The transfers to one backend that wait in the same state for the same reason."""
+
+    backend: str
+    state: str
+    """`waiting`, `sending` or `held`."""
+    reason: str
+    """The reason of a hold, or the last reply of the first transfer; empty before the first attempt."""
+    transfers: int
+    recipients: int
+    created: float
+    """Epoch seconds of the reception of the oldest message."""
+    due: float
+    """Epoch seconds of the next attempt."""
+
+
+def sum_queue(entries: Sequence[QueueEntry]) -> tuple[Pile, ...]:
+    """The entries by route and reason, the largest pile first. Replies with the same code and the same enhanced status
+    code are one reason: their texts name messages and hosts."""
+    piles: dict[tuple[str, ...], Pile] = {}
+    for one in entries:
+        state = _state(one)
+        reason = one.last_reply if one.held else " ".join(_REPLY_CODE.findall(one.last_reply)[:1]) or one.last_reply
+        key = (one.backend, state, reason)
+        pile = piles.get(key, Pile(one.backend, state, one.last_reply, 0, 0, one.created, one.due))
+        piles[key] = replace(
+            pile,
+            transfers=pile.transfers + 1,
+            recipients=pile.recipients + len(one.rcpts),
+            created=min(pile.created, one.created),
+            due=min(pile.due, one.due),
+        )
+    return tuple(sorted(piles.values(), key=lambda pile: (-pile.transfers, pile.backend)))
+
+
+_REPLY_CODE = re.compile(r"^[245][0-9]{2}(?:[ -][245]\.[0-9]{1,3}\.[0-9]{1,3})?")
+
+
+def sums_json(piles: Sequence[Pile], held_by_rule: int, now: float) -> Json:
+    """The sums for programs; `next` is in epoch seconds, as in `queue list --json`."""
+    totals = {state: sum(one.transfers for one in piles if one.state == state) for state in _STATES}
+    routes: list[Json] = [
+        safe_json(
+            {
+                "backend": one.backend,
+                "state": one.state,
+                "reason": one.reason or None,
+                "transfers": one.transfers,
+                "recipients": one.recipients,
+                "oldest_seconds": int(now - one.created),
+                "next": one.due if one.state == "waiting" else None,
+            }
+        )
+        for one in piles
+    ]
+    return {**totals, "held_by_rule": held_by_rule, "routes": routes}
+
+
+def render_sums(piles: Sequence[Pile], held_by_rule: int, now: float) -> Group:
+    """Totals, then two lines for each pile: the number and the next attempt, and the reason."""
+    totals = [(state, sum(one.transfers for one in piles if one.state == state)) for state in _STATES]
+    said = ", ".join(f"{count} {_STATE_WORDS[state]}" for state, count in totals if count)
+    lines = [Text(f"Transfers: {said}." if said else "The queue is empty.")]
+    if held_by_rule:
+        lines.append(Text(f"Messages that a rule holds: {held_by_rule}; `waypost hold list` shows them."))
+    for one in piles:
+        following = f", next attempt {show_time(one.due)}" if one.state == "waiting" else ""
+        age = show_span(now - one.created)
+        counts = f"{one.transfers} {_STATE_WORDS[one.state]}, {one.recipients} recipients, oldest {age} old"
+        lines.append(Text(clean(f"{one.backend}: {counts}{following}"), "bold"))
+        lines.append(Text(clean(f"    {one.reason or 'not tried yet'}")))
+    return Group(*lines)
+
+
+_STATES = ("waiting", "sending", "held")
+_STATE_WORDS = {"waiting": "waiting", "sending": "being sent", "held": "held by hand or for a fault"}
 
 
 def render_queue(entries: Sequence[QueueEntry], now: float) -> Group:

@@ -9,7 +9,17 @@ import pytest
 from rich.console import Console
 
 from gateway.model.delivery import QueueEntry
-from gateway.tools.queue import Filter, merge_answers, queue_json, render_answers, render_queue, show_span
+from gateway.tools.queue import (
+    Filter,
+    merge_answers,
+    queue_json,
+    render_answers,
+    render_queue,
+    render_sums,
+    show_span,
+    sum_queue,
+    sums_json,
+)
 
 LONG = "a-rather-long-mailbox-name-that-would-not-fit-a-column@corp.example"
 WAITING = QueueEntry(
@@ -89,7 +99,49 @@ def test_each_id_has_one_answer_whatever_the_shards() -> None:
     page = io.StringIO()
     Console(width=200, file=page).print(render_answers("hold", [*merged, {"id": "c\x1b", "done": [], "refused": []}]))
     assert page.getvalue().splitlines() == [
-        "hold: 1 transfer: a-x",
-        "not b-x: it is held already",
-        "not c\\x1b: nothing of it waits here",
+        "Held 1 transfer: a-x.",
+        "Not done: b-x: it is held already.",
+        "Not done: c\\x1b: nothing of it waits here.",
     ]
+
+
+def test_sums_by_route_and_reason() -> None:
+    def waiting(reply: str, due: float) -> QueueEntry:
+        return QueueEntry("t", "m", "google", "a@s.example", ("b@c.example",), 9, due - 100, due, 1, reply, False)
+
+    entries = [
+        waiting("451 4.7.1 try again, id 17", 4700.0),
+        waiting("451 4.7.1 try again, id 18", 4650.0),
+        waiting("421 4.3.2 closing", 4800.0),
+        SENDING,
+        HELD,
+    ]
+    piles = sum_queue(entries)
+    found = sums_json(piles, 2, 4600.0)
+    assert isinstance(found, dict)
+    assert {name: found[name] for name in ("waiting", "sending", "held", "held_by_rule")} == {
+        "waiting": 3,
+        "sending": 1,
+        "held": 1,
+        "held_by_rule": 2,
+    }
+    assert [(one.backend, one.state, one.reason, one.transfers) for one in piles] == [
+        ("google", "waiting", "451 4.7.1 try again, id 17", 2),
+        ("google", "waiting", "421 4.3.2 closing", 1),
+        ("ms", "sending", "", 1),
+        ("ms", "held", "altered", 1),
+    ]
+    assert (piles[0].due, piles[0].created) == (4650.0, 4550.0)
+    page = io.StringIO()
+    Console(width=200, file=page).print(render_sums(piles, 2, 4600.0))
+    said = page.getvalue()
+    assert "Transfers: 3 waiting, 1 being sent, 1 held by hand or for a fault." in said
+    assert "Messages that a rule holds: 2" in said
+    assert "google: 2 waiting, 2 recipients, oldest 50 s old, next attempt 1970-01-01 01:17:30 UTC" in said
+    assert "not tried yet" in said
+
+
+def test_sums_of_an_empty_queue() -> None:
+    page = io.StringIO()
+    Console(width=200, file=page).print(render_sums((), 0, 0.0))
+    assert page.getvalue() == "The queue is empty.\n"
