@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -15,6 +16,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from gateway.model.delivery import Backlog
 
 
 class _Server(uvicorn.Server):
@@ -49,23 +52,43 @@ class BoundedHttp(H11Protocol):
             self.transport.abort()
 
 
+def render_backlogs(backlogs: Sequence[Backlog], now: float) -> str:
+    """What waits and is held, as gauges by backend; `now` is in epoch seconds."""
+    gauges = (
+        (
+            "waypost_queue_transfers",
+            "Transfers that wait or are under way, by backend",
+            [(one.backend, one.waiting) for one in backlogs if one.waiting],
+        ),
+        (
+            "waypost_queue_held_transfers",
+            "Transfers that are held until an admin decides, by backend",
+            [(one.backend, one.held) for one in backlogs if one.held],
+        ),
+        (
+            "waypost_queue_oldest_seconds",
+            "Age of the oldest transfer that waits, by backend",
+            [(one.backend, round(max(now - one.oldest, 0.0))) for one in backlogs if one.oldest is not None],
+        ),
+    )
+    lines = []
+    for name, help, values in gauges:
+        lines += [f"# HELP {name} {help}", f"# TYPE {name} gauge"]
+        lines += [f'{name}{{backend="{backend}"}} {value}' for backend, value in sorted(values)]
+    return "\n".join(lines) + "\n"
+
+
 def make_application(
     registry: CollectorRegistry,
     hindrance: Callable[[], str],
-    waiting: Callable[[], Awaitable[dict[str, int]]],
+    backlogs: Callable[[], Awaitable[Sequence[Backlog]]],
 ) -> Starlette:
-    """`/metrics` for Prometheus, `/healthz` while the process lives, `/readyz` while it takes mail. `hindrance` gives
-    the reason for refusing mail; empty when there is none."""
+    """`/metrics` for Prometheus, `/healthz` while the process lives, `/readyz` while it takes mail: `hindrance` says
+    why it does not, nothing when it does."""
 
     async def metrics(request: Request) -> Response:
-        lines = [
-            "# HELP waypost_queue_transfers Transfers that wait, by backend",
-            "# TYPE waypost_queue_transfers gauge",
-        ]
-        for backend, count in sorted((await waiting()).items()):
-            lines.append(f'waypost_queue_transfers{{backend="{backend}"}} {count}')
-        gauge = ("\n".join(lines) + "\n").encode()
-        return Response(generate_latest(registry) + gauge, media_type=CONTENT_TYPE_LATEST)
+        gauges = render_backlogs(await backlogs(), time.time()).encode()
+        return Response(generate_latest(registry) + gauges, media_type=CONTENT_TYPE_LATEST)
 
     async def health(request: Request) -> Response:
         return JSONResponse({"status": "ok"})

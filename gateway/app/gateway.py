@@ -196,7 +196,7 @@ class Gateway:
         view = ShardedView(config.server.spool, running=True)
         stack.push_async_callback(view.close)
         counters = self._post.counters or self._observer.registry
-        application = make_application(counters, self._find_hindrance, view.counts)
+        application = make_application(counters, self._find_hindrance, view.backlogs)
         listening = self._post.sockets.get(config.admin.address) or bind_socket(config.admin.address)
         await stack.enter_async_context(serve_http(application, listening))
 

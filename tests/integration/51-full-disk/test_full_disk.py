@@ -151,7 +151,8 @@ async def test_filled_by_an_outage_it_takes_mail_again_by_itself(
         taken += (await asyncio.to_thread(bring, gateway, 1, 200_000)).count(250)
         assert time.monotonic() - back < 10.0
     assert time.monotonic() - back < 10.0
-    assert named(gateway, "storage-restored")
+    # Another worker may have answered `/readyz`, and the log is written a moment later.
+    await asyncio.to_thread(wait_until, lambda: bool(named(gateway, "storage-restored")))
     await asyncio.to_thread(wait_until, lambda: len(sink.mails) == len(codes) - 1 + 3, 60.0)
 
 

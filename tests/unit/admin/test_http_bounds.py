@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from gateway.admin import api
-from gateway.admin.api import make_application, serve_http
+from gateway.admin.api import make_application, render_backlogs, serve_http
+from gateway.model.delivery import Backlog
 from gateway.service.listener import bind_socket
 
 
-async def count() -> dict[str, int]:
-    return {}
+async def count() -> Sequence[Backlog]:
+    return ()
 
 
 async def ask(port: int) -> bytes:
@@ -51,3 +53,14 @@ async def test_a_silent_connection_ends_by_itself(monkeypatch: pytest.MonkeyPatc
             with suppress(ConnectionError):
                 assert await reader.read() == b""
         writer.close()
+
+
+def test_what_waits_is_shown_with_its_oldest_and_what_is_held() -> None:
+    text = render_backlogs([Backlog("b", 2, 0, 1000.0), Backlog("a", 0, 3, None)], 1060.4)
+    samples = [line for line in text.splitlines() if not line.startswith("#")]
+    assert samples == [
+        'waypost_queue_transfers{backend="b"} 2',
+        'waypost_queue_held_transfers{backend="a"} 3',
+        'waypost_queue_oldest_seconds{backend="b"} 60',
+    ]
+    assert text.count("# TYPE ") == 3
