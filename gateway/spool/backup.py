@@ -33,7 +33,7 @@ def purge(connection: sqlite3.Connection, retention: RetentionPeriods, now: floa
     connection.executemany(QUERIES["delete_acts"], traces)
     connection.executemany(QUERIES["delete_trace"], traces)
     forgotten = senders.forget(connection) + greylist.forget(connection, now) + unanswered.forget(connection, now)
-    freed = _shrink(connection)
+    freed = shrink(connection)
     return len(stale) + len(traces) + forgotten + freed, tuple(path for _, path in stale if path)
 
 
@@ -50,11 +50,11 @@ def _find_surplus(connection: sqlite3.Connection, most: int) -> list[tuple[int]]
     return found
 
 
-def _shrink(connection: sqlite3.Connection) -> int:
+def shrink(connection: sqlite3.Connection, keep: int = _FREE_PAGES_KEPT) -> int:
     """Return some free pages to the file system; gives their number. One at a time: Python's sqlite3 takes a single
     step of this pragma."""
     free = int(connection.execute("PRAGMA freelist_count").fetchone()[0])
-    surplus = max(min(free - _FREE_PAGES_KEPT, _PAGES_FREED_AT_ONCE), 0)
+    surplus = max(min(free - keep, _PAGES_FREED_AT_ONCE), 0)
     for _ in range(surplus):
         connection.execute("PRAGMA incremental_vacuum(1)")
     return surplus

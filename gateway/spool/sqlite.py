@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from gateway.model.message import Content
 from gateway.ports import Clock, ContentWriter, Damage, HoldFull, SpoolDoubtful, SpoolFull, Storage
 from gateway.spool import holding, unanswered
 from gateway.spool.amendments import Plan, amend
-from gateway.spool.backup import PURGED_OCTETS, purge
+from gateway.spool.backup import PURGED_OCTETS, purge, shrink
 from gateway.spool.content import ContentStore
 from gateway.spool.disk import (
     CONTENT,
@@ -56,6 +57,7 @@ class SqliteSpool:
         self._closed = False
         self._answers = unanswered.Answers(writer)
         self._has_ballast = False
+        self._giving: asyncio.Task[None] | None = None
         self.moved = 0.0
         """Seconds by which all times were moved at the start."""
         self.has_unheard = False
@@ -223,10 +225,18 @@ class SqliteSpool:
             return Storage(free, 0, reserve, takes=True)
         try:
             inside = await self._writer.run(_try_to_write)
+            if self._giving is None or self._giving.done():
+                self._giving = asyncio.create_task(self._give_room())
         except SpoolFull:
             self._give_up_ballast()
             return Storage(free, 0, reserve, takes=False)
         return Storage(free, inside, reserve, takes=free >= reserve or is_enough(free, inside, reserve))
+
+    async def _give_room(self) -> None:
+        """Return the free pages and the log's room to the file system: the other shards on it cannot use them here."""
+        self._writer.shorten()
+        with suppress(Exception):
+            await self._writer.run(lambda connection: shrink(connection, keep=0), octets=PURGED_OCTETS)
 
     def _give_up_ballast(self) -> None:
         if self._has_ballast:

@@ -145,10 +145,13 @@ class Transactions:
                 raise sqlite3.OperationalError("the log cannot be emptied yet after an fsync error")
             self.suspect = False
 
-    def checkpoint(self) -> None:
-        """Move the log into the database file."""
+    def checkpoint(self, truncate: bool = False) -> None:
+        """Move the log into the database file; `truncate` also empties the log's file, unless it is being read."""
+        if self.suspect:
+            return
+        mode = "TRUNCATE" if truncate else "PASSIVE"
         try:
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         except Exception as error:
             # The thread goes on after any error: without it nothing would ever be written again.
             self.suspect = not _is_full(error)

@@ -75,6 +75,7 @@ class Writer:
         self._batches: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
         self._closed = False
         self._logged = 0
+        self._shortens = False
         self.refused = False
         """The last write that had to be on stable storage failed."""
         self.unwritten = 0
@@ -104,6 +105,10 @@ class Writer:
     async def post(self, work: Callable[[sqlite3.Connection], object], *, octets: int = 0, quick: bool = False) -> None:
         """Do `work` soon, not necessarily on stable storage; returns as soon as it has a place in the queue."""
         await self._put(WriteJob(work, octets, False, quick, None, None))
+
+    def shorten(self) -> None:
+        """Return the log's room to the file system after the next write."""
+        self._shortens = True
 
     async def close(self) -> None:
         """Write the waiting jobs, then end the thread and close the connection."""
@@ -207,11 +212,12 @@ class Writer:
                 for job in batch.jobs:
                     job.error = job.error or error
             try:
-                if self._is_log_long(batch):
+                if self._shortens or self._is_log_long(batch):
                     # Done here, once the batch has its answers, not in COMMIT.
                     self._loop.call_soon_threadsafe(self._answer, batch)
                     self._logged = 0
-                    self._transactions.checkpoint()
+                    self._transactions.checkpoint(truncate=self._shortens)
+                    self._shortens = False
                     self._loop.call_soon_threadsafe(self._free)
                 else:
                     self._loop.call_soon_threadsafe(self._answer_and_free, batch)
