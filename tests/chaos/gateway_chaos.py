@@ -41,9 +41,6 @@ WORKERS, MOST_WORKERS = 2, 3
 MOST_OPEN = 2 * MOST_WORKERS * CONNECTIONS
 """Attempts under way, to both backends: while a reply is being recorded, its connection may have the next message."""
 DAY = 86_400
-PROVEN = ("none", "full", "eio", "worker")
-"""Faults of `make test`. The others are in `make soak`: of 59 kills with all of them one left a failed recipient whose
-sender got no DSN (seed 332672124), which is an open fault."""
 FAULTS = ("none", "full", "eio", "clock", "worker", "supervisor", "stop", "reload", "term", "damage", "brim", "inodes")
 _STANDSTILL = 60
 """Seconds without a delivery after which waiting mail counts as stuck."""

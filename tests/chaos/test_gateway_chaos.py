@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.gateway_chaos import FAULTS, PROVEN, run_chaos
+from tests.chaos.gateway_chaos import run_chaos
 from tests.conftest import SOAK
 
 pytestmark = pytest.mark.slow
@@ -22,8 +22,7 @@ async def test_nothing_is_lost_and_nothing_doubled_without_need(
 ) -> None:
     if shutil.which("cc") is None:
         pytest.skip("no C compiler for failing_disk.c")
-    faults = FAULTS if SOAK else PROVEN
-    report = await run_chaos(tmp_path, KILLS, random.SystemRandom().randrange(1 << 30), faults=faults)
+    report = await run_chaos(tmp_path, KILLS, random.SystemRandom().randrange(1 << 30))
     record_property("chaos", report)
     assert report.good, report
     # It was a run under load, not a quiet one.
