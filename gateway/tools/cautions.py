@@ -31,7 +31,8 @@ class Caution(Value):
     fix: str
 
     def format(self) -> str:
-        return f"{self.place}: {self.text}; {self.fix}"
+        """Two lines, as for the findings of `check --dns`."""
+        return f"{self.place}: {self.text}\n    next: {self.fix}"
 
 
 def find_cautions(config: Config, routing: RoutingTable, now: float) -> tuple[Caution, ...]:
