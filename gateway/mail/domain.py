@@ -75,6 +75,38 @@ def _encode(domain: str) -> str | None:
         return None
 
 
+_LOOKS_LIKE = {
+    "a": "\u0430\u03b1\u0251",
+    "b": "\u0432\u042c\u044c",
+    "c": "\u0441\u03f2",
+    "d": "\u0501",
+    "e": "\u0435\u0454",
+    "g": "\u0261",
+    "h": "\u04bb\u043d",
+    "i": "\u0456\u0131\u03b9",
+    "j": "\u0458",
+    "k": "\u043a\u03ba",
+    "l": "1\u04cf",
+    "m": "\u043c",
+    "n": "\u0578",
+    "o": "0\u043e\u03bf\u0585",
+    "p": "\u0440\u03c1",
+    "s": "\u0455",
+    "t": "\u0442\u03c4",
+    "v": "\u03bd\u0475",
+    "x": "\u0445\u03c7",
+    "y": "\u0443",
+}
+"""Digits, and letters of the Cyrillic, Greek and Armenian alphabets, that a reader takes for a Latin letter."""
+_LOOKS = {ord(other): letter for letter, others in _LOOKS_LIKE.items() for other in others}
+
+
+@lru_cache(maxsize=8192)
+def look_of(domain: str) -> str:
+    """What a reader takes the name for: two names with one look are easily mistaken for each other."""
+    return u_label(domain).translate(_LOOKS).replace("rn", "m").replace("vv", "w")
+
+
 def u_label(domain: str) -> str:
     """The domain with its A-labels as U-labels; unchanged when it has none or they are broken."""
     try:

@@ -28,7 +28,7 @@ from gateway.model.result import (
 from gateway.model.value import Value
 from gateway.policy.grounds import EVIDENCE, GROUNDS, find_networks, is_in
 from gateway.policy.routing import is_role
-from gateway.policy.weighing import Case, FactSettings, Weighed, find_zones, is_within
+from gateway.policy.weighing import Case, FactSettings, Weighed, find_lookalike, find_zones, is_within
 
 
 class FactKind(StrEnum):
@@ -142,6 +142,8 @@ FACTS: tuple[Fact, ...] = (
           "Sender names a domain of ours or protected, and neither SPF, a signature nor a named sender stands for it"),
     _flag("author.own_half", _DATA,
           "a notification or a service of our own tenant: our SPF record lists the client, our signature is missing"),
+    _text("author.lookalike", _DATA,
+          "the domain of ours or protected that a reader takes a domain in From for; empty when none"),
     _word("author.domain_state", _DATA, "what DNS says of the Author Domain; asked only where nothing authenticates it",
           DomainState, usual="unknown"),
     _flag("author.silent", _DATA, 'the Author Domain says that it sends no mail: "v=spf1 -all", or a null MX'),
@@ -303,10 +305,19 @@ def _author_facts(author: Author, authentication: Authentication, settings: Fact
         "author.sender": weighed.sender,
         "sender.unproven": weighed.sender_unproven,
         "author.own_half": bool(weighed.own_half),
+        "author.lookalike": _find_lookalike(author.domains, settings),
         "author.domain_state": str(authentication.named.author),
         "author.silent": authentication.named.author_silent,
         "author.enforced": bool(settings.enforced and find_zones(author.domains, settings.enforced)),
     }
+
+
+def _find_lookalike(authors: tuple[str, ...], settings: FactSettings) -> str:
+    for domain in authors:
+        found = find_lookalike(domain, settings.own) or find_lookalike(domain, settings.protected)
+        if found and not is_within(domain, settings.own) and not is_within(domain, settings.protected):
+            return found
+    return ""
 
 
 def _authentication_facts(authentication: Authentication) -> Facts:

@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Literal, TypeAlias
 
 from gateway.mail.author import Author, find_author, find_domains
-from gateway.mail.domain import is_subdomain, parent
+from gateway.mail.domain import is_subdomain, look_of, organization_of, parent
 from gateway.mail.header import Field, parse_header
 from gateway.model.decision import Finding
 from gateway.model.envelope import Envelope
@@ -35,6 +35,8 @@ from gateway.policy.grounds import (
 )
 from gateway.policy.sealers import find_trusted
 
+_SHORTEST_NAME = 4
+"""Letters of a name below which a likeness is chance."""
 _NO_FINDINGS: tuple[Finding, ...] = ()
 
 Firewall: TypeAlias = Literal["published", "reject", "quarantine"]
@@ -246,6 +248,23 @@ def find_zones(domains: Collection[str], zones: Collection[str]) -> frozenset[st
 def is_within(domain: str, zones: frozenset[str]) -> bool:
     """The domain is one of the zones or below one. Cached, because each message asks about the same names."""
     return bool(find_zones((domain,), zones))
+
+
+@lru_cache(maxsize=4096)
+def find_lookalike(domain: str, zones: frozenset[str]) -> str:
+    """The zone whose owner a reader takes the domain's owner for: the names of both look alike and are not the same,
+    whatever stands behind them. Empty when the domain is in a zone, or resembles none."""
+    name = _name_of(domain)
+    if len(name) < _SHORTEST_NAME or is_within(domain, zones):
+        return ""
+    look = look_of(name)
+    alike = (zone for zone in sorted(zones) if look == look_of(_name_of(zone)) and name != _name_of(zone))
+    return next(alike, "")
+
+
+def _name_of(domain: str) -> str:
+    """What an owner has chosen: the first label of the organization's domain."""
+    return organization_of(domain).partition(".")[0]
 
 
 def is_vouched(zones: Collection[str], authors: Collection[str], authentication: Authentication) -> bool:

@@ -691,3 +691,63 @@ def test_a_forwarded_meeting_of_one_of_us_proves_its_sender() -> None:
     )
     assert half.facts()["sender.unproven"] is False
     assert half.judged(ENFORCE).action is Action.ACCEPT
+
+
+@pytest.mark.parametrize(
+    ("author", "lookalike"),
+    [
+        ("sec0nd.example", "second.example"),
+        ("sec0nd.elsewhere.example", ""),
+        ("mail.sec0nd.other", "second.example"),
+        (f"{chr(0x455)}econd.example", "second.example"),
+        ("5econd.example", ""),
+        ("second.other", ""),
+        ("second.example", ""),
+        ("mail.second.example", ""),
+        ("seconds.example", ""),
+        ("0wn.example", ""),
+        ("ba" + "rn" + "k.example", ""),
+        ("rnoon.example", "moon.example"),
+        ("vvood.example", "wood.example"),
+    ],
+)
+@pytest.mark.parametrize("dmarc", [PASS, DmarcVerdict.NONE])
+def test_a_domain_that_looks_like_ours_is_marked_whatever_passes(
+    author: str, lookalike: str, dmarc: DmarcVerdict
+) -> None:
+    settings = replace(OUR_SETTINGS, protected=frozenset({"bank.example", "moon.example", "wood.example"}))
+    scene = Scene(f"From: ceo@{author}", spf=spf(SpfVerdict.PASS, author), dmarc=dmarc, settings=settings)
+    assert scene.facts()["author.lookalike"] == lookalike
+    for rules in (ENFORCE, STRICT):
+        assert (scene.judged(rules).rule == "author-lookalike") == bool(lookalike)
+
+
+DENIED = Scene(
+    "From: ann@partner.example",
+    mail_from="ann@partner.example",
+    spf=spf(SpfVerdict.FAIL, "partner.example"),
+    dmarc=FAIL,
+    policy=NONE,
+)
+
+
+def test_an_author_whose_own_spf_record_refuses_the_client_is_marked() -> None:
+    below = spf(SpfVerdict.FAIL, "mail.partner.example")
+    for scene in (DENIED, replace(DENIED, dmarc=DmarcVerdict.NONE, policy=None), replace(DENIED, spf=below)):
+        assert (scene.judged(ENFORCE).action, scene.judged(ENFORCE).rule) == (Action.QUARANTINE, "spf-denies")
+    assert DENIED.judged(ENFORCE).overrides == (Override("local_policy", "spf-denies"),)
+
+
+def test_what_an_spf_failure_alone_does_not_mark() -> None:
+    hop = "Received: from x (mx.partner.example [192.0.2.10]) by mx.alumni.example; today\n"
+    for scene in (
+        replace(DENIED, header=hop + DENIED.header),
+        replace(DENIED, dkim=(signature("club.example"),)),
+        replace(DENIED, dkim=(signature("partner.example", DkimVerdict.FAIL),)),
+        replace(DENIED, spf=spf(SpfVerdict.SOFTFAIL, "partner.example")),
+        replace(DENIED, spf=spf(SpfVerdict.FAIL, "bounces.mailer.example")),
+        replace(DENIED, client_known=("network",)),
+        replace(DENIED, ingress=UNKNOWN),
+        replace(DENIED, mail_from="", header=f"{DENIED.header}\nAuto-Submitted: auto-replied"),
+    ):
+        assert scene.judged(ENFORCE).action is Action.ACCEPT
