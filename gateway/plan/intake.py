@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 from gateway.mail import authres, received, verdict
 from gateway.mail.domain import is_subdomain
@@ -50,7 +51,7 @@ def make_marks(envelope: Envelope, content: Content, ingress: Ingress) -> tuple[
     without authentication, would suppress the author's own copy."""
     digest = hashlib.sha256(content.sha256)
     digest.update(str(envelope.mail_from or "").encode("utf-8", "surrogateescape"))
-    for rcpt in sorted(rcpt.mailbox.key for rcpt in envelope.rcpts):
+    for rcpt in sorted(map(attrgetter("mailbox.key"), envelope.rcpts)):
         digest.update(b"\0" + rcpt.encode("utf-8", "surrogateescape"))
     anywhere = digest.digest()
     digest.update(b"\0" + (network_of(ingress.client) if ingress.client is not None else "").encode("ascii"))

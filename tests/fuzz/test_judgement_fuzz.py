@@ -5,8 +5,6 @@ The same evidence is judged the same a second time.
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +18,7 @@ from gateway.model.envelope import Envelope, Mailbox, Recipient, ip_text
 from gateway.model.ingress import ClientSource, EdgeIngress
 from gateway.model.message import Evidence
 from gateway.plan.judgement import JudgementContext, judge
+from gateway.policy.weighing import Case
 from tests.support.judging import judge_zone
 
 NAMES = [
@@ -162,7 +161,7 @@ def test_a_judgement_is_always_a_decision(
     envelope = Envelope(mailbox(sender) if sender else None, (Recipient(ours),))
     client = ip_text("192.0.2.1")
     ingress = EdgeIngress(client, ClientSource.PEER, helo, "mx", client)
-    check = partial(judge, ingress, envelope, collect(header))
-    first = judge_zone(zone, lambda window: check(window, 1_700_000_000.0, context))
+    case = Case.of(ingress, envelope, collect(header), 1_700_000_000.0)
+    first = judge_zone(zone, lambda window: judge(case, window, context))
     assert first.decision.reply.code in (250, 451, 550)
-    assert judge_zone(zone, lambda window: check(window, 1_700_000_000.0, context)) == first
+    assert judge_zone(zone, lambda window: judge(case, window, context)) == first

@@ -279,8 +279,6 @@ class ListenerState:
     def note_exchange(self, client: IPText | None, line: bytes | None, reply: Reply | None) -> None:
         """Emit a command and its reply, for a log of level debug. It never contains a password: passwords that do not
         follow AUTH come when no command is expected."""
-        if not self.settings.debug:
-            return
         said = (line or b"")[:_MOST_OF_A_COMMAND].decode("utf-8", "backslashreplace")
         words = said.split(" ")
         if words[0].upper() == "AUTH":

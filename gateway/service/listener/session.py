@@ -176,7 +176,8 @@ class SmtpSession(SMTP):
         if self._outflow.gone and not self.proven:
             raise SessionOver(None)  # no client is left for the replies to its other commands
         reply = await self._obey(line)
-        self._state.note_exchange(self._identity.client, line, reply)
+        if self._settings.debug:
+            self._state.note_exchange(self._identity.client, line, reply)
         if reply is not None:
             await self._tell(reply)
 

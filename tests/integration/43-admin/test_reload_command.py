@@ -26,8 +26,8 @@ def test_the_outcome_comes_back_as_the_answer(gateway: Gateway) -> None:
 
     gateway.config_path.write_text(good.replace('backend = "google"', 'backend = "gogle"') + "[dns]\n")
     broken = gateway.run("reload", *config)
-    assert (broken.returncode, broken.stdout) == (2, "")
-    assert "no TOML" in broken.stderr
+    assert broken.returncode == 1, "the spool can be read from it, so the gateway is asked"
+    assert "no TOML" in broken.stdout
 
     gateway.config_path.write_text(
         good.replace('backend = "google"', 'backend = "gogle"').replace("drain_timeout = 5", "drain_timeout = -5")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.support.gateway_process import Gateway, send
+from tests.support.gateway_process import Gateway, free_port, send
 
 pytestmark = pytest.mark.slow
 
@@ -106,6 +106,15 @@ def test_a_worker_that_died_is_seen_and_counted(gateway: Gateway) -> None:
 
 def test_certificate_suspension_and_pending_settings(gateway: Gateway) -> None:
     gateway.workers = 2
+    gateway.settings = f"""
+[[listener]]
+address = "127.0.0.1:{free_port()}"
+role = "smarthost"
+[[sender]]
+name = "printer"
+networks = ["192.0.2.9"]
+owns = ["printer@corp.example"]
+"""
     ending = trustme.CA().issue_cert(gateway.hostname, not_after=datetime.now(UTC) + timedelta(days=10))
     gateway.certificate.write_bytes(b"".join(part.bytes() for part in ending.cert_chain_pems))
     ending.private_key_pem.write_to_path(str(gateway.key))
