@@ -61,8 +61,8 @@ async def test_a_flood_neither_fills_the_disk_nor_hides(gateway: Gateway) -> Non
     assert codes.count(452) == COUNT - MESSAGES
 
     spool = ReadOnlySpool(gateway.directory / "spool")
-    held = await spool.reader.held(COUNT)
-    senders = await spool.reader.senders(["bank.example"], COUNT)
+    held = await spool.held(COUNT)
+    senders = await spool.senders(["bank.example"], COUNT)
     await spool.close()
     assert len(held) == MESSAGES
     assert sum(one.failed for one in senders) == COUNT, "each one is counted"
