@@ -181,11 +181,18 @@ def test_ctrl_c_asks_whether_the_drain_is_undone(gateway: Gateway, answer: str) 
             gateway.smtp()
 
 
+def heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def drain_and_interrupt(config: Path, answer: str) -> str:
     """Type it at a terminal, press Ctrl-C once it drains, and answer."""
     terminal, end = pty.openpty()
     command = [sys.executable, "-m", "gateway.cli", "spool", "drain", "--config", str(config)]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=end, stdout=end, stderr=end, start_new_session=True)
+    # Whoever starts the tests in the background has their children ignore Ctrl-C.
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=end, stdout=end, stderr=end, start_new_session=True, preexec_fn=heed_interrupts
+    )
     os.close(end)
     told = read_until(terminal, "takes no new mail")
     time.sleep(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from rich.console import Console
 
 from gateway.authentication import spf
 from gateway.authentication.lookup import DnsView
-from gateway.diagnosis.records import texts
+from gateway.diagnosis.records import own_domains, texts
 from gateway.diagnosis.records.dkim_report import check_key, render_key
 from gateway.diagnosis.records.dmarc_advice import advise, render_advice, render_survey
 from gateway.diagnosis.records.dmarc_survey import survey
@@ -243,4 +245,7 @@ def test_every_sentence_is_said() -> None:
         key({at: {"TXT": [good[:90], good[90:]]}}),
         key({"selector2._domainkey.a.example": {"CNAME": [ALIAS]}}, "selector2"),
     ]
-    assert unsaid(texts, *said) == ["SWAPPED"], "which the tests of poor input have"
+    # `check --dns` says those of own_domains; its tests ask real DNS servers.
+    elsewhere = set(re.findall(r"texts\.([A-Z_]+)", inspect.getsource(own_domains)))
+    left = [name for name in unsaid(texts, *said) if name not in elsewhere]
+    assert left == ["SWAPPED"], "which the tests of poor input have"
