@@ -53,7 +53,7 @@ class BoundedHttp(H11Protocol):
 
 
 def render_backlogs(backlogs: Sequence[Backlog], now: float) -> str:
-    """What waits and is held, as gauges by backend; `now` is in epoch seconds."""
+    """Waiting and held transfers, as gauges by backend; `now` is in epoch seconds."""
     gauges = (
         (
             "waypost_queue_transfers",

@@ -103,7 +103,7 @@ _LOOKS = {ord(other): letter for letter, others in _LOOKS_LIKE.items() for other
 
 @lru_cache(maxsize=8192)
 def look_of(domain: str) -> str:
-    """What a reader takes the name for: two names with one look are easily mistaken for each other."""
+    """The name as a reader sees it: two names with one look are easily mistaken for each other."""
     return u_label(domain).translate(_LOOKS).replace("rn", "m").replace("vv", "w")
 
 

@@ -263,7 +263,7 @@ def find_lookalike(domain: str, zones: frozenset[str]) -> str:
 
 
 def _name_of(domain: str) -> str:
-    """What an owner has chosen: the first label of the organization's domain."""
+    """The part that an owner has chosen: the first label of the organization's domain."""
     return organization_of(domain).partition(".")[0]
 
 

@@ -32,10 +32,10 @@ class BacklogReader(Protocol):
 
 
 class Subject(Value):
-    """What the watch looks at."""
+    """The state that the watch examines."""
 
     number: int
-    """This worker's. What is the same for all workers the first one watches."""
+    """This worker's number. The first worker watches all that is the same for every worker."""
     config: Callable[[], Config]
     reader: BacklogReader
     traffic: Traffic

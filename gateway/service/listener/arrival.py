@@ -1,4 +1,4 @@
-"""Who is there: the client's address as far as the transport proves it."""
+"""The arrival of a client: its address as far as the transport proves it."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def name_failure(error: OSError) -> str:
 
 
 def read_tls(transport: asyncio.BaseTransport) -> Tls:
-    """What was negotiated. The subject is that of a client certificate that our TLS context has verified."""
+    """The negotiated parameters. The subject is that of a client certificate that our TLS context has verified."""
     session = transport.get_extra_info("ssl_object")
     cipher = session.cipher()
     subject = (session.getpeercert() or {}).get("subject", ())

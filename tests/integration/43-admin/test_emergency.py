@@ -189,7 +189,7 @@ def drain_and_interrupt(config: Path, answer: str) -> str:
     """Type it at a terminal, press Ctrl-C once it drains, and answer."""
     terminal, end = pty.openpty()
     command = [sys.executable, "-m", "gateway.cli", "spool", "drain", "--config", str(config)]
-    # Whoever starts the tests in the background has their children ignore Ctrl-C.
+    # Children of tests that run in the background ignore Ctrl-C.
     process = subprocess.Popen(
         command, cwd=ROOT, stdin=end, stdout=end, stderr=end, start_new_session=True, preexec_fn=heed_interrupts
     )
