@@ -18,6 +18,8 @@ OPEN = HELLO + MAIL + RCPT
 CONTENT = b"From: a@b.example\r\nSubject: x\r\n\r\nhello\r\n.\r\n"
 MEGABYTE = b"x" * 1_048_576
 PATIENCE = 20.0
+REST = 11.0
+"""Seconds after which a client within a transaction has had its time (docs/limits.md)."""
 
 
 async def open_connection(port: int, source: str = "127.0.0.2") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -150,6 +152,67 @@ async def tls_flood(port: int, count: int) -> None:
     await asyncio.gather(*(one(reader, writer) for reader, writer in opened))
 
 
+async def hold(port: int, count: int, head: bytes, again: bytes, replies: int = 1) -> None:
+    """Take `count` places from twenty networks: say the head, then the other words every two seconds."""
+    taken = []
+    for number in range(count):
+        reader, writer = await open_connection(port, f"127.0.{1 + number % 20}.1")
+        writer.write(head)
+        taken.append((reader, writer))
+    for reader, _ in taken if head else ():
+        for _ in range(replies):
+            await asyncio.wait_for(reader.readline(), PATIENCE)
+    await asyncio.sleep(REST)
+    print("ready", flush=True)
+    for _ in range(60):
+        for _, writer in taken:
+            writer.write(again)
+        await asyncio.sleep(2)
+
+
+async def hold_silent(port: int, count: int) -> None:
+    """Connections that say nothing after the greeting."""
+    await hold(port, count, b"", b"")
+
+
+async def hold_no_handshake(port: int, count: int) -> None:
+    """Connections that ask for TLS, and do not say hello in it."""
+    await hold(port, count, b"STARTTLS\r\n", b"")
+
+
+async def hold_chatty(port: int, count: int) -> None:
+    """Sessions that go on with NOOP, and bring no mail."""
+    await hold(port, count, b"HELO evil.example\r\n" + b"NOOP\r\n" * 16, b"NOOP\r\n", 17)
+
+
+async def hold_in_mail(port: int, count: int) -> None:
+    """Transactions without a recipient, kept open with NOOP."""
+    await hold(port, count, b"HELO evil.example\r\n" + MAIL, b"NOOP\r\n", 2)
+
+
+async def hold_in_rcpt(port: int, count: int) -> None:
+    """Transactions with a recipient, kept open with NOOP."""
+    await hold(port, count, b"HELO evil.example\r\n" + MAIL + RCPT, b"NOOP\r\n", 3)
+
+
+async def hold_octets(port: int, count: int) -> None:
+    """`count` messages from five addresses, of which a megabyte comes at once, and then an octet a second."""
+
+    async def one(number: int) -> asyncio.StreamWriter:
+        _, writer = await open_connection(port, f"127.0.{1 + number % 5}.1")
+        with suppress(ConnectionError):
+            writer.write(OPEN + b"DATA\r\n" + b"x\r\n" * 349_525)
+            await asyncio.wait_for(writer.drain(), PATIENCE)
+        return writer
+
+    writers = [await one(number) for number in range(count)]
+    print("ready", flush=True)
+    for _ in range(60):
+        for writer in writers:
+            writer.write(b"x")
+        await asyncio.sleep(1)
+
+
 KINDS: dict[str, Callable[[int, int], Awaitable[None]]] = {
     attack.__name__: attack
     for attack in (
@@ -163,6 +226,12 @@ KINDS: dict[str, Callable[[int, int], Awaitable[None]]] = {
         half_close,
         vanish,
         tls_flood,
+        hold_silent,
+        hold_no_handshake,
+        hold_chatty,
+        hold_in_mail,
+        hold_in_rcpt,
+        hold_octets,
     )
 }
 

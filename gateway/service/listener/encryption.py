@@ -135,6 +135,8 @@ class TlsLayer(SSLProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._pipe = None
+        if not self._secured.done() and exc is None:
+            exc = ConnectionAbortedError("the connection ended in the handshake")  # else the base would call it secured
         super().connection_lost(exc)
 
     def _step(self, octets: bytes) -> None:

@@ -236,7 +236,8 @@ class ClientPatience:
         self._now = now
         self._end_at = end_at
         self._pressure = pressure
-        self._began = now()
+        self.began = now()
+        """The time of the last recipient, or of the last content that came fast enough."""
         self._octets = 0
 
     def due(self, seconds: float) -> float:
@@ -247,7 +248,7 @@ class ClientPatience:
 
     def restart(self) -> None:
         """Content may arrive from now on."""
-        self._began, self._octets = self._now(), 0
+        self.began, self._octets = self._now(), 0
 
     def content_due(self, seconds: float, octets: int) -> float:
         """The same inside content; `octets` have arrived since the last call."""
@@ -256,7 +257,7 @@ class ClientPatience:
         rate = _RATE_NEARLY if pressure >= _NEARLY else _RATE
         if pressure < _HALF or self._octets >= rate * _WINDOW_SECONDS:
             self.restart()
-        return min(self.due(seconds), self._began + _WINDOW_SECONDS) if pressure >= _HALF else self.due(seconds)
+        return min(self.due(seconds), self.began + _WINDOW_SECONDS) if pressure >= _HALF else self.due(seconds)
 
 
 async def read_data(inflow: Inflow, dialogue: Dialogue, due: Callable[[int], float]) -> None:

@@ -141,7 +141,7 @@ _TURN = 32
 """Commands after which other sessions get their turn, however many this client has pipelined."""
 _AT_ONCE = 32
 """Commands of all sessions that are done in one turn of the loop; beyond, they wait for the next."""
-_FREE = 16
+FREE_COMMANDS = 16
 """Commands of a session, since its last message, that are not delayed: most sessions have no more."""
 _MANY = 8
 """Sessions with pipelined commands beyond which each of them is slowed down, so that the others are served at once."""
@@ -150,10 +150,6 @@ _PAUSE = 0.0005
 _MOST_HELD = 4_194_304
 """Octets that clients may have sent ahead of reading, in sessions with many of them. Beyond that limit, the sessions
 that hold most and have brought no mail are ended."""
-
-
-_LEAST_REST = 2.0
-"""Seconds that a session may always be idle: a client on a slow line needs time."""
 
 
 def _end(turn: Future[None]) -> None:
@@ -179,8 +175,11 @@ class SessionState(Protocol):
         """The session has mail for us."""
 
     @property
-    def rests_since(self) -> float | None:
-        """The loop's time since which it waits for a command outside a transaction; None when it does not."""
+    def gives_way_at(self) -> float | None:
+        """The loop's time from which a newcomer may have its place; None while it works, or while content comes."""
+
+    def give_way(self, reply: Reply) -> None:
+        """End it with this reply, or without one in a TLS handshake."""
 
     def abort(self) -> None:
         """Drop its connection."""
@@ -233,7 +232,7 @@ class ListenerState:
             turn = get_running_loop().create_future()
             self._commands.ask(network, partial(_end, turn))
             await turn
-        if commands < _FREE or commands % max(_TURN // (1 + self.busy), 1):
+        if commands < FREE_COMMANDS or commands % max(_TURN // (1 + self.busy), 1):
             return
         self.busy += 1
         try:
@@ -254,15 +253,16 @@ class ListenerState:
                 max(unproven, key=self._held.__getitem__).abort()
 
     def make_room(self) -> bool:
-        """End the session that has been idle longest, so that a newcomer gets its place; False when none is idle."""
-        resting = [(since, one) for one in self.sessions if (since := one.rests_since) is not None]
-        if not resting:
+        """End the session whose client has had its time for longest, so that a newcomer gets its place; False when
+        there is none."""
+        due = [(at, one) for one in self.sessions if (at := one.gives_way_at) is not None]
+        if not due:
             return False
-        since, idlest = min(resting, key=lambda one: one[0])
-        if get_running_loop().time() - since < _LEAST_REST:
+        at, idlest = min(due, key=lambda one: one[0])
+        if get_running_loop().time() < at:
             return False
         self.journal.note("idle-made-room", "")
-        idlest.stop(REPLIES["too-busy"])
+        idlest.give_way(REPLIES["too-busy"])
         return True
 
     @property
