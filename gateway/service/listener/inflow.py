@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from enum import Enum, auto
 
 from gateway.mail.octets import DataFraming
 from gateway.model.reply import Reply
@@ -227,6 +228,23 @@ _RATE_NEARLY = 16_384
 """The same when nearly all is used."""
 
 
+_LEAST_REST = 2.0
+"""Seconds that a client always has for its next command outside a transaction: it may be on a slow line."""
+_LEAST_REST_INSIDE = 10.0
+"""The same from the last recipient of a transaction to its content, for a response to a challenge, for a TLS handshake,
+and in all for a session with many commands and no message: its NOOP and RSET bring it no nearer to one."""
+
+
+class Awaited(Enum):
+    """The step of its client that a session waits for."""
+
+    NONE = auto()
+    """It works, or content comes."""
+    COMMAND = auto()
+    RESPONSE = auto()
+    HANDSHAKE = auto()
+
+
 class ClientPatience:
     """The time limits for the client of a session. The settings apply while less than half of a limit is used. Beyond
     that, content needs a minimum rate, and finally only short silence is allowed."""
@@ -236,9 +254,27 @@ class ClientPatience:
         self._now = now
         self._end_at = end_at
         self._pressure = pressure
-        self.began = now()
-        """The time of the last recipient, or of the last content that came fast enough."""
+        self._began = now()
         self._octets = 0
+        self.wait = Awaited.NONE
+        self._waits_since = 0.0
+
+    def wait_for(self, wait: Awaited) -> None:
+        """The session waits for this step of its client from now on."""
+        self.wait, self._waits_since = wait, self._now()
+
+    def go_on(self) -> None:
+        """The session waits no longer."""
+        self.wait = Awaited.NONE
+
+    def rests_until(self, free: bool) -> float | None:
+        """The time until which the client may be idle, even if others wait for a place; None while it is not idle.
+        `free`: it may take the short rest between messages again and again."""
+        if self.wait is Awaited.NONE:
+            return None
+        if self.wait is not Awaited.COMMAND:
+            return self._waits_since + _LEAST_REST_INSIDE
+        return self._waits_since + _LEAST_REST if free else self._began + _LEAST_REST_INSIDE
 
     def due(self, seconds: float) -> float:
         """The time by which a client that may be silent for `seconds` must have sent something."""
@@ -248,7 +284,7 @@ class ClientPatience:
 
     def restart(self) -> None:
         """Content may arrive from now on."""
-        self.began, self._octets = self._now(), 0
+        self._began, self._octets = self._now(), 0
 
     def content_due(self, seconds: float, octets: int) -> float:
         """The same inside content; `octets` have arrived since the last call."""
@@ -257,7 +293,7 @@ class ClientPatience:
         rate = _RATE_NEARLY if pressure >= _NEARLY else _RATE
         if pressure < _HALF or self._octets >= rate * _WINDOW_SECONDS:
             self.restart()
-        return min(self.due(seconds), self.began + _WINDOW_SECONDS) if pressure >= _HALF else self.due(seconds)
+        return min(self.due(seconds), self._began + _WINDOW_SECONDS) if pressure >= _HALF else self.due(seconds)
 
 
 async def read_data(inflow: Inflow, dialogue: Dialogue, due: Callable[[int], float]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from enum import Enum, auto
 from functools import partial
 from typing import cast
 
@@ -17,7 +16,7 @@ from gateway.service.listener import parameters
 from gateway.service.listener.arrival import ClientIdentity, HealthCheck
 from gateway.service.listener.dialogue import Dialogue
 from gateway.service.listener.encryption import TlsLayer, name_failure, read_tls, start_tls
-from gateway.service.listener.inflow import ClientPatience, Inflow, SessionOver, read_chunk_of, read_data
+from gateway.service.listener.inflow import Awaited, ClientPatience, Inflow, SessionOver, read_chunk_of, read_data
 from gateway.service.listener.listener_state import FREE_COMMANDS, ListenerState
 from gateway.service.listener.login import RESPONSE_OCTETS, Login
 from gateway.service.listener.outflow import Outflow, ReplyTracker
@@ -32,22 +31,6 @@ from gateway.service.listener.parameters import (
     read_recipient,
     read_sender,
 )
-
-_LEAST_REST = 2.0
-"""Seconds that a client always has for its next command outside a transaction: it may be on a slow line."""
-_LEAST_REST_INSIDE = 10.0
-"""The same from the last recipient of a transaction to its content, for a response to a challenge, for a TLS handshake,
-and in all for a session with many commands and no message: its NOOP and RSET bring it no nearer to one."""
-
-
-class _Wait(Enum):
-    """The step of its client that a session waits for."""
-
-    NONE = auto()
-    """It works, or content comes."""
-    COMMAND = auto()
-    RESPONSE = auto()
-    HANDSHAKE = auto()
 
 
 class SmtpSession(SMTP):
@@ -73,8 +56,6 @@ class SmtpSession(SMTP):
         self._identity = ClientIdentity(state)
         self._login = Login(state, self._challenge)
         self._receipt = ReplyTracker(lambda heard: self._dialogue.answered(heard), self._outflow.look)
-        self._wait = _Wait.NONE
-        self._waits_since = 0.0
         self._greeted = False
         self._extensions = state.settings.extensions + (("AUTH",) if state.settings.credentials else ())
         self._secured = False
@@ -95,22 +76,17 @@ class SmtpSession(SMTP):
         return self._handler_coroutine
 
     def stop(self, reply: Reply) -> None:
-        self._wait = _Wait.NONE
+        self._patience.go_on()
         self._inflow.stop(reply)
 
     @property
     def gives_way_at(self) -> float | None:
-        if self._wait is _Wait.NONE:
-            return None
-        if self._wait is not _Wait.COMMAND:
-            return self._waits_since + _LEAST_REST_INSIDE
-        if self._dialogue.idle and self._commands <= FREE_COMMANDS:
-            return self._waits_since + _LEAST_REST
-        return self._patience.began + _LEAST_REST_INSIDE
+        free = self._dialogue.idle and self._commands <= FREE_COMMANDS
+        return self._patience.rests_until(free)
 
     def give_way(self, reply: Reply) -> None:
-        if self._wait is _Wait.HANDSHAKE:
-            self._wait = _Wait.NONE
+        if self._patience.wait is Awaited.HANDSHAKE:
+            self._patience.go_on()
             self.abort()
         else:
             self.stop(reply)
@@ -121,7 +97,7 @@ class SmtpSession(SMTP):
         return self._dialogue.proven
 
     def retire(self, reply: Reply) -> None:
-        if self._wait is _Wait.COMMAND and self._dialogue.idle:
+        if self._patience.wait is Awaited.COMMAND and self._dialogue.idle:
             self._inflow.stop(reply)
 
     def abort(self) -> None:
@@ -193,7 +169,7 @@ class SmtpSession(SMTP):
     async def _serve_command(self) -> None:
         if self._state.draining and self._dialogue.idle:
             raise SessionOver(REPLIES["shutting-down"])
-        line = await self._wait_for_line(_Wait.COMMAND, COMMAND_OCTETS)
+        line = await self._wait_for_line(Awaited.COMMAND, COMMAND_OCTETS)
         self._receipt.spoke()
         if self._state.draining and self._dialogue.idle:
             raise SessionOver(REPLIES["shutting-down"])
@@ -322,7 +298,7 @@ class SmtpSession(SMTP):
         context = self._settings.tls
         assert context is not None
         self._secured = True
-        self._wait, self._waits_since = _Wait.HANDSHAKE, self._loop.time()
+        self._patience.wait_for(Awaited.HANDSHAKE)
         try:
             ask_turn = partial(self._state.handshakes.ask, self._identity.network)
             self._layer = await start_tls(self._outflow.pipe, context, self._inflow.take_all, ask_turn)
@@ -331,7 +307,7 @@ class SmtpSession(SMTP):
             self._state.disconnect(self)  # the TLS layer ended with the handshake, and reports nothing more
             raise SessionOver(None, name_failure(error)) from None
         finally:
-            self._wait = _Wait.NONE
+            self._patience.go_on()
         self._attach(self._layer.outer)
         vars(self._writer)["_transport"] = self._layer.outer  # as StreamWriter.start_tls does
         self._outflow.unmute()
@@ -339,12 +315,12 @@ class SmtpSession(SMTP):
 
     async def _challenge(self, text: str) -> bytes | None:
         self._outflow.write(Reply(334, "", text))
-        return await self._wait_for_line(_Wait.RESPONSE, RESPONSE_OCTETS)
+        return await self._wait_for_line(Awaited.RESPONSE, RESPONSE_OCTETS)
 
-    async def _wait_for_line(self, wait: _Wait, most: int) -> bytes | None:
-        self._wait, self._waits_since = wait, self._loop.time()
+    async def _wait_for_line(self, wait: Awaited, most: int) -> bytes | None:
+        self._patience.wait_for(wait)
         line = await self._inflow.read_line(most, self._patience.due(self._settings.limits.command_seconds))
-        self._wait = _Wait.NONE
+        self._patience.go_on()
         return line
 
     def _data_due(self, octets: int) -> float:

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.config.edge import Limits
 from gateway.model.reply import Reply
-from gateway.service.listener import ConnectionLimits, SmtpListener, arrival, listener_state, server
+from gateway.service.listener import ConnectionLimits, SmtpListener, arrival, inflow, server
 from tests.support.listening import OK, Client, RecordedReception, until
 
 Listen = Callable[..., Awaitable[SmtpListener]]
@@ -40,7 +40,7 @@ async def test_connections_are_limited_and_given_back(listen: Listen, limit: str
 
 
 async def test_the_idlest_makes_room_for_a_newcomer(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener_state, "_LEAST_REST", 0.2)
+    monkeypatch.setattr(inflow, "_LEAST_REST", 0.2)
     listener = await listen(RecordedReception(), limits={"connections": 3})
     idle, active, mailing = [await Client.connect(listener.address) for _ in range(3)]
     assert await mailing.say("EHLO client.example") == 250
@@ -60,7 +60,7 @@ async def test_the_idlest_makes_room_for_a_newcomer(listen: Listen, monkeypatch:
 async def test_nobody_makes_room_for_a_client_beyond_its_own_limit(
     listen: Listen, monkeypatch: pytest.MonkeyPatch, limit: str, by: str
 ) -> None:
-    monkeypatch.setattr(listener_state, "_LEAST_REST", 0.0)
+    monkeypatch.setattr(inflow, "_LEAST_REST", 0.0)
     proxy_from = (ipaddress.ip_network("127.0.0.9/32"),)
     listener = await listen(RecordedReception(), proxy_from=proxy_from, limits={"connections": 3, limit: 2})
     idle = await Client.connect(listener.address, local_addr=("127.9.9.1", 0))
@@ -81,7 +81,7 @@ async def test_nobody_makes_room_for_a_client_beyond_its_own_limit(
 async def test_nobody_makes_room_for_a_connection_whose_client_is_not_known_yet(
     listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener_state, "_LEAST_REST", 0.0)
+    monkeypatch.setattr(inflow, "_LEAST_REST", 0.0)
     monkeypatch.setattr(arrival, "_MOST_UNKNOWN", 2)
     proxy_from = (ipaddress.ip_network("127.0.0.9/32"),)
     listener = await listen(RecordedReception(), proxy_from=proxy_from, limits={"connections": 2})
