@@ -334,6 +334,8 @@ class Failure(Value):
     backend: str
     state: Final
     reply: Reply
+    remote_mta: str = ""
+    """The host that gave the reply; empty when this gateway decided."""
 
 
 class Pending(Value):

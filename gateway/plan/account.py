@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from gateway.mail import dsn
-from gateway.mail.refusal import classify
+from gateway.mail.refusal import classify_outcome
 from gateway.model.delivery import Claim, Final, Intake, Outcome, OutcomeKind, Scope, Transfer
 from gateway.model.envelope import Notify, Recipient, Ret
 from gateway.model.event import Event, Level
@@ -188,7 +188,7 @@ def _describe(transfer: Transfer, outcome: Outcome, started: float, ended: float
         ("waited", round(ended - transfer.created, 3)),
     ]
     if outcome.kind is not OutcomeKind.DELIVERED:
-        refusal = classify(outcome.reply, outcome.remote_mta, backend=outcome.scope is Scope.OURS)
+        refusal = classify_outcome(outcome.reply, outcome.remote_mta, backend=outcome.scope is Scope.OURS)
         fields.append(("cause", refusal.cause.value))
         if _needs_mending(outcome):
             fields.append(("fix", refusal.advice.admin))

@@ -33,8 +33,18 @@ def list_failed(connection: sqlite3.Connection, limit: int) -> list[Failure]:
         except codec.Unreadable:
             continue
         sender = str(trace.envelope.mail_from or "")
+        hosts = {one.rcpt: one.remote_mta for one in attempt.outcomes}
         found += [
-            Failure(trace.id, attempt.ended, sender, str(one.rcpt.mailbox), attempt.backend, one.state, one.reply)
+            Failure(
+                message_id=trace.id,
+                at=attempt.ended,
+                mail_from=sender,
+                rcpt=str(one.rcpt.mailbox),
+                backend=attempt.backend,
+                state=one.state,
+                reply=one.reply,
+                remote_mta=hosts.get(one.rcpt, ""),
+            )
             for one in endings
             if one.state not in _GOOD
         ]

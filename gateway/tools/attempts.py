@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gateway.mail.refusal import Refusal, classify
+from gateway.mail.refusal import Refusal, classify_outcome
 from gateway.model.delivery import Attempt, Outcome, OutcomeKind, Scope, Story
 from gateway.model.ingress import Tls
 from gateway.model.value import asdict
@@ -80,7 +80,7 @@ def _find_refusal(outcome: Outcome) -> Refusal | None:
     """The meaning of the reply; None for a delivery."""
     if outcome.kind is OutcomeKind.DELIVERED:
         return None
-    return classify(outcome.reply, outcome.remote_mta, backend=outcome.scope is Scope.OURS)
+    return classify_outcome(outcome.reply, outcome.remote_mta, backend=outcome.scope is Scope.OURS)
 
 
 def _refusal_json(refusal: Refusal) -> dict[str, Json]:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.mail.header import parse_header, unfold
-from gateway.mail.refusal import classify
+from gateway.mail.refusal import classify_outcome
 from gateway.model.delivery import Failure, Final, HeldEntry, QueueEntry, Story
 from gateway.model.envelope import Recipient
 from gateway.model.value import Value, asdict, replace
@@ -40,7 +40,7 @@ def failures_json(failures: Sequence[Failure]) -> Json:
                 "backend": one.backend,
                 "state": one.state.value,
                 "reply": str(one.reply),
-                "cause": classify(one.reply).cause.value,
+                "cause": classify_outcome(one.reply, one.remote_mta).cause.value,
             }
         )
         for one in failures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from gateway.model.value import replace
 from gateway.plan import amendment
 from gateway.plan.settlement import AttemptContext, Terms
 from gateway.ports import Spool
+from gateway.tools.queue import failures_json
 from tests.contract.test_spool import (
     DAY,
     LEASE,
@@ -201,6 +203,25 @@ async def test_bounce_ends_every_recipient_and_tells_the_sender(spool: Spool, be
     while await spool.purge(bench.clock.now()):
         pass
     assert not (await told(spool, intake)).content_kept
+
+
+async def test_failures_tell_an_admin_s_return_from_a_server_s_refusal(spool: Spool) -> None:
+    """Both are a 550 5.7.1 with any words: only the host that answered makes the difference."""
+    said = Reply(550, "7.1", "Message refused by policy")
+    by_hand, refused = make_intake(id="byhand"), make_intake(id="refused")
+    for intake in (by_hand, refused):
+        await spool.commit(intake)
+    at = AttemptContext(START, START, 0.0, False, "dsn-1", lambda _: "out")
+    await change(spool, by_hand, lambda one: amendment.bounce(one, said, TERMS, at))
+    claims = await spool.claim((), 9, START, LEASE)
+    (claim,) = [one for one in claims if one.transfer.message_id == refused.trace.id]
+    ended = make_settlement(claim, done=((claim.transfer.rcpts[0], Final.FAILED),))
+    assert await spool.settle(replace(ended, endings=(replace(ended.endings[0], reply=said),)))
+    listed = {one.message_id: one for one in await spool.reader.failed(9)}
+    assert listed[refused.trace.id].remote_mta == "mx.google.example"
+    assert listed[by_hand.trace.id].remote_mta == ""
+    causes = {one["id"]: one["cause"] for one in json.loads(json.dumps(failures_json(list(listed.values()))))}
+    assert causes == {refused.trace.id: "policy", by_hand.trace.id: "administrator"}
 
 
 async def test_delete_ends_every_recipient_and_tells_nobody(spool: Spool) -> None:

@@ -468,6 +468,7 @@ class FakeSpool:
                 attempt.backend,
                 ending.state,
                 ending.reply,
+                next((done.remote_mta for done in attempt.outcomes if done.rcpt == ending.rcpt), ""),
             )
             for one in self._records.values()
             for attempt in one.attempts

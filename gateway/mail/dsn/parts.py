@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from gateway.mail.received import format_date
-from gateway.mail.refusal import Blame, Cause, Refusal, classify
+from gateway.mail.refusal import Blame, Cause, Refusal, classify_outcome
 from gateway.model.envelope import Mailbox, Recipient
-from gateway.model.reply import REPLIES, Reply
+from gateway.model.reply import Reply
 from gateway.model.value import Value
 
 
@@ -102,8 +102,8 @@ def _recipient(notice: Notice, report: Report) -> bytes:
     if notice.action is DsnAction.DELAYED:
         fields.append(_field("Will-Retry-Until", format_date(report.retried_until)))
     if notice.action is not DsnAction.RELAYED:
-        refusal = classify(notice.reply, notice.remote_mta, backend=notice.ours)
-        fields.append(_field("X-Waypost-Cause", Cause.ADMINISTRATOR if _is_by_admin(notice) else refusal.cause))
+        refusal = classify_outcome(notice.reply, notice.remote_mta, backend=notice.ours)
+        fields.append(_field("X-Waypost-Cause", refusal.cause))
     return b"".join(fields)
 
 
@@ -261,19 +261,12 @@ def _paragraph(notice: Notice, report: Report) -> str:
     if notice.expired:
         days = (report.retried_until - report.arrived) / 86400
         lines.append(f"{_INDENT}It was tried again and again for {days:.3g} days.")
-    refusal = classify(notice.reply, notice.remote_mta, backend=notice.ours)
-    said = [_BY_ADMIN] if _is_by_admin(notice) else _advise(notice, refusal)
+    refusal = classify_outcome(notice.reply, notice.remote_mta, backend=notice.ours)
+    said = [_BY_ADMIN] if not notice.remote_mta and refusal.cause is Cause.ADMINISTRATOR else _advise(notice, refusal)
     lines += [f"{_INDENT}{piece}" for sentence in said for piece in wrap(sentence)]
     lines += [f"{_INDENT}{piece}" for piece in wrap(f"{_who(notice, refusal)}:")]
     lines += [f"{_INDENT * 2}{line}" for line in shown(notice.reply).split("\n")]
     return "\n".join(lines)
-
-
-def _is_by_admin(notice: Notice) -> bool:
-    """True when an administrator of this gateway returned the message: the reply's text is his reason, not a
-    server's."""
-    returned = REPLIES["returned-by-admin"]
-    return not notice.remote_mta and (notice.reply.code, notice.reply.detail) == (returned.code, returned.detail)
 
 
 def _advise(notice: Notice, refusal: Refusal) -> list[str]:

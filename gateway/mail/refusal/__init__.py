@@ -15,6 +15,17 @@ from __future__ import annotations
 
 from gateway.mail.refusal.cause import Advice, Blame, Cause
 from gateway.mail.refusal.provider import Provider
-from gateway.mail.refusal.reading import Refusal, Witness, classify, classify_text, classify_words
+from gateway.mail.refusal.reading import Refusal, Witness, classify, classify_outcome, classify_text, classify_words
 
-__all__ = ["Advice", "Blame", "Cause", "Provider", "Refusal", "Witness", "classify", "classify_text", "classify_words"]
+__all__ = [
+    "Advice",
+    "Blame",
+    "Cause",
+    "Provider",
+    "Refusal",
+    "Witness",
+    "classify",
+    "classify_outcome",
+    "classify_text",
+    "classify_words",
+]

@@ -8,8 +8,8 @@ from gateway.mail.refusal.nesting import Layer, unwrap
 from gateway.mail.refusal.provider import Provider, recognise, recognise_detail, recognise_host
 from gateway.mail.refusal.signs import find_cause
 from gateway.model.delivery import Scope
-from gateway.model.reply import Reply
-from gateway.model.value import Value
+from gateway.model.reply import REPLIES, Reply
+from gateway.model.value import Value, replace
 
 _MICROSOFT_STATUS = frozenset({"7.23", "7.350", "0.350", "1.351", "7.367", "4.300", "4.316", "4.317"})
 """Statuses that Exchange Online puts around another server's refusal."""
@@ -65,6 +65,16 @@ def classify(reply: Reply, host: str = "", backend: bool = False) -> Refusal:
     """
     layers = unwrap(str(reply)) or (Layer(reply, "", ""),)
     return _read(layers, Witness(host, relayed=backend))
+
+
+def classify_outcome(reply: Reply, remote_mta: str, backend: bool = False) -> Refusal:
+    """Read the reply of an outcome of ours, as `classify` does. Without a host this gateway itself decided: its reply
+    to a return by hand has the administrator's reason as its text, which is no server's refusal."""
+    refusal = classify(reply, remote_mta, backend)
+    returned = REPLIES["returned-by-admin"]
+    if remote_mta or (reply.code, reply.detail) != (returned.code, returned.detail):
+        return refusal
+    return replace(refusal, cause=Cause.ADMINISTRATOR, advice=advise(Cause.ADMINISTRATOR, False), scope=Scope.MESSAGE)
 
 
 def classify_text(text: str, witness: Witness | None = None) -> Refusal | None:
