@@ -31,6 +31,12 @@ class Load:
     """Stop sending after so long; accepted mail is still waited for."""
     per_connection: int = 10
     recipients: int = 1
+    rate: float = 0.0
+    """Messages a second; 0: as fast as the peer takes them."""
+    tls: bool = False
+    """Every connection starts TLS."""
+    backend_delay: float = 0.0
+    """Seconds that the backend waits before it replies to the final dot."""
 
 
 class Sampler(threading.Thread):
@@ -55,11 +61,19 @@ class Sampler(threading.Thread):
 class Bench:
     """The generator, its messages, the disk that the peers queue on, and the DNS server's group."""
 
-    def __init__(self, program: Path, corpus: Path, queues: Path, dns: Group) -> None:
+    def __init__(self, program: Path, corpus: Path, queues: Path, dns: Group, strangers: Path | None = None) -> None:
         self._program, self._corpus, self._queues, self._dns = program, corpus, queues, dns
+        self._strangers = strangers
 
-    def messages(self, size: str) -> list[Path]:
-        return sorted((self._corpus / size).glob("*.eml"))
+    def change_dns(self, dns: Group) -> None:
+        """The group of the DNS server that is used from now on."""
+        self._dns = dns
+
+    def messages(self, name: str) -> list[str]:
+        """The generator's words for a set of messages."""
+        if self._strangers and (listed := self._strangers / f"{name}.list").exists():
+            return ["--messages", str(listed)]
+        return [str(path) for path in sorted((self._corpus / name).glob("*.eml"))]
 
     def send(self, load: Load, *options: str, sink: bool = True) -> dict[str, Any]:
         """Run the generator with its sink; returns its output."""
@@ -69,6 +83,7 @@ class Bench:
             *("--concurrency", str(load.concurrency), "--per-connection", str(load.per_connection)),
             *("--count", str(load.count), "--seconds", str(load.seconds), "--recipients", str(load.recipients)),
             *("--timeout", str(max(120.0, 2 * load.seconds))),
+            *("--rate", str(load.rate), "--tls", str(int(load.tls)), "--sink-delay", str(load.backend_delay)),
             *options,
         ]
         result: dict[str, Any] = json.loads(subprocess.check_output([*command, *self.messages(load.size)]))
@@ -80,9 +95,12 @@ class Bench:
         command += ["--timeout", "600"]
         return subprocess.Popen([*command, *self.messages(size)], stdout=subprocess.PIPE, text=True)
 
-    def cell(self, peer: str, group: Group, load: Load, round_number: int, dump: Path | None = None) -> dict[str, Any]:
+    def cell(
+        self, peer: str, group: Group, load: Load, round_number: int, dump: Path | None = None, name: str = ""
+    ) -> dict[str, Any]:
         """Measure one cell. CPU and memory are the peer's whole group; the DNS server's and the host's stand beside.
 
+        `name` is the workload's, if it has one; otherwise the table says its size.
         Under `dump` the first messages that the backend got are kept, in a directory for each peer.
         """
         keep: list[str] = []
@@ -103,7 +121,7 @@ class Bench:
         return {
             "peer": peer,
             "round": round_number,
-            "size": load.size,
+            "size": name or load.size,
             "concurrency": load.concurrency,
             "recipients": load.recipients,
             **per_message("cpu", spent, messages),

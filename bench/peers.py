@@ -23,6 +23,8 @@ MILTERS = ("opendkim", "opendmarc")
 BUILT = HERE / "build"
 KEY = BUILT / "corpus" / "arc.pem"
 """For ARC seals."""
+CERTIFICATE = BUILT / "corpus" / "tls.pem"
+"""With its key, for STARTTLS."""
 HARAKA = BUILT / "node" / "node_modules" / "Haraka"
 CORES = os.cpu_count() or 1
 
@@ -80,6 +82,7 @@ def start_waypost(
         WORKERS=workers,
         SEAL=str(seal).lower(),
         KEY=KEY,
+        CERTIFICATE=CERTIFICATE,
     )
     group.start([WAYPOST, "serve", "--config", directory / "gateway.toml"])
 
@@ -94,6 +97,7 @@ def start_postfix(group: Group, directory: Path, milters: tuple[str, ...] = (), 
         "main.cf",
         directory / "etc" / "main.cf",
         DIR=directory,
+        CERTIFICATE=CERTIFICATE,
         BACKEND=f"[{SINK[0]}]:{SINK[1]}",
         MILTERS=", ".join(milters),
         POLICY=", check_policy_service unix:private/policyd-spf" if policy else "",

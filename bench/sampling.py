@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 from types import FrameType
 
-from bench.peers import HERE, KEY, LISTEN, SINK, fill
+from bench.peers import CERTIFICATE, HERE, KEY, LISTEN, SINK, fill
 from gateway.app.serving import serve
 
 _EVERY = 0.001
@@ -53,7 +53,13 @@ def sample(result: Path) -> int:
     counted: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="waypost-sampled-", dir="/var/tmp") as directory:
         config = Path(directory) / "gateway.toml"
-        values = {"DIR": directory, "PORT": LISTEN[1], "BACKEND": f"{SINK[0]}:{SINK[1]}", "KEY": KEY}
+        values = {
+            "DIR": directory,
+            "PORT": LISTEN[1],
+            "BACKEND": f"{SINK[0]}:{SINK[1]}",
+            "KEY": KEY,
+            "CERTIFICATE": CERTIFICATE,
+        }
         fill("gateway.toml", config, IN_SESSION="false", WORKERS=1, SEAL="false", **values)
         signal.signal(signal.SIGPROF, lambda number, frame: counted.update((find_part(frame),)))
         signal.setitimer(signal.ITIMER_PROF, _EVERY, _EVERY)

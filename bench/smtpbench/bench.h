@@ -6,6 +6,7 @@
 #define BENCH_H
 
 #include <netinet/in.h>
+#include <openssl/ssl.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,8 +28,8 @@ typedef struct { /* what became of message number i; times in seconds of the mon
 typedef struct {
     struct sockaddr_in target, sink, sources[MAX_SOURCES];
     int has_target, has_sink, source_count;
-    int count, concurrency, per_connection, recipients, expect, dump_count;
-    double seconds, timeout, rate;
+    int count, concurrency, per_connection, recipients, expect, dump_count, tls;
+    double seconds, timeout, rate, sink_delay;
     const char *dump_directory, *recipient_domain;
 } Options;
 
@@ -40,21 +41,24 @@ typedef struct {
 } Tally;
 
 typedef enum { LISTENER, CLIENT, SINK } Role;
-typedef enum { IDLE, CONNECTING, BANNER, HELLO, READY, MAIL, RCPT, DATA, BODY, DOT, QUIT } State;
+typedef enum { IDLE, CONNECTING, BANNER, HELLO, STARTTLS, READY, MAIL, RCPT, DATA, BODY, DOT, QUIT } State;
 
-typedef struct {
+typedef struct Connection {
     Role role;
     int fd, waits_to_write;
     char *in, *out;
     size_t in_length, in_size, out_length, out_sent, out_size;
     const char *body; /* borrowed, goes out after `out` */
     size_t body_length, body_sent;
+    SSL *tls;
     /* client */
     State state;
     int message, left, replies, pipelining, source;
     /* sink */
     int in_data, recipients;
     size_t scanned;
+    double due; /* when the reply to the dot is to be sent; 0 when none waits */
+    struct Connection *after;
 } Connection;
 
 extern Options options;
@@ -74,6 +78,8 @@ int flush(Connection *c);                                    /* 1 all sent, 0 so
 void queue(Connection *c, const char *octets, size_t length);
 int receive(Connection *c, size_t room);                     /* as flush(); 0 nothing to read now */
 void consume(Connection *c, size_t length);
+void start_tls(Connection *c);
+void end_connection(Connection *c);                          /* closes, and frees what TLS needs */
 
 /* client.c */
 void clients_start(void);
@@ -85,6 +91,7 @@ void client_event(Connection *c, int events);
 void sink_listen(void);
 void sink_accept(Connection *listener);
 void sink_event(Connection *c, int events);
+int sink_step(void); /* sends the replies that are due; returns 1 while some wait */
 
 /* report.c */
 void print_report(int timed_out);

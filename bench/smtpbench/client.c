@@ -38,8 +38,7 @@ static void end_message(Connection *c, int accepted)
 
 static void hang_up(Connection *c)
 {
-    close(c->fd);
-    c->fd = -1;
+    end_connection(c);
     c->state = IDLE;
     c->in_length = c->out_length = c->out_sent = 0;
     c->body = NULL;
@@ -164,7 +163,18 @@ static void on_reply(Connection *c, const char *line, size_t length)
         say(c, "EHLO mail.s00.example.com\r\n");
         break;
     case HELLO:
-        start_message(c);
+        if (options.tls && !c->tls) {
+            c->state = STARTTLS;
+            say(c, "STARTTLS\r\n");
+        } else {
+            start_message(c);
+        }
+        break;
+    case STARTTLS:
+        start_tls(c);
+        c->pipelining = 0;
+        c->state = HELLO;
+        say(c, "EHLO mail.s00.example.com\r\n");
         break;
     case MAIL:
         c->state = RCPT;
@@ -207,7 +217,7 @@ void client_event(Connection *c, int events)
             return;
         c->state = BANNER;
     }
-    if (events & EPOLLOUT)
+    if (events & EPOLLOUT || c->tls)
         send_all(c);
     if (c->fd < 0 || !(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
         return;

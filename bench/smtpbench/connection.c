@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 extern int epoll_fd;
 
@@ -29,6 +30,37 @@ void watch(Connection *c, int fd)
     ask_for(c, c->role == CLIENT, EPOLL_CTL_ADD);
 }
 
+void start_tls(Connection *c)
+{ /* the handshake is made by the first reads and writes */
+    static SSL_CTX *context;
+    if (!context) {
+        if (!(context = SSL_CTX_new(TLS_client_method())))
+            die("TLS");
+        SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    }
+    if (!(c->tls = SSL_new(context)) || !SSL_set_fd(c->tls, c->fd))
+        die("TLS");
+    SSL_set_connect_state(c->tls);
+}
+
+void end_connection(Connection *c)
+{
+    SSL_free(c->tls);
+    c->tls = NULL;
+    close(c->fd);
+    c->fd = -1;
+}
+
+/* As send and recv; -1 with EAGAIN while the peer's part of TLS is awaited. */
+static ssize_t tls_result(Connection *c, int n)
+{
+    if (n > 0)
+        return n;
+    int error = SSL_get_error(c->tls, n);
+    errno = error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? EAGAIN : ECONNRESET;
+    return -1;
+}
+
 void queue(Connection *c, const char *octets, size_t length)
 {
     if (c->out_length + length > c->out_size) {
@@ -42,7 +74,8 @@ void queue(Connection *c, const char *octets, size_t length)
 static int push(Connection *c, const char *octets, size_t length, size_t *sent, int flags)
 {
     while (*sent < length) {
-        ssize_t n = send(c->fd, octets + *sent, length - *sent, MSG_NOSIGNAL | flags);
+        ssize_t n = c->tls ? tls_result(c, SSL_write(c->tls, octets + *sent, length - *sent))
+                           : send(c->fd, octets + *sent, length - *sent, MSG_NOSIGNAL | flags);
         if (n < 0)
             return errno == EAGAIN ? 0 : -1;
         *sent += n;
@@ -60,8 +93,9 @@ int flush(Connection *c)
         c->body = NULL;
         c->body_length = c->body_sent = 0;
     }
-    if (state >= 0 && c->waits_to_write != (state == 0))
-        ask_for(c, state == 0, EPOLL_CTL_MOD);
+    int waits_to_write = state == 0 && !(c->tls && SSL_want_read(c->tls));
+    if (state >= 0 && c->waits_to_write != waits_to_write)
+        ask_for(c, waits_to_write, EPOLL_CTL_MOD);
     return state;
 }
 
@@ -71,7 +105,8 @@ int receive(Connection *c, size_t room)
         c->in_size = c->in_size * 2 + room;
         c->in = realloc(c->in, c->in_size);
     }
-    ssize_t n = recv(c->fd, c->in + c->in_length, c->in_size - c->in_length, 0);
+    ssize_t n = c->tls ? tls_result(c, SSL_read(c->tls, c->in + c->in_length, c->in_size - c->in_length))
+                       : recv(c->fd, c->in + c->in_length, c->in_size - c->in_length, 0);
     if (n < 0 && errno == EAGAIN)
         return 0;
     if (n <= 0)

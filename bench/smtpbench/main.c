@@ -1,11 +1,13 @@
 /* Options, messages, and the loop.
  *
  * smtpbench [--target HOST:PORT] [--sink HOST:PORT] [options] MESSAGE...
+ * The paths of messages may also stand in a file, one a line: --messages FILE.
  * Without --target it is a sink only and leaves after --expect different messages. */
 #define _GNU_SOURCE
 #include "bench.h"
 
 #include <arpa/inet.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,6 +74,19 @@ static void load(const char *path)
     memcpy(mail->sender, open + 1, close - open - 1);
 }
 
+static void load_listed(const char *path)
+{
+    char line[1024];
+    FILE *file = fopen(path, "r");
+    if (!file)
+        die(path);
+    while (fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\n")] = 0;
+        load(line);
+    }
+    fclose(file);
+}
+
 static struct sockaddr_in address(const char *text)
 {
     char host[64];
@@ -100,9 +115,11 @@ static int read_option(const char *name, char *value)
         {"--recipients", &options.recipients, NULL, NULL},
         {"--expect", &options.expect, NULL, NULL},
         {"--dump-count", &options.dump_count, NULL, NULL},
+        {"--tls", &options.tls, NULL, NULL},
         {"--seconds", NULL, &options.seconds, NULL},
         {"--timeout", NULL, &options.timeout, NULL},
         {"--rate", NULL, &options.rate, NULL},
+        {"--sink-delay", NULL, &options.sink_delay, NULL},
         {"--dump", NULL, NULL, &options.dump_directory},
         {"--recipient-domain", NULL, NULL, &options.recipient_domain},
     };
@@ -136,6 +153,8 @@ static void read_arguments(int argc, char **argv)
             options.has_sink = 1;
         } else if (value && !strcmp(argv[i], "--sources")) {
             read_sources(value);
+        } else if (value && !strcmp(argv[i], "--messages")) {
+            load_listed(value);
         } else if (!value || !read_option(argv[i], value)) {
             fprintf(stderr, "unknown option %s\n", argv[i]);
             exit(2);
@@ -150,11 +169,11 @@ static void read_arguments(int argc, char **argv)
         options.concurrency = 0;
 }
 
-static int is_over(int busy, double last_progress, int *timed_out)
+static int is_over(int busy, int due, double last_progress, int *timed_out)
 {
     if (options.expect && tally.delivered >= options.expect)
         return 1;
-    if (options.has_target && sending_is_over(busy)) {
+    if (options.has_target && sending_is_over(busy) && !due) {
         int wanted = tally.accepted * options.recipients;
         if (!options.has_sink || tally.sink_recipients - tally.foreign >= wanted)
             return 1;
@@ -167,6 +186,7 @@ static int is_over(int busy, double last_progress, int *timed_out)
 int main(int argc, char **argv)
 {
     read_arguments(argc, argv);
+    signal(SIGPIPE, SIG_IGN); /* TLS writes without MSG_NOSIGNAL */
     records = calloc(options.count + 1, sizeof *records);
     epoll_fd = epoll_create1(0);
     if (options.has_sink)
@@ -174,10 +194,10 @@ int main(int argc, char **argv)
     clients_start();
     tally.first_start = now();
     double last_progress = tally.first_start;
-    int timed_out = 0, progress = 0, busy;
+    int timed_out = 0, progress = 0, busy, due;
     struct epoll_event events[512];
-    while (busy = clients_step(), !is_over(busy, last_progress, &timed_out)) {
-        int wait_ms = options.rate > 0 ? 1 : busy ? 200 : 20;
+    while (busy = clients_step(), due = sink_step(), !is_over(busy, due, last_progress, &timed_out)) {
+        int wait_ms = options.rate > 0 || due ? 1 : busy ? 200 : 20;
         int n = epoll_wait(epoll_fd, events, 512, wait_ms);
         for (int i = 0; i < n; i++) {
             Connection *c = events[i].data.ptr;

@@ -10,14 +10,21 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define REPLY_TO_DOT "250 2.0.0 counted\r\n"
+
 static void answer(Connection *c, const char *line)
 {
     queue(c, line, strlen(line));
 }
 
+static Connection *first_due, *last_due; /* in the order of time: the delay is the same for all */
+
 static void drop(Connection *c)
 {
     close(c->fd);
+    c->fd = -1;
+    if (c->due > 0) /* freed when its reply would be due */
+        return;
     free(c->in);
     free(c->out);
     free(c);
@@ -82,7 +89,17 @@ static size_t take_data(Connection *c, size_t start)
     }
     count_message(message, dot - message, c->recipients);
     c->in_data = c->recipients = 0;
-    answer(c, "250 2.0.0 counted\r\n");
+    if (options.sink_delay > 0) {
+        c->due = now() + options.sink_delay;
+        c->after = NULL;
+        if (first_due)
+            last_due->after = c;
+        else
+            first_due = c;
+        last_due = c;
+    } else {
+        answer(c, REPLY_TO_DOT);
+    }
     return dot + 3 - message;
 }
 
@@ -112,20 +129,11 @@ static int take_command(Connection *c, const char *line)
     return 0;
 }
 
-void sink_event(Connection *c, int events)
+static void take_input(Connection *c)
 {
-    if (events & EPOLLOUT)
-        flush(c);
-    if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
-        return;
-    int state = receive(c, 65536);
-    if (state < 0)
-        drop(c);
-    if (state != 1)
-        return;
     size_t used = 0;
     int quit = 0;
-    while (used < c->in_length && !quit) {
+    while (used < c->in_length && !quit && c->due == 0) {
         size_t step;
         if (c->in_data) {
             step = take_data(c, used);
@@ -145,6 +153,37 @@ void sink_event(Connection *c, int events)
     flush(c);
     if (quit)
         drop(c);
+}
+
+void sink_event(Connection *c, int events)
+{
+    if (events & EPOLLOUT)
+        flush(c);
+    if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+        return;
+    int state = receive(c, 65536);
+    if (state < 0)
+        drop(c);
+    if (state == 1)
+        take_input(c);
+}
+
+int sink_step(void)
+{
+    while (first_due && first_due->due <= now()) {
+        Connection *c = first_due;
+        first_due = c->after;
+        c->due = 0;
+        if (c->fd < 0) {
+            free(c->in);
+            free(c->out);
+            free(c);
+            continue;
+        }
+        answer(c, REPLY_TO_DOT);
+        take_input(c);
+    }
+    return first_due != NULL;
 }
 
 void sink_accept(Connection *listener)

@@ -10,11 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from bench import report
+from bench import gates, report
+from bench.corpus import draw_zipf, mixed_sizes
 from bench.peers import missing_programs
+from bench.workloads import WORKLOADS
 
 ROOT = Path(__file__).resolve().parents[3]
 PEERS = ["postfix-milters", "waypost", "waypost-queued"]
+DAILY = ["cold", "zipf", "text", "mixed", "churn", "rate", "slow-dns", "slow-backend"]
+WRONG = ("lost", "doubled", "altered", "foreign", "refused", "deferred", "timed_out", "failed_connections")
 
 
 @pytest.mark.slow
@@ -43,6 +47,65 @@ def test_side_by_side(tmp_path: Path) -> None:
         received = (tmp_path / peer / "00001.eml").read_text()
         assert all(f"{method}=pass" in received for method in ("spf", "dkim", "dmarc")), received
     assert run.stdout.count("\n| waypost") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("peer", ["waypost", "postfix-milters-c"])
+def test_every_workload_runs(peer: str, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the benchmark needs root")
+    if missing := missing_programs([peer]):
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    out = tmp_path / "rows.jsonl"
+    options = ["--rounds", "1", "--seconds", "3", "--count", "40", "--domains", "100", "--peers", peer]
+    options += ["--workloads", ",".join(DAILY), "--out", str(out), "--dump", str(tmp_path)]
+    run = subprocess.run(
+        [sys.executable, "-m", "bench", *options], cwd=ROOT, capture_output=True, text=True, timeout=500
+    )
+    assert run.returncode == 0, run.stderr
+    rows = {row["size"]: row for row in map(json.loads, out.read_text().splitlines())}
+    assert list(rows) == DAILY
+    for name, row in rows.items():
+        assert {row[column] for column in WRONG} == {0}, (name, row)
+        assert row["exact"] == row["accepted"] >= 3, (name, row)
+    assert rows["cold"]["dns_cpu_ms"] > 0
+    assert rows["rate"]["delivered_per_s"] < 60
+    assert rows["slow-dns"]["transaction_ms"]["p50"] > 50
+    if peer == "waypost":  # it answers after the backend has
+        assert rows["slow-backend"]["dot250_ms"]["p50"] > 100
+
+
+def test_workloads_draw_as_they_say() -> None:
+    paths = [Path(f"{number}.eml") for number in range(1000)]
+    drawn = draw_zipf(paths, 5000)
+    assert 5 * drawn.count(paths[9]) < drawn.count(paths[0])
+    assert len(set(drawn)) > 300
+    sizes = mixed_sizes()
+    assert abs(sum(sizes) / len(sizes) - 57_000) < 2000
+    assert sorted(sizes)[len(sizes) // 2] < 40_000 < 200_000 < max(sizes)
+    assert not WORKLOADS["churn"].runs_with("haraka-mailauth")
+
+
+def test_gates_are_ratios_inside_a_round() -> None:
+    def row(peer: str, number: int, rate: float) -> report.Row:
+        latency = {"dot250_ms": {"p50": 1000 / rate, "p99": 1}}
+        wrong = dict.fromkeys(("lost", "doubled", "altered"), 0)
+        return (
+            {"peer": peer, "round": number, "size": "kept", "cpu_ms": 100 / rate, "delivered_per_s": rate}
+            | latency
+            | wrong
+        )
+
+    ours, milters = gates.OURS, gates.MILTERS
+    rows: list[report.Row] = [row(ours, 0, 450), row(milters, 0, 100), row(ours, 1, 45), row(milters, 1, 10)]
+    rows += [row(ours, 2, 1000), {"peer": milters, "round": 2, "error": "it fell"}]
+    text = gates.gate_table(rows)
+    assert "| delivered_per_s | postfix-milters | 4 (4.5) | 4.50 (4.50-4.50) | held |" in text
+    assert "| cpu_ms | postfix-milters-c | 0.27 (0.22) | - | not measured |" in text
+    assert "0/0/0 in every cell" in text
+    rows[2] = row(ours, 1, 10) | {"lost": 1}
+    assert "| 2.75 (1.00-4.50) | missed |" in gates.gate_table(rows)
+    assert f"{ours} kept: 1/0/0" in gates.gate_table(rows)
 
 
 @pytest.mark.slow
