@@ -66,7 +66,8 @@ def make_prose(size: int) -> bytes:
     )
     text = " ".join(chance.choice(words) for _ in range(20_000))
     lines = "\r\n".join(textwrap.wrap(text, 72)) + "\r\n"
-    return (lines.encode() * (size // len(lines) + 1))[: size - 2] + b"\r\n"
+    # The cut may fall into a line break, and a bare CR is refused.
+    return (lines.encode() * (size // len(lines) + 1))[: size - 2].rstrip(b"\r") + b"\r\n"
 
 
 def make_base64(size: int) -> bytes:

@@ -83,9 +83,8 @@ def gate_table(rows: list[Row]) -> str:
             said = "held" if gate.held(median) else "missed"
         else:
             figures, said = "-", "not measured"
-        lines.append(
-            f"| {gate.number} | {gate.workload} | {gate.ours} | {gate.column} | {gate.other} | {bound} | {figures} | {said} |"
-        )
+        words = (gate.number, gate.workload, gate.ours, gate.column, gate.other, bound, figures, said)
+        lines.append(f"| {' | '.join(map(str, words))} |")
     wrong = [
         f"{row['peer']} {row['size']}: {'/'.join(str(row[name]) for name in ('lost', 'doubled', 'altered'))}"
         for row in rows

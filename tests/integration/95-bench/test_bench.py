@@ -50,28 +50,28 @@ def test_side_by_side(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("peer", ["waypost", "postfix-milters-c"])
-def test_every_workload_runs(peer: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("peer", "workloads"), [("waypost", DAILY), ("postfix-milters-c", ["cold", "churn"])])
+def test_every_workload_runs(peer: str, workloads: list[str], tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("the benchmark needs root")
     if missing := missing_programs([peer]):
         pytest.skip(f"not installed: {', '.join(missing)}")
     out = tmp_path / "rows.jsonl"
     options = ["--rounds", "1", "--seconds", "3", "--count", "40", "--domains", "100", "--peers", peer]
-    options += ["--workloads", ",".join(DAILY), "--out", str(out), "--dump", str(tmp_path)]
+    options += ["--workloads", ",".join(workloads), "--out", str(out), "--dump", str(tmp_path)]
     run = subprocess.run(
         [sys.executable, "-m", "bench", *options], cwd=ROOT, capture_output=True, text=True, timeout=500
     )
     assert run.returncode == 0, run.stderr
     rows = {row["size"]: row for row in map(json.loads, out.read_text().splitlines())}
-    assert list(rows) == DAILY
+    assert list(rows) == workloads
     for name, row in rows.items():
         assert {row[column] for column in WRONG} == {0}, (name, row)
         assert row["exact"] == row["accepted"] >= 3, (name, row)
     assert rows["cold"]["dns_cpu_ms"] > 0
-    assert rows["rate"]["delivered_per_s"] < 60
-    assert rows["slow-dns"]["transaction_ms"]["p50"] > 50
     if peer == "waypost":  # it answers after the backend has
+        assert rows["rate"]["delivered_per_s"] < 60
+        assert rows["slow-dns"]["transaction_ms"]["p50"] > 50
         assert rows["slow-backend"]["dot250_ms"]["p50"] > 100
 
 
