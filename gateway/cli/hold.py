@@ -6,15 +6,16 @@ import asyncio
 import getpass
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, group, print_json, print_text, say, warn
-from gateway.config.model import Config
-from gateway.model.delivery import HeldEntry
-from gateway.tools.queue import held_json, render_held, render_held_message
+
+if TYPE_CHECKING:
+    from gateway.config.model import Config
+    from gateway.model.delivery import HeldEntry
 
 commands = group("Messages that a rule keeps here until an admin decides.")
 
@@ -26,6 +27,8 @@ DomainOption = Annotated[str, typer.Option(help="Instead of ids: all that is hel
 @commands.command("list")
 def hold_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """List what is held, the oldest on top."""
+    from gateway.tools.queue import held_json, render_held
+
     entries = asyncio.run(_read(app.read_partly(config, warn).config))
     if as_json:
         print_json(held_json(entries))
@@ -40,6 +43,7 @@ def hold_show(
     raw: Annotated[bool, typer.Option("--raw", help="Write the message itself, octet by octet as received.")] = False,
 ) -> None:
     """Show what a held message says of itself, and why it is held; `waypost explain ID` has all the evidence."""
+    from gateway.tools.queue import render_held_message
 
     async def show() -> bool:
         spool = app.open_reader(app.read_partly(config, warn).config)

@@ -7,17 +7,17 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway import app
-from gateway.admin.control import CommandRefused
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text, say, warn
-from gateway.config.keyring import KeyEntry, KeyState, read_keyring
-from gateway.config.model import Config
-from gateway.mail.domain import a_label
-from gateway.tools.keys import Publication, check_keys, keys_json, make_keys, render_keys, rotate, show_keys
+
+if TYPE_CHECKING:
+    from gateway.config.keyring import KeyEntry
+    from gateway.config.model import Config
+    from gateway.tools.keys import Publication
 
 commands = group("The DKIM keys that outgoing mail is signed with.")
 
@@ -32,6 +32,8 @@ ZoneOption = Annotated[Path | None, typer.Option("--dns", help="Answer DNS from 
 @commands.command()
 def new(domain: DomainArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Make an RSA and an Ed25519 key, and print their DNS records. They sign nothing before `rotate`."""
+    from gateway.tools.keys import make_keys, show_keys
+
     settings = _read_settings(config)
     name = _our_domain(settings, domain)
     made = make_keys(_directory(settings), name, time.time())
@@ -43,6 +45,8 @@ def new(domain: DomainArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: 
 @commands.command()
 def show(domain: AnyDomainArgument = "", config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Every key with its state and its DNS record."""
+    from gateway.tools.keys import show_keys
+
     settings = _read_settings(config)
     _print(show_keys(_directory(settings), _entries(settings, domain)), as_json, with_records=True)
 
@@ -70,6 +74,9 @@ def rotate_keys(
     as_json: JsonOption = False,
 ) -> None:
     """Sign with the new keys from now on, once DNS has them. The old records stay until their mail is delivered."""
+    from gateway.config.keyring import KeyState
+    from gateway.tools.keys import render_keys, rotate, show_keys
+
     settings = _read_settings(config)
     name = _our_domain(settings, domain)
     fresh = [entry for entry in _entries(settings, name) if entry.state is KeyState.NEW]
@@ -84,6 +91,8 @@ def rotate_keys(
 
 def _reload(config: Path) -> None:
     """Have a running gateway load the keys; one that does not run loads them when it starts."""
+    from gateway.admin.control import CommandRefused
+
     try:
         answers = asyncio.run(app.reload_running(config))
     except (CommandRefused, OSError, ValueError) as error:
@@ -110,12 +119,16 @@ def _directory(settings: Config) -> Path:
 
 
 def _entries(settings: Config, domain: str) -> tuple[KeyEntry, ...]:
+    from gateway.config.keyring import read_keyring
+
     entries = read_keyring(_directory(settings))
     name = _our_domain(settings, domain) if domain else ""
     return tuple(entry for entry in entries if not name or entry.domain == name)
 
 
 def _our_domain(settings: Config, domain: str) -> str:
+    from gateway.mail.domain import a_label
+
     name = a_label(domain) or ""
     ours = [one.name for one in settings.domain]
     if name not in ours:
@@ -128,11 +141,15 @@ def _keep(settings: Config) -> float:
 
 
 def _look_up(settings: Config, entries: Sequence[KeyEntry], dns: Path | None) -> tuple[Publication, ...]:
+    from gateway.tools.keys import check_keys
+
     resolver = app.make_resolver(settings, dns.read_text("utf-8") if dns else None)
     return asyncio.run(check_keys(_directory(settings), entries, resolver, time.time(), _keep(settings)))
 
 
 def _print(found: Sequence[Publication], as_json: bool, with_records: bool) -> None:
+    from gateway.tools.keys import keys_json, render_keys
+
     if as_json:
         print_json(keys_json(found))
     else:

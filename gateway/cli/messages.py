@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text, warn
-from gateway.config.load import PartialConfig
-from gateway.config.mistakes import ConfigErrors
-from gateway.model.delivery import Story
-from gateway.policy.rules import RuleErrors
-from gateway.tools.explain import Checked, Replayed, check_content, render_story, replay, story_json
-from gateway.tools.simulate import read_case, render_simulation, run_batch, simulation_json
-from gateway.tools.simulate import simulate as simulate_case
+
+if TYPE_CHECKING:
+    from gateway.config.load import PartialConfig
+    from gateway.model.delivery import Story
+    from gateway.tools.explain import Checked, Replayed
 
 commands = group("One message.")
 
@@ -40,6 +38,8 @@ def explain(
     everything: Annotated[bool, typer.Option("--all", help="Show the rules that said no, too.")] = False,
 ) -> None:
     """Tell the story of one message: what came in, what was found, what was decided and why, what became of it."""
+    from gateway.tools.explain import render_story, story_json
+
     settings = app.read_partly(config, warn)
     found = asyncio.run(_read_story(settings, id.strip("()")))
     if found is None:
@@ -52,6 +52,8 @@ def explain(
 
 
 async def _read_story(settings: PartialConfig, id: str) -> tuple[Story, Checked] | None:
+    from gateway.tools.explain import Checked, check_content
+
     spool = app.open_reader(settings.config)
     try:
         story = await spool.story(id)
@@ -65,6 +67,10 @@ async def _read_story(settings: PartialConfig, id: str) -> tuple[Story, Checked]
 
 def _replay(story: Story, settings: PartialConfig) -> Replayed | None:
     """None where configuration or rules are so broken that nothing can be judged by them."""
+    from gateway.config.mistakes import ConfigErrors
+    from gateway.policy.rules import RuleErrors
+    from gateway.tools.explain import replay
+
     try:
         context = app.make_partial_runtime(settings).context
     except (ConfigErrors, RuleErrors) as error:
@@ -92,6 +98,9 @@ def simulate(
     as_json: JsonOption = False,
 ) -> None:
     """Judge a message file as if it came in now, without sending anything."""
+    from gateway.tools.simulate import read_case, render_simulation, simulation_json
+    from gateway.tools.simulate import simulate as simulate_case
+
     options: dict[str, Any] = {
         "file": file and file.absolute(),
         "ip": ip,
@@ -118,6 +127,8 @@ def simulate(
 
 
 async def _simulate_batch(batch: Path, directory: Path, defaults: dict[str, Any]) -> int:
+    from gateway.tools.simulate import run_batch
+
     failed = False
     with batch.open("rb") as lines:
         async for result in run_batch(lines, directory, defaults, app.make_simulation_context()):

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text, say, warn
-from gateway.config.listeners import read_users
-from gateway.config.load import PartialConfig
-from gateway.config.text_file import TextUnfit
-from gateway.mail.domain import a_label
-from gateway.service.sending_limits import Suspension, Suspensions
-from gateway.tools.results import show_time
-from gateway.tools.users import find_account, tell_nearest
+
+if TYPE_CHECKING:
+    from gateway.config.load import PartialConfig
 
 commands = group("Who may not send through us for now.")
 
@@ -27,6 +22,11 @@ NameArgument = Annotated[str, typer.Argument(help="The name of a [\\[sender]] or
 @commands.command()
 def suspended(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """List who may not send, since when, and why."""
+    from rich.text import Text
+
+    from gateway.service.sending_limits import Suspensions
+    from gateway.tools.results import show_time
+
     found = Suspensions(app.read_partly(config, warn).config.server.spool).all()
     if as_json:
         print_json([{"account": one.account, "since": one.since, "reason": one.reason} for one in found])
@@ -40,6 +40,9 @@ def suspended(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False
 @commands.command()
 def resume(name: NameArgument, config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Let a sender or domain send again."""
+    from gateway.service.sending_limits import Suspensions
+    from gateway.tools.users import find_account, tell_nearest
+
     settings = app.read_partly(config, warn)
     suspensions = Suspensions(settings.config.server.spool)
     known, _ = find_account(name, settings.config, None)
@@ -57,6 +60,8 @@ def suspend(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Let a sender or domain send nothing more, at once, until `resume`."""
+    from gateway.service.sending_limits import Suspension, Suspensions
+
     settings = app.read_partly(config, warn)
     account = _find_domain(name, settings) if domain else _find_sender(name, settings)
     if not Suspensions(settings.config.server.spool).add(Suspension(account, time.time(), "by an admin")):
@@ -65,6 +70,9 @@ def suspend(
 
 
 def _find_domain(name: str, settings: PartialConfig) -> str:
+    from gateway.mail.domain import a_label
+    from gateway.tools.users import tell_nearest
+
     ours = [one.name for one in settings.config.domain]
     found = a_label(name) or name
     if found not in ours:
@@ -73,6 +81,10 @@ def _find_domain(name: str, settings: PartialConfig) -> str:
 
 
 def _find_sender(name: str, settings: PartialConfig) -> str:
+    from gateway.config.listeners import read_users
+    from gateway.config.text_file import TextUnfit
+    from gateway.tools.users import find_account
+
     submission = settings.config.submission
     users: list[str] | None = None
     if submission.ldap is None:

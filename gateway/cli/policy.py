@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, JsonOption, fail, group, print_json, print_text
-from gateway.config.judging import Policy
-from gateway.config.model import Config
-from gateway.config.policies import load_set, name_domain_sets
-from gateway.config.rule_files import find_files
-from gateway.policy.facts import facts_table
-from gateway.policy.rules import RuleSet
-from gateway.tools.rule_sets import Lawbook, render_rule_sets, rule_sets_json
-from gateway.tools.trials import Trial, WantedDecision, read_wanted, render_trials, trials_json, try_rules, try_wanted
+
+if TYPE_CHECKING:
+    from gateway.config.model import Config
+    from gateway.policy.rules import RuleSet
+    from gateway.tools.trials import Trial, WantedDecision
 
 commands = group("The rules, and what they can ask about.")
 
@@ -36,12 +33,18 @@ _Policy = Annotated[str, typer.Option(help="The rule set, instead of the one tha
 @commands.command("facts")
 def policy_facts() -> None:
     """List the facts that a rule's `when` may name: type, first stage at which each is known, meaning."""
+    from gateway.policy.facts import facts_table
+
     print(facts_table())
 
 
 @commands.command("show")
 def policy_show(config: _Config = None, policy: _Policy = "", as_json: JsonOption = False) -> None:
     """Show the rules in force in the order they are asked: each with its file, its reply, the settings that feed it."""
+    from gateway.config.policies import name_domain_sets
+    from gateway.config.rule_files import find_files
+    from gateway.tools.rule_sets import Lawbook, render_rule_sets, rule_sets_json
+
     settings = _read_settings(config)
     domains = name_domain_sets(settings) if settings else {}
     book = Lawbook(_load(settings, policy), find_files(_directory(settings)), settings, domains)
@@ -59,6 +62,8 @@ def policy_test(
     as_json: JsonOption = False,
 ) -> None:
     """Try the examples that stand beside the rules, and those of FILES. The exit status is 1 when one is not true."""
+    from gateway.tools.trials import render_trials, trials_json
+
     path = _find_config(config)
     trials = asyncio.run(_try(files or [], path, _read_settings(config), policy))
     if as_json:
@@ -69,6 +74,9 @@ def policy_test(
 
 
 async def _try(files: list[Path], path: Path | None, settings: Config | None, policy: str) -> list[Trial]:
+    from gateway.config.policies import name_domain_sets
+    from gateway.tools.trials import read_wanted, try_rules, try_wanted
+
     more = set(name_domain_sets(settings).values()) if settings and not policy else set()
     sets = [_load(settings, name) for name in (policy, *sorted(more))]
     trials = [trial for one in sets for trial in try_rules(one)]
@@ -79,6 +87,9 @@ async def _try(files: list[Path], path: Path | None, settings: Config | None, po
 
 
 def _load(settings: Config | None, name: str) -> RuleSet:
+    from gateway.config.judging import Policy
+    from gateway.config.policies import load_set
+
     return load_set(name or (settings.policy.set if settings else Policy().set), _directory(settings))
 
 

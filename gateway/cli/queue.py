@@ -8,29 +8,16 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import track
 
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text, warn
-from gateway.model.delivery import Failure, Final, QueueEntry
-from gateway.tools.explain import tell_gone
-from gateway.tools.queue import (
-    Filter,
-    failures_json,
-    merge_answers,
-    queue_json,
-    render_answers,
-    render_failures,
-    render_queue,
-    render_states,
-    render_sums,
-    states_json,
-    sum_queue,
-    sums_json,
-)
+
+if TYPE_CHECKING:
+    from gateway.model.delivery import Failure, QueueEntry
+    from gateway.tools.queue import Filter
 
 _ALL = 10_000_000
 _AT_ONCE = 500
@@ -58,6 +45,8 @@ def queue_list(
     as_json: JsonOption = False,
 ) -> None:
     """Sum what waits by route and reason, then list the transfers, those due first on top."""
+    from gateway.tools.queue import Filter, queue_json, render_queue, render_sums, sum_queue, sums_json
+
     chosen, now = Filter(backend, sender, rcpt, held), time.time()
     entries = [one for one in _read_queue(config, _ALL) if chosen.takes(one)]
     by_rule = 0 if chosen.chooses else _count_held(config)
@@ -81,6 +70,8 @@ def queue_show(
     as_json: JsonOption = False,
 ) -> None:
     """Show the state of each recipient of one message. `waypost explain` tells the rest of its story."""
+    from gateway.tools.explain import tell_gone
+    from gateway.tools.queue import render_states, states_json
 
     async def read() -> None:
         spool = app.open_reader(app.read_partly(config, warn).config)
@@ -113,6 +104,8 @@ def queue_failed(
     as_json: JsonOption = False,
 ) -> None:
     """List who did not get a message lately, and whether its sender was told: a DSN goes only to a proven address."""
+    from gateway.model.delivery import Final
+    from gateway.tools.queue import failures_json, render_failures
 
     async def read() -> Sequence[Failure]:
         spool = app.open_reader(app.read_partly(config, warn).config)
@@ -140,6 +133,8 @@ def queue_hold(
     as_json: JsonOption = False,
 ) -> None:
     """Keep mail back until it is released."""
+    from gateway.tools.queue import Filter
+
     chosen = _choose(config, ids, Filter(backend, sender, rcpt), everything)
     _order(config, "hold", chosen, as_json, reason=reason)
 
@@ -155,6 +150,8 @@ def queue_release(
     as_json: JsonOption = False,
 ) -> None:
     """Let held mail go, at once."""
+    from gateway.tools.queue import Filter
+
     chosen = _choose(config, ids, Filter(backend, sender, rcpt, held=True), everything)
     _order(config, "release", chosen, as_json)
 
@@ -170,6 +167,8 @@ def queue_retry(
     as_json: JsonOption = False,
 ) -> None:
     """Try now what would be tried later."""
+    from gateway.tools.queue import Filter
+
     chosen = _choose(config, ids, Filter(backend, sender, rcpt), everything)
     _order(config, "retry", chosen, as_json)
 
@@ -186,6 +185,8 @@ def queue_reroute(
     as_json: JsonOption = False,
 ) -> None:
     """Give mail to another backend than the one it waits for."""
+    from gateway.tools.queue import Filter
+
     chosen = _choose(config, ids, Filter(backend, sender, rcpt), everything)
     _order(config, "reroute", chosen, as_json, backend=to)
 
@@ -202,6 +203,8 @@ def queue_bounce(
     as_json: JsonOption = False,
 ) -> None:
     """Give up on mail: the sender is told, if the return path is verified."""
+    from gateway.tools.queue import Filter
+
     chosen = _choose(config, ids, Filter(backend, sender, rcpt), everything)
     _order(config, "bounce", chosen, as_json, reason=reason)
 
@@ -218,6 +221,8 @@ def queue_delete(
     as_json: JsonOption = False,
 ) -> None:
     """Give up on mail and tell nobody."""
+    from gateway.tools.queue import Filter
+
     chosen = _choose(config, ids, Filter(backend, sender, rcpt), everything)
     _order(config, "delete", chosen, as_json, reason=reason)
 
@@ -258,6 +263,10 @@ def _count_held(config: Path) -> int:
 
 def _order(config: Path, command: str, ids: list[str], as_json: bool, **arguments: str) -> None:
     """Order it, some ids at a time, and print the result. Exit status 1 when something was refused."""
+    from rich.progress import track
+
+    from gateway.tools.queue import merge_answers, render_answers
+
     answers: list[dict[str, Any]] = []
     # An empty choice is sent too, so that a wrong argument is reported.
     starts: Sequence[int] = range(0, max(len(ids), 1), _AT_ONCE)

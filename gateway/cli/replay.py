@@ -7,16 +7,16 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text, say
-from gateway.service.runtime import RuntimeConfig
-from gateway.tools.replay import Replay, render_replay, replay_all, replay_json
+
+if TYPE_CHECKING:
+    from gateway.service.runtime import RuntimeConfig
+    from gateway.tools.replay import Replay
 
 commands = group("What other rules would have done.")
 
@@ -33,6 +33,8 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """List the past messages that these rules would decide otherwise. Works after content is purged; sends nothing."""
+    from gateway.tools.replay import render_replay, replay_json
+
     runtime = app.make_trial(app.read_config(config), policy)
     start = time.time() - _seconds(since)
     found = asyncio.run(_replay(runtime, start))
@@ -51,6 +53,8 @@ def promote(
 ) -> None:
     """Show what a rule set would have done to past mail, then put it in force: in the configuration, and at once in the
     running gateway."""
+    from gateway.tools.replay import render_replay
+
     settings = app.read_config(config)
     if Path(policy).suffix == ".toml":
         fail(f"Put {policy} into a directory that policy.directory names, and promote it by its name.")
@@ -68,6 +72,11 @@ def promote(
 
 
 async def _replay(runtime: RuntimeConfig, start: float) -> Replay:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from gateway.tools.replay import replay_all
+
     spool = app.open_reader(runtime.config)
     try:
         with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:

@@ -9,8 +9,6 @@ import typer
 
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, group, print_json, print_text
-from gateway.config.policies import fact_settings
-from gateway.tools.senders import find_origins, read_domains, render_senders, senders_json
 
 commands = group("Who writes as us.")
 
@@ -28,6 +26,9 @@ def senders(
 ) -> None:
     """List every source of your domains' mail from outside: how often it passed and failed, what it seems to be, and
     the lines that would let it write as you."""
+    from gateway.config.policies import fact_settings
+    from gateway.tools.senders import find_origins, read_domains, render_senders, senders_json
+
     settings = app.read_config(config)
     facts = fact_settings(settings)
     domains = [] if others else read_domains(domain or (), sorted(facts.own | facts.protected))

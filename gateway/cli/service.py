@@ -9,32 +9,17 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, say
-from gateway.config.first import write_first
-from gateway.config.keyring import SERVERS_ALONE, is_for_servers_alone
-from gateway.config.model import Config
-from gateway.config.providers import find_provider
-from gateway.demo.run import run_demo
-from gateway.demo.sample import send_samples
-from gateway.diagnosis.records.own_domains import (
-    OK,
-    DomainFinding,
-    domains_json,
-    examine_domain,
-    examine_signer,
-    find_worst,
-    render_domains,
-)
-from gateway.model.decision import Stage
-from gateway.net.system import SystemClock
-from gateway.service.authenticator import Authenticator
-from gateway.service.runtime import RuntimeConfig
-from gateway.tools.cautions import cautions_json, find_cautions
+
+if TYPE_CHECKING:
+    from gateway.config.model import Config
+    from gateway.diagnosis.records.own_domains import DomainFinding
+    from gateway.service.runtime import RuntimeConfig
 
 commands = group("Running the gateway.")
 
@@ -79,6 +64,9 @@ def check(
     Exit status 0 when all is well, also with warnings; 1 when --dns found something to do or had no answer, and with
     --strict for a warning; 2 for a mistake.
     """
+    from gateway.diagnosis.records.own_domains import OK, domains_json, find_worst, render_domains
+    from gateway.tools.cautions import cautions_json, find_cautions
+
     runtime = app.make_runtime(app.read_config(config))
     rules = sum(len(stage) for stage in runtime.context.rules.rules.values())
     notes = list(_find_notes(runtime.config))
@@ -117,6 +105,8 @@ def init(
     domain: Annotated[str, typer.Option(help="The first domain it serves.")] = "",
 ) -> None:
     """Write a first configuration file with comments."""
+    from gateway.config.first import write_first
+
     try:
         # Admins write secrets into it.
         made = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -132,6 +122,8 @@ def init(
 @commands.command()
 def demo() -> None:
     """Run the demo: the gateway, two stand-in backends, a test CA and DNS, all below var/demo."""
+    from gateway.demo.run import run_demo
+
     sys.exit(run_demo(Path.cwd()))
 
 
@@ -140,6 +132,8 @@ def send_sample(
     kind: Annotated[str, typer.Option(help="signed, spoof, plain or all.")] = "all",
 ) -> None:
     """Send sample messages to the running demo and show what became of each."""
+    from gateway.demo.sample import send_samples
+
     sys.exit(send_samples(Path.cwd(), kind))
 
 
@@ -154,6 +148,8 @@ def _show_reload(problem: str, changed: list[str], after_restart: list[str]) -> 
 
 def _find_notes(config: Config) -> Iterator[str]:
     """Points that are not mistakes, but worth knowing."""
+    from gateway.config.keyring import SERVERS_ALONE, is_for_servers_alone
+
     for name, backend in config.backend.items():
         if backend.certificate is not None and is_for_servers_alone(backend.certificate):
             yield f"backend.{name}.certificate {SERVERS_ALONE}"
@@ -163,6 +159,12 @@ def _find_notes(config: Config) -> Iterator[str]:
 
 async def _ask_dns(runtime: RuntimeConfig) -> tuple[DomainFinding, ...]:
     """The findings of DNS about every own domain, and about every `dkim` in the configuration."""
+    from gateway.config.providers import find_provider
+    from gateway.diagnosis.records.own_domains import examine_domain, examine_signer
+    from gateway.model.decision import Stage
+    from gateway.net.system import SystemClock
+    from gateway.service.authenticator import Authenticator
+
     config = runtime.config
     asker = Authenticator(app.make_resolver(config), SystemClock(), _DNS_BUDGET)
     guarded = any("spf.only" in rule.condition.text for rule in runtime.context.rules.rules[Stage.DATA])

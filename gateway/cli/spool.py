@@ -7,17 +7,17 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text, say, warn
-from gateway.spool.backup import back_up_shard
-from gateway.spool.reader import find_shards
-from gateway.spool.view import Inspection, ShardedView, inspect_shard
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from gateway.spool.view import ShardedView
 
 commands = group("The spool as a whole.")
 
@@ -34,6 +34,9 @@ _TELL_EVERY = 10
 @commands.command("check")
 def spool_check(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Look over everything: rows, content and its hashes, states. Changes nothing; may run beside the gateway."""
+    from gateway.spool.reader import find_shards
+    from gateway.spool.view import Inspection, inspect_shard
+
     found = Inspection()
     with _progress() as progress:
         for shard in find_shards(app.read_partly(config, warn).config.server.spool):
@@ -58,6 +61,9 @@ def spool_backup(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Copy the spool as it is at one instant for each shard; may run beside the gateway. The copy is a spool itself."""
+    from gateway.spool.backup import back_up_shard
+    from gateway.spool.reader import find_shards
+
     if to.exists():
         fail(f"{to} exists; name a directory that does not.")
     files = 0
@@ -155,4 +161,7 @@ async def _wait_until_empty(view: ShardedView, deadline: float) -> int:
 
 
 def _progress() -> Progress:
+    from rich.console import Console
+    from rich.progress import Progress
+
     return Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)

@@ -11,7 +11,6 @@ import typer
 
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, group, print_json, print_text
-from gateway.tools.status import OK, render_status, status_json
 
 commands = group("Whether mail comes in and goes out.")
 
@@ -29,6 +28,8 @@ def status(
 
     Exit status 0 when all is well, 1 when something needs a look. It works while no gateway runs, too.
     """
+    from gateway.tools.status import OK, render_status, status_json
+
     while True:
         tree = status_json(asyncio.run(app.read_status(config)))
         if watch and not as_json and sys.stdout.isatty():

@@ -12,9 +12,6 @@ import typer
 
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, say
-from gateway.config.listeners import read_users
-from gateway.config.load import find_users
-from gateway.tools.users import add_user, check_login, check_name, find_twin, remove_user, tell_nearest
 
 commands = group("Who may log in at submission listeners.")
 
@@ -30,6 +27,8 @@ def add(
     stdin: Annotated[bool, typer.Option("--stdin", help="Read the password as one line from standard input.")] = False,
 ) -> None:
     """Give a login its password, or a new one. It counts from the next login on."""
+    from gateway.tools.users import add_user, check_login, check_name, find_twin
+
     file = _users_file(config)
     problem = check_name(name)
     if problem:
@@ -51,6 +50,8 @@ def add(
 @commands.command("list")
 def list_users(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """The names that can log in."""
+    from gateway.config.listeners import read_users
+
     file = _users_file(config)
     users, problems = read_users(file) if file.exists() else ({}, [])
     if as_json:
@@ -64,12 +65,16 @@ def list_users(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fals
 @commands.command()
 def remove(name: NameArgument, config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Take a login away. Sessions that are open go on until they end."""
+    from gateway.tools.users import remove_user, tell_nearest
+
     if not remove_user(_users_file(config), name):
         fail(f"nobody is called {name}{tell_nearest(name, _known(_users_file(config)))}", 1)
     say(f"{name} cannot log in any more.")
 
 
 def _known(file: Path) -> list[str]:
+    from gateway.config.listeners import read_users
+
     return list(read_users(file)[0]) if file.exists() else []
 
 
@@ -81,6 +86,8 @@ def _ask(name: str) -> str:
 
 
 def _users_file(config: Path) -> Path:
+    from gateway.config.load import find_users
+
     file = find_users(config, os.environ)
     if file is None:
         fail('there is no file of users: set users = "users" in [submission]')

@@ -7,11 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 from gateway.cli.options import (
     DnsOption,
@@ -25,15 +23,11 @@ from gateway.cli.options import (
     read_file,
     say,
 )
-from gateway.diagnosis.autopsy import texts
-from gateway.diagnosis.autopsy.differences import find_differences
-from gateway.diagnosis.autopsy.examination import Autopsy, examine, questions
-from gateway.diagnosis.autopsy.output import autopsy_json
-from gateway.diagnosis.autopsy.redaction import compose_report
-from gateway.diagnosis.autopsy.rendering import render_autopsy
-from gateway.diagnosis.autopsy.specimen import Specimen, read_specimen
-from gateway.diagnosis.offline import make_asker
-from gateway.model.dnsdata import Answer, Question
+
+if TYPE_CHECKING:
+    from gateway.diagnosis.autopsy.examination import Autopsy
+    from gateway.diagnosis.autopsy.specimen import Specimen
+    from gateway.model.dnsdata import Answer, Question
 
 commands = group("One broken message.")
 
@@ -56,6 +50,12 @@ def autopsy(
     Needs no configuration, and for changes to the body no network either. Exit status 0 whatever is found; 2 when a
     file cannot be read or written, or holds no message.
     """
+    from gateway.diagnosis.autopsy import texts
+    from gateway.diagnosis.autopsy.differences import find_differences
+    from gateway.diagnosis.autopsy.examination import examine
+    from gateway.diagnosis.autopsy.output import autopsy_json
+    from gateway.diagnosis.autopsy.rendering import render_autopsy
+
     specimen = _read(file, raw)
     for out in (repair, report):
         if out is not None and out.exists() and file.exists() and out.samefile(file):
@@ -74,6 +74,9 @@ def autopsy(
 
 
 def _read(file: Path, raw: bool) -> Specimen:
+    from gateway.diagnosis.autopsy import texts
+    from gateway.diagnosis.autopsy.specimen import read_specimen
+
     octets = read_file(file)
     if not octets.strip():
         fail(texts.EMPTY_FILE.format(file=file))
@@ -82,6 +85,9 @@ def _read(file: Path, raw: bool) -> Specimen:
 
 def _fetch_keys(message: bytes, dns: Path | None) -> dict[Question, Answer]:
     """The answer of DNS to every question; a failed lookup is an answer too."""
+    from gateway.diagnosis.autopsy.examination import questions
+    from gateway.diagnosis.offline import make_asker
+
     wanted = questions(message)
     answers, _ = asyncio.run(make_asker(dns).run(lambda window: window.ask_all(wanted)))
     return dict(zip(wanted, answers, strict=True))
@@ -90,6 +96,9 @@ def _fetch_keys(message: bytes, dns: Path | None) -> dict[Question, Answer]:
 @contextmanager
 def _progress() -> Iterator[Callable[[float, int], None]]:
     """Shows the progress of the search on standard error, if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda share, trials: None
@@ -101,6 +110,9 @@ def _progress() -> Iterator[Callable[[float, int], None]]:
 
 
 def _write(found: Autopsy, specimen: Specimen, repair: Path | None, report: Path | None) -> None:
+    from gateway.diagnosis.autopsy import texts
+    from gateway.diagnosis.autopsy.redaction import compose_report
+
     if repair is not None and found.repaired is None:
         say(texts.NOT_REPAIRED.format(file=repair), error=True)
     elif repair is not None and found.repaired is not None:

@@ -5,24 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.cli.options import JsonOption, RawOption, fail, group, print_json, print_text, read_file
-from gateway.diagnosis.bounce import (
-    Bounce,
-    bounce_json,
-    decode,
-    read_handed,
-    read_reply,
-    render_bounce,
-    render_folder,
-    texts,
-)
-from gateway.diagnosis.bounce.arf import Feedback
-from gateway.diagnosis.bounce.feedback import feedback_json, judge_feedback, render_feedback
-from gateway.tools.results import Json, Newlines, read_lines
+
+if TYPE_CHECKING:
+    from gateway.diagnosis.bounce import Bounce
+    from gateway.diagnosis.bounce.arf import Feedback
+    from gateway.tools.results import Json, Newlines
 
 commands = group("Bounces.")
 
@@ -43,6 +35,9 @@ def bounce(file: _File = None, reply: _Reply = None, raw: RawOption = False, as_
     Exchange. A folder is read file by file: a table, or with --json a line of JSON for each. Exit status 0; 1 when a
     file is none of these; 2 when it cannot be read.
     """
+    from gateway.diagnosis.bounce import read_reply, texts
+    from gateway.tools.results import Newlines
+
     if (file is None) == (reply is None):
         fail(texts.ONE_OF_TWO)
     if file is None:
@@ -59,11 +54,18 @@ def bounce(file: _File = None, reply: _Reply = None, raw: RawOption = False, as_
 
 
 def _read(file: Path, raw: bool) -> tuple[Bounce | Feedback | None, Newlines]:
+    from gateway.diagnosis.bounce import decode, read_handed
+    from gateway.tools.results import read_lines
+
     octets, newlines = read_lines(decode(read_file(file)), raw)
     return read_handed(octets), newlines
 
 
 def _show(found: Bounce | Feedback, newlines: Newlines, as_json: bool) -> None:
+    from gateway.diagnosis.bounce import render_bounce
+    from gateway.diagnosis.bounce.arf import Feedback
+    from gateway.diagnosis.bounce.feedback import judge_feedback, render_feedback
+
     if as_json:
         print_json(_json(found, newlines))
     elif isinstance(found, Feedback):
@@ -73,12 +75,18 @@ def _show(found: Bounce | Feedback, newlines: Newlines, as_json: bool) -> None:
 
 
 def _json(found: Bounce | Feedback, newlines: Newlines) -> dict[str, Json]:
+    from gateway.diagnosis.bounce import bounce_json
+    from gateway.diagnosis.bounce.arf import Feedback
+    from gateway.diagnosis.bounce.feedback import feedback_json, judge_feedback
+
     if isinstance(found, Feedback):
         return feedback_json(found, judge_feedback(found), newlines)
     return bounce_json(found, newlines)
 
 
 def _read_folder(folder: Path, as_json: bool, raw: bool) -> None:
+    from gateway.diagnosis.bounce import render_folder, texts
+
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     if not files:
         fail(texts.NO_FILES.format(folder=folder))
@@ -95,6 +103,9 @@ def _read_folder(folder: Path, as_json: bool, raw: bool) -> None:
 
 
 def _read_all(files: list[Path], raw: bool) -> Iterator[tuple[Path, Bounce | Feedback | str, Newlines]]:
+    from gateway.diagnosis.bounce import texts
+    from gateway.tools.results import Newlines
+
     for file in files:
         try:
             found, newlines = _read(file, raw)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import typer
 
 from gateway.cli.options import FileArgument, JsonOption, RawOption, group, print_json, print_text, read_file
-from gateway.diagnosis.headers import find_all, headers_json, read_headers, render_headers
-from gateway.tools.results import read_lines
 
 commands = group("One file.")
 
@@ -18,6 +16,9 @@ def headers(file: FileArgument, raw: RawOption = False, as_json: JsonOption = Fa
     Asks nobody: all it says rests on what the servers on the way wrote down. Exit status 0; 1 when the
     file has no header field; 2 when it cannot be read.
     """
+    from gateway.diagnosis.headers import find_all, headers_json, read_headers, render_headers
+    from gateway.tools.results import read_lines
+
     octets, newlines = read_lines(read_file(file), raw)
     reading = read_headers(octets)
     findings = find_all(reading)

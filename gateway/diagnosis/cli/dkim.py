@@ -10,9 +10,6 @@ from typing import Annotated
 import typer
 
 from gateway.cli.options import DnsOption, DomainArgument, JsonOption, fail, group, print_json, print_text, read_domain
-from gateway.diagnosis.offline import make_asker
-from gateway.diagnosis.records import texts
-from gateway.diagnosis.records.dkim_report import check_key, key_json, render_key
 
 commands = group("DKIM keys in DNS.")
 
@@ -28,6 +25,10 @@ def check(
 
     Exit status 0 when there is one; 1 when not; 2 for a mistake in the command.
     """
+    from gateway.diagnosis.offline import make_asker
+    from gateway.diagnosis.records import texts
+    from gateway.diagnosis.records.dkim_report import check_key, key_json, render_key
+
     if "." in selector and "." not in domain:
         fail(texts.SWAPPED.format(selector=domain, domain=selector))
     run = make_asker(dns).run(partial(check_key, read_domain(selector), read_domain(domain)))

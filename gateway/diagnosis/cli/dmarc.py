@@ -6,7 +6,7 @@ import asyncio
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,11 +21,9 @@ from gateway.cli.options import (
     read_domain,
     read_file,
 )
-from gateway.diagnosis.offline import make_asker
-from gateway.diagnosis.records.dmarc_advice import advice_json, advise, render_advice, render_survey, survey_json
-from gateway.diagnosis.records.dmarc_survey import Survey, survey
-from gateway.diagnosis.reports import texts
-from gateway.diagnosis.reports.show import ReportFile, read_reports, render_reports, reports_json
+
+if TYPE_CHECKING:
+    from gateway.diagnosis.records.dmarc_survey import Survey
 
 commands = group("A domain's DMARC record, and reports about it.")
 
@@ -36,6 +34,8 @@ def check(domain: DomainArgument, dns: DnsOption = None, as_json: JsonOption = F
 
     Exit status 0 when a sound record applies; 1 when not; 2 for a mistake in the command.
     """
+    from gateway.diagnosis.records.dmarc_advice import render_survey, survey_json
+
     found = _survey(domain, dns)
     if as_json:
         print_json(survey_json(found))
@@ -50,6 +50,8 @@ def advise_next(domain: DomainArgument, dns: DnsOption = None, as_json: JsonOpti
 
     Exit status 0; 2 for a mistake in the command.
     """
+    from gateway.diagnosis.records.dmarc_advice import advice_json, advise, render_advice
+
     found = _survey(domain, dns)
     advice = advise(found)
     if as_json:
@@ -68,6 +70,9 @@ def report(
     Reads XML of RFC 7489 and RFC 9990, plain, in gzip or zip, or attached to a mail; of a folder, every file in it.
     Exit status 0; 1 when a file is not such a report; 2 when one cannot be read.
     """
+    from gateway.diagnosis.reports import texts
+    from gateway.diagnosis.reports.show import ReportFile, read_reports, render_reports, reports_json
+
     found = [read_reports(read_file(path), str(path)) for path in _expand(files)]
     reports = tuple(one for file in found for one in file.reports)
     refused = tuple(one for file in found for one in file.refused)
@@ -83,6 +88,8 @@ def report(
 
 def _expand(paths: list[Path]) -> list[Path]:
     """The paths, with each folder replaced by its files."""
+    from gateway.diagnosis.reports import texts
+
     found: list[Path] = []
     for path in paths:
         inside = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
@@ -93,4 +100,7 @@ def _expand(paths: list[Path]) -> list[Path]:
 
 
 def _survey(domain: str, dns: Path | None) -> Survey:
+    from gateway.diagnosis.offline import make_asker
+    from gateway.diagnosis.records.dmarc_survey import survey
+
     return asyncio.run(make_asker(dns).run(partial(survey, read_domain(domain))))[0]

@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import sys
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.authentication import spf
 from gateway.cli.options import DnsOption, DomainArgument, JsonOption, fail, group, print_json, print_text, read_domain
-from gateway.diagnosis.offline import make_asker
-from gateway.diagnosis.records.spf_report import is_sound, render_check, render_walk, walk_json
-from gateway.diagnosis.records.spf_walk import SpfWalk, walk
-from gateway.mail.path import mailbox
-from gateway.model.envelope import Mailbox, ip_text
-from gateway.model.ingress import ClientSource, EdgeIngress
-from gateway.model.result import SpfIdentity, SpfResult, SpfVerdict
-from gateway.service.authenticator import Authenticator
+
+if TYPE_CHECKING:
+    from gateway.diagnosis.records.spf_walk import SpfWalk
+    from gateway.model.result import SpfResult
+    from gateway.service.authenticator import Authenticator
 
 commands = group("A domain's SPF record.")
 
@@ -36,6 +32,8 @@ def check(
 
     Exit status 0 when receivers can use the record and the address passes; 1 when not; 2 for a mistake in the command.
     """
+    from gateway.diagnosis.offline import make_asker
+
     asyncio.run(_check(read_domain(domain), ip, sender, helo, make_asker(dns), as_json))
 
 
@@ -45,6 +43,9 @@ def walk_record(domain: DomainArgument, dns: DnsOption = None, as_json: JsonOpti
 
     Exit status 0 when receivers can use the record; 1 when not; 2 for a mistake in the command.
     """
+    from gateway.diagnosis.offline import make_asker
+    from gateway.diagnosis.records.spf_report import is_sound, render_walk, walk_json
+
     found = asyncio.run(_walk(read_domain(domain), make_asker(dns)))
     if as_json:
         print_json(walk_json(found))
@@ -54,12 +55,17 @@ def walk_record(domain: DomainArgument, dns: DnsOption = None, as_json: JsonOpti
 
 
 async def _walk(domain: str, asker: Authenticator) -> SpfWalk:
+    from gateway.diagnosis.records.spf_walk import walk
+
     return (await asker.run(partial(walk, domain)))[0]
 
 
 async def _check(
     domain: str, ip: str | None, sender: str | None, helo: str | None, asker: Authenticator, as_json: bool
 ) -> None:
+    from gateway.diagnosis.records.spf_report import is_sound, render_check, walk_json
+    from gateway.model.result import SpfVerdict
+
     found = await _walk(domain, asker)
     verdict = await _judge(domain, ip, sender, helo or domain, asker) if ip else None
     if as_json:
@@ -70,6 +76,12 @@ async def _check(
 
 
 async def _judge(domain: str, ip: str, sender: str | None, helo: str, asker: Authenticator) -> SpfResult:
+    from gateway.authentication import spf
+    from gateway.mail.path import mailbox
+    from gateway.model.envelope import Mailbox, ip_text
+    from gateway.model.ingress import ClientSource, EdgeIngress
+    from gateway.model.result import SpfIdentity
+
     try:
         address = ip_text(ip)
     except ValueError:
