@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import typer
+from gateway import __version__
 
-from gateway.cli.options import fail, group
+if TYPE_CHECKING:
+    import typer
 
 
 class CommandModule(NamedTuple):
@@ -127,20 +128,29 @@ _ABOUT = "An SMTP relay gateway that judges each message once, at the true edge,
 def main() -> None:
     """Entry point. A mistake of the user's gives a message and exit status 2, never a traceback."""
     words = sys.argv[1:]
-    if words == ["--version"]:
-        words = ["version"]
+    if words in (["version"], ["--version"]):  # printed without a parser, which takes longer to load
+        print(tell_version())
+        return
     try:
         load_commands(words)(words)
     except Exception as error:
         text = _describe_mistake(error)
         if text is None:
             raise
+        from gateway.cli.options import fail
+
         fail(text)
+
+
+def tell_version() -> str:
+    return f"waypost {__version__}"
 
 
 def load_commands(words: Sequence[str]) -> typer.Typer:
     """The commands of the module that the first word names. If it names none, like `--help`, all of them with their
     summaries alone."""
+    from gateway.cli.options import group
+
     commands = group(_ABOUT)
     for row in MODULES:
         if words and words[0] in row.summaries:

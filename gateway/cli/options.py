@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console, RenderableType
 
 from gateway.mail.domain import a_label
 from gateway.mail.printable import clean, clean_json
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 DEFAULT_CONFIG = Path("/etc/waypost/gateway.toml")
 
@@ -51,6 +53,8 @@ def say(text: str, error: bool = False) -> None:
 def print_text(text: RenderableType) -> None:
     """For people: no line is broken and no cell of a table is cut, even on a narrow terminal, so that an address or an
     id can be copied."""
+    from rich.console import Console
+
     Console(highlight=False, soft_wrap=True, width=_WIDEST).print(text)
 
 

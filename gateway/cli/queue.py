@@ -17,7 +17,6 @@ from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, 
 
 if TYPE_CHECKING:
     from gateway.model.delivery import Failure, QueueEntry
-    from gateway.tools.queue import Filter
 
 _ALL = 10_000_000
 _AT_ONCE = 500
@@ -133,9 +132,7 @@ def queue_hold(
     as_json: JsonOption = False,
 ) -> None:
     """Keep mail back until it is released."""
-    from gateway.tools.queue import Filter
-
-    chosen = _choose(config, ids, Filter(backend, sender, rcpt), everything)
+    chosen = _choose(config, ids, everything, backend, sender, rcpt)
     _order(config, "hold", chosen, as_json, reason=reason)
 
 
@@ -150,9 +147,7 @@ def queue_release(
     as_json: JsonOption = False,
 ) -> None:
     """Let held mail go, at once."""
-    from gateway.tools.queue import Filter
-
-    chosen = _choose(config, ids, Filter(backend, sender, rcpt, held=True), everything)
+    chosen = _choose(config, ids, everything, backend, sender, rcpt, held=True)
     _order(config, "release", chosen, as_json)
 
 
@@ -167,9 +162,7 @@ def queue_retry(
     as_json: JsonOption = False,
 ) -> None:
     """Try now what would be tried later."""
-    from gateway.tools.queue import Filter
-
-    chosen = _choose(config, ids, Filter(backend, sender, rcpt), everything)
+    chosen = _choose(config, ids, everything, backend, sender, rcpt)
     _order(config, "retry", chosen, as_json)
 
 
@@ -185,9 +178,7 @@ def queue_reroute(
     as_json: JsonOption = False,
 ) -> None:
     """Give mail to another backend than the one it waits for."""
-    from gateway.tools.queue import Filter
-
-    chosen = _choose(config, ids, Filter(backend, sender, rcpt), everything)
+    chosen = _choose(config, ids, everything, backend, sender, rcpt)
     _order(config, "reroute", chosen, as_json, backend=to)
 
 
@@ -203,9 +194,7 @@ def queue_bounce(
     as_json: JsonOption = False,
 ) -> None:
     """Give up on mail: the sender is told, if the return path is verified."""
-    from gateway.tools.queue import Filter
-
-    chosen = _choose(config, ids, Filter(backend, sender, rcpt), everything)
+    chosen = _choose(config, ids, everything, backend, sender, rcpt)
     _order(config, "bounce", chosen, as_json, reason=reason)
 
 
@@ -221,14 +210,17 @@ def queue_delete(
     as_json: JsonOption = False,
 ) -> None:
     """Give up on mail and tell nobody."""
-    from gateway.tools.queue import Filter
-
-    chosen = _choose(config, ids, Filter(backend, sender, rcpt), everything)
+    chosen = _choose(config, ids, everything, backend, sender, rcpt)
     _order(config, "delete", chosen, as_json, reason=reason)
 
 
-def _choose(config: Path, ids: list[str] | None, chosen: Filter, everything: bool) -> list[str]:
-    """The chosen ids: those given, or those of waiting mail that the filter chooses."""
+def _choose(
+    config: Path, ids: list[str] | None, everything: bool, backend: str, sender: str, rcpt: str, held: bool = False
+) -> list[str]:
+    """The chosen ids: those given, or those of waiting mail that the options choose."""
+    from gateway.tools.queue import Filter
+
+    chosen = Filter(backend, sender, rcpt, held)
     if [bool(ids), chosen.chooses, everything].count(True) != 1:
         fail("Say which: ids, or some of --backend, --sender and --rcpt, or --all.")
     if ids:

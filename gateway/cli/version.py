@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway import __version__
+from gateway.cli import tell_version
 from gateway.cli.options import group
 
 commands = group("The version.")
@@ -11,4 +11,4 @@ commands = group("The version.")
 @commands.command()
 def version() -> None:
     """Print the version."""
-    print(f"waypost {__version__}")
+    print(tell_version())

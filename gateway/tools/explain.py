@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterable, Iterator
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.text import Text
@@ -19,8 +20,6 @@ from gateway.model.envelope import Envelope
 from gateway.model.ingress import InternalIngress
 from gateway.model.result import Authentication
 from gateway.model.value import Value, asdict
-from gateway.plan.judgement import JudgementContext
-from gateway.plan.replay import is_repeated
 from gateway.tools import texts
 from gateway.tools.attempts import attempt_json, attempt_lines, tls_json
 from gateway.tools.narrative import clean, narrate, tell_proof
@@ -36,6 +35,9 @@ from gateway.tools.results import (
     show_times,
     spf_json,
 )
+
+if TYPE_CHECKING:
+    from gateway.plan.judgement import JudgementContext
 
 _MOST_SHOWN = 300
 """Characters of a field that are shown."""
@@ -79,6 +81,8 @@ async def check_content(trace: Trace, octets: AsyncIterable[bytes] | None) -> Co
 
 def replay(trace: Trace, context: JudgementContext) -> Replayed:
     """Judge the stored evidence again, with the DNS answers of then and the rules of now (promise P4)."""
+    from gateway.plan.replay import is_repeated
+
     return Replayed.SAME if is_repeated(trace, context) else Replayed.DIFFERENT
 
 
