@@ -12,17 +12,15 @@ import tomllib
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from typing import TYPE_CHECKING
 
 from gateway.config.text_file import TextUnfit, read_text
 from gateway.mail.domain import a_label
 from gateway.model.value import Value
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 _LEAST_BITS, _MOST_BITS = 2048, 4096
 """RFC 8301 section 3.2: signers should use 2048 bits, and verifiers need not accept more than 4096."""
@@ -45,6 +43,10 @@ class KeyUnusable(ValueError):
 
 def read_signing_key(pem: bytes) -> RSAPrivateKey:
     """The RSA key in a PEM file. Raises KeyUnusable."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     try:
         key = load_pem_private_key(pem, None)
     except TypeError:
@@ -61,6 +63,9 @@ def read_signing_key(pem: bytes) -> RSAPrivateKey:
 def is_for_servers_alone(certificate: Path) -> bool:
     """True when the first certificate of the file may not prove a client: its extended key usage names other uses, and
     not clientAuth (RFC 5280 section 4.2.1.12). False for an unreadable file, which another check reports."""
+    from cryptography import x509
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
     try:
         first = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
         uses = first.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -146,6 +151,10 @@ def write_keyring(directory: Path, entries: Iterable[KeyEntry]) -> None:
 
 def read_key(directory: Path, entry: KeyEntry) -> RSAPrivateKey | Ed25519PrivateKey:
     """An entry's private key. Raises KeyUnusable, OSError."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     pem = (directory / entry.file).read_bytes()
     if entry.algorithm == RSA:
         return read_signing_key(pem)

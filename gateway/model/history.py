@@ -7,6 +7,9 @@ from enum import StrEnum
 
 from gateway.model.value import Value
 
+REMEMBERED = 86_400.0
+"""Seconds for which a message is remembered when its client did not get the reply that it is stored."""
+
 
 class Standing(StrEnum):
     """The record here of an author domain and of the source that now writes as it."""

@@ -40,10 +40,6 @@ def is_proven(mail_from: Mailbox | None, results: Authentication) -> bool:
     return any(domain == signer or is_subdomain(domain, signer) for signer in signers)
 
 
-REMEMBERED = 86_400.0
-"""Seconds for which a message is remembered when its client did not get the reply that it is stored."""
-
-
 def make_marks(envelope: Envelope, content: Content, ingress: Ingress) -> tuple[bytes, bytes]:
     """Fingerprints that identify a repetition: alike for the same octets, sender and recipients in any order. The first
     one is independent of the address, because the pool of a big provider tries again from elsewhere. The second one

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Collection
 from contextlib import suppress
 
-from gateway.plan.intake import REMEMBERED
+from gateway.model.history import REMEMBERED
 from gateway.spool import codec
 from gateway.spool.queries import QUERIES
 from gateway.spool.writer import Writer

@@ -26,10 +26,9 @@ from gateway.model.delivery import (
     Trace,
     Transfer,
 )
-from gateway.model.history import Acquaintance, History, Sender, Sighting
+from gateway.model.history import REMEMBERED, Acquaintance, History, Sender, Sighting
 from gateway.model.message import Content, Message
 from gateway.model.value import replace
-from gateway.plan.intake import REMEMBERED
 from gateway.ports import Clock, ContentAltered, ContentWriter, Damage, HoldFull, Storage
 
 _CHUNK = 1_048_576
