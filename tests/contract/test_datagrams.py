@@ -7,7 +7,8 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -77,12 +78,13 @@ async def test_a_forged_response_passes_nothing(forge: Callable[[bytes], bytes])
         assert plain.answer.records == ("192.0.2.1",)
 
 
-async def test_a_response_from_another_address_never_arrives() -> None:
+@pytest.mark.parametrize("address", ["127.0.0.2", "127.0.0.1"], ids=["another address", "another port"])
+async def test_a_response_from_elsewhere_never_arrives(address: str) -> None:
     async with serve(lambda query: []) as (server, client):
         asking = asyncio.create_task(client.ask(QUESTION, 0.3))
         await server.asked.wait()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-            stranger.bind(("127.0.0.2", 0))
+            stranger.bind((address, 0))
             stranger.sendto(respond(server.numbers[0]), ("127.0.0.1", server.ports[0]))
         with pytest.raises(TimeoutError):
             await asking
@@ -95,6 +97,54 @@ async def test_a_late_response_is_nobodys() -> None:
             await client.ask(QUESTION, 0.05)
         server.answer = lambda query: [respond(held[0]), respond(query, OTHER)]
         assert (await client.ask(OTHER, 2.0))[12:].startswith(OTHER)
+
+
+async def test_a_response_that_comes_twice_answers_one_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second copy arrives while another query waits on the same socket."""
+    monkeypatch.setattr(datagrams, "_SOCKETS", 1)
+    first: list[bytes] = []
+    async with serve(lambda query: [respond(query)]) as (server, client):
+        await client.ask(QUESTION, 2.0)
+
+        def answer(query: bytes) -> list[bytes]:
+            first.append(query)
+            return [respond(query), respond(query), respond(first[0]), respond(query, OTHER)]
+
+        server.answer = answer
+        assert (await client.ask(QUESTION, 2.0))[12:].startswith(QUESTION)
+        assert (await client.ask(OTHER, 2.0))[12:].startswith(OTHER)
+        assert len(set(server.ports)) == 1
+
+
+async def test_every_socket_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are worn, whose query timed out, was cancelled, or was under way when the client was closed."""
+    monkeypatch.setattr(datagrams, "_MOST_QUERIES", 3)
+    before = count_sockets()
+    async with serve(lambda query: [respond(query)]) as (server, client):
+        await asyncio.gather(*(client.ask(QUESTION, 2.0) for _ in range(40)))
+        server.answer = lambda query: []
+        with pytest.raises(TimeoutError):
+            await client.ask(QUESTION, 0.02)
+        leaving = asyncio.create_task(client.ask(QUESTION, 5.0))
+        left = asyncio.create_task(client.ask(OTHER, 0.2))
+        await asyncio.sleep(0.05)
+        leaving.cancel()
+        assert count_sockets() > before
+        client.close()
+        with pytest.raises(TimeoutError):
+            await left
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+    await asyncio.sleep(0.05)
+    assert count_sockets() == before
+
+
+def count_sockets() -> int:
+    found = 0
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found += str(entry.readlink()).startswith("socket:")
+    return found
 
 
 async def test_numbers_and_ports_are_renewed(monkeypatch: pytest.MonkeyPatch) -> None:

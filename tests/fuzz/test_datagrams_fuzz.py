@@ -1,8 +1,17 @@
-"""The plain reader reads a DNS response like dnspython, or not at all."""
+"""The plain reader reads a DNS response like dnspython, or not at all.
+
+The responses are generated, or recorded from unbound; both are bent too.
+"""
 
 from __future__ import annotations
 
 import random
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import dns.exception
 import dns.flags
@@ -12,6 +21,7 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
+import pytest
 
 from gateway.net.datagrams import Plain, encode_question, read_plain
 from gateway.net.resolver import read_message
@@ -102,10 +112,77 @@ def is_for(wire: bytes, question: bytes) -> bool:
 
 
 def test_both_readers_agree() -> None:
+    agree(make_response)
+
+
+def test_both_readers_agree_on_recorded_responses(tmp_path: Path) -> None:
+    if shutil.which("unbound") is None:
+        pytest.skip("unbound is not installed")
+    recorded = record(tmp_path)
+    assert len(recorded) == len(NAMES) * 5 * 2
+    assert {response[3] & 15 for response, _ in recorded} == {0, 3}
+    agree(lambda draw: draw.choice(recorded))
+
+
+def record(directory: Path) -> list[tuple[bytes, bytes]]:
+    """unbound's responses to each name and type, with EDNS and without, each with its question section."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        address = free.getsockname()
+    records = [
+        *(f"a.example. 300 IN {kind} {data}" for kind in ("A", "AAAA", "MX", "TXT") for data in DATA[kind][:2]),
+        "www.a.example. 60 IN CNAME a.example.",
+        f"a.example. 900 IN SOA {SOA}",
+        '_dmarc.a.example. 60 IN TXT "v=DMARC1; p=reject"',
+        "2.0.192.in-addr.arpa. 60 IN PTR host.a.example.",
+        "b.example. 60 IN A 192.0.2.2",
+    ]
+    lines = ["server:", f"  interface: {address[0]}@{address[1]}", "  do-daemonize: no", '  username: ""']
+    lines += [
+        '  chroot: ""',
+        '  pidfile: ""',
+        "  use-syslog: no",
+        f'  directory: "{directory}"',
+        "  do-not-query-localhost: no",
+    ]
+    lines += ['  module-config: "iterator"', "  access-control: 127.0.0.0/8 allow"]
+    lines += [f'  local-zone: "{zone}" static' for zone in ("a.example.", ".")]
+    lines += [f"  local-data: '{one}'" for one in records]
+    configuration = directory / "unbound.conf"
+    configuration.write_text("\n".join(lines) + "\n")
+    with (directory / "unbound.log").open("w") as log:
+        server = subprocess.Popen(["unbound", "-d", "-c", configuration], stdout=log, stderr=log)
+    try:
+        return [
+            (ask(dns.message.make_query(name, kind, use_edns=edns), address), encode_question(name, kind) or b"")
+            for name in NAMES
+            for kind in ("A", "AAAA", "MX", "TXT", "PTR")
+            for edns in (0, None)
+        ]
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def ask(query: dns.message.Message, address: tuple[str, int]) -> bytes:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(2)
+            client.connect(address)
+            try:
+                client.send(query.to_wire())
+                return client.recv(4096)
+            except OSError:
+                time.sleep(0.1)  # it is starting
+    raise AssertionError("unbound does not answer")
+
+
+def agree(choose: Callable[[random.Random], tuple[bytes, bytes]]) -> None:
     plain = judged = 0
     for number in range(CASES):
         draw = random.Random(number)
-        response, question = make_response(draw)
+        response, question = choose(draw)
         wire = bend(response, draw)
         if not is_for(wire, question):
             continue
