@@ -126,7 +126,7 @@ def plan_round(options: argparse.Namespace, chosen: Sequence[str]) -> list[tuple
 def measure_workload(options: argparse.Namespace, bench: Bench, peer: str, name: str, number: int) -> dict[str, Any]:
     """One cell on a peer that has just been started: it has seen the kept domains, and no stranger."""
     load = WORKLOADS[name].load
-    load = dataclasses.replace(load, count=options.count, seconds=load.seconds or options.seconds)
+    load = dataclasses.replace(load, count=options.count, seconds=max(load.seconds, options.seconds))
     directory = options.work / "peer"
     group = peers.start(peer, directory)
     try:

@@ -1,7 +1,8 @@
 """python -m bench.sampling: where a message's CPU goes, by what the gateway is at each millisecond of it. Needs root.
 
-One worker under the benchmark's load of 4 kB and 20 connections. A sample counts for the part of the program that its
-innermost frame of ours belongs to; C code counts for whoever called it. The spool's writing thread is beside it.
+One worker under a workload of the benchmark (`kept`: 4 kB and 20 connections). A sample counts for the part of the
+program that its innermost frame of ours belongs to; C code counts for whoever called it. The spool's writing thread is
+beside it.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from pathlib import Path
 from types import FrameType
 
 from bench.peers import CERTIFICATE, HERE, KEY, LISTEN, SINK, fill
+from bench.workloads import WORKLOADS
 from gateway.app.serving import serve
 
 _EVERY = 0.001
 _PARTS = (
     ("DKIM: canonical header, hash, key, RSA", ("authentication/dkim", "authentication/signature")),
+    ("body hash: white space, SHA-256", ("authentication/body",)),
     ("SPF, kept results", ("authentication/spf",)),
     ("DMARC", ("authentication/dmarc",)),
     ("rules: facts, weighing, CEL", ("policy/",)),
@@ -73,13 +76,14 @@ def sample(result: Path) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.sampling", description=__doc__)
     parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--workload", default="kept", choices=WORKLOADS)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         return sample(options.serve)
     with tempfile.TemporaryDirectory() as directory:
         result = Path(directory) / "counted.json"
-        command = [sys.executable, "-m", "bench", "--rounds", "1", "--sizes", "4k", "--concurrency", "20"]
+        command = [sys.executable, "-m", "bench", "--rounds", "1", "--workloads", options.workload]
         command += ["--seconds", str(options.seconds), "--out", str(Path(directory) / "cells.jsonl")]
         command += ["--peers", f"run:{sys.executable} -m bench.sampling --serve {result}"]
         subprocess.run(command, cwd=HERE.parent, stdout=subprocess.DEVNULL, check=True)
