@@ -76,6 +76,13 @@ class Admin(Section):
     address: ListenAddress = "127.0.0.1:8025"
 
 
+class SearchSettings(Section):
+    """The search over all mail: `waypost find`."""
+
+    subjects: bool = False
+    """Find messages by their subject, and show it in lists. Whoever may search then sees the subjects of all mail."""
+
+
 class Log(Section):
     format: Literal["json", "text"] = "json"
     level: Literal["debug", "info", "warning", "alarm"] = "info"
@@ -108,3 +115,4 @@ class Config(Section):
     admin: Admin = Admin()
     log: Log = Log()
     alarm: AlarmSettings = AlarmSettings()
+    search: SearchSettings = SearchSettings()

@@ -1,4 +1,4 @@
-"""The named statements of queries.sql and the steps of schema.sql, read once."""
+"""The named statements of queries.sql and index.sql, and the steps of schema.sql, read once."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ def _split(text: str, heading: re.Pattern[str]) -> list[tuple[str, str]]:
 
 QUERIES: Mapping[str, str] = dict(_split(_read("queries.sql"), _NAME))
 """Statement text by name."""
+
+INDEX_QUERIES: Mapping[str, str] = dict(_split(_read("index.sql"), _NAME))
+"""The statements of the search index, and those by which it is derived."""
 
 STEPS: Sequence[str] = tuple(script for _, script in _split(_read("schema.sql"), _VERSION))
 """The script from each version to the next, beginning with an empty file."""
