@@ -16,6 +16,7 @@ from select import select
 
 import uvloop
 
+from gateway.app.control_keeper import ControlKeeper
 from gateway.app.gateway import Gateway
 from gateway.app.interpreter import capture
 from gateway.app.reading import read_config
@@ -37,7 +38,7 @@ def serve(path: Path) -> int:
     config = runtime.config
     post: WorkerContext | int = WorkerContext()
     if config.server.workers > 1:
-        post = Supervisor(config, partial(_say, make_lines(config))).run()
+        post = Supervisor(config, partial(_say, make_lines(config)), path).run()
     if isinstance(post, int):
         return post
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -111,7 +112,15 @@ async def _serve(
             orphaned = _watch(post.lifeline, stopping)
             if post.late:
                 gateway.reload(path)
+            keeping = None
+            if post.workers == 1:
+                # There is no supervisor.
+                keeper = ControlKeeper(path, runtime.config.server.spool, observer, post.deaths)
+                keeping = asyncio.create_task(keeper.run())
             await stopping.wait()
+            if keeping is not None:
+                keeping.cancel()
+                await asyncio.to_thread(keeper.stop)
             # Without a supervisor a new gateway may need the spool: it does not wait for clients.
             await gateway.drain(0.0 if orphaned.is_set() else runtime.config.server.drain_timeout)
     finally:

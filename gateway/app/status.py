@@ -20,6 +20,7 @@ from gateway.config.mistakes import ConfigErrors
 from gateway.config.model import Config
 from gateway.service.certificates import examine_certificates
 from gateway.service.sending_limits import Suspensions
+from gateway.spool.index import DIRECTORY
 from gateway.spool.reader import find_shards
 from gateway.spool.sqlite import RESERVE
 from gateway.spool.view import ShardedView
@@ -39,6 +40,7 @@ async def read_status(path: Path) -> StatusFacts:
     except ConfigErrors as error:
         config, problem = None, error.format()
     workers, silent = await _ask_workers(find_shards(spool))
+    control = await _ask_control(spool) if workers else None
     view = ShardedView(spool)
     try:
         backlogs = await view.backlogs()
@@ -67,6 +69,7 @@ async def read_status(path: Path) -> StatusFacts:
         certificates=examine_certificates(config, now) if config else (),
         maps=[await asyncio.to_thread(_examine_map, config, file, now) for file in map_files(config)] if config else (),
         suspended=Suspensions(spool).all(),
+        control=control,
     )
 
 
@@ -91,6 +94,15 @@ async def _ask(shard: Path) -> Mapping[str, Any] | str:
         return f"The worker of shard {shard.name} has not answered for {_PATIENCE:.0f} s"
     except CommandRefused as refused:
         return f"The worker of shard {shard.name} gave no answer: {refused}"
+    return answer
+
+
+async def _ask_control(spool: Path) -> Mapping[str, Any] | str:
+    """The control plane's answer, or why there is none."""
+    try:
+        answer: Mapping[str, Any] = await asyncio.wait_for(ask(spool / DIRECTORY, "status", {}), _PATIENCE)
+    except (NobodyThere, TimeoutError, CommandRefused) as error:
+        return "silent" if isinstance(error, TimeoutError) else "stopped"
     return answer
 
 

@@ -1,4 +1,5 @@
-"""One process for each core: the supervisor binds the sockets, forks the workers, and replaces those that die.
+"""One process for each core: the supervisor binds the sockets, forks the workers, and replaces those that die. It
+starts the control plane, too.
 
 It forks before any thread or loop starts, and never has either itself: so a worker shares the pages of everything
 loaded by then. A successor finds the stable storage of a dead worker in its shard.
@@ -15,9 +16,11 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from gateway.app.control_keeper import LOOK_SECONDS, ControlKeeper
 from gateway.config.model import Config
 from gateway.model.event import Event, Level
 from gateway.model.value import Value, field
@@ -81,7 +84,8 @@ class _Seat:
 class Supervisor:
     """Made once, before anything runs. Raises OSError for an unavailable address or directory."""
 
-    def __init__(self, config: Config, emit: EventSink) -> None:
+    def __init__(self, config: Config, emit: EventSink, path: Path) -> None:
+        """`path` is the configuration file, for the control plane."""
         self._config = config
         self._emit = emit
         self._counts = SharedCounts(config.server.workers)
@@ -92,6 +96,7 @@ class Supervisor:
         self._sockets = {address: bind_socket(address, addresses) for address in addresses}
         self._lifeline = os.pipe()
         self._seats = [_Seat() for _ in range(config.server.workers)]
+        self._control = ControlKeeper(path, config.server.spool, emit, self._deaths)
 
     def run(self) -> WorkerContext | int:
         """Returns once in each worker, with its context; in the supervisor at the end, with the exit status."""
@@ -105,6 +110,7 @@ class Supervisor:
                     post = self._fork(number, seat)
                     if post is not None:
                         return post
+            self._control.look()
             received = signal.sigtimedwait(_SIGNALS, self._patience())
             if received is not None and received.si_signo in (signal.SIGTERM, signal.SIGINT):
                 return self._stop(0)
@@ -138,9 +144,10 @@ class Supervisor:
         )
 
     def _patience(self) -> float:
-        """Seconds until a place is to be filled."""
+        """Seconds until a place is to be filled, or until the next look at the control plane."""
         now = time.monotonic()
-        return min((max(seat.next - now, 0) for seat in self._seats if seat.next is not None), default=3600.0)
+        waits = (max(seat.next - now, 0) for seat in self._seats if seat.next is not None)
+        return min(LOOK_SECONDS if self._control.pid else LOOK_SECONDS / 4, *waits)
 
     def _reap(self) -> int | None:
         """Note the workers that have ended. Returns the exit status when the gateway cannot even start."""
@@ -151,6 +158,8 @@ class Supervisor:
                 return None
             if pid == 0:
                 return None
+            if self._control.note_end(pid, status):
+                continue
             for number, seat in enumerate(self._seats):
                 if seat.pid == pid:
                     seat.pid = 0
@@ -189,6 +198,7 @@ class Supervisor:
             self._wait_for_workers()
             if time.monotonic() > deadline:
                 self._tell_all(signal.SIGKILL)
+        self._control.stop()
         return status
 
     def _wait_for_workers(self) -> None:

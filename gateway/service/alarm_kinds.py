@@ -176,6 +176,13 @@ KINDS = (
         ("worker-restored",),
     ),
     AlarmKind(
+        "control-died",
+        "the control plane ended or hung ([control-plane.md](control-plane.md)); mail goes on, search is slower "
+        "meanwhile; `status` is its exit status, or minus the signal",
+        "it is started again by itself; report it, with the log",
+        ("control-restored",),
+    ),
+    AlarmKind(
         "few-descriptors",
         "fewer files may be open than the configured limits can need",
         "raise the limit on open files (`LimitNOFILE`, ulimits), or lower `[limits] connections`",

@@ -78,11 +78,12 @@ class WorkerTally:
 
 
 class Deaths:
-    """The deaths of workers, which the supervisor counts and every worker reads. Made before they are forked."""
+    """The deaths of workers and of the control plane, which the supervisor counts and every worker reads. Made before
+    they are forked."""
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
-        self._numbers = memoryview(mmap.mmap(-1, workers * 2 * _WIDTH)).cast("i")
+        self._numbers = memoryview(mmap.mmap(-1, (workers + 2) * 2 * _WIDTH)).cast("i")
 
     def add(self, worker: int, status: int) -> None:
         """The worker ended with this exit status, or by the signal `-status`."""
@@ -96,6 +97,18 @@ class Deaths:
     def status(self, worker: int) -> int:
         """The status of the last one."""
         return self._numbers[worker * 2 + 1]
+
+    def note_control_down(self, status: int) -> None:
+        """The control plane ended."""
+        self.add(self.workers, status)
+
+    def note_control_up(self) -> None:
+        """The control plane runs."""
+        self.add(self.workers + 1, 0)
+
+    def control(self) -> tuple[int, int, int]:
+        """Numbers of ends and of starts of the control plane, and the status of its last end."""
+        return self.count(self.workers), self.count(self.workers + 1), self.status(self.workers)
 
 
 IN_FLIGHT = "megabytes in flight"

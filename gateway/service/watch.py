@@ -70,6 +70,8 @@ class AlarmWatch:
         self._dead = {number: subject.deaths.count(number) - (number == subject.number) for number in numbers}
         self._dead[subject.number] = max(self._dead[subject.number], 0)
         self._missing: set[int] = set()
+        ends, starts, _ = subject.deaths.control()
+        self._control = ends, starts
 
     async def run(self) -> None:
         while True:
@@ -82,6 +84,7 @@ class AlarmWatch:
     async def look(self) -> None:
         """Look once."""
         self._look_at_workers()
+        self._look_at_control()
         self._look_at_log()
         self._share_movement()
         now = self._clock.monotonic()
@@ -105,6 +108,16 @@ class AlarmWatch:
             elif number in self._missing and self._subject.is_ready(number):
                 self._missing.discard(number)
                 self._tell(Event("worker-restored", "", (("worker", number),)))
+
+    def _look_at_control(self) -> None:
+        if self._subject.number:
+            return
+        ends, starts, status = self._subject.deaths.control()
+        if ends > self._control[0]:
+            self._tell(Event("control-died", "", (("status", status), ("deaths", ends)), Level.ALARM))
+        elif starts > self._control[1] and self._control[0]:
+            self._tell(Event("control-restored", ""))
+        self._control = ends, starts
 
     def _look_at_log(self) -> None:
         lost = self._subject.lost()

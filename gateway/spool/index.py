@@ -45,6 +45,15 @@ class IndexInUse(Exception):
     """Another process writes the index."""
 
 
+class IndexBroken(Exception):
+    """The index cannot be read or written."""
+
+    def __init__(self, error: sqlite3.Error) -> None:
+        super().__init__(str(error))
+        # Operational errors pass: a lock, a full disk. All others are faults of the file.
+        self.damaged = not isinstance(error, sqlite3.OperationalError)
+
+
 class IndexReader:
     """Reads the index while its owner writes it. Raises IndexMissing."""
 
@@ -63,9 +72,6 @@ class IndexReader:
 
     def position(self, shard: str) -> Position:
         return _read_position(self._connection, shard)
-
-    def count(self) -> int:
-        return int(self._connection.execute(INDEX_QUERIES["count_entries"]).fetchone()[0])
 
     def candidates(self, query: MessageQuery, before: int) -> Iterator[tuple[int, str]]:
         """Place and id of every message that may match, the newest first, from before this place on."""

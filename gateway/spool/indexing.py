@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from gateway.model.value import Value
 from gateway.plan.search import summarize
 from gateway.spool.disk import DATABASE, SpoolUnusable
-from gateway.spool.index import IndexWriter
+from gateway.spool.index import IndexBroken, IndexWriter
 from gateway.spool.sqlite import RESERVE
 from gateway.spool.stories import ShardStories
 from gateway.spool.view import DIGITS
@@ -58,20 +59,29 @@ class Indexer:
         """Traces that could not be read."""
 
     def step(self) -> Progress:
-        """Take in the changes, and up to some hundred new traces of each shard. Raises SpoolUnusable, IndexNoRoom."""
+        """Take in the changes, and up to some hundred new traces of each shard. Raises IndexNoRoom, IndexBroken."""
         room = os.statvfs(self._directory)
         if room.f_bavail * room.f_frsize < 2 * RESERVE:
             raise IndexNoRoom("the disk is almost full: the index waits, and search reads the spool itself")
         messages = behind = 0
-        for shard in self._look():
-            read, left = self._follow(shard)
-            messages += read
-            behind += left
+        try:
+            for shard in self._look():
+                read, left = self._follow(shard)
+                messages += read
+                behind += left
+        except sqlite3.Error as error:
+            raise IndexBroken(error) from error
         return Progress(messages, behind)
 
     def compare(self) -> None:
         """Compare some more ids with the spool: messages whose traces are gone are removed, and missed ones are
-        added."""
+        added. Raises IndexBroken."""
+        try:
+            self._compare()
+        except sqlite3.Error as error:
+            raise IndexBroken(error) from error
+
+    def _compare(self) -> None:
         writer, after = self._writer, self._compared
         there = writer.ids_after(after, _COMPARED)
         known = frozenset(there)

@@ -38,8 +38,8 @@ class FoundPage(Value):
 class SearchBounds(Value):
     """What a search can see."""
 
-    indexed: int
-    """Messages in the index."""
+    indexed: bool
+    """There is an index."""
     behind: int
     """Traces that are not in it, and are read one by one."""
     oldest: float | None
@@ -69,7 +69,7 @@ class SpoolSearch:
         heads = [(shard, shard.heads()) for shard in self._shards]
         behind = sum(max(0, head.trace - self._position(shard)) for shard, head in heads)
         oldest = min((head.oldest for _, head in heads if head.oldest), default=None)
-        return SearchBounds(self._index.count() if self._index else 0, behind, oldest)
+        return SearchBounds(self._index is not None, behind, oldest)
 
     def find(
         self, query: MessageQuery, limit: int, after: str = "", tell: Callable[[int], None] = lambda read: None

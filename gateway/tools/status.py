@@ -94,6 +94,8 @@ class StatusFacts(Value):
     certificates: Sequence[CertificateCondition]
     maps: Sequence[MapCondition]
     suspended: Sequence[Suspension]
+    control: Mapping[str, Any] | str | None
+    """The answer of the control plane, or the reason why there is none; None while no gateway runs."""
 
 
 class Trouble(Value):
@@ -104,7 +106,7 @@ class Trouble(Value):
 
 
 def status_json(facts: StatusFacts) -> dict[str, Any]:
-    """The view as plain values. `control` is null: there is no control plane yet."""
+    """The view as plain values."""
     backlogs, storage = facts.backlogs, _find_storage(facts)
     oldest = [one.oldest for one in backlogs if one.oldest is not None]
     pending = sorted({name for one in facts.workers for name in one["pending_restart"]})
@@ -131,7 +133,7 @@ def status_json(facts: StatusFacts) -> dict[str, Any]:
         "suspended": [one.account for one in facts.suspended],
         "alarms": _join_alarms(facts.workers),
         "workers": [_describe_worker(one) for one in sorted(facts.workers, key=lambda one: int(one["number"]))],
-        "control": None,
+        "control": _describe_control(facts),
     }
     troubles = sorted(_find_troubles(facts, tree), key=lambda one: -_RANKS.index(one.state))
     tree["state"] = troubles[0].state if troubles else OK
@@ -205,6 +207,29 @@ def _describe_worker(one: Worker) -> dict[str, Json]:
     return {"number": one["number"], "pid": one["pid"], "since": _iso(one["since"]), "restarts": one["restarts"]}
 
 
+_STARTING = 15.0
+"""Seconds after the start of the gateway within which the control plane need not answer."""
+
+
+def _describe_control(facts: StatusFacts) -> dict[str, Json] | None:
+    """The process, what it uses of what it may use, and its index; null while no gateway runs."""
+    if facts.control is None:
+        return None
+    if isinstance(facts.control, str):
+        young = any(facts.now - float(one["since"]) < _STARTING for one in facts.workers)
+        return {
+            "pid": None,
+            "since": None,
+            "state": "starting" if young else facts.control,
+            "memory_octets": None,
+            "memory_limit_octets": None,
+            "cpu_seconds": None,
+            "index": None,
+        }
+    index = facts.control["index"]
+    return {**facts.control, "since": _iso(facts.control["since"]), "state": index["state"]}
+
+
 def _find_troubles(facts: StatusFacts, tree: Mapping[str, Any]) -> Iterator[Trouble]:
     """The points that need attention, each in a sentence without its full stop. The first of the worst becomes the
     view's."""
@@ -233,8 +258,23 @@ def _find_troubles(facts: StatusFacts, tree: Mapping[str, Any]) -> Iterator[Trou
         )
     if tree["pending_restart"]:
         yield Trouble(WARNING, f"Changed settings wait for a restart: {', '.join(tree['pending_restart'])}")
+    yield from _find_control_trouble(tree["control"])
     for alarm in tree["alarms"]:
         yield Trouble(WARNING, f"An alarm is open: {alarm['text']}")
+
+
+def _find_control_trouble(control: Mapping[str, Any] | None) -> Iterator[Trouble]:
+    state = control["state"] if control else ""
+    if state == "stopped":
+        yield Trouble(WARNING, "The control plane does not run, and is started again by itself: search is slower")
+    elif state == "silent":
+        yield Trouble(
+            WARNING, "The control plane does not answer, and is replaced after half a minute: search is slower"
+        )
+    elif state == "no-room":
+        yield Trouble(WARNING, "The index of `waypost find` waits for room on the spool's disk: search is slower")
+    elif state == "broken":
+        yield Trouble(WARNING, "The index of `waypost find` cannot be written, as the log says: search is slower")
 
 
 def _find_route_trouble(route: Mapping[str, Any]) -> Iterator[Trouble]:
@@ -308,7 +348,21 @@ def render_status(tree: Mapping[str, Any]) -> Group:
         *render_section("Suspended", tree["suspended"]),
         *render_section("Settings that wait for a restart", tree["pending_restart"]),
         *render_section("Workers", workers),
+        *render_section("Control plane", _tell_control(tree["control"])),
     )
+
+
+def _tell_control(control: Mapping[str, Any] | None) -> Iterator[str]:
+    if control and control["pid"] is None:
+        yield control["state"]
+    elif control:
+        index = control["index"]
+        behind = f", {index['behind']} traces behind" if index["behind"] else ""
+        yield (
+            f"pid {control['pid']}, since {control['since']}, {show_octets(control['memory_octets'])} of "
+            f"{show_octets(control['memory_limit_octets'])} memory, {control['cpu_seconds']} s of processor time"
+        )
+        yield f"index: {index['state']}, {index['messages']} messages, {show_octets(index['octets'])}{behind}"
 
 
 def _ending(certificate: Mapping[str, Any]) -> str:
