@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from gateway.app.reading import open_reader, read_config, read_partly
     from gateway.app.reload import promote, reload_running
     from gateway.app.runtime_config import make_partial_runtime, make_runtime, make_sealing, make_trial
+    from gateway.app.searching import Tell, find_mail, rebuild_index
     from gateway.app.serving import serve
     from gateway.app.status import read_status
 
 _HOMES = {
+    "Tell": "searching",
+    "find_mail": "searching",
+    "rebuild_index": "searching",
     "Gateway": "gateway",
     "make_partial_runtime": "runtime_config",
     "make_resolver": "adapters",
@@ -38,6 +42,8 @@ _HOMES = {
 
 __all__ = [
     "Gateway",
+    "Tell",
+    "find_mail",
     "make_partial_runtime",
     "make_resolver",
     "make_runtime",
@@ -50,6 +56,7 @@ __all__ = [
     "read_config",
     "read_partly",
     "read_status",
+    "rebuild_index",
     "reload_running",
     "serve",
 ]

@@ -53,11 +53,17 @@ class IndexFollower:
         self._subjects = subjects
         self._emit = emit
         self._ending = threading.Event()
+        self._anew = threading.Event()
         self._thread = threading.Thread(target=self._run, name="index", daemon=True)
         self.state: dict[str, Any] = {"state": "starting", "messages": 0, "behind": None, "octets": 0, "unreadable": 0}
 
     def start(self) -> None:
         self._thread.start()
+
+    def rebuild(self) -> None:
+        """Begin anew after the step under way."""
+        self.state |= {"state": "catching-up", "messages": 0, "behind": None}
+        self._anew.set()
 
     def stop(self) -> None:
         """End within the step under way."""
@@ -65,11 +71,11 @@ class IndexFollower:
         self._thread.join(_RETRY_SECONDS)
 
     def _run(self) -> None:
-        anew = False
         while not self._ending.is_set():
+            anew = self._anew.is_set()
+            self._anew.clear()
             try:
                 writer = IndexWriter(self._spool, self._subjects, anew)
-                anew = False
                 with contextlib.closing(Indexer(self._spool, writer)) as indexer:
                     self._follow(indexer, writer)
             except IndexInUse:
@@ -78,8 +84,9 @@ class IndexFollower:
             except IndexNoRoom:
                 self._wait("no-room")
             except IndexBroken as broken:
-                anew = broken.damaged
-                fields = (("where", "index"), ("error", str(broken)), ("built_anew", anew))
+                if broken.damaged:
+                    self._anew.set()
+                fields = (("where", "index"), ("error", str(broken)), ("built_anew", broken.damaged))
                 self._emit(Event("index-broken", "", fields, Level.WARNING))
                 self._wait("broken")
             except (SpoolUnusable, OSError) as error:
@@ -88,23 +95,24 @@ class IndexFollower:
 
     def _follow(self, indexer: Indexer, writer: IndexWriter) -> None:
         compared = counted = float("-inf")
-        while not self._ending.is_set():
+        messages = writer.count()
+        while not self._ending.is_set() and not self._anew.is_set():
             progress = indexer.step()
             caught_up = not progress.behind
-            self.state |= {
-                "state": "ready" if caught_up else "catching-up",
-                "behind": progress.behind,
-                "unreadable": indexer.unreadable,
-            }
             now = time.monotonic()
             if not caught_up:
+                messages += progress.messages
+                self.state |= {"state": "catching-up", "behind": progress.behind, "messages": messages}
                 continue
+            if self.state["state"] != "ready":
+                counted = float("-inf")
             if now - compared > _COMPARE_SECONDS:
                 compared = now
                 indexer.compare()
             if now - counted > _COUNT_SECONDS:
                 counted = now
                 self.state |= {"messages": writer.count(), "octets": writer.octets()}
+            self.state |= {"state": "ready", "behind": 0, "unreadable": indexer.unreadable}
             self._ending.wait(_LOOK_SECONDS)
 
     def _wait(self, state: str) -> None:
@@ -153,10 +161,13 @@ async def _run(config: Config, lifeline: int, emit: EventSink) -> None:
     async def status(arguments: Arguments) -> dict[str, Any]:
         return describe(began, index)
 
+    async def rebuild(arguments: Arguments) -> None:
+        index.rebuild()
+
     index.start()
     emit(Event("control-started", "", (("version", __version__), ("pid", os.getpid()))))
     try:
-        async with serve_control(home, {"status": status}, lambda error: _report(error, emit)):
+        async with serve_control(home, {"status": status, "rebuild": rebuild}, lambda error: _report(error, emit)):
             while not ending.is_set():
                 # No octet is written, so it also works on a full disk.
                 os.utime(place)

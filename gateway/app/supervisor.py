@@ -147,7 +147,7 @@ class Supervisor:
         """Seconds until a place is to be filled, or until the next look at the control plane."""
         now = time.monotonic()
         waits = (max(seat.next - now, 0) for seat in self._seats if seat.next is not None)
-        return min(LOOK_SECONDS if self._control.pid else LOOK_SECONDS / 4, *waits)
+        return min((LOOK_SECONDS if self._control.pid else LOOK_SECONDS / 4, *waits))
 
     def _reap(self) -> int | None:
         """Note the workers that have ended. Returns the exit status when the gateway cannot even start."""

@@ -57,6 +57,15 @@ MODULES = (
     ),
     CommandModule("cli.spool", "spool", _RUN, {"spool": "The spool as a whole."}),
     CommandModule(
+        "cli.find",
+        "",
+        _MAIL,
+        {
+            "find": "Find messages: accepted, refused, deferred, greylisted and held ones alike, the newest first.",
+            "index": "The index of `waypost find`: derived from the spool, and built again at any time.",
+        },
+    ),
+    CommandModule(
         "cli.messages",
         "",
         _MAIL,

@@ -17,7 +17,7 @@ from pathlib import Path
 from gateway.model.search import DeliveryState, FoundMessage, MessageQuery
 from gateway.plan.search import ask_terms, find_late_terms, find_terms
 from gateway.spool.codec import as_text
-from gateway.spool.disk import Disk
+from gateway.spool.disk import Disk, SpoolUnusable
 from gateway.spool.queries import INDEX_QUERIES
 
 DIRECTORY = "control"
@@ -41,11 +41,11 @@ class IndexMissing(Exception):
     """There is no index, or it is one of another version: it has to be built."""
 
 
-class IndexInUse(Exception):
+class IndexInUse(SpoolUnusable):
     """Another process writes the index."""
 
 
-class IndexBroken(Exception):
+class IndexBroken(SpoolUnusable):
     """The index cannot be read or written."""
 
     def __init__(self, error: sqlite3.Error) -> None:

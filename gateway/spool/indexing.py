@@ -23,7 +23,7 @@ _COMPARED = 2000
 _LAST = "\U0010ffff"
 
 
-class IndexNoRoom(Exception):
+class IndexNoRoom(SpoolUnusable):
     """The disk has too little room: it belongs to mail."""
 
 

@@ -1,0 +1,180 @@
+"""`waypost find`: where is this message. And the index that makes it quick."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from gateway import app
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text, warn
+from gateway.config.model import Config
+from gateway.model.search import FoundMessage, MessageQuery
+from gateway.model.value import replace
+from gateway.tools.find import (
+    message_json,
+    nothing_json,
+    read_query,
+    render_found,
+    render_nothing,
+    widen,
+)
+
+commands = group("Where a message is.")
+index = group("The index of `waypost find`: derived from the spool, and built again at any time.")
+commands.add_typer(index, name="index")
+
+_EVERY = 1.0
+"""Seconds between two looks of --follow."""
+_LATE = 10.0
+"""Seconds within which a message that has come earlier may still be seen for the first time."""
+_NEW = 1000
+"""Messages that one look of --follow shows at most."""
+
+
+@commands.command()
+def find(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="Addresses or their beginnings, domains, client addresses or networks, ids, Message-IDs."),
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    sender: Annotated[
+        str, typer.Option("--from", help="MAIL FROM or From: an address, or a domain; <> is the null sender.")
+    ] = "",
+    rcpt: Annotated[str, typer.Option("--rcpt", help="A recipient: an address, or a domain.")] = "",
+    domain: Annotated[str, typer.Option("--domain", help="A domain of sender or recipient, and those below it.")] = "",
+    message_id: Annotated[str, typer.Option("--message-id", help="The Message-ID.")] = "",
+    subject: Annotated[str, typer.Option("--subject", help="Words of the subject, with [search] subjects.")] = "",
+    ip: Annotated[str, typer.Option("--ip", help="The client's address, or its network.")] = "",
+    since: Annotated[
+        str, typer.Option("--since", help="From this time on: 10:15, 2026-11-30T10:15, yesterday, 2h.")
+    ] = "",
+    until: Annotated[str, typer.Option("--until", help="Up to this time.")] = "",
+    state: Annotated[
+        str, typer.Option("--state", help="refused, greylisted, held, waiting, delivered, failed ...")
+    ] = "",
+    dmarc: Annotated[str, typer.Option("--dmarc", help="The DMARC result.")] = "",
+    spf: Annotated[str, typer.Option("--spf", help="The SPF result.")] = "",
+    rule: Annotated[str, typer.Option("--rule", help="The rule that decided.")] = "",
+    backend: Annotated[str, typer.Option("--backend", help="The route.")] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many at most.")] = 50,
+    after: Annotated[str, typer.Option("--after", help="The next page: the cursor that the last one gave.")] = "",
+    follow: Annotated[bool, typer.Option("--follow", help="Show what comes in from now on, until Ctrl-C.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find messages: accepted, refused, deferred, greylisted and held ones alike, the newest first.
+
+    Exit status 0 when something was found, 1 when nothing was. It works while no gateway runs, too.
+    """
+    settings = app.read_partly(config, warn).config
+    options = {
+        "sender": sender,
+        "rcpt": rcpt,
+        "domain": domain,
+        "message_id": message_id,
+        "subject": subject,
+        "ip": ip,
+        "since": since,
+        "until": until,
+        "state": state,
+        "dmarc": dmarc,
+        "spf": spf,
+        "rule": rule,
+        "backend": backend,
+    }
+    now = time.time()
+    query = read_query(options, words or (), now)
+    if follow:
+        _follow(settings, query, now, as_json)
+        return
+    with _show_progress() as tell:
+        page, bounds = app.find_mail(settings, query, limit, after, tell)
+    node, subjects = _node(settings), settings.search.subjects
+    if page.messages:
+        if as_json:
+            messages = [message_json(one, node, subjects) for one in page.messages]
+            print_json({"messages": messages, "next": page.next or None})
+        else:
+            print_text(render_found(page.messages, subjects, page.next))
+        return
+    if as_json:
+        print_json(nothing_json(query, bounds.oldest))
+    else:
+        print_text(render_nothing(query, bounds.oldest, _look_elsewhere(settings, query), subjects, now))
+    sys.exit(1)
+
+
+def _look_elsewhere(settings: Config, query: MessageQuery) -> FoundMessage | None:
+    """The last message that the same query finds at any time."""
+    wide = widen(query)
+    if wide is None:
+        return None
+    page, _ = app.find_mail(settings, wide, 1, "", lambda doing, done, total: None)
+    return page.messages[0] if page.messages else None
+
+
+def _node(settings: Config) -> str:
+    return settings.server.hostname
+
+
+def _follow(settings: Config, query: MessageQuery, began: float, as_json: bool) -> None:
+    """New messages as they come, each once, the oldest first."""
+    shown: dict[str, float] = {}
+    try:
+        while True:
+            late = replace(query, since=max(began, time.time() - _LATE, query.since or 0.0))
+            page, _ = app.find_mail(settings, late, _NEW, "", lambda doing, done, total: None)
+            new = [one for one in reversed(page.messages) if one.id not in shown]
+            if new and as_json:
+                for one in new:
+                    print_json(message_json(one, _node(settings), settings.search.subjects), None)
+            elif new:
+                print_text(render_found(new, settings.search.subjects, "", follows=bool(shown)))
+            shown.update({one.id: one.received for one in new})
+            shown = {id: at for id, at in shown.items() if at > time.time() - 10 * _LATE}
+            time.sleep(_EVERY)
+    except KeyboardInterrupt:
+        return
+
+
+@index.command("rebuild")
+def index_rebuild(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Build the index anew from the spool. While the gateway runs, its control plane does it, and mail goes on."""
+    settings = app.read_partly(config, warn).config
+    with _show_progress() as tell:
+        count = asyncio.run(app.rebuild_index(settings, tell))
+    if count is None:
+        fail("The index was not built: `waypost status` says why.", 1)
+    if as_json:
+        print_json({"messages": count})
+    else:
+        print_text(f"The index has {count} messages.")
+
+
+@contextmanager
+def _show_progress() -> Iterator[app.Tell]:
+    """A bar on standard error, once there is anything to wait for."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(doing: str, done: int, total: int) -> None:
+            if total <= _FEW:
+                return
+            if doing not in tasks:
+                tasks[doing] = bar.add_task(doing)
+            bar.update(tasks[doing], completed=done, total=total)
+
+        yield tell
+
+
+_FEW = 2000
+"""Traces that are read so quickly that nothing is shown."""
