@@ -149,7 +149,7 @@ def _find_recipients(story: Story) -> Iterator[FoundRecipient]:
 
 def find_terms(found: FoundMessage, subjects: bool) -> frozenset[str]:
     """The terms of a message that never change; those of its subject only if `subjects` may be searched."""
-    terms = {f"rule{found.rule}", f"spf{found.spf}", f"dmarc{found.dmarc}"}
+    terms = {f"x:{found.id}", f"rule{found.rule}", f"spf{found.spf}", f"dmarc{found.dmarc}"}
     for sender in {found.mail_from, *_split_authors(found)}:
         terms.add(f"s:{_fold(sender)}" if sender else "s:<>")
         terms.update(f"sd:{domain}" for domain in _zones(sender))
@@ -199,7 +199,7 @@ def ask_terms(query: MessageQuery, subjects: bool) -> tuple[tuple[str, ...], ...
 
 def _ask_word(word: str, subjects: bool) -> tuple[str, ...]:
     domain = _domain(word)
-    terms = [_begin("s", word), _begin("r", word), f"sd:{domain}", f"rd:{domain}", _hash(word)]
+    terms = [f"x:{word}", _begin("s", word), _begin("r", word), f"sd:{domain}", f"rd:{domain}", _hash(word)]
     if subjects:
         terms += [_begin("w", part) for part in _words(word)[:1]]
     if _network(word) is not None:

@@ -219,7 +219,9 @@ class IndexWriter:
 
     def close(self) -> None:
         self._connection.close()
-        os.close(self._lock)
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = -1
 
     def _make_part(self, day: int) -> None:
         if day not in self._parts:

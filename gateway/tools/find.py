@@ -15,8 +15,41 @@ from rich.text import Text
 from gateway.mail.printable import clean
 from gateway.model.search import DeliveryState, FoundMessage, MessageQuery
 from gateway.model.value import replace
-from gateway.tools import find_texts as texts
 from gateway.tools.results import Json, safe_json, show_times
+
+NO_TIME = "{text} is no time: write 10:15, 2026-11-30T10:15, today, yesterday, or 2h for two hours ago"
+NO_STATE = "{text} is no state; there are: {states}"
+ENDS_FIRST = "the time to search ends ({until}) before it begins ({since}); a time without a day is the last such time"
+MORE = "There are more: add --after {cursor} to see them, or --limit for a longer list."
+EXPLAIN = "`waypost explain ID` tells the whole story of one."
+EVERYTHING = "everything"
+NOTHING = "Nothing was found. Searched: {query}."
+EMPTY = "The spool has no traces at all: no message has come to this gateway yet."
+REACH = (
+    "All mail that came to this gateway since {oldest} was searched: accepted, refused, deferred, greylisted and held "
+    "mail alike. Traces are kept as long as [retention] trace says."
+)
+BEFORE_REACH = "The time asked for begins before that: of earlier mail nothing is kept here."
+FUTURE = "The time asked for ends in the future: is the day right?"
+NO_SUBJECTS = "Subjects cannot be searched: set [search] subjects = true, and restart."
+ELSEWHERE = "At another time the same was found: the last one came {received} (`waypost explain {id}`)."
+NEXT = "So the message did not reach this gateway, or its client left before it named a recipient. Check next:"
+STEP_MX = (
+    "Does the sender's mail come here? `dig +short MX {domain}` must name this gateway and no other host: mail that "
+    "another host takes is not seen here."
+)
+STEP_BOUNCE = (
+    "Ask the sender for the bounce, or for their own mail log: `waypost bounce FILE` tells who refused the message, "
+    "and why. A server that cannot reach us tries for days before it tells its user."
+)
+STEP_SENDER = (
+    "Is the address right? MAIL FROM often differs from the address that people see: search for the domain with "
+    "--domain, or for the recipient or the time alone."
+)
+STEP_LOG = (
+    "Did the client leave before it named a recipient? Such a session has no trace: look in the gateway's log for "
+    "`listener-refused` with the sender's address."
+)
 
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?")
 _AGO = re.compile(r"(\d{1,6})([smhdw])")
@@ -44,7 +77,7 @@ def read_time(text: str, now: float, end: bool = False) -> float:
     try:
         moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
     except ValueError:
-        raise ValueError(texts.NO_TIME.format(text=repr(text))) from None
+        raise ValueError(NO_TIME.format(text=repr(text))) from None
     whole = "" if not end else "day" if len(text.strip()) == 10 else "minute" if len(text.strip()) == 16 else "second"
     # A moment without a zone is meant in the time of this machine.
     return _as_epoch(moment if moment.tzinfo else moment.astimezone(), whole)
@@ -59,7 +92,7 @@ def read_query(options: Mapping[str, str], words: Sequence[str], now: float) -> 
     """The options by name, empty where they were not given. Raises ValueError for a value that says nothing."""
     state = options.get("state", "").strip().lower()
     if state and state not in {one.value for one in DeliveryState}:
-        raise ValueError(texts.NO_STATE.format(text=repr(state), states=", ".join(one.value for one in DeliveryState)))
+        raise ValueError(NO_STATE.format(text=repr(state), states=", ".join(one.value for one in DeliveryState)))
     since, until = options.get("since", ""), options.get("until", "")
     query = MessageQuery(
         words=tuple(word.strip() for word in words if word.strip()),
@@ -78,7 +111,7 @@ def read_query(options: Mapping[str, str], words: Sequence[str], now: float) -> 
         backend=options.get("backend", "").strip(),
     )
     if query.since is not None and query.until is not None and query.since > query.until:
-        raise ValueError(texts.ENDS_FIRST.format(since=show_times(query.since), until=show_times(query.until)))
+        raise ValueError(ENDS_FIRST.format(since=show_times(query.since), until=show_times(query.until)))
     return query
 
 
@@ -123,8 +156,8 @@ def render_found(messages: Sequence[FoundMessage], subjects: bool, next: str, fo
     for one in messages:
         cells = [_local(one.received), one.id, _tell_sender(one), *_tell_recipients(one)]
         table.add_row(*(Text(clean(cell)) for cell in ([*cells, one.subject] if subjects else cells)))
-    lines = [texts.MORE.format(cursor=next)] if next else []
-    return Group(table, *(Text(clean(line)) for line in ([] if follows else [*lines, texts.EXPLAIN])))
+    lines = [MORE.format(cursor=next)] if next else []
+    return Group(table, *(Text(clean(line)) for line in ([] if follows else [*lines, EXPLAIN])))
 
 
 def _tell_sender(one: FoundMessage) -> str:
@@ -175,7 +208,7 @@ def tell_query(query: MessageQuery) -> str:
         ("since", "" if query.since is None else show_times(query.since)),
         ("until", "" if query.until is None else show_times(query.until)),
     ]
-    return ", ".join(f"{name} {value}" for name, value in said if value) or texts.EVERYTHING
+    return ", ".join(f"{name} {value}" for name, value in said if value) or EVERYTHING
 
 
 def widen(query: MessageQuery) -> MessageQuery | None:
@@ -189,27 +222,27 @@ def render_nothing(
 ) -> Group:
     """What was searched, how far back the traces go, and what to check next. `elsewhere` is a message that the same
     query finds at another time."""
-    lines = [texts.NOTHING.format(query=tell_query(query))]
+    lines = [NOTHING.format(query=tell_query(query))]
     if oldest is None:
-        lines.append(texts.EMPTY)
+        lines.append(EMPTY)
     else:
-        lines.append(texts.REACH.format(oldest=show_times(oldest)))
+        lines.append(REACH.format(oldest=show_times(oldest)))
         if query.since is not None and query.since < oldest - _MINUTE:
-            lines.append(texts.BEFORE_REACH)
+            lines.append(BEFORE_REACH)
     if query.until is not None and query.until > now + _MINUTE:
-        lines.append(texts.FUTURE)
+        lines.append(FUTURE)
     if query.subject and not subjects:
-        lines.append(texts.NO_SUBJECTS)
+        lines.append(NO_SUBJECTS)
     if elsewhere is not None:
-        lines.append(texts.ELSEWHERE.format(received=show_times(elsewhere.received), id=elsewhere.id))
+        lines.append(ELSEWHERE.format(received=show_times(elsewhere.received), id=elsewhere.id))
         return Group(*(Text(clean(line)) for line in lines))
-    lines += [texts.NEXT, *(f"  {number}. {step}" for number, step in enumerate(_steps(query), 1))]
+    lines += [NEXT, *(f"  {number}. {step}" for number, step in enumerate(_steps(query), 1))]
     return Group(*(Text(clean(line)) for line in lines))
 
 
 def _steps(query: MessageQuery) -> list[str]:
     domain = query.rcpt.strip("<>").rpartition("@")[2] or "YOUR-DOMAIN"
-    return [texts.STEP_MX.format(domain=domain), texts.STEP_BOUNCE, texts.STEP_SENDER, texts.STEP_LOG]
+    return [STEP_MX.format(domain=domain), STEP_BOUNCE, STEP_SENDER, STEP_LOG]
 
 
 def nothing_json(query: MessageQuery, oldest: float | None) -> dict[str, Any]:

@@ -45,7 +45,10 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
 def workers_of(gateway: Gateway) -> list[int]:
     assert gateway.process is not None
     children = Path(f"/proc/{gateway.process.pid}/task/{gateway.process.pid}/children").read_text()
-    return [int(word) for word in children.split()]
+    # The control plane is a program of its own.
+    return [
+        int(word) for word in children.split() if b"control_plane" not in Path(f"/proc/{word}/cmdline").read_bytes()
+    ]
 
 
 def fetch(gateway: Gateway, path: str) -> str:

@@ -30,6 +30,11 @@ def lane(name: str, state: str = "open", seconds: float = 0.0, reason: str = "")
     return {"name": name, "state": state, "seconds": seconds, "reason": reason, "window": 5, "connections": 1}
 
 
+INDEX = {"state": "ready", "messages": 7, "behind": 0, "octets": 4096, "unreadable": 0}
+CONTROL = {
+    "pid": 99, "since": NOW - 60, "memory_octets": 10**7, "memory_limit_octets": 10**9, "cpu_seconds": 1.5,
+    "index": INDEX,
+}  # fmt: skip
 FACTS = StatusFacts(
     now=NOW,
     version="1",
@@ -47,7 +52,9 @@ FACTS = StatusFacts(
     certificates=[],
     maps=[],
     suspended=[],
+    control=CONTROL,
 )
+OK_SENTENCE = "Mail is taken and delivered by 1 worker; 0 transfers wait."
 CERTIFICATE = CertificateCondition("listener mx", Path("/etc/c.pem"), ("a.example",), NOW + 5, "soon", "it ends soon")
 ALARM = {"kind": "dns-outage", "since": NOW - 5, "text": "dns-outage: no answers", "fix": "look"}
 
@@ -58,6 +65,28 @@ ALARM = {"kind": "dns-outage", "since": NOW - 5, "text": "dns-outage: no answers
         ({}, "ok", "Mail is taken and delivered by 1 worker; 0 transfers wait."),
         ({"workers": []}, "error", "No gateway runs on /var/spool/waypost."),
         ({"silent": ["Worker 1 does not run"]}, "error", "Worker 1 does not run."),
+        (
+            {"control": "stopped"},
+            "warning",
+            "The control plane does not run, and is started again by itself: search is slower.",
+        ),
+        (
+            {"control": "silent"},
+            "warning",
+            "The control plane does not answer, and is replaced after half a minute: search is slower.",
+        ),
+        ({"control": "stopped", "workers": [worker(since=NOW - 2)]}, "ok", OK_SENTENCE),
+        ({"control": {**CONTROL, "index": {**INDEX, "state": "catching-up", "behind": 5}}}, "ok", OK_SENTENCE),
+        (
+            {"control": {**CONTROL, "index": {**INDEX, "state": "no-room"}}},
+            "warning",
+            "The index of `waypost find` waits for room on the spool's disk: search is slower.",
+        ),
+        (
+            {"control": {**CONTROL, "index": {**INDEX, "state": "broken"}}},
+            "warning",
+            "The index of `waypost find` cannot be written, as the log says: search is slower.",
+        ),
         ({"problem": "line 1"}, "error", "The configuration has mistakes, which `waypost check` shows."),
         ({"workers": [worker(hindrance="draining")]}, "warning", "The gateway takes no new mail, because it drains."),
         (
