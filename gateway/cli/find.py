@@ -20,7 +20,6 @@ from gateway.model.search import FoundMessage, MessageQuery
 from gateway.model.value import replace
 from gateway.tools.find import (
     message_json,
-    nothing_json,
     read_query,
     render_found,
     render_nothing,
@@ -39,77 +38,75 @@ _NEW = 1000
 """Messages that one look of --follow shows at most."""
 
 
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(help="Addresses or their beginnings, domains, client addresses or networks, ids, Message-IDs."),
+]
+Sender = Annotated[str, typer.Option("--from", help="MAIL FROM or From: address or domain; <> is the null sender.")]
+Rcpt = Annotated[str, typer.Option("--rcpt", help="A recipient: an address, or a domain.")]
+AnyDomain = Annotated[str, typer.Option("--domain", help="A domain of sender or recipient, and those below it.")]
+MessageId = Annotated[str, typer.Option("--message-id", help="The Message-ID.")]
+Subject = Annotated[str, typer.Option("--subject", help="Words of the subject, with [search] subjects.")]
+Ip = Annotated[str, typer.Option("--ip", help="The client's address, or its network.")]
+Since = Annotated[str, typer.Option("--since", help="From this time on: 10:15, 2026-11-30T10:15, yesterday, 2h.")]
+Until = Annotated[str, typer.Option("--until", help="Up to this time.")]
+State = Annotated[str, typer.Option("--state", help="refused, greylisted, held, waiting, delivered, failed ...")]
+Dmarc = Annotated[str, typer.Option("--dmarc", help="The DMARC result.")]
+Spf = Annotated[str, typer.Option("--spf", help="The SPF result.")]
+Rule = Annotated[str, typer.Option("--rule", help="The rule that decided.")]
+Backend = Annotated[str, typer.Option("--backend", help="The route.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many at most.")]
+After = Annotated[str, typer.Option("--after", help="The next page: the cursor that the last one gave.")]
+Follow = Annotated[bool, typer.Option("--follow", help="Show what comes in from now on, until Ctrl-C.")]
+
+
 @commands.command()
 def find(
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(help="Addresses or their beginnings, domains, client addresses or networks, ids, Message-IDs."),
-    ] = None,
+    words: Words = None,
     config: ConfigOption = DEFAULT_CONFIG,
-    sender: Annotated[
-        str, typer.Option("--from", help="MAIL FROM or From: an address, or a domain; <> is the null sender.")
-    ] = "",
-    rcpt: Annotated[str, typer.Option("--rcpt", help="A recipient: an address, or a domain.")] = "",
-    domain: Annotated[str, typer.Option("--domain", help="A domain of sender or recipient, and those below it.")] = "",
-    message_id: Annotated[str, typer.Option("--message-id", help="The Message-ID.")] = "",
-    subject: Annotated[str, typer.Option("--subject", help="Words of the subject, with [search] subjects.")] = "",
-    ip: Annotated[str, typer.Option("--ip", help="The client's address, or its network.")] = "",
-    since: Annotated[
-        str, typer.Option("--since", help="From this time on: 10:15, 2026-11-30T10:15, yesterday, 2h.")
-    ] = "",
-    until: Annotated[str, typer.Option("--until", help="Up to this time.")] = "",
-    state: Annotated[
-        str, typer.Option("--state", help="refused, greylisted, held, waiting, delivered, failed ...")
-    ] = "",
-    dmarc: Annotated[str, typer.Option("--dmarc", help="The DMARC result.")] = "",
-    spf: Annotated[str, typer.Option("--spf", help="The SPF result.")] = "",
-    rule: Annotated[str, typer.Option("--rule", help="The rule that decided.")] = "",
-    backend: Annotated[str, typer.Option("--backend", help="The route.")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many at most.")] = 50,
-    after: Annotated[str, typer.Option("--after", help="The next page: the cursor that the last one gave.")] = "",
-    follow: Annotated[bool, typer.Option("--follow", help="Show what comes in from now on, until Ctrl-C.")] = False,
+    sender: Sender = "",
+    rcpt: Rcpt = "",
+    domain: AnyDomain = "",
+    message_id: MessageId = "",
+    subject: Subject = "",
+    ip: Ip = "",
+    since: Since = "",
+    until: Until = "",
+    state: State = "",
+    dmarc: Dmarc = "",
+    spf: Spf = "",
+    rule: Rule = "",
+    backend: Backend = "",
+    limit: Limit = 50,
+    after: After = "",
+    follow: Follow = False,
     as_json: JsonOption = False,
 ) -> None:
     """Find messages: accepted, refused, deferred, greylisted and held ones alike, the newest first.
 
     Exit status 0 when something was found, 1 when nothing was. It works while no gateway runs, too.
     """
-    settings = app.read_partly(config, warn).config
-    options = {
-        "sender": sender,
-        "rcpt": rcpt,
-        "domain": domain,
-        "message_id": message_id,
-        "subject": subject,
-        "ip": ip,
-        "since": since,
-        "until": until,
-        "state": state,
-        "dmarc": dmarc,
-        "spf": spf,
-        "rule": rule,
-        "backend": backend,
-    }
-    now = time.time()
-    query = read_query(options, words or (), now)
+    settings, now = app.read_partly(config, warn).config, time.time()
+    texts = {"sender": sender, "rcpt": rcpt, "domain": domain, "message_id": message_id, "subject": subject, "ip": ip}
+    texts |= {"since": since, "until": until, "state": state, "dmarc": dmarc, "spf": spf, "rule": rule}
+    query = read_query({**texts, "backend": backend}, words or (), now)
     if follow:
         _follow(settings, query, now, as_json)
         return
     with _show_progress() as tell:
         page, bounds = app.find_mail(settings, query, limit, after, tell)
-    node, subjects = _node(settings), settings.search.subjects
-    if page.messages:
-        if as_json:
-            messages = [message_json(one, node, subjects) for one in page.messages]
-            print_json({"messages": messages, "next": page.next or None})
-        else:
-            print_text(render_found(page.messages, subjects, page.next))
-        return
-    if as_json:
+    node, subjects = settings.server.hostname, settings.search.subjects
+    if page.messages and as_json:
+        print_json(
+            {"messages": [message_json(one, node, subjects) for one in page.messages], "next": page.next or None}
+        )
+    elif page.messages:
+        print_text(render_found(page.messages, subjects, page.next))
+    elif as_json:
         print_json(nothing_json(query, bounds.oldest))
     else:
         print_text(render_nothing(query, bounds.oldest, _look_elsewhere(settings, query), subjects, now))
-    sys.exit(1)
+    sys.exit(int(not page.messages))
 
 
 def _look_elsewhere(settings: Config, query: MessageQuery) -> FoundMessage | None:
@@ -119,10 +116,6 @@ def _look_elsewhere(settings: Config, query: MessageQuery) -> FoundMessage | Non
         return None
     page, _ = app.find_mail(settings, wide, 1, "", lambda doing, done, total: None)
     return page.messages[0] if page.messages else None
-
-
-def _node(settings: Config) -> str:
-    return settings.server.hostname
 
 
 def _follow(settings: Config, query: MessageQuery, began: float, as_json: bool) -> None:
@@ -135,7 +128,7 @@ def _follow(settings: Config, query: MessageQuery, began: float, as_json: bool) 
             new = [one for one in reversed(page.messages) if one.id not in shown]
             if new and as_json:
                 for one in new:
-                    print_json(message_json(one, _node(settings), settings.search.subjects), None)
+                    print_json(message_json(one, settings.server.hostname, settings.search.subjects), None)
             elif new:
                 print_text(render_found(new, settings.search.subjects, "", follows=bool(shown)))
             shown.update({one.id: one.received for one in new})

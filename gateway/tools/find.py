@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from rich.console import Group
 from rich.table import Table
@@ -243,16 +242,6 @@ def render_nothing(
 def _steps(query: MessageQuery) -> list[str]:
     domain = query.rcpt.strip("<>").rpartition("@")[2] or "YOUR-DOMAIN"
     return [STEP_MX.format(domain=domain), STEP_BOUNCE, STEP_SENDER, STEP_LOG]
-
-
-def nothing_json(query: MessageQuery, oldest: float | None) -> dict[str, Any]:
-    """The answer when nothing is found."""
-    return {
-        "messages": [],
-        "next": None,
-        "searched": tell_query(query),
-        "oldest": None if oldest is None else _iso(oldest),
-    }
 
 
 def _local(epoch: float) -> str:
