@@ -102,8 +102,6 @@ def find(
         )
     elif page.messages:
         print_text(render_found(page.messages, subjects, page.next))
-    elif as_json:
-        print_json(nothing_json(query, bounds.oldest))
     else:
         print_text(render_nothing(query, bounds.oldest, _look_elsewhere(settings, query), subjects, now))
     sys.exit(int(not page.messages))
