@@ -115,7 +115,7 @@ def test_each_is_found_by_sender_by_recipient_and_by_time_alone(gateway: Gateway
     wait_for_index(gateway, 4)
     for options in (["--from", sender], ["--rcpt", rcpt], ["--state", state], [sender], [sender.partition("@")[2]]):
         messages = find(gateway, *options)
-        assert states(messages) == [state], options
+        assert states(messages) == [state], (options, messages)
         assert messages[0]["mail_from"] == messages[0]["from"] == sender
     one = find(gateway, "--since", "10m", "--from", f"@{sender.partition('@')[2]}")[0]
     assert set(one) == {
