@@ -96,10 +96,9 @@ def find(
     with _show_progress() as tell:
         page, bounds = app.find_mail(settings, query, limit, after, tell)
     node, subjects = settings.server.hostname, settings.search.subjects
-    if page.messages and as_json:
-        print_json(
-            {"messages": [message_json(one, node, subjects) for one in page.messages], "next": page.next or None}
-        )
+    if as_json:
+        messages = [message_json(one, node, subjects) for one in page.messages]
+        print_json({"messages": messages, "next": page.next or None})
     elif page.messages:
         print_text(render_found(page.messages, subjects, page.next))
     else:

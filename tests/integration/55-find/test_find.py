@@ -70,9 +70,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     rules = directory / "rules"
     rules.mkdir()
     (rules / "mine.toml").write_text(RULES)
-    settings = (
-        f'[policy]\nset = "mine"\ndirectory = "{rules}"\n[greylisting]\nenabled = true\n[search]\nsubjects = true\n'
-    )
+    settings = f'[policy]\nset = "mine"\ndirectory = "{rules}"\n[greylisting]\nenabled = true\n'
+    settings += "[search]\nsubjects = true\n[hold]\ndigest = false\n"
     made = Gateway(directory / "gw", settings=settings, workers=2)
     try:
         made.start()
@@ -206,7 +205,7 @@ def test_what_becomes_of_a_message_later_is_found_and_followed(gateway: Gateway)
     done = gateway.run("hold", "release", "--config", str(gateway.config_path), held["id"])
     assert done.returncode == 0, done.stderr
     gateway.google.wait(2)
-    end = time.monotonic() + 15
+    end = time.monotonic() + 30
     while states(find(gateway, held["id"])) != ["delivered"] or find(gateway, "--state", "held"):
         assert time.monotonic() < end
     assert held["id"] in [one["id"] for one in find(gateway, "--state", "delivered")]
