@@ -201,7 +201,8 @@ def test_what_becomes_of_a_message_later_is_found_and_followed(gateway: Gateway)
         assert time.monotonic() - began < 10
     finally:
         following.send_signal(signal.SIGINT)
-        assert following.wait(10) == 0
+        following.communicate(timeout=10)
+    assert following.returncode == 0
     done = gateway.run("hold", "release", "--config", str(gateway.config_path), held["id"])
     assert done.returncode == 0, done.stderr
     gateway.google.wait(2)
