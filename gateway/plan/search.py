@@ -50,7 +50,6 @@ _DECIDED = {
     Action.REJECT: DeliveryState.REFUSED,
     Action.DEFER: DeliveryState.DEFERRED,
     Action.GREYLIST: DeliveryState.GREYLISTED,
-    Action.HOLD: DeliveryState.HELD,
 }
 
 
@@ -118,9 +117,9 @@ def _find_recipients(story: Story) -> Iterator[FoundRecipient]:
     named = {str(one.mailbox): one for one in trace.envelope.rcpts}
     routes = dict(trace.routes)
     if not story.endings and not story.waiting:
-        state = _DECIDED.get(trace.decision.action, DeliveryState.WAITING)
-        if state is DeliveryState.HELD and not story.held:
-            state = DeliveryState.WAITING
+        # A rule holds the whole message: its transfers are made at its release.
+        decided = _DECIDED.get(trace.decision.action, DeliveryState.WAITING)
+        state = DeliveryState.HELD if story.held else decided
         reply = "" if trace.decision.action.keeps else str(trace.decision.reply)
         for one in trace.envelope.rcpts:
             yield FoundRecipient(str(one.mailbox), routes.get(one.mailbox.canonical, ""), state, reply)
