@@ -13,7 +13,7 @@ FAST := tests/unit tests/contract tests/conformance tests/architecture
 
 help:
 	@echo "make run          the demo: a gateway and two stand-in backends on 127.0.0.1 (Ctrl-C stops it)"
-	@echo "make test         everything that can fail: format, lint, types, floors, all tests"
+	@echo "make test         everything that can fail: format, lint, types, floors, all tests, in two processes"
 	@echo "make check        the fast part of it, in half a minute"
 	@echo "make soak         fuzz and chaos with full counts; writes docs/soak.md"
 	@echo "make chaos        kill -9 under load with failing disks, flaky backends and a jumping clock; KILLS=50"
@@ -26,7 +26,10 @@ run: $(VENV)/run.stamp
 	@exec $(BIN)/waypost demo
 
 test: $(VENV)/dev.stamp lint peers
-	$(BIN)/pytest --durations=25
+	@failed=0; \
+	$(BIN)/pytest -m "not alone" -n 2 --dist loadfile --durations=25 || failed=1; \
+	$(BIN)/pytest -m alone --durations=10 || failed=1; \
+	exit $$failed
 
 check: $(VENV)/dev.stamp lint
 	$(BIN)/pytest -q -m "not slow" $(FAST)

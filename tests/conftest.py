@@ -18,6 +18,15 @@ CI = os.environ.get("CI", "") not in ("", "0", "false")
 SOAK = bool(os.environ.get("WAYPOST_SOAK"))
 SOAK_REPORT = os.environ.get("WAYPOST_SOAK_REPORT", "")
 SOAK_FACTOR = 50
+ALONE = (
+    "tests/chaos/",
+    "tests/integration/13-attacks/",
+    "tests/integration/15-large/",
+    "tests/integration/28-slow-backend/",
+    "tests/integration/50-workers/",
+    "tests/integration/95-bench/",
+)
+"""Directories of tests that measure time, or load the machine."""
 
 settings.register_profile("test", deadline=None, print_blob=True)
 settings.register_profile(
@@ -34,6 +43,12 @@ settings.load_profile("soak" if SOAK else "test")
 def full_count() -> Callable[[int], int]:
     """`full_count(n)`: n repetitions in `make test`, fifty times as many in `make soak`."""
     return lambda count: count * SOAK_FACTOR if SOAK else count
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.startswith(ALONE):
+            item.add_marker(pytest.mark.alone)
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
