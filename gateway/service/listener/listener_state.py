@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from asyncio import Future, Task, get_running_loop, sleep
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
@@ -146,7 +147,7 @@ FREE_COMMANDS = 16
 _MANY = 8
 """Sessions with pipelined commands beyond which each of them is slowed down, so that the others are served at once."""
 _PAUSE = 0.0005
-"""Seconds that each such session adds to a turn."""
+"""Seconds that each such session adds to a turn of its own network's, times the networks that have any."""
 _MOST_HELD = 4_194_304
 """Octets that clients may have sent ahead of reading, in sessions with many of them. Beyond that limit, the sessions
 that hold most and have brought no mail are ended."""
@@ -213,6 +214,8 @@ class ListenerState:
         """No new transaction may begin."""
         self.busy = 0
         """Sessions that have pipelined commands and wait for their next turn."""
+        self._busy_networks: Counter[str] = Counter()
+        """The same by client network."""
         self._held: dict[SessionState, int] = {}
         self._held_in_all = 0
         self._connected: set[SessionState] = set()
@@ -222,8 +225,9 @@ class ListenerState:
 
     async def take_turns(self, commands: int, network: str) -> None:
         """Let others go first when so many commands were done without a message, or when many have come at once: then
-        client networks take turns. Of many sessions that go on and on each waits the longer, the more they are: a flood
-        of commands takes a part of the time only."""
+        client networks take turns. Of many sessions that go on and on each waits the longer, the more networks they
+        are of, and the more of them are of its own: a flood of commands takes a part of the time only, and of that part
+        each network has the same share."""
         now = get_running_loop().time()
         if now != self._turn:
             self._turn, self._done = now, 0
@@ -235,10 +239,14 @@ class ListenerState:
         if commands < FREE_COMMANDS or commands % max(_TURN // (1 + self.busy), 1):
             return
         self.busy += 1
+        self._busy_networks[network] += 1
         try:
-            await sleep(0 if self.busy <= _MANY else self.busy * _PAUSE)
+            await sleep(0 if self.busy <= _MANY else self._busy_networks[network] * len(self._busy_networks) * _PAUSE)
         finally:
             self.busy -= 1
+            self._busy_networks[network] -= 1
+            if not self._busy_networks[network]:
+                del self._busy_networks[network]
 
     def note_held(self, session: SessionState, octets: int) -> None:
         """Note the octets of this session that wait to be read: many, or 0."""

@@ -27,8 +27,6 @@ ZONE = {
 }
 SETTINGS = "[limits]\nconnections = 1200\n"
 FLOOR = 0.25
-FLOORS = {"tls_flood": 0.6}
-"""Seconds that another client may wait under an attack whose wait is not bounded to 250 ms yet (docs/limits.md)."""
 SAMPLES = 150
 TRIES = 3
 
@@ -114,7 +112,7 @@ def test_attack(gateway: Gateway, kind: str, count: int, soak_count: int) -> Non
     assert gateway.process is not None
     pid = gateway.process.pid
     quiet = wait_of_others(gateway, lambda: False)
-    best, most = 1e9, max(2 * quiet, FLOORS.get(kind, FLOOR))
+    best, most = 1e9, max(2 * quiet, FLOOR)
     for _ in range(TRIES):
         command = [
             sys.executable,
