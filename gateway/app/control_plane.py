@@ -165,7 +165,7 @@ async def _run(config: Config, lifeline: int, emit: EventSink) -> None:
         index.rebuild()
 
     index.start()
-    emit(Event("control-started", "", (("version", __version__), ("pid", os.getpid()))))
+    emit(Event("control-started", "", (("version", __version__), ("pid", os.getpid())), Level.DEBUG))
     try:
         async with serve_control(home, {"status": status, "rebuild": rebuild}, lambda error: _report(error, emit)):
             while not ending.is_set():
