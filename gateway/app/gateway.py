@@ -42,6 +42,7 @@ from gateway.service.importer import Importer
 from gateway.service.inquiry import Callout
 from gateway.service.listener import bind_socket
 from gateway.service.observer import Observer
+from gateway.service.open_alarms import AlarmFile
 from gateway.service.reception import MxReception
 from gateway.service.repetition import pass_on
 from gateway.service.role import Failures, SendingRole
@@ -75,13 +76,14 @@ class Gateway:
         self._spool = spool
         self._observer = observer
         couriers = make_couriers(runtime.config, spool, clock, self._route_dsn, self._wake)
-        self._alarms = Alarms(couriers, clock, observer, runtime.config.alarm.repeat_after, self._post.tally)
+        self._open_alarms = AlarmFile(runtime.config.server.spool, runtime.config.alarm.repeat_after)
+        self._alarms = Alarms(couriers, clock, observer, self._open_alarms, self._post.number, self._post.workers)
         told = fan_out(observer, self._alarms)
         self._sending_limits = SendingLimits(self._post.tally, clock, Suspensions(runtime.config.server.spool), told)
         self._emit = fan_out(told, Failures(self._sending_limits, lambda: self._runtime))
         self._traffic = make_traffic(runtime.config, clock, self._emit, self._post.tally)
         self._delivery = Delivery(spool, backends, clock, self._emit, runtime.config, self._route_dsn, self._traffic)
-        self._storage = StorageWatch(spool, self._emit)
+        self._storage = StorageWatch(spool, self._emit, {one.kind for one in self._alarms.current()})
         self._held_mail = HeldMail(spool, lambda: self._runtime, clock, self._emit, self._wake, self._route_dsn)
         self._gate = AdmissionSwitch()
         self._front: FrontEnd | None = None
@@ -127,13 +129,13 @@ class Gateway:
 
     async def _start(self, stack: AsyncExitStack, services: Services) -> None:
         config = self._runtime.config
-        telling = asyncio.create_task(self._alarms.run())
-        stack.callback(telling.cancel)
+        for work in (self._alarms.run(), self._alarms.keep_looking()):
+            stack.callback(asyncio.create_task(work).cancel)
         stack.push_async_callback(self._alarms.close)
         self._delivery.start()
         housekeeping = Housekeeper(self._spool, self._clock, self._emit).run()
-        for work in (housekeeping, pass_on(self._spool, services.arrivals.repeats), self._storage.run()):
-            stack.callback(asyncio.create_task(work).cancel)
+        for service in (housekeeping, pass_on(self._spool, services.arrivals.repeats), self._storage.run()):
+            stack.callback(asyncio.create_task(service).cancel)
         if isinstance(self._clock, SystemClock):
             clock = ClockWatch(self._clock, self._delivery.move_times, self._emit)
             looking = asyncio.create_task(clock.run())
@@ -150,7 +152,7 @@ class Gateway:
             importer = Importer(lambda: self._runtime, make_imports, self._delivery.backends, self._emit)
             importing = asyncio.create_task(importer.run())
             stack.callback(importing.cancel)
-        watch = AlarmWatch(self._watched(), self._clock, self._emit, self._alarms)
+        watch = AlarmWatch(self._watched(), self._clock, self._emit, self._alarms, self._alarms.current())
         stack.callback(asyncio.create_task(watch.run()).cancel)
         stack.push_async_callback(self._reloader.close)
         await self._serve_admin(stack)
@@ -278,7 +280,7 @@ class Gateway:
     async def _answer_status(self, arguments: Arguments) -> Json:
         """The facts that only the running worker knows; `tools/status.py` makes the whole view."""
         storage = await self._spool.storage()
-        alarms = self._alarms.open.current(self._clock.now())
+        alarms = self._alarms.current()
         return {
             "number": self._post.number,
             "workers": self._post.workers,

@@ -1,15 +1,8 @@
-"""The kinds of alarms as data, and the alarms that are open: raised, and not cleared yet.
-
-docs/alarms.md shows the same table; `waypost status` shows the open alarms.
-"""
+"""The kinds of alarms as data. docs/alarms.md shows the same table."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-
-from gateway.model.event import ABOUT, Event, Level
-from gateway.model.value import Value, replace
+from gateway.model.value import Value
 
 
 class AlarmKind(Value):
@@ -113,6 +106,13 @@ KINDS = (
         "users-refused",
         "a file that changed cannot be used; what was read before counts",
         "mend the file",
+        ("users-read",),
+    ),
+    AlarmKind(
+        "keyring-unreadable",
+        "the keyring, or a key that signs, cannot be read; what was read before signs until the next start",
+        "mend the file or its rights; `waypost key list`",
+        ("keyring-read",),
     ),
     AlarmKind(
         "certificates-refused",
@@ -248,68 +248,15 @@ KINDS = (
 """All kinds, in the order of the page."""
 
 _KINDS = {kind.name: kind for kind in KINDS}
-_ENDED_BY: dict[str, list[str]] = {}
+ENDED_BY: dict[str, list[str]] = {}
+"""The kinds that an event ends."""
 for _kind in KINDS:
     for _event in _kind.cleared_by:
-        _ENDED_BY.setdefault(_event, []).append(_kind.name)
-CLEARING = frozenset(_ENDED_BY)
+        ENDED_BY.setdefault(_event, []).append(_kind.name)
+CLEARING = frozenset(ENDED_BY)
 """The events that end alarms."""
-_MOST_OPEN = 1000
-_LINK = re.compile(r" ?\(\[[^]]*\]\([^)]*\)\)")
 
 
-class OpenAlarm(Value):
-    """One alarm that is open."""
-
-    kind: str
-    about: tuple[tuple[str, str], ...]
-    """The fields that distinguish it from others of its kind."""
-    since: float
-    """Epoch seconds of the first event."""
-    last: float
-    """Epoch seconds of the latest event."""
-    fix: str
-
-    @property
-    def text(self) -> str:
-        """Its kind, its subject and its meaning, in plain text."""
-        about = ", ".join(f"{field} {value}" for field, value in self.about if value)
-        return f"{self.kind}{f' ({about})' if about else ''}: {_plain(_KINDS[self.kind].means)}"
-
-
-def _plain(markdown: str) -> str:
-    """The text without its links and marks."""
-    return _LINK.sub("", markdown).replace("`", "")
-
-
-class OpenAlarms:
-    """The open alarms of one worker."""
-
-    def __init__(self, seconds: float) -> None:
-        """`seconds`: an alarm without an ending event is over when it was not raised for so long."""
-        self._seconds = seconds
-        self._open: dict[tuple[str, tuple[tuple[str, str], ...]], OpenAlarm] = {}
-
-    def note(self, event: Event, now: float) -> bool:
-        """Take an alarm, or an event of `CLEARING`; true when it ended an alarm. `now` is in epoch seconds."""
-        about = tuple((field, str(value)) for field, value in event.fields if field in ABOUT)
-        ended = _ENDED_BY.get(event.name, ())
-        over = [key for key in self._open if key[0] in ended and set(about) <= set(key[1])]
-        for key in over:
-            del self._open[key]
-        if event.level is not Level.ALARM or event.name in CLEARING or event.name not in _KINDS:
-            return bool(over)
-        key = (event.name, about)
-        known = self._open.pop(key, None)
-        fix = str(dict(event.fields).get("fix", "")) or _plain(_KINDS[event.name].steps)
-        self._open[key] = replace(known, last=now) if known else OpenAlarm(event.name, about, now, now, fix)
-        if len(self._open) > _MOST_OPEN:
-            del self._open[next(iter(self._open))]
-        return False
-
-    def current(self, now: float) -> Sequence[OpenAlarm]:
-        """The open alarms, the oldest first."""
-        for key, alarm in tuple(self._open.items()):
-            if not _KINDS[alarm.kind].cleared_by and now - alarm.last > self._seconds:
-                del self._open[key]
-        return sorted(self._open.values(), key=lambda alarm: alarm.since)
+def kind_named(name: str) -> AlarmKind:
+    """The kind; one without an explanation for a name of another version."""
+    return _KINDS.get(name) or AlarmKind(name, "", "")

@@ -14,14 +14,17 @@ from gateway.mail.alarm import compose
 from gateway.model.envelope import Mailbox
 from gateway.model.event import ABOUT, Alarm, Event, Level
 from gateway.plan.own_mail import post
-from gateway.ports import Clock, EventSink, IntakeStore, Tally
-from gateway.service.alarm_kinds import CLEARING, OpenAlarms
+from gateway.ports import Clock, EventSink, IntakeStore
+from gateway.service.alarm_kinds import CLEARING, kind_named
+from gateway.service.open_alarms import AlarmFile, OpenAlarm, OpenAlarms
 
 _GATHER = 3.0
 """Seconds for which further alarms are awaited, so that simultaneous ones are sent together."""
 _MOST_TOGETHER = 50
 _MOST_WAITING = 1000
 _MOST_REMEMBERED = 10_000
+_LOOK_EVERY = 10.0
+"""Seconds between looks at what is to be told without another event."""
 _PAUSES = (5.0, 30.0, 120.0)
 """Seconds before a failed courier is tried again."""
 
@@ -53,29 +56,29 @@ def fan_out(*sinks: EventSink) -> EventSink:
 
 
 @dataclass(slots=True)
-class _Told:
+class _Noted:
     until: float
-    """Monotonic seconds until which the same alarm is not sent again."""
-    repeated: int = 0
+    """Monotonic seconds until which equal events are only counted."""
+    missed: int = 0
 
 
 class Alarms:
     """Takes every event and sends those that are alarms."""
 
     def __init__(
-        self, couriers: Sequence[Courier], clock: Clock, emit: EventSink, repeat_after: float, tally: Tally
+        self, couriers: Sequence[Courier], clock: Clock, emit: EventSink, file: AlarmFile, worker: int, workers: int
     ) -> None:
-        """`emit` takes events about the couriers themselves; `repeat_after` is in seconds. `tally` knows the alarms
-        sent by other workers."""
+        """`emit` takes events about the couriers themselves. `file` knows what all `workers` have sent; this one has
+        the number `worker`."""
         self._couriers = couriers
         self._clock = clock
         self._emit = emit
-        self._repeat_after = repeat_after
-        self._tally = tally
-        self.open = OpenAlarms(repeat_after)
-        self._told: dict[tuple[str, ...], _Told] = {}
-        self._claims: dict[tuple[str, ...], asyncio.TimerHandle] = {}
-        """The alarms that this worker has sent or is about to send."""
+        self._file = file
+        self._worker = worker
+        self._began = clock.now()
+        with file.change() as alarms:
+            alarms.disown(worker, workers)
+        self._noted: dict[tuple[str, ...], _Noted] = {}
         self._waiting: asyncio.Queue[Alarm] = asyncio.Queue(_MOST_WAITING)
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -83,44 +86,19 @@ class Alarms:
         """Queue the event if it is an alarm, or the end of one, and was not sent lately."""
         if event.level is not Level.ALARM and event.name not in CLEARING:
             return
-        ends = self.open.note(event, self._clock.now())
-        if not (ends or event.level is Level.ALARM) or not self._couriers:
-            return
-        now = self._clock.monotonic()
-        fields = tuple((key, str(value)) for key, value in event.fields)
-        key = _find_key(event.name, fields)
-        told = self._told.get(key)
-        if told is not None and now < told.until:
-            told.repeated += 1
-            return
         if self._waiting.full():
             return  # the log has it, and the next one of its kind is sent
-        if self._claim(key):
-            alarm = Alarm(event.name, event.id, self._clock.now(), fields, told.repeated if told else 0)
-            self._waiting.put_nowait(alarm)
-        self._remember(key, now)  # whether this worker or another one sends it
+        missed = self._count(event)
+        if missed is None:
+            return
+        with self._file.change() as alarms:
+            telling = alarms.note(event, self._clock.now(), self._worker, missed)
+            self._queue(telling, alarms)
 
-    def _claim(self, key: tuple[str, ...]) -> bool:
-        """True when no other worker has sent this lately."""
-        name = " ".join(("alarm", *key))
-        if self._tally.add(name) > 1:
-            self._tally.add(name, -1)
-            return False
-        self._claims[key] = asyncio.get_running_loop().call_later(self._repeat_after, self._give_up, key)
-        return True
-
-    def _give_up(self, key: tuple[str, ...]) -> None:
-        """Let the worker that next has this alarm send it."""
-        handle = self._claims.pop(key, None)
-        if handle is not None:
-            handle.cancel()
-            self._tally.add(" ".join(("alarm", *key)), -1)
-
-    def _remember(self, key: tuple[str, ...], now: float) -> None:
-        self._told.pop(key, None)  # so that the order is that of sending
-        self._told[key] = _Told(now + self._repeat_after)
-        if len(self._told) > _MOST_REMEMBERED:
-            del self._told[next(iter(self._told))]
+    def current(self) -> Sequence[OpenAlarm]:
+        """The open alarms of all workers, the oldest first."""
+        with self._file.change() as alarms:
+            return alarms.current(self._clock.now())
 
     async def run(self) -> None:
         """Send waiting alarms, until cancelled. Couriers do not wait for each other."""
@@ -133,19 +111,59 @@ class Alarms:
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
 
+    async def keep_looking(self) -> None:
+        """Look regularly, until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            self.look()
+
+    def look(self) -> None:
+        """Queue what is to be told without another event."""
+        with self._file.change() as alarms:
+            now = self._clock.now()
+            alarms.current(now)
+            self._queue(alarms.due(now, self._worker, self._began), alarms)
+
     async def close(self) -> None:
         """Send nothing more."""
         for task in self._telling:
             task.cancel()
         await asyncio.gather(*self._telling, return_exceptions=True)
+        self._file.close()
+
+    def _count(self, event: Event) -> int | None:
+        """The number of equal events that were only counted, or None when this one is only counted too: a fault may
+        recur with each message, and the file is not opened as often."""
+        if kind_named(event.name).cleared_by or event.name in CLEARING:
+            return 0
+        key = (event.name, *(str(value) for field, value in event.fields if field in ABOUT))
+        now, known = self._clock.monotonic(), self._noted.pop(key, None)
+        if known is not None and now < known.until:
+            known.missed += 1
+            self._noted[key] = known
+            return None
+        self._noted[key] = _Noted(now + _LOOK_EVERY)
+        if len(self._noted) > _MOST_REMEMBERED:
+            del self._noted[next(iter(self._noted))]
+        return known.missed if known is not None else 0
+
+    def _queue(self, telling: Sequence[Alarm], alarms: OpenAlarms) -> None:
+        for alarm in telling:
+            if not self._couriers:
+                alarms.settle(alarm, told=True)
+            elif self._waiting.full():
+                alarms.settle(alarm, told=False)
+            else:
+                self._waiting.put_nowait(alarm)
 
     async def _tell_all(self, alarms: Sequence[Alarm]) -> None:
-        """Send by all couriers. An alarm that none could deliver is sent again at its next occurrence."""
-        if not any(await asyncio.gather(*(self._tell(courier, alarms) for courier in self._couriers))):
+        """Send by all couriers. An alarm that none could deliver is sent again."""
+        told = any(await asyncio.gather(*(self._tell(courier, alarms) for courier in self._couriers)))
+        with self._file.change() as known:
             for alarm in alarms:
-                key = _find_key(alarm.name, alarm.fields)
-                self._told.pop(key, None)
-                self._give_up(key)
+                known.settle(alarm, told)
+        if not told:
+            self._noted.clear()
 
     async def _tell(self, courier: Courier, alarms: Sequence[Alarm]) -> bool:
         """Try the courier a few times; a final failure goes to the log, at a level below alarm."""
@@ -161,11 +179,6 @@ class Alarms:
                 self._emit(Event("alarm-told", "", (("courier", courier.name), ("alarms", len(alarms)))))
                 return True
         return False
-
-
-def _find_key(name: str, fields: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """The key that equal alarms share."""
-    return (name, *(value for field, value in fields if field in ABOUT))
 
 
 class MailCourier:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -174,6 +174,10 @@ class Credentials:
         self._stamp: tuple[int, int, int] | None = None
         self._users: Mapping[str, str] = {}
         """Hashes by name in lower case, because people type their name in any letter case."""
+        self._refused = False
+        """The file cannot be used."""
+        self._found: deque[Event] = deque()
+        """Events of the threads, which the loop emits."""
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
         self._successes = None if successes is None else Successes(successes)
@@ -208,6 +212,8 @@ class Credentials:
             return _LATER
         finally:
             self._waiting -= 1
+            while self._found:
+                self._emit(self._found.popleft())
         if good:
             failures.count -= 1
             await self._note_success(name, network)
@@ -254,8 +260,12 @@ class Credentials:
             said = problems[0].problem if problems else ""
         self._stamp = stamp
         if said:
-            self._emit(Event("users-refused", "", (("error", said),), Level.ALARM))
+            self._refused = True
+            self._found.append(Event("users-refused", "", (("error", said),), Level.ALARM))
         else:
+            if self._refused:
+                self._found.append(Event("users-read", "", (("users", len(users)),)))
+            self._refused = False
             self._users = {name.lower(): hash for name, hash in users.items()}
 
     def _account(self, name: str) -> _Account:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -94,12 +94,13 @@ class StorageWatch:
     """Reports when new mail is refused for lack of room, when it is accepted again, and unreadable rows. Runs until
     cancelled."""
 
-    def __init__(self, spool: Spool, emit: EventSink) -> None:
+    def __init__(self, spool: Spool, emit: EventSink, open: Collection[str] = ()) -> None:
+        """`open` are the alarms that the last run left open: they end at the first look if all is well."""
         self._spool = spool
         self._emit = emit
-        self.takes = True
+        self.takes = "storage-refused" not in open
         """New mail is accepted."""
-        self._low = False
+        self._low = "storage-low" in open
 
     async def run(self) -> None:
         while True:

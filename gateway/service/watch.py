@@ -5,9 +5,10 @@ a long drain, and lost log lines. Each becomes an alarm once, again after its pe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
+from gateway.config.keyring import KeyringUnusable, KeyState, KeyUnusable, read_key, read_keyring
 from gateway.config.maps import DIRECT
 from gateway.config.model import Config
 from gateway.model.delivery import Backlog
@@ -15,6 +16,7 @@ from gateway.model.event import Event, Level
 from gateway.model.value import Value
 from gateway.ports import Clock, EventSink, Tally
 from gateway.service.certificates import CertificateCondition, examine_certificates
+from gateway.service.open_alarms import OpenAlarm
 from gateway.service.tally import Deaths
 from gateway.service.traffic import Traffic
 
@@ -23,6 +25,13 @@ _EVERY = 2.0
 _QUEUE_EVERY = 10.0
 """Seconds between looks at the spool and at certificates."""
 _LONG_DRAIN = 600.0
+_CERTIFICATES = {
+    "certificate-ending": "soon",
+    "certificate-urgent": "ended",
+    "certificate-foreign": "foreign",
+    "certificate-unreadable": "unreadable",
+}
+"""The state of a certificate for each kind of alarm."""
 
 
 class BacklogReader(Protocol):
@@ -52,8 +61,11 @@ class Subject(Value):
 class AlarmWatch:
     """Runs until cancelled."""
 
-    def __init__(self, subject: Subject, clock: Clock, emit: EventSink, tell: EventSink) -> None:
-        """`tell` takes alarms that the log has already: the supervisor writes of each death."""
+    def __init__(
+        self, subject: Subject, clock: Clock, emit: EventSink, tell: EventSink, before: Sequence[OpenAlarm] = ()
+    ) -> None:
+        """`tell` takes alarms that the log has already: the supervisor writes of each death. `before` are the alarms
+        that were open at the start: each ends when its cause is found to be gone."""
         self._subject = subject
         self._clock = clock
         self._emit = emit
@@ -72,6 +84,26 @@ class AlarmWatch:
         self._missing: set[int] = set()
         ends, starts, _ = subject.deaths.control()
         self._control = ends, starts
+        self._control_lost = ends > 0
+        self._stopped: set[str] = set()
+        """The backends that had stopped before the start, and have taken nothing since."""
+        for one in before:
+            self._continue(one.kind, dict(one.about))
+
+    def _continue(self, kind: str, about: Mapping[str, str]) -> None:
+        """Look at what was open before the start as if it had been raised here, so that it is cleared."""
+        if kind in ("route-silent", "queue-old"):
+            self._raised[(kind, about["backend"])] = float("-inf")
+        elif kind == "keyring-unreadable":
+            self._raised[(kind,)] = float("-inf")
+        elif kind in _CERTIFICATES:
+            self._raised[("certificate", about["where"], about["file"], _CERTIFICATES[kind])] = float("-inf")
+        elif kind == "worker-died" and int(about["worker"]) in self._dead:
+            self._missing.add(int(about["worker"]))
+        elif kind == "control-died":
+            self._control, self._control_lost = (self._control[0], 0), True
+        elif kind == "route-stopped":
+            self._stopped.add(about["backend"])
 
     async def run(self) -> None:
         while True:
@@ -87,14 +119,17 @@ class AlarmWatch:
         self._look_at_control()
         self._look_at_log()
         self._share_movement()
+        self._look_at_stopped()
         now = self._clock.monotonic()
         if self._subject.number == 0 and now - self._looked >= _QUEUE_EVERY:
             self._looked = now
             self._look_at_draining(now)
             self._look_at_queue(await self._subject.reader.backlogs())
+            self._look_at_keyring(await asyncio.to_thread(_find_keyring_problem, self._subject.config()))
             found = await asyncio.to_thread(examine_certificates, self._subject.config(), self._clock.now())
             for one in found:
                 self._look_at_certificate(one)
+            self._forget_certificates({(one.where, str(one.file)) for one in found})
 
     def _look_at_workers(self) -> None:
         deaths = self._subject.deaths
@@ -114,8 +149,10 @@ class AlarmWatch:
             return
         ends, starts, status = self._subject.deaths.control()
         if ends > self._control[0]:
+            self._control_lost = True
             self._tell(Event("control-died", "", (("status", status), ("deaths", ends)), Level.ALARM))
-        elif starts > self._control[1] and self._control[0]:
+        elif starts > self._control[1] and self._control_lost:
+            self._control_lost = False
             self._tell(Event("control-restored", ""))
         self._control = ends, starts
 
@@ -124,6 +161,12 @@ class AlarmWatch:
         if lost > self._lost:
             self._lost = lost
             self._emit(Event("log-lines-lost", "", (("lines", lost),), Level.ALARM))
+
+    def _look_at_stopped(self) -> None:
+        since = self._clock.monotonic() - self._began
+        for name in [one for one in self._stopped if self._subject.traffic.moves(one, since)]:
+            self._stopped.discard(name)
+            self._emit(Event("route-restored", "", (("backend", name),), Level.ALARM))
 
     def _look_at_draining(self, now: float) -> None:
         if self._subject.hindrance() != "draining":
@@ -149,7 +192,9 @@ class AlarmWatch:
     def _look_at_queue(self, backlogs: Sequence[Backlog]) -> None:
         settings, now = self._subject.config().alarm, self._clock.now()
         found = {one.backend: one for one in backlogs}
-        for name in {DIRECT, *self._subject.config().backend, *found}:
+        # A backend that is configured no longer is looked at once more.
+        raised = {key[1] for key in self._raised if key[0] in ("route-silent", "queue-old")}
+        for name in {DIRECT, *self._subject.config().backend, *found, *raised}:
             one = found.get(name, Backlog(name, 0, 0, None))
             age = 0.0 if one.oldest is None else now - one.oldest
             fields = (("backend", name), ("waiting", one.waiting), ("oldest", round(age)))
@@ -186,6 +231,21 @@ class AlarmWatch:
             else:
                 self._emit(Event("certificate-urgent", "", fields, Level.ALARM))
 
+    def _forget_certificates(self, configured: Collection[tuple[str, str]]) -> None:
+        """End the alarms about certificates that are configured no longer."""
+        for kind, *about in [key for key in self._raised if key[0] == "certificate"]:
+            where, file, state = about
+            if (where, file) not in configured:
+                del self._raised[(kind, where, file, state)]
+                self._emit(Event("certificate-good", "", (("where", where), ("file", file))))
+
+    def _look_at_keyring(self, problem: str) -> None:
+        lasted = ("keyring-unreadable",) in self._raised
+        if self._lasts(("keyring-unreadable",), bool(problem)):
+            self._emit(Event("keyring-unreadable", "", (("problem", problem),), Level.ALARM))
+        elif lasted and not problem:
+            self._emit(Event("keyring-read", ""))
+
     def _raised_of(self, key: tuple[str, ...]) -> list[tuple[str, ...]]:
         return [one for one in self._raised if one[: len(key)] == key]
 
@@ -200,6 +260,18 @@ class AlarmWatch:
             return False
         self._raised[key] = now
         return True
+
+
+def _find_keyring_problem(config: Config) -> str:
+    """The reason why the keys that sign could not be read at a restart; empty when they could."""
+    directory = config.outbound.keyring
+    try:
+        for entry in read_keyring(directory) if directory is not None else ():
+            if directory is not None and entry.state is KeyState.SIGNING:
+                read_key(directory, entry)
+    except (OSError, KeyUnusable, KeyringUnusable) as error:
+        return str(error)
+    return ""
 
 
 _SEE = "see why: waypost status, waypost queue list --backend {name}"

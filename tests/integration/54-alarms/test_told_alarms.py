@@ -140,3 +140,26 @@ def test_a_certificate_near_its_end_is_told_and_its_successor_clears_it(gateway:
     time.sleep(GATHERED)
     assert (chat.names.count("certificate-ending"), chat.names.count("certificate-good")) == (1, 1)
     assert logged(gateway, "certificate-ending") == 1
+
+
+def test_a_restart_tells_nothing_again_and_clears_what_is_over(gateway: Gateway, chat: Chat) -> None:
+    """The first gateway is killed; the second finds the backend down still, the third finds it up."""
+    gateway.microsoft.start()
+    gateway.start(backends=False)
+    with gateway.smtp(tls=False) as client:
+        octets = b"From: ann@sender.example\r\nTo: alice@corp.example\r\nSubject: waits\r\n\r\nHello.\r\n"
+        assert send(client, "ann@sender.example", ["alice@corp.example"], octets)[0] == 250
+    wait_until(lambda: "route-silent" in chat.names and b"route-silent" in mailed(gateway))
+    gateway.kill()
+    gateway.start_gateway()
+    wait_until(lambda: logged(gateway, "route-silent") == 2)
+    assert "route-silent" in gateway.run("status", "--config", str(gateway.config_path)).stdout
+    gateway.terminate()
+    gateway.google.start()
+    gateway.start_gateway()
+    wait_until(lambda: "route-takes" in chat.names and b"route-takes" in mailed(gateway))
+    time.sleep(GATHERED)
+    for name in ("route-silent", "route-takes"):
+        assert chat.names.count(name) == 1, (chat.names, gateway.log())
+        assert len([1 for octets, _ in gateway.microsoft.received() if name.encode() in octets]) == 1
+    assert "route-silent" not in gateway.run("status", "--config", str(gateway.config_path)).stdout

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,7 @@ from gateway.model.event import Alarm, Event, Level
 from gateway.net.http_map import Webhook
 from gateway.ports import SpoolFull
 from gateway.service.alarms import Alarms, Courier, MailCourier, fan_out
-from gateway.service.tally import SharedCounts
+from gateway.service.open_alarms import AlarmFile
 from tests.support.fake_spool import FakeSpool
 from tests.support.spooling import HandClock
 
@@ -35,13 +37,13 @@ class Carrier:
 
 class Bench:
     def __init__(self, *couriers: Courier) -> None:
+        self.directory = Path(tempfile.mkdtemp())
         self.clock = HandClock()
         self.log: list[Event] = []
-        self.counts = SharedCounts(2)
         self.alarms = self.worker(0, *couriers)
 
     def worker(self, number: int, *couriers: Courier) -> Alarms:
-        return Alarms(couriers, self.clock, self.log.append, 3600.0, self.counts.tally(number))
+        return Alarms(couriers, self.clock, self.log.append, AlarmFile(self.directory, 3600.0), number, 2)
 
     def happen(self, name: str = "route-closed", level: Level = Level.ALARM, **fields: str) -> None:
         self.alarms(Event(name, "m1", tuple(fields.items()), level))
@@ -71,7 +73,6 @@ async def test_told_once() -> None:
     (together,) = carrier.told
     assert [alarm.title for alarm in together] == ["route-closed (backend google)", "route-closed (backend microsoft)"]
     bench.clock.time += 3601
-    bench.counts.clear(0)
     bench.happen(backend="google")
     await bench.settle()
     assert [(alarm.title, alarm.repeated) for alarm in carrier.told[1]] == [("route-closed (backend google)", 2)]

@@ -126,6 +126,7 @@ async def test_the_file_is_read_again(door: Door) -> None:
     assert all("broken" not in str(event.fields) for event in door.events)
     door.write(f"ann:{QUICK.hash('again')}\n")
     assert await door.try_("ann", "again") == ""
+    assert [event.name for event in door.events] == ["users-refused"] * 2 + ["users-read"]
 
 
 async def test_hashing_does_not_stop_the_loop(door: Door) -> None:

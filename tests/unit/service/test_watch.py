@@ -15,6 +15,7 @@ from gateway.model.delivery import Backlog
 from gateway.model.event import Event, Level
 from gateway.ports import Storage
 from gateway.service.held_mail import StorageWatch
+from gateway.service.open_alarms import OpenAlarm, OpenAlarms
 from gateway.service.tally import Deaths, SharedCounts
 from gateway.service.traffic import Share, Traffic
 from gateway.service.watch import AlarmWatch, Subject
@@ -54,7 +55,7 @@ class Bench:
         )
         self.watch = self.worker(0)
 
-    def worker(self, number: int) -> AlarmWatch:
+    def worker(self, number: int, before: Sequence[OpenAlarm] = ()) -> AlarmWatch:
         traffic = Traffic({"inside": Share(10)}, self.clock, self.log.append)
         subject = Subject(
             number=number,
@@ -67,7 +68,7 @@ class Bench:
             is_ready=lambda number: self.ready,
             lost=lambda: self.lost,
         )
-        return AlarmWatch(subject, self.clock, self.log.append, self.told.append)
+        return AlarmWatch(subject, self.clock, self.log.append, self.told.append, before)
 
     def issue(self, days: float) -> None:
         ends = datetime.fromtimestamp(self.clock.now(), UTC) + timedelta(days=days)
@@ -191,3 +192,53 @@ async def test_little_room_is_told_before_mail_is_refused(monkeypatch: pytest.Mo
     # It has to be well above the limit: otherwise each message would raise and clear it.
     assert await look(999) == []
     assert await look(1000) == [("storage-ample", Level.INFO)]
+
+
+async def test_what_was_open_before_a_restart_is_cleared_when_its_cause_is_gone(bench: Bench) -> None:
+    """Also for a backend and a certificate that are configured no longer."""
+    alarms = OpenAlarms(3600.0)
+    certificate = (("where", "listener mx"), ("file", str(bench.certificate)))
+    for name, *about in (
+        ("route-silent", ("backend", "inside")),
+        ("queue-old", ("backend", "gone")),
+        ("certificate-ending", *certificate),
+        ("certificate-unreadable", ("where", "listener old"), ("file", "/etc/old.pem")),
+        ("keyring-unreadable",),
+        ("worker-died", ("worker", 1)),
+    ):
+        alarms.note(Event(name, "", tuple(about), Level.ALARM), bench.clock.now())  # type: ignore[arg-type]
+    bench.watch = bench.worker(0, alarms.current(bench.clock.now()))
+    names = await bench.pass_time(100)
+    assert sorted(names) == ["certificate-good", "certificate-good", "keyring-read", "queue-young", "route-takes"]
+    assert [event.name for event in bench.told] == ["worker-restored"]
+    for event in (*bench.log, *bench.told):
+        alarms.note(event, bench.clock.now())
+    assert alarms.current(bench.clock.now()) == []
+
+
+async def test_a_keyring_that_cannot_be_read(bench: Bench, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    bench.config = bench.config.model_copy(
+        update={"outbound": bench.config.outbound.model_copy(update={"keyring": keys})}
+    )
+    assert await bench.pass_time(100) == []
+    (keys / "keyring.toml").write_text("no keyring")
+    assert await bench.pass_time(3500) == ["keyring-unreadable"]
+    (keys / "keyring.toml").write_text("")
+    assert await bench.pass_time(100) == ["keyring-read"]
+
+
+async def test_storage_that_was_refused_before_a_restart_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    log: list[Event] = []
+    spool = FakeSpool(HandClock())
+
+    async def storage() -> Storage:
+        return Storage(5000, 0, 100, True)
+
+    monkeypatch.setattr(spool, "storage", storage)
+    watch = StorageWatch(spool, log.append, {"storage-refused", "storage-low"})
+    assert not watch.takes
+    await watch.look()
+    assert watch.takes
+    assert [event.name for event in log] == ["storage-restored", "storage-ample"]
