@@ -205,12 +205,16 @@ async def test_what_was_open_before_a_restart_is_cleared_when_its_cause_is_gone(
         ("certificate-unreadable", ("where", "listener old"), ("file", "/etc/old.pem")),
         ("keyring-unreadable",),
         ("worker-died", ("worker", 1)),
+        ("control-died", ("status", 9)),
     ):
         alarms.note(Event(name, "", tuple(about), Level.ALARM), bench.clock.now())  # type: ignore[arg-type]
     bench.watch = bench.worker(0, alarms.current(bench.clock.now()))
     names = await bench.pass_time(100)
     assert sorted(names) == ["certificate-good", "certificate-good", "keyring-read", "queue-young", "route-takes"]
     assert [event.name for event in bench.told] == ["worker-restored"]
+    bench.deaths.note_control_up()
+    await bench.pass_time(2)
+    assert [event.name for event in bench.told] == ["worker-restored", "control-restored"]
     for event in (*bench.log, *bench.told):
         alarms.note(event, bench.clock.now())
     assert alarms.current(bench.clock.now()) == []
