@@ -27,7 +27,7 @@ run: $(VENV)/run.stamp
 
 test: $(VENV)/dev.stamp lint peers
 	@failed=0; \
-	$(BIN)/pytest -m "not alone" -n 2 --dist loadfile --durations=25 || failed=1; \
+	$(BIN)/pytest -m "not alone" -n 3 --dist loadfile --durations=25 || failed=1; \
 	$(BIN)/pytest -m alone --durations=10 || failed=1; \
 	exit $$failed
 

@@ -22,6 +22,7 @@ ALONE = (
     "tests/chaos/",
     "tests/integration/13-attacks/",
     "tests/integration/15-large/",
+    "tests/integration/22-hostile-mail/",
     "tests/integration/28-slow-backend/",
     "tests/integration/50-workers/",
     "tests/integration/95-bench/",

@@ -7,24 +7,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from gateway import app
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, fail, group, print_json, print_text, warn
-from gateway.config.model import Config
-from gateway.model.search import FoundMessage, MessageQuery
-from gateway.model.value import replace
-from gateway.tools.find import (
-    message_json,
-    read_query,
-    render_found,
-    render_nothing,
-    widen,
-)
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from gateway.config.model import Config
+    from gateway.model.search import FoundMessage, MessageQuery
 
 commands = group("Where a message is.")
 index = group("The index of `waypost find`: derived from the spool, and built again at any time.")
@@ -86,6 +80,8 @@ def find(
 
     Exit status 0 when something was found, 1 when nothing was. It works while no gateway runs, too.
     """
+    from gateway.tools.find import message_json, read_query, render_found, render_nothing
+
     settings, now = app.read_partly(config, warn).config, time.time()
     texts = {"sender": sender, "rcpt": rcpt, "domain": domain, "message_id": message_id, "subject": subject, "ip": ip}
     texts |= {"since": since, "until": until, "state": state, "dmarc": dmarc, "spf": spf, "rule": rule}
@@ -108,6 +104,8 @@ def find(
 
 def _look_elsewhere(settings: Config, query: MessageQuery) -> FoundMessage | None:
     """The last message that the same query finds at any time."""
+    from gateway.tools.find import widen
+
     wide = widen(query)
     if wide is None:
         return None
@@ -117,6 +115,9 @@ def _look_elsewhere(settings: Config, query: MessageQuery) -> FoundMessage | Non
 
 def _follow(settings: Config, query: MessageQuery, began: float, as_json: bool) -> None:
     """New messages as they come, each once, the oldest first."""
+    from gateway.model.value import replace
+    from gateway.tools.find import message_json, render_found
+
     shown: dict[str, float] = {}
     try:
         while True:
@@ -152,6 +153,9 @@ def index_rebuild(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = F
 @contextmanager
 def _show_progress() -> Iterator[app.Tell]:
     """A bar on standard error, once there is anything to wait for."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, TaskID] = {}

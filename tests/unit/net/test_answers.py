@@ -95,6 +95,7 @@ async def world() -> AsyncIterator[World]:
         await made.close()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("askers", "zones", "names"), [(1, 8, 64), (1, 400, 2), (4, 50, 4), (40, 10, 3)])
 async def test_silent_zones_of_others_delay_nobody(world: World, askers: int, zones: int, names: int) -> None:
     for number in range(askers):

@@ -564,6 +564,7 @@ def best_of(rounds: int) -> float:
     return best
 
 
+@pytest.mark.alone
 def test_the_whole_set_is_asked_in_a_tenth_of_a_millisecond() -> None:
     # docs/performance.md has the figures of `python -m bench.policy`.
     assert best_of(20) < 100e-6
