@@ -1,3 +1,3 @@
 """Waypost: an SMTP relay gateway that judges each message once, at the true edge, and changes no byte of it."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
