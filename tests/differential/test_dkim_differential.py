@@ -94,6 +94,10 @@ PEERS: Mapping[str, tuple[int, Callable[[Sequence[Case]], Answers]]] = {
 }
 """How many messages `make test` puts to each, and how it is asked; a soak puts 7,500 to all."""
 
+SHARES = {MAILAUTH: 0.25, DKIMPY: 0.31, MAIL_DKIM: 0.25, OPENDKIM: 0.18, RSPAMD: 0.34}
+"""The part of 7,500 messages with a difference (docs/conformance.md). Another part is a fault that a class hides, or a
+fault of the generator."""
+
 
 @pytest.mark.parametrize("peer", ALL)
 def test_generated_messages(
@@ -115,7 +119,8 @@ def test_generated_messages(
         f"{peer}: {count} messages, {signatures} signatures and chains", {name: tally[name] for name in tally}
     )
     assert unknown == []
-    assert len({one.case for one in found}) < 0.45 * count
+    share = len({one.case for one in found}) / count
+    assert abs(share - SHARES[peer]) < (0.02 if count >= 5000 else 0.14), "classes or generator have changed"
     if SOAK or count >= 5000:
         assert {one.name for one in CLASSES if peer in one.peers} == tally.keys()
 
