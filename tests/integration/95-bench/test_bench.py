@@ -69,10 +69,10 @@ def test_every_workload_runs(peer: str, workloads: list[str], tmp_path: Path) ->
         assert {row[column] for column in WRONG} == {0}, (name, row)
         assert row["exact"] == row["accepted"] >= 3, (name, row)
     assert rows["cold"]["dns_cpu_ms"] > 0
-    if peer == "waypost":  # it answers after the backend has
+    if peer == "waypost":  # it answers after the backend has, while the backend has connections free
         assert rows["rate"]["delivered_per_s"] < 60
         assert rows["slow-dns"]["transaction_ms"]["p50"] > 50
-        assert rows["slow-backend"]["dot250_ms"]["p50"] > 100
+        assert rows["slow-backend"]["dot250_ms"]["p99"] > 100
 
 
 def test_workloads_draw_as_they_say() -> None:
