@@ -79,8 +79,16 @@ class ChaosClient:
     async def _tell(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, octets: bytes) -> tuple[int, str]:
         writer.write(octets)
         impatient = self._chance.random() < _IMPATIENT
-        # A reply that has arrived by then counts as heard, by the rule that TCP's acknowledgement counts.
-        return await asyncio.wait_for(self._expect(reader), self._chance.random() * 0.2 if impatient else 30.0)
+        reply = asyncio.create_task(self._expect(reader))
+        await asyncio.wait({reply}, timeout=self._chance.random() * 0.2 if impatient else 30.0)
+        # A reply that has arrived by then counts as heard, by the rule that TCP's acknowledgement counts: the loop
+        # reads what the system has before the client gives up.
+        await asyncio.sleep(0.001)
+        if not reply.done():
+            reply.cancel()
+            await asyncio.wait({reply})
+            raise TimeoutError
+        return reply.result()
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: bytes) -> tuple[int, str]:
         writer.write(line + b"\r\n")

@@ -133,11 +133,17 @@ secret = "{SECRET}"
 
     def start(self) -> None:
         self.b.start()
-        self.a.start()
+        try:
+            self.a.start()
+        except BaseException:
+            self.b.stop()
+            raise
 
     def stop(self) -> None:
-        self.a.stop()
-        self.b.stop()
+        try:
+            self.a.stop()
+        finally:
+            self.b.stop()
 
     def wait_for(self, event: str, seconds: float = 20.0) -> dict[str, object]:
         """The first event of this name in A's log."""
