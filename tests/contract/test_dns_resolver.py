@@ -19,6 +19,7 @@ from gateway.model.dnsdata import Answer, DnsStatus, Question
 from gateway.model.value import replace
 from gateway.net.resolver import DnsResolver
 from tests.support.dnsserver import DnsServer
+from tests.support.listening import until
 from tests.support.resolving import open_resolver
 
 ZONE: dict[str, Any] = {
@@ -130,11 +131,15 @@ async def test_a_slow_domain_delays_no_other() -> None:
     async with DnsServer(ZONE, delay=lambda name: 5.0 if name.endswith("slow.test") else 0.0) as server:
         resolver = open_resolver([server.address], 2, time.monotonic)
         slow = asyncio.create_task(resolver.fetch([Question(f"n{number}.slow.test", "A") for number in range(200)]))
-        await asyncio.sleep(0.05)
+
+        def count_asked() -> int:
+            return sum(name.endswith("slow.test") for name, _, _ in server.asked)
+
+        await until(lambda: count_asked() == 64)
         started = time.monotonic()
         assert (await _ask(resolver, "mx1.corp.example")).status is DnsStatus.FOUND
         assert time.monotonic() - started < 0.5
-        assert sum(name.endswith("slow.test") for name, _, _ in server.asked) == 64
+        assert count_asked() == 64
         slow.cancel()
         await resolver.close()
 

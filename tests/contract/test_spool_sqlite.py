@@ -438,6 +438,7 @@ async def test_a_refusal_for_want_of_room_is_still_written_down(tmp_path: Path) 
 # the loop
 
 
+@pytest.mark.alone
 async def test_large_content_never_stalls_the_loop(tmp_path: Path) -> None:
     """SPEC section 13: never more than 50 ms; a wide margin here, for a busy machine."""
     spool = await open_spool(tmp_path)
